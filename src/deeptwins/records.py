@@ -1,0 +1,104 @@
+"""The records that a run leaves behind: one JSON object a line in `results/<study>/<run-id>.jsonl`.
+
+First `kind: run` (what was run, on what), then `kind: epoch` (one a twin and evaluation), `kind: layer` (diagnostics of
+the trained twins), last `kind: end` (status `done`, `diverged` or `failed`). A run is over only when its `end` line
+stands.
+
+History of the format:
+    1  the first
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deeptwins.errors import InputError
+
+SCHEMA = 1
+
+Record = dict[str, Any]
+
+
+def path_of(results: Path, study: str, run_id: str) -> Path:
+    """Where the records of a run lie."""
+    return results / study / f"{run_id}.jsonl"
+
+
+def append(path: Path, record: Record) -> None:
+    """Add one record as one line, durably: when this returns, neither a kill nor a power cut takes it back.
+
+    Raises:
+        OSError: the disk is full or not writable.
+        ValueError: the record holds a NaN or an infinity; JSON has neither, write None.
+    """
+    line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
+    with path.open("ab") as file:
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> list[Record]:
+    """All records of a run, oldest first; a last line that a kill tore off is left out. No file, no records.
+
+    Raises:
+        InputError: a line in the middle is damaged, or a newer deeptwins wrote the file.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    del lines[-1]  # what follows the last newline: nothing, or a torn line
+    records: list[Record] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            kind = record["kind"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise InputError(f"{path}:{number}: not a record; move the file away and run the study again") from None
+        if kind == "run":
+            schema = record.get("schema")
+            if not isinstance(schema, int) or schema > SCHEMA:
+                raise InputError(
+                    f"{path}:{number}: schema {schema}, and this deeptwins reads up to {SCHEMA}: upgrade it"
+                )
+        elif number == 1:
+            raise InputError(f"{path}:1: a run's first record must be of kind run, not {kind!r}")
+        records.append(record)
+    return records
+
+
+def status(records: list[Record]) -> str | None:
+    """`done`, `diverged` or `failed` once the run is over, else None."""
+    return str(records[-1]["status"]) if records and records[-1]["kind"] == "end" else None
+
+
+def keep(path: Path, wanted: Callable[[Record], bool]) -> list[Record]:
+    """Rewrite a run's file with the wanted records alone (a torn last line goes too); returns them. Atomic."""
+    before = read(path)
+    records = [record for record in before if wanted(record)]
+    text = "".join(json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n" for record in records).encode()
+    if path.exists() and path.read_bytes() != text:
+        replace(path, text)
+    return records
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a whole file so that a reader, or a kill, sees the old content or the new one, never a part."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself is durable only then
+    finally:
+        os.close(folder)

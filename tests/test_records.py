@@ -1,0 +1,105 @@
+"""The record format: what a kill, a full disk or a newer version may do to it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deeptwins import records
+from deeptwins.errors import InputError
+
+HEADER = {"kind": "run", "schema": records.SCHEMA, "study": "s", "run": "r"}
+EPOCH = {"kind": "epoch", "iteration": 3, "twin": "plain", "train_error_pct": 12.5, "train_loss": None}
+END = {"kind": "end", "status": "done", "reason": None, "seconds": 1.0}
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A run's file with three records."""
+    path = tmp_path / "r.jsonl"
+    for record in (HEADER, EPOCH, END):
+        records.append(path, record)
+    return path
+
+
+def test_reads_what_was_appended(path):
+    """Records come back as they went in, in order."""
+    assert records.read(path) == [HEADER, EPOCH, END]
+
+
+def test_a_missing_file_has_no_records(tmp_path):
+    """A run that never started has no records, and that is no error."""
+    assert records.read(tmp_path / "none.jsonl") == []
+
+
+def test_a_run_is_over_only_with_its_end_line(path):
+    """The status is the end line's, and there is none before it stands."""
+    assert records.status(records.read(path)) == "done"
+    assert records.status([HEADER, EPOCH]) is None
+    assert records.status([]) is None
+
+
+@given(cut=st.integers(0, 400))
+def test_a_file_cut_anywhere_loses_its_torn_line_only(tmp_path_factory, cut):
+    """Whatever byte a kill stopped at, the whole lines before it are read and nothing else."""
+    path = tmp_path_factory.mktemp("cut") / "r.jsonl"
+    for record in (HEADER, EPOCH, END):
+        records.append(path, record)
+    content = path.read_bytes()[:cut]
+    path.write_bytes(content)
+
+    assert records.read(path) == [HEADER, EPOCH, END][: content.count(b"\n")]
+
+
+def test_keep_repairs_and_filters(path):
+    """Keeping some records rewrites the file without the others and without a torn line, so that appending goes on."""
+    path.write_bytes(path.read_bytes() + b'{"kind":"ep')
+
+    kept = records.keep(path, lambda record: record["kind"] != "end")
+    records.append(path, END)
+
+    assert kept == [HEADER, EPOCH]
+    assert records.read(path) == [HEADER, EPOCH, END]
+
+
+def test_not_a_number_is_refused(path):
+    """JSON has no NaN: a record with one is refused and the file stays as it was."""
+    before = path.read_bytes()
+
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        records.append(path, {"kind": "epoch", "loss": float("nan")})
+
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"kind":"run","schema":99}\n', "schema 99, and this deeptwins reads up to 1: upgrade"),
+        (b'{"kind":"run","schema":"x"}\n', "schema x"),
+        (b'{"kind":"run","schema":1}\nrubbish\n{"kind":"end"}\n', ":2: not a record"),
+        (b"[1]\n", ":1: not a record"),
+        (b'{"kind":"end","status":"done"}\n', "first record must be of kind run"),
+        (b"\xff\xfe\n", ":1: not a record"),
+    ],
+)
+def test_damage_is_named(tmp_path, content, message):
+    """A damaged line, or a newer schema, is one line that names the file."""
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(content)
+
+    with pytest.raises(InputError, match=message) as error:
+        records.read(path)
+
+    assert str(error.value).startswith(str(path))
+
+
+def test_replace_never_shows_half_a_file(tmp_path, monkeypatch):
+    """When writing fails on the way, the old content stands."""
+    path = tmp_path / "file"
+    records.replace(path, b"old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+    with pytest.raises(OSError, match="No space"):
+        records.replace(path, b"new")
+
+    assert path.read_bytes() == b"old"

@@ -1,0 +1,244 @@
+"""Study files: what is read, what is refused, and what a run is called."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deeptwins import study
+from deeptwins.errors import InputError
+
+STUDY = """
+question = "Does it rise?"
+[twins]
+plain = { shortcut = "none" }
+residual = { shortcut = "zero-pad" }
+[[vary]]
+family = "cifar"
+depth = [20, 32]
+seed = [0, 1, 2]
+[recipe]
+dataset = "digits"
+iterations = 100
+batch_size = 128
+learning_rate = 0.1
+milestones = [50, 75]
+[[expect]]
+twin = "plain"
+trend = "rises"
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a study file, by default STUDY with one text replaced by another."""
+
+    def writer(old: str = "", new: str = "", text: str = STUDY) -> Path:
+        assert old in text
+        path = tmp_path / "some.toml"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        return path
+
+    return writer
+
+
+def test_expands_every_grid(write):
+    """A study's runs are the cells of all its grids, each with every twin, in the file's order."""
+    second = '[[vary]]\nfamily = "imagenet"\ndepth = 18\nseed = 0\n[recipe]'
+
+    runs = study.load(write("[recipe]", second)).runs
+
+    cells = [(run.twins["plain"].family, run.twins["plain"].depth, run.seed) for run in runs]
+    assert cells == [("cifar", d, s) for d in (20, 32) for s in (0, 1, 2)] + [("imagenet", 18, 0)]
+    assert [run.twins["residual"].shortcut for run in runs] == ["zero-pad"] * 7
+    assert len({run.id for run in runs}) == 7
+
+
+def test_twins_differ_only_in_what_their_table_says(write):
+    """Two twins of a run are equal in every field that their tables leave alone."""
+    for run in study.load(write()).runs:
+        plain, residual = run.twins["plain"], run.twins["residual"]
+
+        assert plain.model_copy(update={"shortcut": "zero-pad"}) == residual
+
+
+def test_settings_override_the_recipe(write):
+    """`--set` changes a recipe field, as TOML or as a bare word, and so the identity of the runs."""
+    changed = study.load(write(), ["recipe.iterations=80", "recipe.dataset=cifar10", "recipe.milestones=[10]"])
+
+    assert changed.runs[0].recipe.iterations == 80
+    assert changed.runs[0].recipe.dataset == "cifar10"
+    assert changed.runs[0].recipe.milestones == (10,)
+    assert changed.runs[0].setting != study.load(write()).runs[0].setting
+
+
+def test_seeds_replace_every_grid_s_seeds(write):
+    """`--seeds 5` runs the seeds 0 to 4 of every cell, and keeps the runs that the file has already."""
+    runs = study.load(write(), seeds=5).runs
+
+    assert [run.seed for run in runs] == [0, 1, 2, 3, 4] * 2
+    assert {run.id for run in study.load(write()).runs} < {run.id for run in runs}
+
+
+def test_id_is_of_the_fields_alone(write, tmp_path):
+    """A run keeps its id when the file is renamed, reworded, or spells out a default; else it is another run."""
+    before = [run.id for run in study.load(write()).runs]
+    other = tmp_path / "other.toml"
+    other.write_text(
+        STUDY.replace("Does it rise?", "Well?").replace("[recipe]", "[recipe]\nwidth = 16"), encoding="utf-8"
+    )
+
+    assert [run.id for run in study.load(other).runs] == before
+    assert not {run.id for run in study.load(write("learning_rate = 0.1", "learning_rate = 0.2")).runs} & set(before)
+
+
+def test_seeds_share_a_setting(write):
+    """Runs that differ in nothing but the seed share their setting; others do not."""
+    runs = study.load(write()).runs
+
+    assert len({run.setting for run in runs}) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("[twins]", "[twins", "not TOML"),
+        ("question", "qestion", "question: missing"),
+        ("iterations = 100", "iteration = 100", "recipe.iteration: unknown key; did you mean iterations?"),
+        ("batch_size = 128", "", "recipe.batch_size: missing"),
+        ("iterations = 100", 'iterations = "100"', 'recipe.iterations = "100"'),
+        ("iterations = 100", "iterations = 0", "recipe.iterations = 0: should be greater"),
+        ("batch_size = 128", "batch_size = -1", "recipe.batch_size = -1"),
+        ("depth = [20, 32]", "depth = [20, -8]", "vary[0].depth = -8"),
+        ("depth = [20, 32]", "depth = [20, 32.5]", "vary[0].depth = 32.5"),
+        ("depth = [20, 32]", "depth = []", "vary[0]: 0 runs"),
+        ("depth = [20, 32]", "depth = [20, 20]", "vary[0]: the run cifar-20-seed0 stands in the grids twice"),
+        ("seed = [0, 1, 2]", "", "vary[0].seed: missing"),
+        ("seed = [0, 1, 2]", "seed = [true]", "vary[0].seed = true"),
+        ("milestones = [50, 75]", "milestones = [75, 50]", "recipe.milestones = [75, 50]: must rise"),
+        ("milestones = [50, 75]", "milestones = [101]", "recipe.milestones = 101: beyond the last"),
+        ("milestones = [50, 75]", "warmup = 101", "recipe.warmup = 101: beyond the last"),
+        ("learning_rate = 0.1", "learning_rate = nan", "recipe.learning_rate = NaN"),
+        ("learning_rate = 0.1", "learning_rate = 0.1\ndepth = 20", "vary[0].depth: given in [recipe] too"),
+        ('shortcut = "zero-pad"', "shortcut = 3", "twins.residual.shortcut = 3"),
+        ('shortcut = "zero-pad"', "dataset = 3", "twins.residual.dataset: unknown key"),
+        ("residual", '"Résidu"', "twins.Résidu: a twin's name is"),
+        ('twin = "plain"', 'twin = "plane"', 'expect[0].twin = "plane": no such twin'),
+        ('trend = "rises"', 'trend = "up"', 'expect[0].trend = "up"'),
+        ("question", "name = 'x'\nquestion", "name: unknown key"),
+    ],
+)
+def test_refuses_in_one_line_that_names_file_and_key(write, old, new, named):
+    """Whatever is wrong is one line with the file, the key and the value."""
+    path = write(old, new)
+
+    with pytest.raises(InputError) as error:
+        study.load(path)
+
+    assert str(error.value).startswith(f"{path}: ")
+    assert named in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "setting", ["iterations=3", "recipe.iterations", "recipe.nothing=1", "recipe.depth=8", "recipe.iterations=-1", ""]
+)
+def test_refuses_bad_settings(write, setting):
+    """A `--set` that is misspelt, unknown, varied by the grid or impossible is refused."""
+    with pytest.raises(InputError):
+        study.load(write(), [setting])
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["cifar", 20, "none"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.sampled_from([*study.Net.model_fields, *study.Recipe.model_fields, "seed", "twin", "trend", "value", "plain"])
+
+
+def toml(value: object) -> str:
+    """Spell a value in TOML, near enough; what is not TOML is an input too."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + "".join(c if c.isalnum() else f"\\u{ord(c) % 0xD800:04x}" for c in value) + '"'
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml(key)} = {toml(inner)}" for key, inner in value.items()) + "}"
+    return str(value)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    mutations=st.lists(
+        st.tuples(
+            st.sampled_from(["[recipe]", "[[vary]]", "[[expect]]", "[[paper]]", "[twins]", ""]),
+            KEYS | st.text(),
+            VALUES,
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_no_value_ends_in_a_traceback(tmp_path, mutations):
+    """A study with any value under any key is either read, or refused in one printable line."""
+    text = STUDY
+    for table, key, value in mutations:
+        line = f"{key if key.isidentifier() and key.isascii() else toml(key)} = {toml(value)}\n"
+        known = [old for old in text.splitlines() if old.startswith(f"{key} =")]
+        text = text.replace(known[0] + "\n", line) if known else text.replace(table, f"{table}\n{line}", 1)
+    check(tmp_path, text.encode("utf-8", "surrogateescape"))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=200) | st.integers(1, 3000).map(lambda n: b"x = " + b"[" * n))
+def test_no_bytes_end_in_a_traceback(tmp_path, content):
+    """A file of any bytes at all is read or refused in one printable line."""
+    check(tmp_path, content)
+
+
+def check(folder: Path, content: bytes) -> None:
+    """Load the content as a study and assert that an error, if any, is a proper one."""
+    path = folder / "any.toml"
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):
+        study.load(path)
+        return
+    with pytest.raises(InputError) as refused:
+        study.load(path)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert str(refused.value).isprintable()
+
+
+def test_finds_by_name_and_by_path(write, tmp_path):
+    """A study is found by its name in the folder or by the path of its file; a near miss is suggested."""
+    path = write()
+
+    assert study.find("some", tmp_path) == path
+    assert study.find(str(path), tmp_path) == path
+    with pytest.raises(InputError, match=r"did you mean some\?"):
+        study.find("sme", tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        study.find("gone.toml", tmp_path)
+    with pytest.raises(InputError, match="no folder"):
+        study.find("some", tmp_path / "nowhere")
+
+
+def test_shipped_studies_are_sound():
+    """Every study in ablations/ loads, and its nets and recipe can be built."""
+    from deeptwins import training  # noqa: PLC0415  the reader itself needs no torch
+
+    files = list(Path(__file__).parents[1].joinpath("ablations").glob("*.toml"))
+    assert {file.stem for file in files} >= {"depth", "depth-cifar10", "depth-fashion", "smoke"}
+    for file in files:
+        for run in study.load(file).runs:
+            training.check(run)
