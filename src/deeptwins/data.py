@@ -1,0 +1,204 @@
+"""Datasets: find them, load them, check them, as uint8 images in an order that depends on their content alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deeptwins import images, layouts
+from deeptwins.errors import InputError
+from deeptwins.images import Images
+from deeptwins.layouts import Found, Labels, Part
+
+# Of the originals as downloaded, in the order of `_ordered`. torchvision checks cifar100 itself.
+CHECKSUMS = {
+    "digits": "sha256:2b79c98f9dda1bdb09e26a1750c70a9a58556e4c7905362f640b0ae2b3b63864",
+    "fashion-mnist": "sha256:1228026260807cb878f28e3c45e85d45def79c2276c9da3eb618a070e47de463",
+    "cifar10": "sha256:b22f272612d432b47a0c077a5ed7df388d06fc457c802e862319fb686309f873",
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a dataset: int64 labels (N,), and images that `images.at(indices)` gives as uint8 (B, C, H, W)."""
+
+    labels: Tensor
+    images: Images
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images for training and test; `image` is (channels, height, width).
+
+    The same images give the same order and the same checksum, whatever files they lie in.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: int
+    image: tuple[int, int, int]
+    checksum: str
+
+    def to(self, device: torch.device) -> Dataset:
+        """Move what is resident to a device; what is streamed is moved batch by batch."""
+
+        def moved(split: Split) -> Split:
+            pictures = split.images.to(device)
+            return Split(split.labels.to(pictures.device), pictures)
+
+        return replace(self, train=moved(self.train), test=moved(self.test))
+
+    def share(self) -> Dataset:
+        """Move what is resident to shared memory, from where spawned processes receive it without a copy.
+
+        Raises:
+            InputError: there is not enough of it.
+        """
+
+        def shared(split: Split) -> Split:
+            return Split(split.labels.share_memory_(), split.images.share())
+
+        try:
+            return replace(self, train=shared(self.train), test=shared(self.test))
+        except RuntimeError as error:
+            raise InputError(f"{self.name}: does not fit into shared memory, often /dev/shm ({error})") from None
+
+
+def load(name: str, folder: Path | None = None, image_size: int | None = None) -> Dataset:
+    """Load a dataset: one of `DATASETS`, with PATH filled in; looked for in `folder`, by default the cache folder.
+
+    With `image_size`, the shorter side of each image is scaled to that many pixels and its middle square is cut out.
+
+    Raises:
+        InputError: there is no such dataset; it is not there and cannot be downloaded; it is damaged.
+    """
+    kind, colon, path = name.partition(":")
+    key = f"{kind}:PATH" if colon else kind
+    if key not in DATASETS or (colon and not path):
+        raise InputError(f"no dataset {name!r}: choose from {', '.join(DATASETS)}")
+    try:
+        found = DATASETS[key](path or name, folder or layouts.cache_folder())
+        if name in CHECKSUMS:
+            original = _dataset(name, found, None)
+            if original.checksum != CHECKSUMS[name]:
+                raise InputError(
+                    f"{found.where}: not the original {name}: if damaged, delete it and run again to download it; "
+                    "if changed on purpose, use it as folder:PATH or parquet:PATH"
+                )
+            if image_size is None or original.image[1:] == (image_size, image_size):
+                return original
+        return _dataset(name, found, image_size)
+    except OSError as error:
+        raise InputError(f"{error.filename or name}: {error.strerror or error}") from None
+
+
+def available(folder: Path | None = None) -> list[tuple[str, str]]:
+    """List the datasets that need no PATH, each with where it lies, or why not; loads and downloads nothing."""
+    folder = folder or layouts.cache_folder()
+    inside = {"digits": "inside scikit-learn", "synthetic": "made when asked for"}
+    rows = []
+    for name in DATASETS:
+        if name in layouts.NATIVE:
+            try:
+                found = layouts.find(name, folder)
+                rows.append((name, str(found[0]) if found else f"not in {folder}: downloaded on first use"))
+            except OSError as error:
+                rows.append((name, f"{error.filename}: {error.strerror}"))
+        elif name in inside:
+            rows.append((name, inside[name]))
+    return rows
+
+
+def checksum(train: Split, test: Split) -> str:
+    """Compute the checksum of a dataset: over its shape, and every image and label in order."""
+    digest = hashlib.sha256(repr((train.images.shape, len(train), len(test))).encode())
+    for split in (train, test):
+        digest.update(b"".join(split.images.digests(split.labels.cpu().numpy())))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _dataset(name: str, found: Found, image_size: int | None) -> Dataset:
+    opened = [_opened(part, image_size) for part in (found.train, found.test)]
+    if not any(colour for _, colour in opened):
+        opened = [(pictures.grey(), False) for pictures, _ in opened]
+    train, test = (
+        _ordered(part.labels, pictures) for part, (pictures, _) in zip((found.train, found.test), opened, strict=True)
+    )
+    shape = train.images.shape
+    if shape != test.images.shape:
+        sizes = " and ".join(f"{s.images.shape[2]}x{s.images.shape[1]}" for s in (train, test))
+        raise InputError(f"{found.where}: images for training and test have {sizes} pixels: set recipe.image_size")
+    classes = int(max(train.labels.max(), test.labels.max())) + 1
+    return Dataset(name, train, test, classes, shape, checksum(train, test))
+
+
+def _opened(part: Part, image_size: int | None) -> tuple[Images, bool]:
+    if isinstance(part.images, np.ndarray):
+        return images.from_array(part.images, image_size), part.images.ndim > 3  # noqa: PLR2004 - (N, H, W) is grey
+    return images.from_encoded(part.images, image_size)
+
+
+def _ordered(labels: Labels, pictures: Images) -> Split:
+    """Sort images by a digest of label and content, so that the order in the files does not matter."""
+    digests = pictures.digests(labels)
+    order = np.array(sorted(range(len(digests)), key=digests.__getitem__))
+    return Split(torch.from_numpy(labels[order]), pictures.take(order))
+
+
+def _digits(_name: str, _folder: Path) -> Found:
+    """Take scikit-learn's 1,797 handwritten digits of 8x8 pixels; every fifth, 360 of them, is for test."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - takes seconds, and other datasets do without
+
+    digits = load_digits()
+    levels = digits.images.astype(np.int64)  # 0 to 16
+    pixels, labels = ((levels * 255 + 8) // 16).astype(np.uint8), digits.target.astype(np.int64)
+    test = np.arange(len(labels)) % 5 == 0
+    return Found("scikit-learn's digits", Part(labels[~test], pixels[~test]), Part(labels[test], pixels[test]))
+
+
+def _synthetic(_name: str, _folder: Path) -> Found:
+    """Make 640 colour images of 8x8 pixels from a fixed seed: ten random templates, under noise as strong."""
+    raw = np.random.PCG64(0).random_raw  # numpy promises that these numbers never change
+    templates = (raw((10, 8, 8, 3)) % 128).astype(np.int64)
+    labels = np.arange(640) % 10
+    pixels = (templates[labels] + (raw((640, 8, 8, 3)) % 128).astype(np.int64)).astype(np.uint8)
+    return Found("synthetic", Part(labels[:512], pixels[:512]), Part(labels[512:], pixels[512:]))
+
+
+def _known(name: str, folder: Path) -> Found:
+    """Read a well-known dataset in whatever layout it lies in the folder; download it when it does not."""
+    path, read = layouts.find(name, folder) or layouts.download(name, folder)
+    return read(path)
+
+
+def _at(path: str, folder: Path) -> Path:
+    """Take a path as it is, or else from the folder."""
+    place = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where there is no such home
+    place = place if place.is_dir() else folder / place
+    if not place.is_dir():
+        raise InputError(f"{path}: no such folder, neither here nor in {folder}")
+    return place
+
+
+# A dataset is a line here, and a function from what follows the colon (or the name) and the folder to what it found.
+DATASETS: dict[str, Callable[[str, Path], Found]] = {
+    "digits": _digits,
+    "fashion-mnist": _known,
+    "cifar10": _known,
+    "cifar100": _known,
+    "folder:PATH": lambda path, folder: layouts.read_folder(_at(path, folder)),
+    "parquet:PATH": lambda path, folder: layouts.read_parquet(_at(path, folder)),
+    "synthetic": _synthetic,
+}

@@ -1,0 +1,282 @@
+"""Images as uint8 tensors: resident in memory or on a device, or streamed: decoded when they are asked for.
+
+Both kinds answer the same questions, so that whoever asks need not know which it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from deeptwins.errors import InputError
+
+Array = npt.NDArray[np.uint8]
+
+RESIDENT_BYTES = 2 * 2**30  # decoded images that take more are streamed
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")  # to try all that Pillow knows takes longer than to decode
+GREY_MODES = ("1", "L", "LA")  # Pillow's names
+_CHUNK = 64  # images that a thread decodes at a time: one by one, the hand-over would cost as much as a small image
+
+
+class Encoded(Protocol):
+    """Encoded images (PNG, JPEG, WebP, ...) by number, wherever they lie."""
+
+    def __len__(self) -> int:
+        """Count them."""
+
+    def read(self, index: int) -> bytes:
+        """Read one.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+
+    def name(self, index: int) -> str:
+        """Say in an error message which one it is."""
+
+    def identity(self, index: int) -> str:
+        """Tell one from all others, and from a changed version of itself, without decoding it."""
+
+
+@dataclass(frozen=True)
+class Resident:
+    """Images that lie in memory, or on a device, as one uint8 tensor (N, C, H, W)."""
+
+    pixels: Tensor
+
+    ahead: ClassVar[int] = 0
+    representative: ClassVar[int] = sys.maxsize
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    @property
+    def device(self) -> torch.device:
+        """Where `at` wants its indices and leaves its images."""
+        return self.pixels.device
+
+    def at(self, indices: Tensor) -> Tensor:
+        """Gather images: int64 (B,) on `device` -> uint8 (B, C, H, W)."""
+        return self.pixels.index_select(0, indices)
+
+    def expect(self, indices: Tensor) -> None:
+        """Do nothing: they are here already."""
+
+    def digests(self, labels: npt.NDArray[np.int64]) -> list[bytes]:
+        """Digest each image: its label and its pixels."""
+        pixels = self.pixels.cpu().numpy()
+        return [_digest(label, image.data) for label, image in zip(labels.tolist(), pixels, strict=True)]
+
+    def take(self, order: npt.NDArray[np.int64]) -> Resident:
+        """Put the images in another order."""
+        return Resident(self.pixels[torch.from_numpy(order)])
+
+    def grey(self) -> Resident:
+        """Keep one of three equal channels."""
+        return Resident(self.pixels[:, :1].contiguous())
+
+    def to(self, device: torch.device) -> Resident:
+        """Move to a device; a move to where they are costs nothing."""
+        return Resident(self.pixels.to(device))
+
+    def share(self) -> Resident:
+        """Move to memory that other processes receive without a copy."""
+        return Resident(self.pixels.share_memory_())
+
+
+class Streamed:
+    """Images that are decoded by a pool of threads when they are asked for, or a little before."""
+
+    ahead: ClassVar[int] = 4  # batches to announce through `expect`, besides the one that comes next
+    representative: ClassVar[int] = 10_000  # so many of the first stand for all in statistics over pixels
+    device: ClassVar[torch.device] = torch.device("cpu")
+
+    def __init__(
+        self, source: Encoded, size: int | None, shape: tuple[int, int, int], order: npt.NDArray[np.int64]
+    ) -> None:
+        self._source = source
+        self._size = size
+        self.shape = shape
+        self._order = order
+        self._coming: dict[bytes, list[Future[Array]]] = {}
+
+    def __reduce__(self) -> tuple[type[Streamed], tuple[Any, ...]]:
+        """Leave what is being decoded behind: it belongs to this process."""
+        return Streamed, (self._source, self._size, self.shape, self._order)
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._order)
+
+    def at(self, indices: Tensor) -> Tensor:
+        """Decode images: int64 (B,) -> uint8 (B, C, H, W).
+
+        Raises:
+            InputError: an image is damaged or gone.
+        """
+        coming = self._coming.pop(indices.numpy().tobytes(), None) or self._start(indices)
+        return torch.from_numpy(np.concatenate([part.result() for part in coming])).permute(0, 3, 1, 2)
+
+    def expect(self, indices: Tensor) -> None:
+        """Start to decode images that `at` will be asked for soon, in just this order."""
+        key = indices.numpy().tobytes()
+        if key in self._coming:
+            return
+        while len(self._coming) > self.ahead:  # the oldest was announced and never asked for
+            for part in self._coming.pop(next(iter(self._coming))):
+                part.cancel()
+        self._coming[key] = self._start(indices)
+
+    def digests(self, labels: npt.NDArray[np.int64]) -> list[bytes]:
+        """Digest each image: its label, name and size, since reading all of them would take too long."""
+        names = (self._source.identity(index).encode() for index in self._order.tolist())
+        return [_digest(label, name) for label, name in zip(labels.tolist(), names, strict=True)]
+
+    def take(self, order: npt.NDArray[np.int64]) -> Streamed:
+        """Put the images in another order."""
+        return Streamed(self._source, self._size, self.shape, self._order[order])
+
+    def grey(self) -> Streamed:
+        """Keep one of three equal channels."""
+        return Streamed(self._source, self._size, (1, *self.shape[1:]), self._order)
+
+    def to(self, device: torch.device) -> Streamed:  # noqa: ARG002 - the interface of Resident
+        """Stay: each batch is moved when it is decoded."""
+        return self
+
+    def share(self) -> Streamed:
+        """Stay: other processes decode for themselves."""
+        return self
+
+    def _start(self, indices: Tensor) -> list[Future[Array]]:
+        wanted = self._order[indices.numpy()].tolist()
+        share = max(1, min(_CHUNK, len(wanted) // (4 * _workers())))  # small enough to keep all threads busy
+        return [_pool().submit(self._decode, wanted[i : i + share]) for i in range(0, len(wanted), share)]
+
+    def _decode(self, wanted: Sequence[int]) -> Array:
+        return np.stack([decode(self._source, index, self._size)[0][..., : self.shape[0]] for index in wanted])
+
+
+Images = Resident | Streamed
+
+
+def from_array(array: Array, size: int | None) -> Resident:
+    """Make images of an array (N, H, W) or (N, H, W, C), scaled to squares of `size` pixels where they are not that."""
+    if size is not None and array.shape[1:3] != (size, size):
+        array = np.stack([np.asarray(_fit(Image.fromarray(image), size)) for image in array])
+    pixels = torch.from_numpy(np.require(array, requirements="W"))  # torch warns of arrays that are read-only
+    return Resident(pixels[:, None] if array.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous())  # noqa: PLR2004
+
+
+def from_encoded(source: Encoded, size: int | None) -> tuple[Images, bool]:
+    """Decode images to three channels, now or, if they are too large for that, on demand; say whether any has colour.
+
+    Raises:
+        InputError: an image is damaged, or has another size than the first and `size` is None.
+    """
+    first, _ = decode(source, 0, size)
+    if len(source) * first.nbytes <= RESIDENT_BYTES:
+        pixels = np.empty((len(source), *first.shape), np.uint8)
+
+        def work(index: int) -> bool:
+            image, colour = decode(source, index, size)
+            _same(source, index, image.shape[:2], first.shape[:2])
+            pixels[index] = image
+            return colour
+
+        colour = _any(work, len(source))
+        return from_array(pixels, None), colour
+
+    def look(index: int) -> bool:
+        with _opened(source, index) as image:
+            if size is None:
+                _same(source, index, (image.height, image.width), first.shape[:2])
+            return image.mode not in GREY_MODES
+
+    shape = (3, first.shape[0], first.shape[1])
+    return Streamed(source, size, shape, np.arange(len(source))), _any(look, len(source))
+
+
+def decode(source: Encoded, index: int, size: int | None) -> tuple[Array, bool]:
+    """Decode one image to (H, W, 3), and say whether it has colour.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    with _opened(source, index) as image:
+        try:
+            return np.asarray(_fit(image.convert("RGB"), size)), image.mode not in GREY_MODES
+        except Exception:  # noqa: BLE001 - Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+            raise InputError(f"{source.name(index)}: {_DAMAGED}") from None
+
+
+_DAMAGED = f"damaged, or not an image of 8 bits a channel ({', '.join(FORMATS)}): replace it or take it away"
+
+
+def _opened(source: Encoded, index: int) -> Image.Image:
+    encoded = source.read(index)
+    try:
+        image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except Exception:  # noqa: BLE001 - as in decode
+        raise InputError(f"{source.name(index)}: {_DAMAGED}") from None
+    if image.mode.startswith(("I", "F")):  # 16 or 32 bits: Pillow would cut them off at 255
+        raise InputError(f"{source.name(index)}: {_DAMAGED}")
+    return image
+
+
+def _fit(image: Image.Image, size: int | None) -> Image.Image:
+    """Scale the shorter side to `size` pixels and cut out the middle square."""
+    if size is None or image.size == (size, size):
+        return image
+    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+
+
+def _same(source: Encoded, index: int, got: tuple[int, ...], first: tuple[int, ...]) -> None:
+    if got != first:
+        sizes = f"{got[1]}x{got[0]} pixels, and {source.name(0)} has {first[1]}x{first[0]}"
+        raise InputError(f"{source.name(index)}: {sizes}: set recipe.image_size to bring all images to one size")
+
+
+def _any(work: Callable[[int], bool], count: int) -> bool:
+    """Whether `work` holds for any of the numbers below count; it is called for all, by the pool's threads."""
+
+    def chunk(start: int) -> bool:
+        return any(list(map(work, range(start, min(start + _CHUNK, count)))))  # lists, so that none is left out
+
+    return any(list(_pool().map(chunk, range(0, count, _CHUNK))))
+
+
+def _digest(label: int, content: bytes | memoryview) -> bytes:
+    digest = hashlib.blake2b(label.to_bytes(8, "little"), digest_size=16)
+    digest.update(content)
+    return digest.digest()
+
+
+def _workers() -> int:
+    return os.cpu_count() or 1
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """The process's decoding threads; Pillow's decoders let go of Python's lock."""
+    return ThreadPoolExecutor(_workers(), thread_name_prefix="decode")

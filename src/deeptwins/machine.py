@@ -1,0 +1,69 @@
+"""What a run ran on: processor, accelerator, versions, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from deeptwins import __version__
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe(device: str = "cpu") -> dict[str, Any]:
+    """Describe this machine as a record does; the accelerator's fields are None unless the device is cuda."""
+    import torch  # noqa: PLC0415  the commands that only read do not load it
+
+    gpu = driver = None
+    if device == "cuda":
+        properties = torch.cuda.get_device_properties(0)
+        gpu = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+        driver = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    return {
+        "device": device,
+        "cpu": _cpu(),
+        "cores": cores(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpu": gpu,
+        "driver": driver,
+        "cuda": torch.version.cuda if gpu else None,
+        "cudnn": torch.backends.cudnn.version() if gpu else None,
+        "os": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": metadata.version("numpy"),
+        "deeptwins": __version__,
+    }
+
+
+def commit() -> str | None:
+    """Name the commit of the checkout that this code lies in, `-dirty` when files differ; None outside a checkout."""
+    source = Path(__file__).parent
+    if _output("git", "-C", str(source), "ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None  # an installed copy that happens to lie inside somebody else's repository
+    return _output("git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

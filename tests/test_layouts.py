@@ -1,0 +1,450 @@
+"""Tests of the layouts in which datasets lie in files."""
+
+import gzip
+import hashlib
+import http.client
+import io
+import pickle
+import urllib.error
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from deeptwins import data, images, layouts
+from deeptwins.data import Dataset, load
+from deeptwins.errors import InputError
+from deeptwins.stream import Stream
+from deeptwins.study import Recipe
+
+Parts = dict[str, tuple[np.ndarray, np.ndarray]]  # split: labels (N,), pixels (N, H, W[, 3])
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep these tests out of the user's cache, and let them call made-up images by well-known names."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(data, "CHECKSUMS", {})
+
+
+def made(*shape: int, train: int = 40, test: int = 12, classes: int = 3) -> Parts:
+    """Make labelled noise; every class is there."""
+    random = np.random.default_rng(0)
+    return {
+        split: (np.arange(count) % classes, random.integers(0, 256, (count, *shape), dtype=np.uint8))
+        for split, count in (("train", train), ("test", test))
+    }
+
+
+def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
+    """Encode one image without loss."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, lossless=True)
+    return file.getvalue()
+
+
+def write_folder(
+    folder: Path, parts: Parts, test: str = "test", classes: Sequence[str] = ("ant", "bee", "cat")
+) -> Path:
+    """Write an ImageFolder."""
+    for split, (labels, pixels) in parts.items():
+        for i, (label, image) in enumerate(zip(labels, pixels, strict=True)):
+            path = folder / (test if split == "test" else split) / classes[label] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encoded(image))
+    return folder
+
+
+def write_parquet(folder: Path, parts: Parts, image: str = "image", label: str = "label", test: str = "test") -> Path:
+    """Write Parquet files as on Hugging Face: the rows in another order, in two files a split, in small row groups."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, (labels, pixels) in parts.items():
+        order = np.random.default_rng(1).permutation(len(labels))
+        for shard, rows in enumerate(np.array_split(order, 2)):
+            kind = "WEBP" if pixels.ndim == 4 else "PNG"  # WebP knows no grey
+            cells = [{"bytes": encoded(pixels[row], kind), "path": f"{row}.{kind}"} for row in rows]
+            table = pa.table({image: cells, label: labels[rows]})
+            name = test if split == "test" else split
+            pq.write_table(table, folder / f"{name}-{shard:05}-of-00002.parquet", row_group_size=7)
+    return folder
+
+
+def write_idx(folder: Path, parts: Parts, *, zipped: bool = False) -> Path:
+    """Write the four files of Fashion-MNIST."""
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for split, (labels, pixels) in parts.items():
+        for name, array in (("labels-idx1", labels.astype(np.uint8)), ("images-idx3", pixels)):
+            content = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+            path = raw / f"{'train' if split == 'train' else 't10k'}-{name}-ubyte{'.gz' if zipped else ''}"
+            path.write_bytes(gzip.compress(content) if zipped else content)
+    return folder
+
+
+def write_cifar(folder: Path, parts: Parts, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the pickles of CIFAR, and let torchvision expect their MD5 sums."""
+    torchvision_class = getattr(torchvision.datasets, name)
+    own = folder / torchvision_class.base_folder
+    own.mkdir(parents=True)
+    key = "labels" if name == "CIFAR10" else "fine_labels"
+
+    def write(file: str, content: object) -> tuple[str, str]:
+        text = pickle.dumps(content, protocol=2)
+        (own / file).write_bytes(text)
+        return file, hashlib.md5(text, usedforsecurity=False).hexdigest()
+
+    for split in ("train", "test"):
+        labels, pixels = parts[split]
+        files = [file for file, _ in getattr(torchvision_class, f"{split}_list")]
+        rows = np.array_split(np.arange(len(labels)), len(files))
+        written = [
+            write(file, {"data": pixels[some].transpose(0, 3, 1, 2).reshape(len(some), -1), key: labels[some].tolist()})
+            for file, some in zip(files, rows, strict=True)
+        ]
+        monkeypatch.setattr(torchvision_class, f"{split}_list", written)
+    meta = torchvision_class.meta
+    _, md5 = write(meta["filename"], {meta["key"]: ["ant", "bee", "cat"]})
+    monkeypatch.setattr(torchvision_class, "meta", {**meta, "md5": md5})
+    return folder
+
+
+def same(one: Dataset, other: Dataset) -> bool:
+    """Whether two datasets have one checksum, and give the same batches."""
+    recipe = Recipe(dataset="x", iterations=1, batch_size=16, learning_rate=1.0, shift=1, flip=True)
+    streams = [Stream(dataset, recipe, 0, torch.device("cpu")) for dataset in (one, other)]
+    batches = zip(*([stream.batch(t) for t in range(5)] for stream in streams), strict=True)
+    return (
+        one.checksum == other.checksum
+        and (one.classes, one.image) == (other.classes, other.image)
+        and all(torch.equal(x, u) and torch.equal(y, v) for (x, y), (u, v) in batches)
+    )
+
+
+def test_parts_come_out_as_they_went_in(tmp_path: Path) -> None:
+    """Every image keeps its pixels and its label, in the split that it belongs to."""
+    parts = made(6, 5, 3)
+    dataset = load(f"folder:{write_folder(tmp_path, parts)}")
+    for split in ("train", "test"):
+        labels, pixels = parts[split]
+        got = getattr(dataset, split)
+        expected = {(label, image.tobytes()) for label, image in zip(labels.tolist(), pixels, strict=True)}
+        images = got.images.at(torch.arange(len(labels))).permute(0, 2, 3, 1).contiguous().numpy()
+        assert {(label, image.tobytes()) for label, image in zip(got.labels.tolist(), images, strict=True)} == expected
+    assert (dataset.classes, dataset.image) == (3, (3, 6, 5))
+
+
+@pytest.mark.parametrize("image_size", [None, 4])
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3)])
+def test_folder_and_parquet_are_one_dataset(shape: tuple[int, ...], image_size: int | None, tmp_path: Path) -> None:
+    """The same images as ImageFolder and as Parquet, in another order, give one checksum and the same batches."""
+    parts = made(*shape)
+    one = load(f"folder:{write_folder(tmp_path / 'a', parts)}", image_size=image_size)
+    other = load(f"parquet:{write_parquet(tmp_path / 'b', parts)}", image_size=image_size)
+    assert same(one, other)
+    channels = len(shape[2:]) * 2 + 1
+    assert one.image == ((channels, 4, 4) if image_size else (channels, 6, 5))
+
+
+def test_every_layout_of_fashion_mnist_is_one_dataset(tmp_path: Path) -> None:
+    """IDX files, gzipped or not, Parquet and ImageFolder are found by the dataset's name and give the same."""
+    parts = made(6, 6)
+    datasets = [
+        load("fashion-mnist", folder, size)
+        for size in (None, 4)
+        for folder in (
+            write_idx(tmp_path / f"idx-{size}", parts),
+            write_idx(tmp_path / f"gz-{size}", parts, zipped=True),
+            write_parquet(tmp_path / f"parquet-{size}/fashion-mnist/default", parts).parents[1],
+            write_folder(tmp_path / f"folder-{size}/fashion-mnist", parts, classes="012").parent,
+        )
+    ]
+    assert all(same(datasets[0], other) for other in datasets[1:4])
+    assert all(same(datasets[4], other) for other in datasets[5:])
+    assert (datasets[0].image, datasets[4].image) == ((1, 6, 6), (1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "native", "label"), [("cifar10", "CIFAR10", "label"), ("cifar100", "CIFAR100", "fine_label")]
+)
+def test_every_layout_of_cifar_is_one_dataset(
+    name: str, native: str, label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pickles as torchvision leaves them, Parquet and ImageFolder are found by the dataset's name and give the same."""
+    parts = made(32, 32, 3)
+    one = load(name, write_cifar(tmp_path / "pickles", parts, native, monkeypatch))
+    assert same(one, load(name, write_parquet(tmp_path / f"parquet/{name}", parts, "img", label).parent))
+    assert same(one, load(name, write_folder(tmp_path / f"folder/{name}", parts, "val").parent))
+
+
+def test_a_changed_pixel_or_label_changes_the_checksum(tmp_path: Path) -> None:
+    """The checksum covers every pixel and every label, of training and of test images."""
+    checksums = set()
+    for split in ("train", "test", None):
+        for kind in (0, 1):
+            parts = made(6, 5)
+            if split:
+                array = parts[split][kind]
+                array[3] = (array[3] + 1) % 3 if kind == 0 else array[3] ^ 1
+            checksums.add(load(f"folder:{write_folder(tmp_path / f'{split}-{kind}', parts)}").checksum)
+    assert len(checksums) == 5
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+@pytest.mark.parametrize("image_size", [None, 4])
+def test_streaming_gives_every_image_once(
+    kind: str, image_size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dataset too large to be resident streams: the same images with the same labels, in a fixed order of its own."""
+    folder = {"folder": write_folder, "parquet": write_parquet}[kind](tmp_path / "data", made(6, 5, 3))
+    resident = load(f"{kind}:{folder}", image_size=image_size)
+    monkeypatch.setattr(images, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(layouts, "IN_MEMORY_BYTES", 0)
+    streamed = load(f"{kind}:{folder}", image_size=image_size)
+    assert isinstance(streamed.train.images, images.Streamed)
+    for split in ("train", "test"):
+        contents = []
+        for dataset in (resident, streamed):
+            part = getattr(dataset, split)
+            pixels = part.images.at(torch.arange(len(part))).contiguous().numpy()
+            contents.append(sorted((y, x.tobytes()) for x, y in zip(pixels, part.labels.tolist(), strict=True)))
+        assert contents[0] == contents[1]
+    assert same(streamed, load(f"{kind}:{folder}", image_size=image_size))
+    assert streamed.image == resident.image
+    assert streamed.train.labels.diff().count_nonzero() > 5  # not class after class
+
+
+def test_large_parquet_is_copied_once_for_random_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parquet files too large for memory are mapped through copies in the cache folder, made once."""
+    monkeypatch.setattr(layouts, "IN_MEMORY_BYTES", 0)
+    folder = write_parquet(tmp_path / "data", made(6, 5))
+    load(f"parquet:{folder}")
+    copies = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache/deeptwins").rglob("*.*")}
+    assert [path.suffix for path in copies] == [".arrow"] * 2
+    load(f"parquet:{folder}")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache/deeptwins").rglob("*.*")} == copies
+
+
+def test_no_room_for_a_copy_of_large_parquet_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the cache folder cannot take the copy, one line names it."""
+    monkeypatch.setattr(layouts, "IN_MEMORY_BYTES", 0)
+    folder = write_parquet(tmp_path / "data", made(6, 5))
+    (tmp_path / "cache").write_text("a file where the cache folder should be")
+    with pytest.raises(InputError, match=r"cache/deeptwins/arrow: needs room for a copy of .*data"):
+        load(f"parquet:{folder}")
+
+
+def test_classes_with_numbers_for_names_are_in_their_order(tmp_path: Path) -> None:
+    """In an ImageFolder with classes 0 to 11, class 10 comes after 9, as in every other layout."""
+    parts = made(4, 4, train=24, test=12, classes=12)
+    one = load(f"folder:{write_folder(tmp_path / 'a', parts, classes=[str(i) for i in range(12)])}")
+    assert same(one, load(f"parquet:{write_parquet(tmp_path / 'b', parts, test='validation')}"))
+
+
+def test_one_image_in_colour_makes_all_rgb(tmp_path: Path) -> None:
+    """A folder of grey images has one channel; with one image in colour, be it in test, all have three."""
+    folder = write_folder(tmp_path, made(6, 5))
+    assert load(f"folder:{folder}").image == (1, 6, 5)
+    (folder / "test/bee/colour.png").write_bytes(encoded(np.zeros((6, 5, 3), np.uint8)))
+    assert load(f"folder:{folder}").image == (3, 6, 5)
+
+
+def test_a_path_may_be_relative_to_the_data_folder(tmp_path: Path) -> None:
+    """PATH is looked for here, then in the folder where datasets lie."""
+    write_folder(tmp_path / "own", made(6, 5))
+    assert load("folder:own", tmp_path).checksum == load(f"folder:{tmp_path / 'own'}").checksum
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("file", ["train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"])
+def test_truncated_idx_files_are_named(file: str, keep: float, tmp_path: Path, *, zipped: bool) -> None:
+    """An IDX file that is cut off anywhere is one line that names it and what to do."""
+    path = write_idx(tmp_path, made(6, 6), zipped=zipped) / f"FashionMNIST/raw/{file}{'.gz' if zipped else ''}"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if keep < 1 else keep])
+    with pytest.raises(InputError, match=rf"{path}: damaged or missing: delete .*raw and run again"):
+        load("fashion-mnist", tmp_path)
+
+
+def test_idx_files_without_images_are_refused(tmp_path: Path) -> None:
+    """A file that says of itself that it holds nothing is damaged."""
+    write_idx(tmp_path, made(6, 6, test=0))
+    with pytest.raises(InputError, match="t10k-labels-idx1-ubyte: damaged or missing"):
+        load("fashion-mnist", tmp_path)
+
+
+def test_missing_idx_files_are_named(tmp_path: Path) -> None:
+    """A file that is missing beside the others is one line that names it."""
+    path = write_idx(tmp_path, made(6, 6)) / "FashionMNIST/raw/t10k-labels-idx1-ubyte"
+    path.unlink()
+    with pytest.raises(InputError, match=rf"{path}: damaged or missing"):
+        load("fashion-mnist", tmp_path)
+
+
+def test_idx_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    """Labels of other images are noticed by their number."""
+    raw = write_idx(tmp_path, made(6, 6)) / "FashionMNIST/raw"
+    (raw / "train-labels-idx1-ubyte").write_bytes((raw / "t10k-labels-idx1-ubyte").read_bytes())
+    with pytest.raises(InputError, match="40 images and 12 labels in train"):
+        load("fashion-mnist", tmp_path)
+
+
+@pytest.mark.parametrize("file", ["data_batch_3", "test_batch", "batches.meta"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_damaged_pickles_are_named(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, gone: bool) -> None:
+    """A pickle that is changed or missing is never opened, but one line that names it."""
+    path = write_cifar(tmp_path, made(32, 32, 3), "CIFAR10", monkeypatch) / "cifar-10-batches-py" / file
+    path.unlink() if gone else path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=rf"{path}: damaged or missing: delete .*py and run again"):
+        load("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 0.5, 0.99])
+def test_truncated_parquet_is_named(keep: float, tmp_path: Path) -> None:
+    """A Parquet file that is cut off anywhere is one line that names it."""
+    path = write_parquet(tmp_path, made(6, 5)) / "train-00001-of-00002.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if keep < 1 else keep])
+    with pytest.raises(InputError, match=rf"{path}: damaged"):
+        load(f"parquet:{tmp_path}")
+
+
+@pytest.mark.parametrize("start", range(0, 1500, 37))
+def test_parquet_with_wrong_bytes_ends_in_one_line_if_at_all(start: int, tmp_path: Path) -> None:
+    """Whatever bytes of a Parquet file are wrong, what is raised is an error of one line that names the file."""
+    path = write_parquet(tmp_path, made(6, 5)) / "train-00000-of-00002.parquet"
+    content = bytearray(path.read_bytes())
+    content[start : start + 37] = bytes(byte ^ 0xA5 for byte in content[start : start + 37])
+    path.write_bytes(content)
+    try:
+        load(f"parquet:{tmp_path}", image_size=4)
+    except InputError as error:
+        assert str(error).startswith(str(path))  # noqa: PT017 - it need not be raised
+        assert "\n" not in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"picture": [1], "label": [0]}, "must have the columns img or image .* and has picture, label"),
+        ({"image": [{"bytes": b""}], "y": [0]}, "must have the columns .* label or fine_label, and has image, y"),
+        ({"image": [1], "label": [0]}, "must have the columns img or image"),
+        ({"image": [{"bytes": b""}], "label": ["ant"]}, "column label must hold an integer from 0 in every row"),
+        ({"image": [{"bytes": b""}], "label": [-1]}, "column label must hold an integer"),
+        ({"image": [{"bytes": b""}, {"bytes": b""}], "label": [0, None]}, "column label must hold an integer"),
+        ({"image": [{"bytes": None}], "label": [0]}, "row 0: damaged"),
+        ({"image": [None, {"bytes": b""}], "label": [0, 0]}, "row 0: damaged"),
+    ],
+)
+def test_unfit_parquet_is_refused(columns: dict[str, list[object]], message: str, tmp_path: Path) -> None:
+    """Columns that are missing or of the wrong type are one line that names the file and what it must hold."""
+    path = write_parquet(tmp_path, made(6, 5)) / "train-00000-of-00002.parquet"
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(InputError, match=f"{path}.* {message}"):
+        load(f"parquet:{tmp_path}")
+
+
+def test_parquet_without_rows_is_refused(tmp_path: Path) -> None:
+    """A split without a single row is one line."""
+    for path in write_parquet(tmp_path, made(6, 5)).glob("test-*"):
+        pq.write_table(pq.read_table(path).slice(0, 0), path)
+    with pytest.raises(InputError, match=r"test-00000-of-00002\.parquet: no rows"):
+        load(f"parquet:{tmp_path}")
+
+
+def test_two_parquet_datasets_in_one_folder_are_refused(tmp_path: Path) -> None:
+    """Train files in two folders are two datasets, which are not mixed."""
+    for name in "ab":
+        write_parquet(tmp_path / name, made(6, 5))
+    with pytest.raises(InputError, match="more than one folder"):
+        load(f"parquet:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("take", "message"),
+    [
+        ("train", "must hold train/<class>"),
+        ("test", "must hold train/<class>"),
+        ("train/bee", "test/bee: no such class in "),
+        ("train/bee/*", "train/bee: no images"),
+        ("test/*/*", "test: no images in <class>/ folders"),
+        ("*/*", "train: no images in <class>/ folders"),
+    ],
+)
+def test_incomplete_folders_are_refused(take: str, message: str, tmp_path: Path) -> None:
+    """An ImageFolder without a split, or with classes that do not match, is one line that names the folder."""
+    folder = write_folder(tmp_path / "data", made(6, 5))
+    for i, path in enumerate(list(folder.glob(take))):
+        path.rename(tmp_path / f"taken-{i}")
+    with pytest.raises(InputError, match=rf"^{folder}.*{message}"):
+        load(f"folder:{folder}")
+
+
+@pytest.mark.parametrize("limit", [0, 2**30])
+def test_images_that_vanish_are_named(limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that cannot be read, be it when a batch needs it, is one line that names its file."""
+    monkeypatch.setattr(images, "RESIDENT_BYTES", limit)
+    folder = write_folder(tmp_path, made(6, 5))
+    streamed = load(f"folder:{folder}").train.images
+    path = folder / "train/bee/4.png"
+    path.unlink()
+    path.symlink_to("nowhere.png")
+    with pytest.raises(InputError, match=f"{path}: cannot be read"):
+        (streamed if limit == 0 else load(f"folder:{folder}").train.images).at(torch.arange(40))
+
+
+def test_files_that_are_no_images_are_passed_over(tmp_path: Path) -> None:
+    """Notes, hidden folders and the like beside the images do not matter."""
+    folder = write_folder(tmp_path, made(6, 5))
+    before = load(f"folder:{folder}").checksum
+    (folder / "train/bee/notes.txt").write_text("bees")
+    (folder / "train/.hidden").mkdir()
+    assert load(f"folder:{folder}").checksum == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [urllib.error.URLError("no route\nto host"), RuntimeError("Error downloading"), http.client.IncompleteRead(b"")],
+    ids=["network", "mirrors", "cut off"],
+)
+def test_a_download_that_fails_says_what_to_do(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the dataset and without a network, one line names the folder and the layouts that it may hold."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", fail)
+    with pytest.raises(InputError, match=rf"cifar10: not in {tmp_path}, .*cifar-10-batches-py/.*parquet") as caught:
+        load("cifar10", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_missing_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset that is not there is downloaded by torchvision into the folder, by default the cache."""
+    parts = made(6, 6)
+    calls = []
+
+    def fetch(root: Path, *, download: bool) -> None:
+        calls.append((root, download))
+        write_idx(root, parts)
+
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", fetch)
+    fetched = [load("fashion-mnist", tmp_path / "new"), load("fashion-mnist", tmp_path / "new"), load("fashion-mnist")]
+    assert calls == [(tmp_path / "new", True), (tmp_path / "cache/deeptwins", True)]
+    assert same(fetched[0], fetched[1])
+    assert same(fetched[0], fetched[2])
+
+
+def test_a_dataset_that_is_there_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies in the folder, in any layout, is used without asking torchvision to download."""
+    monkeypatch.setattr(layouts, "download", lambda *_: pytest.fail("downloads"))
+    write_parquet(tmp_path / "cifar100", made(6, 6, 3), "img", "fine_label")
+    assert load("cifar100", tmp_path).classes == 3
