@@ -1,0 +1,299 @@
+"""The command line: parse, call, print. A side (torch, pandas) is imported only inside the command that needs it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from deeptwins.errors import InputError
+
+if TYPE_CHECKING:
+    from deeptwins.study import Study
+
+ABLATIONS = Path("ablations")
+RESULTS = Path("results")
+REPORTS = Path("reports")
+FAILED, BAD_INPUT, CONTRADICTED, INTERRUPTED = 1, 2, 3, 130  # exit codes
+
+# Plain help: rich would take two of the three tenths of a second that `deeptwins --help` may last.
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the records of runs lie.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="DEEPTWINS_DATA",
+        help="Where datasets lie. Digits and synthetic need none.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="recipe.KEY=VALUE", help="Change one key of the study's recipe. Can be given again."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def deeptwins(context: typer.Context) -> None:
+    """Train plain and residual networks side by side, and see what depth does to them.
+
+    A study is a question in one file, ablations/STUDY.toml. `run` trains its networks and leaves records in
+    results/; `report` turns the records into a page in reports/.
+
+    \b
+    Begin with:
+      deeptwins list               which studies there are
+      deeptwins run smoke          try it, in seconds
+      deeptwins run depth          the main study, in minutes
+      deeptwins report depth       its page: reports/depth/index.html
+    """  # noqa: D301  \b keeps the lines of the example apart
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command("list")
+def list_(results: Results = RESULTS) -> None:
+    """List the studies: question, cost, how many runs are done."""
+    from deeptwins import records, study
+
+    if not ABLATIONS.is_dir():
+        raise InputError(f"no folder {ABLATIONS}/ here: go to the repository's root")
+    rows, broken = [("STUDY", "RUNS DONE", "COST", "QUESTION")], False
+    for path in sorted(ABLATIONS.glob("*.toml"), key=lambda path: path.stem):
+        try:
+            found = study.load(path)
+            done = sum(
+                records.status(records.read(records.path_of(results, run.study, run.id))) in ("done", "diverged")
+                for run in found.runs
+            )
+            rows.append((found.name, f"{done} of {len(found.runs)}", found.cost or "-", _one_line(found.question)))
+        except InputError as error:
+            broken = True
+            rows.append((path.stem, "-", "-", f"cannot be read: {_one_line(error)}"))
+    _print_table(rows)
+    if broken:
+        raise typer.Exit(BAD_INPUT)
+
+
+@app.command()
+def run(  # noqa: PLR0913, PLR0917  every option is a parameter
+    studies: Annotated[list[str], typer.Argument(metavar="STUDY", help="Names from `deeptwins list`, or .toml files.")],
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train; auto takes a GPU if there is one.")
+    ] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Runs trained at once. [default: one a core; one on a GPU]")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Train seeds 0 to N-1 instead of the study's.")
+    ] = None,
+    settings: Settings = None,
+    results: Results = RESULTS,
+    data: Data = None,
+    fresh: Annotated[  # noqa: FBT002
+        bool, typer.Option("--fresh", help="Delete what these runs have left behind, and start over.")
+    ] = False,
+) -> None:
+    """Train the runs of a study, or of several; leave records.
+
+    Runs that are finished are skipped, and unfinished ones go on where they stopped: after Ctrl-C, a crash or a
+    power cut, give the same command again. Given twice at the same time, the two share the work.
+
+    \b
+    Examples:
+      deeptwins run depth
+      deeptwins run depth --seeds 5 --workers 4
+      deeptwins run depth --set recipe.iterations=500 --results /tmp/try
+      deeptwins run depth-cifar10 --device cuda --data ~/datasets
+    """  # noqa: D301
+    chosen = _load(studies, settings or [], seeds)  # a slip in a name is told before torch has been loaded
+    from deeptwins import progress, scheduling, training
+
+    for study in chosen:
+        try:
+            for each in study.runs:
+                training.check(each)
+        except ValueError as error:
+            raise InputError(f"{study.path}: {error}") from None
+    unique = {(each.study, each.id): each for study in chosen for each in study.runs}
+    outcome = scheduling.train_all(
+        list(unique.values()),
+        device=device,
+        results=results,
+        display=progress.display(sys.stdout),
+        data_folder=data,
+        workers=workers,
+        fresh=fresh,
+    )
+    changes = [part for setting in settings or [] for part in ("--set", setting)]
+    changes += [] if seeds is None else ["--seeds", str(seeds)]
+    place = [] if results == RESULTS else ["--results", str(results)]
+    if outcome.interrupted:
+        options = [] if device == "auto" else ["--device", device]
+        options += [] if workers is None else ["--workers", str(workers)]
+        options += [] if data is None else ["--data", str(data)]
+        finished = outcome.done + outcome.diverged
+        typer.echo(f"{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
+        typer.echo("  " + shlex.join(["deeptwins", "run", *studies, *options, *changes, *place]))
+        raise typer.Exit(INTERRUPTED)
+    if outcome.failed:
+        typer.echo(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
+        raise typer.Exit(FAILED)
+    following = shlex.join(["deeptwins", "report", *studies, *changes, *place])
+    typer.echo(f"{outcome.total} runs are finished; next: {following}")
+
+
+@app.command()
+def report(  # noqa: PLR0913, PLR0917
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="STUDY", help="Names or .toml files; by default every study that has results."),
+    ] = None,
+    settings: Settings = None,
+    seeds: Annotated[int | None, typer.Option(min=1, metavar="N", help="As in the run: seeds 0 to N-1.")] = None,
+    results: Results = RESULTS,
+    reports: Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the pages go.")] = REPORTS,
+    strict: Annotated[  # noqa: FBT002
+        bool, typer.Option("--strict", help="Exit with 3 when the records contradict a claim.")
+    ] = False,
+) -> None:
+    """Turn the records of each study into a page.
+
+    It opens with the verdict; figures, tables, and how to reproduce them follow.
+
+    \b
+    Examples:
+      deeptwins report
+      deeptwins report depth --reports /tmp/pages
+    """  # noqa: D301
+    from deeptwins import report
+
+    contradicted = False
+    for study in _load(studies or _with_results(results), settings or [], seeds):
+        written = report.write(study, results, reports)
+        typer.echo(f"{study.name}: {written.verdict}")
+        for line in (*written.claims, written.page):
+            typer.echo(f"  {line}")
+        contradicted |= written.contradicted
+    typer.echo(f"all reports: {report.write_index(reports)}")
+    if strict and contradicted:
+        raise typer.Exit(CONTRADICTED)
+
+
+@app.command()
+def show(
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="resnet-18, plain-34, cifar-plain-56 or the like.")],
+    image: Annotated[str | None, typer.Option("--input", metavar="CxHxW", help="The image, e.g. 1x28x28.")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, metavar="N", help="Outputs.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, metavar="N", help="Channels of the first stage.")] = None,
+) -> None:
+    """Show a network layer by layer: shapes, parameters, FLOPs.
+
+    FLOPs are those of one image forward, two a multiply-add.
+
+    \b
+    Examples:
+      deeptwins show resnet-18 --input 1x224x224
+      deeptwins show cifar-plain-56
+    """  # noqa: D301
+    from deeptwins.nets import inspection
+
+    net, usual, outputs = inspection.named(network)
+    if width is not None:
+        net = net.model_copy(update={"width": width})
+    layers = inspection.trace(net, usual if image is None else _shape(image), outputs if classes is None else classes)
+    rows = [("LAYER", "KIND", "OUTPUT", "PARAMETERS", "FLOPS")]
+    rows += [
+        (layer.name, layer.kind, "x".join(map(str, layer.output)), f"{layer.parameters:,}", f"{layer.flops:,}")
+        for layer in layers
+    ]
+    parameters, flops = sum(layer.parameters for layer in layers), sum(layer.flops for layer in layers)
+    _print_table([*rows, ("total", "", "", f"{parameters:,}", f"{flops:,}")], right=(2, 3, 4))
+
+
+@app.command()
+def doctor(data: Data = None) -> None:
+    """Tell what is on this machine, and so what can run."""
+    from deeptwins import data as datasets
+    from deeptwins import machine, training
+
+    device = training.device("auto").type
+    rows = [(key, "none" if value is None else str(value)) for key, value in machine.describe(device).items()]
+    rows += [("commit", machine.commit() or "none")]
+    rows += [("workers", f"{machine.cores()} by default" if device == "cpu" else "1 by default")]
+    rows += [(f"dataset {name}", where) for name, where in datasets.available(data)]
+    names = sorted(path.stem for path in ABLATIONS.glob("*.toml"))
+    rows += [("studies", ", ".join(names) or f"none: no folder {ABLATIONS}/ here; go to the repository's root")]
+    _print_table(rows)
+
+
+def main() -> None:
+    """Run the command line. What a user can mend is one line on stderr and exit code 2."""
+    try:
+        code = app(prog_name="deeptwins", standalone_mode=False)
+    except InputError as error:
+        code = _refuse(error)
+    except OSError as error:
+        code = _refuse(f"{error.filename}: {error.strerror}" if error.filename else error)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's usage errors: click's class or its own copy, by version
+            raise
+        context = getattr(error, "ctx", None)
+        code = _refuse(
+            f"{error.format_message().rstrip('.')}; see {context.command_path if context else 'deeptwins'} --help"
+        )
+    sys.exit(code)
+
+
+def _refuse(what: object) -> int:
+    typer.echo(f"deeptwins: {_one_line(what)}", err=True)
+    return BAD_INPUT
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def _load(names: Iterable[str], settings: Sequence[str], seeds: int | None) -> list[Study]:
+    from deeptwins import study
+
+    return [study.load(study.find(name, ABLATIONS), settings, seeds) for name in dict.fromkeys(names)]
+
+
+def _with_results(results: Path) -> list[str]:
+    """Name the studies that have results."""
+    names = sorted({path.parent.name for path in results.glob("*/*.jsonl")})
+    known = [name for name in names if (ABLATIONS / f"{name}.toml").is_file()]
+    for name in sorted({*names} - {*known}):
+        typer.echo(f"{name}: left out, its study is not in {ABLATIONS}/; name its .toml file", err=True)
+    if not known:
+        raise InputError(f"{results}: no results of a study in {ABLATIONS}/; `deeptwins run depth` makes some")
+    return known
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    """Read CxHxW."""
+    match = re.fullmatch("([1-9][0-9]{0,5})x([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", text)
+    if match is None:
+        raise InputError(f"--input {text}: write CxHxW, channels, height and width, like 3x32x32")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def _print_table(rows: Sequence[tuple[str, ...]], right: Sequence[int] = ()) -> None:
+    """Print rows in columns, those of numbers flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [f"{cell:{'>' if i in right else '<'}{widths[i]}}" for i, cell in enumerate(row)]
+        typer.echo("  ".join(cells).rstrip())

@@ -1,0 +1,195 @@
+"""Show how far a session is: what is done, what runs, and when it will be over."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self, TextIO
+
+LINE_EVERY_S = 10.0
+_WEIGHT_OF_OTHERS_S = 5.0  # a run's own pace counts as much as the others' once it has run this long
+
+
+@dataclass(frozen=True)
+class Going:
+    """A run on a worker. Work in FLOPs, `done` and `seconds` since this session took it up."""
+
+    done: float
+    left: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a session stands; `fraction` is of the work that it began with, `left_s` the seconds still needed."""
+
+    total: int
+    done: int
+    diverged: int
+    failed: int
+    running: Sequence[tuple[str, int, int]]  # label, iterations done, iterations
+    elsewhere: int  # runs that another deeptwins trains
+    fraction: float
+    left_s: float | None
+
+    @property
+    def counts(self) -> str:
+        """What became of the runs so far, in words."""
+        parts = [f"{self.done} of {self.total} runs done"]
+        for number, what in (
+            (self.diverged, "diverged"),
+            (self.failed, "failed"),
+            (len(self.running), "running"),
+            (self.elsewhere, "elsewhere"),
+        ):
+            if number:
+                parts.append(f"{number} {what}")
+        return ", ".join(parts)
+
+    @property
+    def left(self) -> str:
+        """The time still needed, in words."""
+        return "measuring the pace" if self.left_s is None else f"about {duration(self.left_s)} left"
+
+
+def seconds_left(
+    going: Iterable[Going], waiting: Iterable[float], spent: tuple[float, float], workers: int
+) -> float | None:
+    """Estimate when the last worker will be done; None before any work was seen.
+
+    The work still waiting is laid out on the workers in the order in which it will be given out, so that a long last
+    run that leaves the other workers idle counts in full.
+
+    Args:
+        going: the runs on the workers, no more than there are workers.
+        waiting: FLOPs of the runs not begun, in order.
+        spent: FLOPs of the runs finished in this session, and the seconds that they kept a worker.
+        workers: how many work at once.
+    """
+    going = list(going)
+    work = spent[0] + sum(run.done for run in going)
+    seconds = spent[1] + sum(run.seconds for run in going)
+    if work <= 0 or seconds <= 0:
+        return None
+    pace = work / seconds
+    free_at = [0.0] * (workers - len(going))
+    for run in going:
+        own = (run.done + pace * _WEIGHT_OF_OTHERS_S) / (run.seconds + _WEIGHT_OF_OTHERS_S)
+        free_at.append(run.left / own)
+    heapq.heapify(free_at)
+    for flops in waiting:
+        heapq.heapreplace(free_at, free_at[0] + flops / pace)
+    return max(free_at)
+
+
+def duration(seconds: float) -> str:
+    """A duration as people say it: `38 s`, `5 min`, `2 h 10 min`."""
+    if round(seconds) < 100:  # noqa: PLR2004  two digits of seconds
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"  # noqa: PLR2004
+
+
+class Display(Protocol):
+    """What a session tells while it lasts. Used as a context manager."""
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the screen as it should stay."""
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+
+    def update(self, state: State) -> None:
+        """Show where the session stands; called several times a second."""
+
+
+class Lines:
+    """Plain lines, for files and pipes: no control characters, and where things stand every ten seconds."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        """Print to a stream, on a clock in seconds."""
+        self._stream = stream
+        self._clock = clock
+        self._due = clock() + LINE_EVERY_S
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the lines."""
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        print(line, file=self._stream, flush=True)
+
+    def update(self, state: State) -> None:
+        """Print where the session stands, when that is due."""
+        if self._clock() >= self._due:
+            self._due = self._clock() + LINE_EVERY_S
+            self.say(f"... {state.counts}; {state.left}")
+
+
+class Live:
+    """A bar for the session and a line for each run on a worker, redrawn in place on a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Draw on a terminal."""
+        from rich.console import Console  # noqa: PLC0415  a tenth of a second that other commands need not pay
+        from rich.progress import BarColumn, Progress, TaskID, TextColumn  # noqa: PLC0415
+        from rich.table import Column  # noqa: PLC0415
+
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),  # as wide as the words leave room
+            TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
+            console=Console(file=stream),
+            auto_refresh=False,  # no thread beside the loop that knows when something has changed
+            expand=True,
+            transient=True,
+        )
+        self._all = self._progress.add_task("all runs", total=1.0, note="")
+        self._runs: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the bars; the lines stay."""
+        self._progress.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line above the bars."""
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def update(self, state: State) -> None:
+        """Redraw."""
+        self._progress.update(self._all, completed=state.fraction, note=f"{state.left}; {state.counts}")
+        for label in self._runs.keys() - {label for label, _, _ in state.running}:
+            self._progress.remove_task(self._runs.pop(label))
+        for label, iteration, iterations in state.running:
+            if label not in self._runs:
+                self._runs[label] = self._progress.add_task(f"  {label}", total=iterations, note="")
+            note = f"iteration {iteration:,} of {iterations:,}" if iteration else "starting"
+            self._progress.update(self._runs[label], completed=iteration, note=note)
+        self._progress.refresh()
+
+
+def display(stream: TextIO) -> Display:
+    """A live display on a terminal, plain lines anywhere else."""
+    return Live(stream) if stream.isatty() and os.environ.get("TERM") != "dumb" else Lines(stream)

@@ -1,0 +1,135 @@
+"""Train many runs on this machine: check everything, then hand them to workers, the longest first.
+
+A run's numbers depend neither on how many workers there are nor on the order in which they take the runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeptwins import checkpoints, data, machine, records, training
+from deeptwins.data import Dataset
+from deeptwins.errors import InputError
+from deeptwins.progress import Display
+from deeptwins.session import Job, Session
+from deeptwins.study import RunSpec
+from deeptwins.workers import Source, claimed, log_of, source
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the runs, those that were finished before included."""
+
+    total: int
+    done: int
+    diverged: int
+    failed: int
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether runs are left to be done: a signal came."""
+        return self.done + self.diverged + self.failed < self.total
+
+
+def train_all(  # noqa: PLR0913  one for each option of the command line
+    runs: Sequence[RunSpec],
+    *,
+    device: str,
+    results: Path,
+    display: Display,
+    data_folder: Path | None = None,
+    workers: int | None = None,
+    fresh: bool = False,
+) -> Outcome:
+    """Train the runs that are not finished; everything is checked before anything is written.
+
+    Args:
+        runs: of one study or several.
+        device: auto, cpu or cuda.
+        results: the folder of results; the studies' folders are made in it.
+        display: told of what happens; entered and left here.
+        data_folder: where datasets lie.
+        workers: how many runs to train at once; by default one a core on the CPU, one on a GPU.
+        fresh: delete what the runs have left behind, and start over.
+
+    Raises:
+        InputError: something given is wrong, or the results cannot be written (any longer); what is finished stays.
+    """
+    accelerator = training.device(device)
+    ended = Counter[str]()
+    pending: list[RunSpec] = []
+    for run in runs:
+        status = records.status(records.read(records.path_of(results, run.study, run.id)))
+        if fresh or status not in ("done", "diverged"):
+            pending.append(run)
+        else:
+            ended[status] += 1
+            # A kill right after the last record leaves one behind.
+            checkpoints.path_of(results, run.study, run.id).unlink(missing_ok=True)
+    datasets: dict[Source, Dataset] = {}
+    for run in pending:
+        if source(run) not in datasets:
+            datasets[source(run)] = data.load(run.recipe.dataset, data_folder, run.recipe.image_size)
+    labels = dict(zip(((run.study, run.id) for run in runs), _labels(runs), strict=True))
+    jobs = [Job(run, labels[run.study, run.id], training.cost(run, datasets[source(run)])) for run in pending]
+    jobs.sort(key=lambda job: -job.cost)
+    for study in dict.fromkeys(run.study for run in pending):
+        _check_writable(results / study)
+    if fresh:
+        _start_over(runs, results)
+    datasets = {key: dataset.share() for key, dataset in datasets.items()}
+    number = min(workers or (machine.cores() if accelerator.type == "cpu" else 1), len(jobs))
+    with display:
+        if before := ended.total():
+            display.say(f"{before} of {len(runs)} runs were finished before")
+        if jobs:
+            display.say(f"training {len(jobs)} runs on {accelerator.type}, {number} at a time")
+            Session(jobs, ended, number, (results, accelerator, datasets), display).work()
+    return Outcome(len(runs), ended["done"], ended["diverged"], ended["failed"])
+
+
+def _labels(runs: Sequence[RunSpec]) -> list[str]:
+    """Name each run for people, as shortly as tells it from the others."""
+    slugs = [run.id.rsplit("-", 1)[0] for run in runs]
+    alike = Counter(slugs)
+    labels = [slug if alike[slug] == 1 else run.id for slug, run in zip(slugs, runs, strict=True)]
+    if len({run.study for run in runs}) > 1:
+        return [f"{run.study}/{label}" for label, run in zip(labels, runs, strict=True)]
+    return labels
+
+
+def _check_writable(folder: Path) -> None:
+    """Make the folder, and a file in it that is removed again.
+
+    Raises:
+        InputError: that fails.
+    """
+    probe = folder / ".probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(4096))
+        probe.unlink()
+    except OSError as error:
+        with suppress(OSError):
+            probe.unlink()
+        raise InputError(f"{folder}: {error.strerror}; choose a folder for the results with --results DIR") from None
+
+
+def _start_over(runs: Sequence[RunSpec], results: Path) -> None:
+    """Delete what the runs have left behind, of all or of none.
+
+    Raises:
+        InputError: another deeptwins trains one of them.
+    """
+    with ExitStack() as locks:
+        for study in dict.fromkeys(run.study for run in runs):
+            if not locks.enter_context(claimed(results, study, *(run.id for run in runs if run.study == study))):
+                raise InputError(f"--fresh: another deeptwins trains runs of study {study}; stop that one first")
+        for run in runs:
+            for path_of in (records.path_of, checkpoints.path_of):
+                path_of(results, run.study, run.id).unlink(missing_ok=True)
+            log_of(results, run).unlink(missing_ok=True)

@@ -1,0 +1,436 @@
+"""The command line: what it prints, what it refuses, and with which exit code."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import made
+from deeptwins import cli, records, report, scheduling
+from deeptwins.report import Report
+from deeptwins.scheduling import Outcome
+
+TINY = """
+question = "Does it work?"
+cost = "a moment"
+
+[twins]
+plain = { shortcut = "none" }
+
+[[vary]]
+family = "cifar"
+depth = [8, 14]
+seed = 0
+
+[recipe]
+dataset = "synthetic"
+width = 4
+iterations = 10
+batch_size = 64
+learning_rate = 0.1
+"""
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """The root of a repository with the study `tiny`; the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DEEPTWINS_DATA", raising=False)
+    Path("ablations").mkdir()
+    made.load(tmp_path / "ablations", TINY, "tiny")
+    return tmp_path
+
+
+@pytest.fixture
+def call(root, monkeypatch, capsys):
+    """Call `deeptwins` with arguments; returns exit code, stdout and stderr."""
+
+    def main(*arguments):
+        monkeypatch.setattr(sys, "argv", ["deeptwins", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code or 0, *capsys.readouterr()
+
+    return main
+
+
+def python(*arguments, **options):
+    """Start a Python that finds what this one finds."""
+    path = os.pathsep.join(map(os.path.abspath, sys.path))
+    return subprocess.Popen(  # noqa: S603  our own command
+        [sys.executable, *arguments],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def files(root):
+    """All files below a folder."""
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Stand-in for training: remembers what it was called with, and has an outcome."""
+
+    class Trained:
+        outcome = Outcome(total=2, done=2, diverged=0, failed=0)
+
+        def __call__(self, runs, **options):
+            self.runs, self.options = runs, options
+            return self.outcome
+
+    stand_in = Trained()
+    monkeypatch.setattr(scheduling, "train_all", stand_in)
+    return stand_in
+
+
+@pytest.fixture
+def reported(monkeypatch):
+    """Stand-in for reports: remembers the studies, and says whether the records contradict them."""
+
+    class Reported:
+        contradicted = False
+
+        def __init__(self):
+            self.studies = []
+
+        def write(self, study, _results, reports):
+            self.studies.append(study)
+            page = reports / study.name / "index.html"
+            return Report("It works.", ("cifar: plain rises: held",), self.contradicted, page, page)
+
+    stand_in = Reported()
+    monkeypatch.setattr(report, "write", stand_in.write)
+    monkeypatch.setattr(report, "write_index", lambda reports: reports / "index.html")
+    return stand_in
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left_out"),
+    [
+        ("--help", {"torch", "pandas", "pydantic", "rich"}),
+        ("run --help", {"torch", "pandas"}),
+        ("list", {"torch", "pandas"}),
+        ("report tiny", {"torch"}),
+    ],
+)
+def test_a_command_loads_only_its_side(root, arguments, left_out):
+    """Help comes up at once, studies are listed without torch and pandas, and a report is written without torch."""
+    made.results(root, made.load(root / "ablations", TINY, "tiny"))
+    script = (
+        "import sys\nfrom deeptwins.cli import main\n"
+        f"sys.argv[1:] = {arguments.split()}\n"
+        "try: main()\nfinally: print('loaded', *sys.modules)"
+    )
+    process = python("-c", script, cwd=root)
+    out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 0, err
+    assert not left_out & set(out.rsplit("loaded", 1)[1].split())
+
+
+def test_without_a_command_there_is_help(call):
+    """`deeptwins` alone tells a newcomer what to type first."""
+    code, out, _ = call()
+
+    assert code == 0
+    assert "deeptwins run smoke" in out
+    assert re.findall(r"^  (\w+)  ", out.split("Commands:")[1], re.MULTILINE) == [
+        "list", "run", "report", "show", "doctor"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["list", "run", "report", "show", "doctor"])
+def test_every_command_explains_itself(call, command):
+    """Each command has a sentence that says what it does, and one for each of its options."""
+    code, out, _ = call(command, "--help")
+
+    assert code == 0
+    assert re.search(r"^  [A-Z].*\.$", out, re.MULTILINE)
+    assert not re.search(r"^  --\w+( \S+)?$", out, re.MULTILINE)
+
+
+def test_module_and_command_are_the_same(root):
+    """`python -m deeptwins` is `deeptwins`."""
+    process = python("-m", "deeptwins", "run", "nothing", cwd=root)
+
+    assert process.communicate(timeout=120) == ("", 'deeptwins: no study "nothing" in ablations/; choose from tiny\n')
+    assert process.returncode == 2
+
+
+def test_list_counts_finished_runs(call, root):
+    """`list` shows each study with its question, its cost and its finished runs, diverged ones included."""
+    study = made.load(root / "ablations", TINY, "tiny")
+    made.write(root / "results", study.runs[0], made.records(study.runs[0], diverged=["plain"]))
+    made.write(root / "results", study.runs[1], made.records(study.runs[1], status=None))
+
+    code, out, err = call("list")
+
+    assert (code, err) == (0, "")
+    assert re.split(r"  +", out.splitlines()[1]) == ["tiny", "1 of 2", "a moment", "Does it work?"]
+
+
+def test_a_broken_study_hides_no_other(call, root):
+    """A study file that cannot be read has its line in the list, which exits with 2 after all the others."""
+    (root / "ablations" / "a.toml").write_text("question = ")
+
+    code, out, _ = call("list")
+
+    assert code == 2
+    assert "cannot be read: ablations/a.toml: not TOML" in out.splitlines()[1]
+    assert out.splitlines()[2].startswith("tiny")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("frob", "No such command 'frob'"),
+        ("run", "Missing argument 'STUDY'"),
+        ("run nothing", 'no study "nothing" in ablations/; choose from tiny'),
+        ("run nothing.toml", "nothing.toml: no such file"),
+        ("run tiny --frob", "No such option"),
+        ("run tiny --device tpu", "Invalid value for '--device'"),
+        ("run tiny --device cuda", "--device cuda: PyTorch finds no CUDA device"),
+        ("run tiny --workers 0", "Invalid value for '--workers'"),
+        ("run tiny --workers many", "Invalid value for '--workers'"),
+        ("run tiny --seeds 0", "Invalid value for '--seeds'"),
+        ("run tiny --set width=8", 'ablations/tiny.toml: --set "width=8": write recipe.KEY=VALUE'),
+        ("run tiny --set recipe.depht=8", "ablations/tiny.toml: recipe.depht: unknown key; did you mean depth?"),
+        ("run tiny --set recipe.shortcut=frob", "ablations/tiny.toml: twins.plain"),
+        ("run tiny --set recipe.family=frob", 'ablations/tiny.toml: --set "recipe.family=frob": vary[0] varies family'),
+        ("run tiny --set recipe.optimizer=frob", "ablations/tiny.toml: optimizer = 'frob': choose from sgd"),
+        ("run tiny --set recipe.dataset=frob", "no dataset 'frob'"),
+        ("run tiny --results ablations/tiny.toml", "ablations/tiny.toml/tiny"),
+        ("run syntax", "ablations/syntax.toml: not TOML"),
+        ("run depth", "ablations/depth.toml: depth = 21: family cifar has depths 6n+2"),
+        ("report", "results: no results of a study in ablations/"),
+        ("report nothing", 'no study "nothing" in ablations/'),
+        ("report tiny", "results/tiny"),
+        ("show frob", "no network 'frob'"),
+        ("show cifar-plain-21", "no network 'cifar-plain-21': depth = 21: family cifar has depths 6n+2"),
+        ("show resnet-18 --input 3x32", "--input 3x32: write CxHxW"),
+        ("show resnet-18 --input 0x32x32", "--input 0x32x32: write CxHxW"),
+        (f"show resnet-18 --input 3x32x{'9' * 5000}", "--input 3x32x999"),
+    ],
+)
+def test_bad_input_is_one_line(call, root, monkeypatch, arguments, line):
+    """What a user got wrong is one line on stderr that says so, exit code 2, and nothing is written."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (root / "ablations" / "syntax.toml").write_text("question = ")
+    (root / "ablations" / "depth.toml").write_text(TINY.replace("14", "21"))
+    if "nothing" in arguments:
+        for name in ("syntax", "depth"):
+            (root / "ablations" / f"{name}.toml").unlink()
+    if "shortcut" in arguments:
+        line = "ablations/tiny.toml: "
+        (root / "ablations" / "tiny.toml").write_text(TINY.replace('"none"', '"frob"'))
+        arguments = "run tiny"
+    before = files(root)
+
+    code, out, err = call(*arguments.split())
+
+    assert (code, out) == (2, "")
+    assert err.startswith(f"deeptwins: {line}")
+    assert err.count("\n") == 1
+    assert files(root) == before
+
+
+def test_a_damaged_record_is_named(call, root):
+    """A record that cannot be read stops the command with the file and the line, and stays as it is."""
+    study = made.load(root / "ablations", TINY, "tiny")
+    path = made.write(root / "results", study.runs[0])
+    path.write_text(path.read_text().replace('"kind": "end"', '"kind" "end"'))
+    before = path.read_bytes()
+
+    code, _, err = call("run", "tiny", "--device", "cpu")
+
+    assert code == 2
+    assert re.match(r"deeptwins: results/tiny/cifar-8-seed0-\w+\.jsonl:\d+: not a record", err)
+    assert path.read_bytes() == before
+
+
+def test_run_hands_on_what_it_was_given(call, trained):
+    """Settings reach the runs, options the scheduler, and the last line is the command that comes next."""
+    code, out, _ = call(
+        "run", "tiny", "ablations/tiny.toml", "--set", "recipe.iterations=7", "--seeds", "2", "--workers", "3",
+        "--results", "elsewhere", "--data", "sets", "--fresh", "--device", "cpu",
+    )  # fmt: skip
+
+    assert code == 0
+    assert [(run.seed, run.twins["plain"].depth, run.recipe.iterations) for run in trained.runs] == [
+        (0, 8, 7), (1, 8, 7), (0, 14, 7), (1, 14, 7)
+    ]  # fmt: skip
+    del trained.options["display"]
+    assert trained.options == {
+        "device": "cpu", "results": Path("elsewhere"), "data_folder": Path("sets"), "workers": 3, "fresh": True
+    }  # fmt: skip
+    assert out.splitlines()[-1] == (
+        "2 runs are finished; next: deeptwins report tiny ablations/tiny.toml"
+        " --set recipe.iterations=7 --seeds 2 --results elsewhere"
+    )
+
+
+def test_data_folder_comes_from_the_environment(call, trained, monkeypatch):
+    """DEEPTWINS_DATA says where datasets lie when --data does not."""
+    monkeypatch.setenv("DEEPTWINS_DATA", "sets")
+
+    call("run", "tiny")
+
+    assert trained.options["data_folder"] == Path("sets")
+
+
+def test_failed_runs_exit_with_1(call, trained):
+    """When a run has failed, the exit code says so."""
+    trained.outcome = Outcome(total=2, done=1, diverged=0, failed=1)
+
+    assert call("run", "tiny") == (1, "1 of 2 runs failed; the same command tries them again\n", "")
+
+
+def test_diverged_runs_are_fine(call, trained):
+    """Divergence is a result, not a failure."""
+    trained.outcome = Outcome(total=2, done=1, diverged=1, failed=0)
+
+    assert call("run", "tiny")[0] == 0
+
+
+def test_an_interrupted_run_says_how_to_go_on(call, trained):
+    """After Ctrl-C comes the exact command to go on, without --fresh, and exit code 130."""
+    trained.outcome = Outcome(total=2, done=1, diverged=0, failed=0)
+
+    code, out, _ = call("run", "tiny", "--set", "recipe.dataset=a b", "--fresh", "--workers", "2", "--data", "sets")
+
+    assert code == 130
+    assert out == (
+        "1 of 2 runs are finished, and nothing is lost. To go on:\n"
+        "  deeptwins run tiny --workers 2 --data sets --set 'recipe.dataset=a b'\n"
+    )
+
+
+def test_ctrl_c_before_training_is_quiet(call, monkeypatch):
+    """Ctrl-C at any other moment is exit code 130 without a traceback."""
+
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scheduling, "train_all", interrupted)
+
+    assert call("run", "tiny") == (130, "", "")
+
+
+def test_a_failing_system_is_one_line(call, monkeypatch):
+    """An error of the operating system names its file in one line."""
+
+    def full(*_arguments, **_options):
+        raise OSError(28, os.strerror(28), "results/tiny/x")
+
+    monkeypatch.setattr(scheduling, "train_all", full)
+
+    assert call("run", "tiny") == (2, "", "deeptwins: results/tiny/x: No space left on device\n")
+
+
+def test_a_defect_is_not_hidden(root, monkeypatch):
+    """An error that the user cannot mend keeps its traceback."""
+
+    def broken(*_arguments, **_options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(scheduling, "train_all", broken)
+    monkeypatch.setattr(sys, "argv", ["deeptwins", "run", "tiny"])
+
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_report_prints_verdict_and_page(call, reported):
+    """For each study come the verdict, the claims and the page."""
+    code, out, _ = call("report", "tiny", "--reports", "pages", "--set", "recipe.iterations=7", "--seeds", "3")
+
+    assert code == 0
+    assert out == (
+        "tiny: It works.\n  cifar: plain rises: held\n  pages/tiny/index.html\nall reports: pages/index.html\n"
+    )
+    assert [run.recipe.iterations for run in reported.studies[0].runs] == [7] * 6
+
+
+@pytest.mark.parametrize(
+    ("contradicted", "options", "code"), [(False, ["--strict"], 0), (True, [], 0), (True, ["--strict"], 3)]
+)
+def test_a_contradicted_claim_exits_with_3_when_strict(call, reported, contradicted, options, code):
+    """Only --strict makes a contradicted claim an exit code."""
+    reported.contradicted = contradicted
+
+    assert call("report", "tiny", *options)[0] == code
+
+
+def test_report_without_a_study_takes_all_with_results(call, root, reported):
+    """Every study that has results is reported; results whose study is not here are named and left out."""
+    study = made.load(root / "ablations", TINY, "tiny")
+    made.load(root / "ablations", TINY, "untrained")
+    made.write(root / "results", study.runs[0])
+    made.write(root / "results", study.runs[0].model_copy(update={"study": "gone"}))
+
+    code, _, err = call("report")
+
+    assert code == 0
+    assert [study.name for study in reported.studies] == ["tiny"]
+    assert err == "gone: left out, its study is not in ablations/; name its .toml file\n"
+
+
+def test_show_adds_up_to_the_papers_counts(call):
+    """`show` lists layers in order, and its total is the known number of parameters."""
+    code, out, _ = call("show", "cifar-resnet-20")
+
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[1][:4] == ["conv", "Conv2d", "16x32x32", "432"]
+    assert rows[-2][:4] == ["linear", "Linear", "10", "650"]
+    assert rows[-1][:2] == ["total", "269,722"]
+
+
+def test_show_takes_another_image_width_and_classes(call):
+    """Input, width and classes can be chosen."""
+    _, out, _ = call("show", "cifar-plain-8", "--input", "1x8x8", "--width", "4", "--classes", "3")
+
+    assert out.splitlines()[1].split()[2:4] == ["4x8x8", "36"]
+    assert out.splitlines()[-2].split()[2] == "3"
+
+
+def test_doctor_tells_what_is_here(call):
+    """`doctor` names the device, the versions, the datasets and the studies."""
+    code, out, err = call("doctor")
+
+    assert (code, err) == (0, "")
+    rows = dict(re.split(r"  +", line, maxsplit=1) for line in out.splitlines())
+    assert rows["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert rows["torch"] == torch.__version__
+    assert rows["dataset digits"] == "inside scikit-learn"
+    assert rows["studies"] == "tiny"
+
+
+def test_a_closed_pipe_is_no_error(root):
+    """When nobody reads on (`deeptwins list | head -1`), there is no traceback."""
+    process = python("-m", "deeptwins", "list", cwd=root)
+    process.stdout.close()
+
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    process.wait(timeout=120)
+
+
+def test_records_of_a_real_run_are_counted(call, root):
+    """The whole way: a study is trained, its runs are listed as done, and training it again trains nothing."""
+    code, out, err = call("run", "tiny", "--device", "cpu", "--workers", "1")
+
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["cifar-14-seed0", "cifar-8-seed0"]
+    assert all(records.status(records.read(path)) == "done" for path in (root / "results" / "tiny").glob("*.jsonl"))
+    assert "2 of 2" in call("list")[1]
+    assert call("run", "tiny")[1].splitlines()[0] == "2 of 2 runs were finished before"

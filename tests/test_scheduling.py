@@ -1,0 +1,400 @@
+"""Scheduling: real workers on tiny runs. Whatever dies, the records are those of an undisturbed session."""
+
+import contextlib
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+
+from deeptwins import checkpoints, records, scheduling, session, study
+from deeptwins.errors import InputError
+from deeptwins.scheduling import Outcome, train_all
+from deeptwins.workers import claimed
+
+TINY = """
+question = "Is anything lost?"
+
+[twins]
+plain = { shortcut = "none" }
+residual = { shortcut = "zero-pad" }
+
+[[vary]]
+family = "cifar"
+depth = [8, 14]
+seed = 0
+
+[recipe]
+dataset = "synthetic"
+width = 4
+iterations = 48
+batch_size = 64
+learning_rate = 0.1
+warmup = 8
+momentum = 0.9
+shift = 1
+flip = true
+"""
+# Images of one pixel in the last stage: batch normalization refuses to train on a batch of one.
+BROKEN = TINY.replace('family = "cifar"\ndepth = [8, 14]', 'family = "imagenet"\ndepth = 18').replace(
+    "batch_size = 64", "batch_size = 1"
+)
+
+
+class Watch:
+    """A display that remembers what it is told, and does something when the session stands somewhere."""
+
+    def __init__(self, act: Callable = lambda _state: None) -> None:
+        self.lines, self.states, self.act = [], [], act
+
+    def __enter__(self):
+        """Begin."""
+        return self
+
+    def __exit__(self, *_error):
+        """End."""
+
+    def say(self, line):
+        """Remember a line."""
+        self.lines.append(line)
+
+    def update(self, state):
+        """Remember a state, and act."""
+        self.states.append(state)
+        self.act(state)
+
+    @property
+    def text(self):
+        """All lines."""
+        return "\n".join(self.lines)
+
+
+def load(folder, text=TINY, name="tiny"):
+    """Write a study into a repository's root, and read it."""
+    path = folder / "ablations" / f"{name}.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return study.load(path)
+
+
+def train(folder, runs, display=None, **options):
+    """Train on the CPU into the folder's results."""
+    options = {"device": "cpu", "results": folder / "results", "workers": 1} | options
+    return train_all(runs, display=display or Watch(), **options)
+
+
+def numbers(folder, runs):
+    """The records of runs without their timings."""
+    found = [records.read(records.path_of(folder / "results", run.study, run.id)) for run in runs]
+    return [[{k: v for k, v in record.items() if k != "seconds"} for record in run] for run in found]
+
+
+def left(folder):
+    """What is in the results folder of the study, hidden files apart."""
+    return sorted(path.name for path in (folder / "results" / "tiny").iterdir() if path.name[0] != ".")
+
+
+def until(condition, seconds=60.0):
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def started(folder, *arguments):
+    """Start `deeptwins run tiny` in a process group of its own, as a terminal does."""
+    command = [sys.executable, "-m", "deeptwins", "run", "tiny", "--device", "cpu", *arguments]
+    return subprocess.Popen(  # noqa: S603  our own command
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def in_training(folder):
+    """Whether a run has been evaluated for the first time, long before its end."""
+    return any('"epoch"' in path.read_text() for path in (folder / "results").rglob("*.jsonl"))
+
+
+def children(pid):
+    """The processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rsplit(")", 1)[1].split()
+            if int(fields[1]) == pid and fields[0] != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The records that one worker leaves when nothing happens; and what the session said."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    runs, watch = load(folder).runs, Watch()
+    assert train(folder, runs, watch) == Outcome(total=2, done=2, diverged=0, failed=0)
+    return folder, watch
+
+
+@pytest.fixture
+def same(tmp_path, undisturbed):
+    """Assert that the runs' records are those of the undisturbed session, and that nothing else lies about."""
+
+    def check():
+        runs = load(tmp_path).runs
+        assert numbers(tmp_path, runs) == numbers(undisturbed[0], runs)
+        assert left(tmp_path) == sorted(f"{run.id}.jsonl" for run in runs)
+
+    return check
+
+
+def test_the_longest_run_comes_first(undisturbed):
+    """The deepest nets are trained first; each run's line has its twins' training errors and its time."""
+    _, watch = undisturbed
+
+    assert watch.lines[0] == "training 2 runs on cpu, 1 at a time"
+    assert [re.sub(r"\d+(\.\d+)?( %| s)", r"#\2", line) for line in watch.lines[1:]] == [
+        f"cifar-{depth}-seed0  plain # %  residual # %  (# s)" for depth in (14, 8)
+    ]
+    fractions = [state.fraction for state in watch.states]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+
+
+def test_finished_runs_are_skipped(undisturbed):
+    """A second session has nothing to do and changes nothing, but that it sweeps up a checkpoint that a kill left."""
+    folder, _ = undisturbed
+    runs, watch, before = load(folder).runs, Watch(), numbers(folder, load(folder).runs)
+    leftover = checkpoints.path_of(folder / "results", runs[0].study, runs[0].id)
+    leftover.touch()
+
+    assert train(folder, runs, watch) == Outcome(total=2, done=2, diverged=0, failed=0)
+
+    assert watch.lines == ["2 of 2 runs were finished before"]
+    assert numbers(folder, runs) == before
+    assert not leftover.exists()
+
+
+def test_a_killed_worker_is_replaced(tmp_path, same):
+    """A killed worker is reported and its run given to another; the records do not tell, nor of how many workers."""
+    killed = []
+
+    def kill(state):
+        if not killed and any(iteration for _, iteration, _ in state.running):
+            killed.append(active_children()[0])
+            os.kill(killed[0].pid, signal.SIGKILL)
+
+    watch = Watch(kill)
+
+    assert train(tmp_path, load(tmp_path).runs, watch, workers=2) == Outcome(total=2, done=2, diverged=0, failed=0)
+
+    assert watch.text.count("its worker died (killed by SIGKILL); the run goes on from its checkpoint") == 1
+    same()
+
+
+def test_a_run_that_kills_its_workers_fails(tmp_path, monkeypatch):
+    """After so many deaths on one run it is recorded as failed and the others go on; another session tries it again."""
+    monkeypatch.setattr(session, "DEATHS", 2)
+
+    def kill(state):
+        if any(label == "cifar-14-seed0" and iteration for label, iteration, _ in state.running):
+            for process in active_children():
+                os.kill(process.pid, signal.SIGKILL)
+
+    runs = load(tmp_path).runs
+    watch = Watch(kill)
+    assert train(tmp_path, runs, watch) == Outcome(total=2, done=1, diverged=0, failed=1)
+
+    end = records.read(records.path_of(tmp_path / "results", "tiny", runs[1].id))[-1]
+    assert end["status"] == "failed"
+    assert end["reason"] == "2 workers died of it, the last one killed by SIGKILL; too little memory?"
+    assert f"cifar-14-seed0  failed: {end['reason']}" in watch.lines
+    assert train(tmp_path, runs[1:]).done == 1
+
+
+def test_an_error_fails_its_run_alone(tmp_path):
+    """An exception ends its run with a record and a traceback beside it, and the next run is trained."""
+    broken = load(tmp_path, BROKEN).runs
+    runs = load(tmp_path).runs
+    watch = Watch()
+
+    assert train(tmp_path, [*broken, *runs[:1]], watch) == Outcome(total=2, done=1, diverged=0, failed=1)
+
+    end = numbers(tmp_path, broken)[0][-1]
+    assert end["status"] == "failed"
+    assert end["reason"].startswith("ValueError: Expected more than 1 value per channel")
+    log = tmp_path / "results" / "tiny" / f"{broken[0].id}.log"
+    assert "Traceback" in log.read_text()
+    assert f"failed: {end['reason']} ({log})" in watch.text
+
+
+def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, same):
+    """Ctrl-C saves the runs on the workers, says how to go on, and exits with 130; going on changes no number."""
+    load(tmp_path)
+    first = started(tmp_path, "--workers", "1")
+    until(lambda: in_training(tmp_path))
+    os.killpg(first.pid, signal.SIGINT)
+    said = first.communicate(timeout=60)[0]
+
+    assert first.returncode == 130
+    assert said.endswith(
+        "0 of 2 runs are finished, and nothing is lost. To go on:\n  deeptwins run tiny --device cpu --workers 1\n"
+    )
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]|Traceback", said)
+    assert [name.rsplit(".", 1)[1] for name in left(tmp_path)] == ["checkpoint", "jsonl"]
+    assert train(tmp_path, load(tmp_path).runs) == Outcome(total=2, done=2, diverged=0, failed=0)
+    same()
+
+
+def test_a_killed_session_leaves_nothing_but_work_to_do(tmp_path, same):
+    """When a session is killed its workers end with it; two new ones share the work and leave the same records."""
+    load(tmp_path)
+    first = started(tmp_path, "--workers", "1")
+    until(lambda: in_training(tmp_path))
+    workers = children(first.pid)
+    first.kill()
+    both = [started(tmp_path, "--workers", "1") for _ in range(2)]
+    first.communicate(timeout=60)
+    said = [process.communicate(timeout=100)[0] for process in both]
+
+    assert workers
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert [process.returncode for process in both] == [0, 0], said
+    same()
+
+
+def test_runs_that_another_session_has_are_looked_at_later(tmp_path, undisturbed, same, monkeypatch):
+    """Claimed runs are put off; later, one that was finished counts as done, and one that was not is taken over."""
+    monkeypatch.setattr(session, "AGAIN_S", 0.1)
+    shallow, deep = load(tmp_path).runs
+    results = tmp_path / "results"
+    results.joinpath("tiny").mkdir(parents=True)
+    with contextlib.ExitStack() as lock:
+
+        def release(state):
+            if state.elsewhere == 2:
+                path = records.path_of(undisturbed[0] / "results", "tiny", deep.id)
+                records.path_of(results, "tiny", deep.id).write_bytes(path.read_bytes())
+                lock.close()
+
+        assert lock.enter_context(claimed(results, "tiny", shallow.id, deep.id))
+        watch = Watch(release)
+        assert train(tmp_path, [shallow, deep], watch) == Outcome(total=2, done=2, diverged=0, failed=0)
+
+    assert sorted(watch.lines[1:3]) == [
+        f"cifar-{depth}-seed0: another deeptwins trains it; this one looks again later" for depth in (14, 8)
+    ]
+    assert {label for state in watch.states for label, iteration, _ in state.running if iteration} == {"cifar-8-seed0"}
+    same()
+
+
+def test_fresh_starts_the_chosen_runs_over(tmp_path, undisturbed):
+    """`fresh` deletes what the chosen runs have left behind, and nothing of the others."""
+    runs = load(tmp_path).runs
+    folder = tmp_path / "results" / "tiny"
+    folder.mkdir(parents=True)
+    for run in runs:
+        path = records.path_of(tmp_path / "results", "tiny", run.id)
+        text = records.path_of(undisturbed[0] / "results", "tiny", run.id).read_text()
+        path.write_text(text.replace('"kind":"run"', '"kind":"run","old":1'))
+    checkpoints.path_of(tmp_path / "results", "tiny", runs[0].id).write_bytes(b"old")
+
+    assert train(tmp_path, runs[:1], fresh=True).done == 1
+
+    assert [records[0].get("old") for records in numbers(tmp_path, runs)] == [None, 1]
+    assert left(tmp_path) == sorted(f"{run.id}.jsonl" for run in runs)
+
+
+def test_fresh_touches_nothing_that_is_being_trained(tmp_path, monkeypatch):
+    """With `fresh` and a run that another session trains, nothing is deleted, of no run."""
+
+    @contextlib.contextmanager
+    def busy(_results, _study, *run_ids):
+        yield runs[1].id not in run_ids
+
+    runs = load(tmp_path).runs
+    (tmp_path / "results" / "tiny").mkdir(parents=True)
+    for run in runs:
+        checkpoints.path_of(tmp_path / "results", "tiny", run.id).write_bytes(b"old")
+    monkeypatch.setattr(scheduling, "claimed", busy)
+
+    with pytest.raises(InputError, match="--fresh: another deeptwins trains runs of study tiny"):
+        train(tmp_path, runs, fresh=True)
+
+    assert left(tmp_path) == sorted(f"{run.id}.checkpoint" for run in runs)
+
+
+def test_a_newer_record_stops_everything(tmp_path):
+    """Records of a newer deeptwins are left alone, even with `fresh`, and no run is trained."""
+    runs = load(tmp_path).runs
+    path = records.path_of(tmp_path / "results", "tiny", runs[0].id)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"kind": "run", "schema": records.SCHEMA + 1}) + "\n")
+
+    with pytest.raises(InputError, match="schema 2"):
+        train(tmp_path, runs, fresh=True)
+
+    assert left(tmp_path) == [path.name]
+
+
+def test_results_that_cannot_be_written_are_noticed_first(tmp_path):
+    """A results folder that cannot be made stops the session before anything is trained, in a line that names it."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(InputError, match=r"file/results/tiny.*: Not a directory"):
+        train(tmp_path, load(tmp_path).runs, results=tmp_path / "file" / "results")
+
+
+def test_a_full_disk_is_noticed_first(tmp_path, monkeypatch):
+    """A results folder in which nothing fits stops the session before anything is trained, and no probe stays."""
+
+    def full(_path, _content):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+
+    with pytest.raises(InputError, match="results/tiny: No space left on device"):
+        train(tmp_path, load(tmp_path).runs)
+
+    assert left(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_stops_the_session(tmp_path):
+    """When records can no longer be written the session stops, and says so in one line."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Filling(Watch):
+        def __enter__(self):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))  # workers inherit it
+            return self
+
+    try:
+        with pytest.raises(InputError, match=r"File too large; 0 of 2 runs are finished and stay; mend this"):
+            train(tmp_path, load(tmp_path).runs, Filling())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert not active_children()
+
+
+def test_runs_are_named_as_shortly_as_tells_them_apart(tmp_path):
+    """Runs of the same nets and seed keep their hash; with several studies, the study comes first."""
+    alike = load(tmp_path, TINY.replace("seed = 0", "seed = 0\nwidth = [4, 8]").replace("\nwidth = 4", "")).runs
+    other = load(tmp_path, name="other").runs
+
+    assert scheduling._labels(other) == ["cifar-8-seed0", "cifar-14-seed0"]
+    assert scheduling._labels(alike) == [run.id for run in alike]
+    assert scheduling._labels([*alike[:1], *other[1:]]) == ["tiny/cifar-8-seed0", "other/cifar-14-seed0"]
