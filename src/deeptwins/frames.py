@@ -1,0 +1,167 @@
+"""From `results/` to tidy tables: one row a run and twin, an evaluation, a layer. The only reader of `results/`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from deeptwins import records
+from deeptwins.errors import InputError
+from deeptwins.study import Net, Recipe, RunSpec, Study
+
+FINISHED = ("done", "diverged")
+KEYS = ["run", "setting", "family", "group", "depth", "seed", "twin"]
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The records of one study; rows by group, depth, seed and twin, in the study's order."""
+
+    runs: pd.DataFrame
+    """One row a run and twin: net, recipe, size, initial weights, data, machine, status, seconds (of the whole run)."""
+    epochs: pd.DataFrame
+    """One row a twin and evaluation, of finished runs only: what an unfinished run last said is no result."""
+    layers: pd.DataFrame
+    """One row a twin and 3x3 layer, of finished runs only."""
+    asked: int
+    """Runs that the study file asks for."""
+    missing: int
+    """Runs that the study file asks for and that have not finished."""
+    aside: int
+    """Runs in the folder whose setting is not the study's (`--set`, or the file has changed): not in the tables."""
+
+
+def load(study: Study, results: Path) -> Frames:
+    """Read the records that belong to a study: those of its settings, whatever the seed.
+
+    Raises:
+        InputError: there is no folder of results, or a file in it is damaged.
+    """
+    folder = results / study.name
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; `deeptwins run {study.name}` makes it")
+    labels = _labels(study.runs)
+    runs: list[Row] = []
+    epochs: list[Row] = []
+    layers: list[Row] = []
+    files: dict[str, Path] = {}
+    aside = 0
+    for path in sorted(folder.glob("*.jsonl")):
+        lines = records.read(path)
+        if not lines:
+            continue
+        spec = _spec(path, lines[0])
+        if spec.setting not in labels:
+            aside += 1
+            continue
+        if spec.id in files:
+            raise InputError(f"{path}: holds the same run as {files[spec.id].name}; move one of them away")
+        files[spec.id] = path
+        try:
+            rows = _rows(spec, labels[spec.setting], lines)
+            runs += rows.values()
+            if records.status(lines) in FINISHED:
+                epochs += _joined(rows, lines, "epoch")
+                layers += _joined(rows, lines, "layer")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: not a run's records ({error!r}); move it away and run the study again") from None
+    finished = {row["run"] for row in runs if row["status"] in FINISHED}
+    groups = list(dict.fromkeys(_group(net, labels[run.setting]) for run in study.runs for net in run.twins.values()))
+    twins = list(study.twins)
+
+    def table(rows: list[Row], *last: str) -> pd.DataFrame:
+        first = ("group", "depth", "seed", "twin")
+        rank = {"group": groups.index, "twin": twins.index}
+        rows.sort(key=lambda row: [rank[key](row[key]) if key in rank else row[key] for key in (*first, *last)])
+        return pd.DataFrame(rows, columns=None if rows else [*KEYS, *last])
+
+    return Frames(
+        runs=table(runs),
+        epochs=table(epochs, "iteration"),
+        layers=table(layers, "layer"),
+        asked=len(study.runs),
+        missing=len({run.id for run in study.runs} - finished),
+        aside=aside,
+    )
+
+
+def _spec(path: Path, record: records.Record) -> RunSpec:
+    try:
+        return RunSpec.model_validate(record.get("spec"))
+    except ValidationError as error:
+        key = ".".join(map(str, error.errors()[0]["loc"]))
+        raise InputError(f"{path}:1: spec.{key}: not a run that this deeptwins knows; move the file away") from None
+
+
+def _labels(specs: list[RunSpec]) -> dict[str, str]:
+    """Setting -> what tells it from others of the same family and depth, e.g. `width 32`; empty where nothing does.
+
+    A study may vary more than depth; a mean over two widths, or a trend across them, would be no finding.
+    """
+    fields: dict[str, Row] = {}
+    cells = defaultdict(set)
+    for spec in specs:
+        nets = [net.model_dump() for net in spec.twins.values()]
+        fields[spec.setting] = {key: tuple(dict.fromkeys(net[key] for net in nets)) for key in Net.model_fields}
+        fields[spec.setting] |= {key: (value,) for key, value in spec.recipe.model_dump().items()}
+        cells[fields[spec.setting]["family"], fields[spec.setting]["depth"]].add(spec.setting)
+    apart = defaultdict(set)
+    for (family, _), settings in cells.items():
+        for key in [*Net.model_fields, *Recipe.model_fields]:
+            if len({fields[setting][key] for setting in settings}) > 1:
+                apart[family].add(key)
+    return {
+        setting: ", ".join(
+            f"{key.replace('_', ' ')} {'/'.join(map(str, values))}"
+            for key, values in row.items()
+            if key in apart[row["family"]]
+        )
+        for setting, row in fields.items()
+    }
+
+
+def _group(net: Net, label: str) -> str:
+    """What a figure has one panel for."""
+    return f"{net.family}, {label}" if label else net.family
+
+
+def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, Row]:
+    """The row of each twin of a run."""
+    first, last = lines[0], lines[-1] if lines[-1]["kind"] == "end" else {}
+    data = first["dataset"]
+    return {
+        twin: {
+            "run": spec.id,
+            "setting": spec.setting,
+            "group": _group(net, label),
+            "seed": spec.seed,
+            "twin": twin,
+            **net.model_dump(),
+            **spec.recipe.model_dump(),
+            **{key: first["twins"][twin][key] for key in ("parameters", "flops", "weights_sha256")},
+            "checksum": data["checksum"],
+            "train_images": data["train"],
+            "test_images": data["test"],
+            "classes": data["classes"],
+            "image": "x".join(map(str, data["image"])),
+            **{f"machine_{key}": value for key, value in first["machine"].items()},
+            "commit": first["commit"],
+            "status": last.get("status", "unfinished"),
+            "reason": last.get("reason"),
+            "seconds": last.get("seconds"),
+        }
+        for twin, net in spec.twins.items()
+    }
+
+
+def _joined(rows: dict[str, Row], lines: list[records.Record], kind: str) -> list[Row]:
+    """The records of one kind, with the keys of their twin's row."""
+    keys = {twin: {key: row[key] for key in KEYS} for twin, row in rows.items()}
+    return [keys[line["twin"]] | line for line in lines if line["kind"] == kind]

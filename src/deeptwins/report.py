@@ -1,0 +1,217 @@
+"""From a study's records to its page: `reports/<study>/index.html`, `report.md`, the figures, the data behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from deeptwins import figures, findings, frames, prose
+from deeptwins.errors import InputError
+from deeptwins.findings import Findings
+from deeptwins.frames import Frames
+from deeptwins.prose import Table
+from deeptwins.study import Study
+
+ERRORS = """
+Training error (train_error_pct) is measured in evaluation mode on the whole training set without augmentation, after
+the last iteration; running training error (running_error_pct) is averaged over the last epoch as trained, augmented,
+the weights moving; test error (test_error_pct) is that of the last iteration, never the best.
+"""
+VERDICTS = """
+Intervals are Student's t over seeds, 95 %; differences are paired by seed. A trend rises or falls where the interval of
+deepest minus shallowest excludes 0 and, from three depths on, Page's trend test agrees (p < 0.05); it is flat where
+that interval lies between -{flat:g} and +{flat:g} points; else it is inconclusive, as it is with one seed.
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure on the page: the stem of its file, its caption, what it shows in words, its drawing."""
+
+    name: str
+    caption: str
+    alt: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, in the order in which its fields stand here."""
+
+    title: str
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    paragraphs: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a command has to say about the page that it wrote."""
+
+    verdict: str
+    claims: tuple[str, ...]
+    """One line a claim: `family: claim: result`."""
+    contradicted: bool
+    page: Path
+    markdown: Path
+
+
+def write(study: Study, results: Path, reports: Path) -> Report:
+    """Write the report of a study from its records. Same records, same bytes.
+
+    Raises:
+        InputError: there are no finished runs, a record is damaged, or the folder cannot be written.
+    """
+    data = frames.load(study, results)
+    if data.epochs.empty:
+        raise InputError(f"{results / study.name}: no run has finished yet; go on with `deeptwins run {study.name}`")
+    found = findings.derive(study, data)
+    verdict = prose.verdicts(study, data, found.trends)
+    sections = _sections(study, data, found)
+    pictures = [picture for section in sections for picture in section.pictures]
+    remarks = prose.remarks(data, found.final)
+    tables = {"runs": data.runs} | {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    tables = {name: table for name, table in tables.items() if not table.empty}
+    page = {"study": study, "verdict": verdict, "remarks": remarks, "sections": sections, "data": list(tables)}
+    runs = f"{data.asked - data.missing} of {data.asked} runs finished"
+    summary = dict(
+        zip(_SUMMARY, (study.question, verdict, runs, f"{pictures[0].name}.svg", pictures[0].alt), strict=True)
+    )
+    files = {f"{picture.name}.svg": str(picture.svg) for picture in pictures}
+    files |= {f"data/{name}.csv": table.to_csv(index=False, float_format="%.6g") for name, table in tables.items()}
+    files["summary.json"] = json.dumps(summary, indent=1) + "\n"
+    files["report.md"] = _MARKDOWN.get_template("report.md.j2").render(page)
+    files["index.html"] = _HTML.get_template("report.html.j2").render(page)
+    folder = reports / study.name
+    _save(folder, files)
+    return Report(
+        verdict=" ".join(verdict),
+        claims=tuple(f"{group}: {claim}: {result}" for group, claim, _, result, _ in prose.claims(found.claims).rows),
+        contradicted=bool((found.claims["result"] == "contradicted").any()),
+        page=folder / "index.html",
+        markdown=folder / "report.md",
+    )
+
+
+def write_index(reports: Path) -> Path:
+    """Write `index.html`, the list of the reports in a folder.
+
+    Raises:
+        InputError: a report's summary is damaged, or the folder cannot be written.
+    """
+    studies = []
+    for path in sorted(reports.glob("*/summary.json")):
+        try:
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            studies.append({"name": path.parent.name} | {key: summary[key] for key in _SUMMARY})
+        except (OSError, ValueError, TypeError, KeyError):
+            raise InputError(f"{path}: not a report's summary; write the report again, or delete its folder") from None
+    _save(reports, {"index.html": _HTML.get_template("index.html.j2").render(studies=studies)})
+    return reports / "index.html"
+
+
+def _sections(study: Study, data: Frames, found: Findings) -> list[Section]:
+    """Lay out the page; what the records have nothing to say about is left out."""
+    return [
+        Section("Training error against depth", (_errors(found),)),
+        Section("Learning curves", (_curves(found),)),
+        *([Section("Gap between the twins", (_gaps(found),), (prose.gaps(found.gaps),))] if len(found.gaps) else []),
+        *([Section("Layer responses", (_responses(found),))] if len(found.responses) else []),
+        *([Section("What the study claims", tables=(prose.claims(found.claims),))] if study.expect else []),
+        *([Section("Against the paper", tables=(prose.paper(paper),))] if len(paper := found.against_paper) else []),
+        Section("All errors", tables=(prose.errors(found.by_depth),)),
+        Section("What it cost", tables=(prose.cost(found.cost),)),
+        Section(
+            "Provenance",
+            tables=(prose.provenance(data), prose.nets(data.runs)),
+            paragraphs=(ERRORS, VERDICTS.format(flat=study.flat_within_pct)),
+        ),
+        Section(
+            "How to reproduce",
+            paragraphs=(
+                "In a clone of the repository: the first line does what the others do, in its own environment.",
+            ),
+            commands=(
+                f"tox -e ablate -- {study.name}",
+                f"deeptwins run {study.name}",
+                f"deeptwins report {study.name}",
+            ),
+        ),
+    ]
+
+
+def _errors(found: Findings) -> Picture:
+    caption = "Mean over seeds; bars are 95 % intervals, dots single seeds. Evaluation mode, no augmentation."
+    figure = figures.error_by_depth(found.by_depth, found.final)
+    return _picture("error-by-depth", caption, prose.alt_errors(found.by_depth), figure)
+
+
+def _curves(found: Findings) -> Picture:
+    caption = "Error in evaluation mode, mean over seeds: training thin and dashed, test bold."
+    figure = figures.learning_curves(found.curves)
+    return _picture("learning-curves", caption, prose.alt_curves(found.curves), figure)
+
+
+def _gaps(found: Findings) -> Picture:
+    caption = "Difference in training error between twins of the same seed; bars are 95 % intervals."
+    return _picture("gap-by-depth", caption, prose.alt_gaps(found.gaps), figures.gap_by_depth(found.gaps))
+
+
+def _responses(found: Findings) -> Picture:
+    caption = "Outputs of each 3x3 layer, after batch normalization, before addition and ReLU; mean over seeds."
+    figure = figures.layer_responses(found.responses)
+    return _picture("layer-responses", caption, prose.alt_responses(found.responses), figure)
+
+
+def _picture(name: str, caption: str, alt: str, figure: Figure) -> Picture:
+    return Picture(name, caption, alt, Markup(figures.svg(figure, name, alt)))  # noqa: S704  `svg` escapes
+
+
+def _save(folder: Path, files: dict[str, str]) -> None:
+    """Write all files beside their places, then put them there one by one: an interrupt leaves no half page."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
+            for name, text in files.items():
+                path = Path(fresh, name)
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text, encoding="utf-8", newline="\n")
+            for name in files:
+                (folder / name).parent.mkdir(exist_ok=True)
+                Path(fresh, name).replace(folder / name)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: {error.strerror}; make it writable, or choose another folder with --reports"
+        ) from None
+
+
+def _typeset(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
+    """Give numbers a true minus, and keep them and their unit on one line."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", value))
+
+
+def _escape_markdown(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
+    """Make text mean itself, on one line."""
+    if isinstance(value, Markup):
+        return value
+    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(str(value).split()))
+
+
+_TEMPLATES: dict[str, Any] = {"loader": PackageLoader("deeptwins"), "undefined": StrictUndefined}
+_TEMPLATES |= dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
+_HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
+_MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
+_MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML
+_SUMMARY = ("question", "verdict", "runs", "figure", "alt")

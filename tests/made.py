@@ -1,0 +1,188 @@
+"""Made-up records: a results folder as `deeptwins run` would leave it, without any training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from deeptwins import study
+from deeptwins.study import RunSpec, Study
+
+TOML = """
+question = "Does training error rise with depth when there is no shortcut?"
+source = "He et al. 2015, section 4.2, figure 6"
+cost = "6 min on 2 CPU cores"
+
+[twins]
+plain = { shortcut = "none" }
+residual = { shortcut = "zero-pad" }
+
+[[vary]]
+family = "cifar"
+depth = [20, 32, 44, 56]
+seed = [0, 1, 2]
+
+[[vary]]
+family = "imagenet"
+depth = [18, 34]
+seed = [0, 1, 2]
+
+[recipe]
+dataset = "digits"
+iterations = 240
+batch_size = 128
+learning_rate = 0.05
+evaluate_every = 12
+
+[[expect]]
+twin = "plain"
+trend = "rises"
+
+[[expect]]
+twin = "residual"
+trend = "flat"
+family = "cifar"
+
+[[paper]]
+family = "cifar"
+depth = 56
+twin = "residual"
+metric = "test_error_pct"
+value = 6.97
+source = "table 6"
+"""
+
+GRID = """
+[[vary]]
+family = "cifar"
+depth = [20, 56]
+seed = [0, 1, 2]
+"""
+TWINS = 'plain = { shortcut = "none" }\nresidual = { shortcut = "zero-pad" }'
+
+# Final training errors, in percent, near what the digits recipe gives.
+PLAIN = {20: 8.0, 32: 30.0, 44: 54.0, 56: 65.0, 18: 3.0, 34: 35.0}
+
+Level = Callable[[RunSpec, str], float]
+
+
+def level(run: RunSpec, twin: str) -> float:
+    """Final training error of a net: high without shortcuts where it is deep, else about 2 %."""
+    net = run.twins[twin]
+    mean = PLAIN.get(net.depth, net.depth) if net.shortcut == "none" else 1.5 + net.depth / 100
+    return min(100.0, mean * random.Random(f"{run.id} {twin}").uniform(0.8, 1.2))  # noqa: S311 - no secret
+
+
+def load(folder: Path, text: str = TOML, name: str = "depth") -> Study:
+    """Write a study file and read it."""
+    path = folder / f"{name}.toml"
+    path.write_text(text, encoding="utf-8")
+    return study.load(path)
+
+
+def small(
+    folder: Path, twins: str = TWINS, grid: str = GRID, question: str = "Who wins?", name: str = "small"
+) -> Study:
+    """Write and read a study of one family and two depths, without claims."""
+    recipe = TOML.split("[recipe]")[1].split("[[expect]]", maxsplit=1)[0]
+    return load(folder, f"question = {json.dumps(question)}\n[twins]\n{twins}\n{grid}\n[recipe]{recipe}", name)
+
+
+def records(
+    run: RunSpec, level: Level = level, status: str | None = "done", diverged: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Every record of a run; without a status its `end` is missing, as after a kill."""
+    iterations = run.recipe.iterations
+    lines: list[dict[str, Any]] = [_first(run)]
+    for twin in run.twins:
+        last = level(run, twin)
+        for iteration in range(run.recipe.evaluate_every, iterations + 1, run.recipe.evaluate_every):
+            error = last + (90 - last) * (1 - iteration / iterations) ** 3
+            stopped = twin in diverged and iteration >= iterations // 2
+            lines.append(_epoch(run, twin, iteration, 100.0 if stopped else error))
+            if stopped:
+                break
+    for twin, net in run.twins.items():
+        for layer in range(1, net.depth):
+            std = (1.0 if net.shortcut == "none" else 0.6) * (20 / net.depth) ** 0.5 / layer**0.25
+            place = {"iteration": iterations, "twin": twin, "layer": layer, "name": f"conv{layer}"}
+            lines.append({"kind": "layer", **place, "response_std": std})
+    if status is not None:
+        reason = f"{diverged[0]}: loss not finite at iteration {iterations // 2}" if diverged else None
+        seconds = 0.5 * sum(net.depth for net in run.twins.values())
+        status = "diverged" if diverged else status
+        lines.append({"kind": "end", "status": status, "reason": reason, "seconds": seconds})
+    return lines
+
+
+def write(results: Path, run: RunSpec, lines: Sequence[dict[str, Any]] | None = None) -> Path:
+    """Write a run's records (by default those of a finished run) where they belong."""
+    path = results / run.study / f"{run.id}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines or records(run)), encoding="utf-8")
+    return path
+
+
+def results(folder: Path, study: Study, level: Level = level) -> Path:
+    """Make a results folder in which every run of the study is done."""
+    for run in study.runs:
+        write(folder / "results", run, records(run, level))
+    return folder / "results"
+
+
+def _first(run: RunSpec) -> dict[str, Any]:
+    def size(depth: int) -> dict[str, Any]:
+        digest = hashlib.sha256(f"{run.seed} {depth}".encode()).hexdigest()
+        return {"parameters": 16186 * (depth - 1), "flops": 300_000 * depth, "weights_sha256": digest}
+
+    return {
+        "kind": "run",
+        "schema": 1,
+        "study": run.study,
+        "run": run.id,
+        "spec": run.model_dump(mode="json"),
+        "twins": {twin: size(net.depth) for twin, net in run.twins.items()},
+        "dataset": {
+            "name": run.recipe.dataset,
+            "checksum": "sha256:" + hashlib.sha256(run.recipe.dataset.encode()).hexdigest(),
+            "train": 1437,
+            "test": 360,
+            "classes": 10,
+            "image": [1, 8, 8],
+        },
+        "machine": {
+            "device": "cpu",
+            "cpu": "AMD EPYC",
+            "cores": 2,
+            "memory_gib": 23.5,
+            "gpu": None,
+            "driver": None,
+            "os": "Linux 6.1",
+            "python": "3.11.7",
+            "torch": "2.14.1",
+            "numpy": "2.4.6",
+            "deeptwins": "0.1.0",
+        },
+        "commit": "abc1234",
+    }
+
+
+def _epoch(run: RunSpec, twin: str, iteration: int, error: float) -> dict[str, Any]:
+    loss = None if error == 100.0 else error / 30
+    return {
+        "kind": "epoch",
+        "iteration": iteration,
+        "epoch": round(iteration * run.recipe.batch_size / 1437, 2),
+        "twin": twin,
+        "train_error_pct": error,
+        "train_loss": loss,
+        "running_error_pct": min(100.0, error * 1.2),
+        "running_loss": loss,
+        "test_error_pct": min(100.0, error + 2),
+        "test_loss": loss,
+        "learning_rate": 0.05,
+    }

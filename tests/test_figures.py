@@ -1,0 +1,180 @@
+"""Figures: what is drawn, and that it can be read on any page."""
+
+import re
+from itertools import pairwise
+from xml.etree import ElementTree as ET
+
+import pytest
+
+import made
+from deeptwins import figures, findings, frames
+
+HEAD, TAIL = made.TOML.split("[twins]")[0], "[recipe]" + made.TOML.split("[recipe]")[1].split("[[expect]]")[0]
+FIVE = "\n".join(f't{i} = {{ shortcut = "s{i}" }}' for i in range(5))
+GRID = '[[vary]]\nfamily = "cifar"\n'
+STUDIES = {
+    "shipped": made.TOML,
+    "one run": f"{HEAD}[twins]\na = {{}}\nb = {{ width = 8 }}\n{GRID}depth = 20\nseed = 0\n{TAIL}",
+    "one twin": f"{HEAD}[twins]\na = {{}}\n{GRID}depth = [20, 32]\nseed = [0, 1]\n{TAIL}",
+    "five": f"{HEAD}[twins]\n{FIVE}\n{GRID}depth = [8, 14, 20, 26, 32, 38, 44, 50]\nseed = [0, 1]\n{TAIL}",
+}
+
+
+def derived(folder, text=made.TOML, level=made.level):
+    """The findings of a made-up study."""
+    study = made.load(folder, text)
+    return findings.derive(study, frames.load(study, made.results(folder, study, level)))
+
+
+def drawn(found):
+    """All figures that a report draws."""
+    yield figures.error_by_depth(found.by_depth, found.final)
+    yield figures.learning_curves(found.curves)
+    if len(found.gaps):
+        yield figures.gap_by_depth(found.gaps)
+    yield figures.layer_responses(found.responses)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """The findings of the study that ships."""
+    return derived(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def svgs(found):
+    """The figures of the study that ships, as text."""
+    return {name: figures.svg(figure, name, "alt") for name, figure in zip("abcd", drawn(found), strict=True)}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_any_study_can_be_drawn(tmp_path, study):
+    """One twin or five, one depth or eight, one seed or three: every figure is well-formed SVG."""
+    for figure in drawn(derived(tmp_path, STUDIES[study])):
+        ET.fromstring(figures.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
+
+
+def test_a_panel_a_family_and_a_line_a_twin(found):
+    """Training error against depth has one panel a family, and in it the means of each twin at its depths."""
+    figure = figures.error_by_depth(found.by_depth, found.final)
+
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["cifar", "imagenet"]
+    table = found.by_depth.query("metric == 'train_error_pct' and group == 'cifar'")
+    for line, twin in zip(figure.axes[0].get_lines(), ["plain", "residual"], strict=True):
+        assert line.get_label() == twin
+        assert list(line.get_ydata()) == list(table.loc[table["twin"] == twin, "mean"])
+
+
+def test_learning_curves_have_a_panel_a_family_and_twin(found):
+    """Learning curves show a thin dashed and a bold line a depth in each panel, and say which depth it is."""
+    figure = figures.learning_curves(found.curves)
+
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [
+        "cifar: plain",
+        "cifar: residual",
+        "imagenet: plain",
+        "imagenet: residual",
+    ]
+    lines = figure.axes[1].get_lines()
+    assert [line.get_linestyle() for line in lines] == ["--"] * 4 + ["-"] * 4
+    assert max(line.get_linewidth() for line in lines[:4]) < min(line.get_linewidth() for line in lines[4:])
+    assert {text.get_text() for text in figure.axes[1].texts} == {"20", "32", "44", "56"}
+
+
+def test_low_errors_stay_legible_beside_high_ones(found):
+    """An error of 2 % beside one of 60 % stands clear of the axis: at least a tenth of the panel's height."""
+    ax = figures.error_by_depth(found.by_depth, found.final).axes[0]
+
+    low, high = (ax.transData.transform((20, error))[1] for error in (0, 60))
+    assert (ax.transData.transform((20, 2.0))[1] - low) / (high - low) > 0.1
+    assert ax.get_ylim()[0] == 0
+
+
+def test_errors_alike_have_a_plain_scale(tmp_path):
+    """Where errors do not differ by much, the scale is linear."""
+    found = derived(tmp_path, level=lambda run, _: 20 + run.seed)
+
+    assert figures.error_by_depth(found.by_depth, found.final).axes[0].get_yscale() == "linear"
+
+
+def test_nothing_is_cut_off(found):
+    """Every point of every figure lies within its panel."""
+    for figure in drawn(found):
+        for ax in figure.axes:
+            for line in ax.get_lines():
+                assert all(ax.get_ylim()[0] <= y <= ax.get_ylim()[1] for y in line.get_ydata())
+
+
+def test_labels_do_not_overlap(tmp_path):
+    """Where lines end at the same height their labels are moved apart."""
+    found = derived(tmp_path, level=lambda *_: 5.0)
+    figure = figures.learning_curves(found.curves)
+    figure.draw_without_rendering()
+
+    boxes = sorted((text.get_window_extent() for text in figure.axes[0].texts), key=lambda box: box.y0)
+    assert len(boxes) == 4
+    assert all(below.y1 <= above.y0 + 1 for below, above in pairwise(boxes))
+
+
+def test_svg_is_the_same_every_time(found, svgs):
+    """The same findings give the same bytes, with no date in them."""
+    again = figures.svg(figures.error_by_depth(found.by_depth, found.final), "a", "alt")
+
+    assert again == svgs["a"]
+    assert not re.search(r"20\d\d-\d\d-\d\d", again)
+
+
+def test_ink_follows_the_page(svgs):
+    """Text and axes take the page's colour, which a lone file chooses by the reader's light or dark mode."""
+    for text in svgs.values():
+        assert figures.INK not in text
+        assert text.count("currentColor") > 20
+        assert "#000000" not in text
+        assert "prefers-color-scheme:dark" in text
+        assert "#ffffff" not in text
+
+
+def test_text_is_text(svgs):
+    """Labels can be read by machines and are set in the page's typeface, not in one that came with matplotlib."""
+    assert ">cifar</text>" in svgs["a"]
+    assert "DejaVu" not in svgs["a"]
+
+
+def test_figures_on_one_page_share_no_id(svgs):
+    """Figures can stand in one page: no id is used twice, and every reference leads to an id of its own figure."""
+    seen = []
+    for text in svgs.values():
+        ids = re.findall(r'\bid="([^"]+)"', text)
+        references = {*re.findall(r"url\(#([^)]+)\)", text), *re.findall(r'href="#([^"]+)"', text)}
+        assert references
+        assert references <= set(ids)
+        seen += ids
+
+    assert len(seen) == len(set(seen))
+
+
+def test_alternative_text_is_escaped(found):
+    """The words for those who cannot see the figure are its title, whatever is in them."""
+    root = ET.fromstring(figures.svg(figures.gap_by_depth(found.gaps), "gap", "a < b & c"))  # noqa: S314 - our own
+
+    assert root.find("{http://www.w3.org/2000/svg}title").text == "a < b & c"
+    assert root.get("role") == "img"
+
+
+def contrast(one, other):
+    """The contrast of two colours as WCAG 2 defines it."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted([luminance(one), luminance(other)], reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("colour", sorted({*figures.TWINS, *figures.DEPTHS}))
+def test_colours_stand_out_on_white_and_on_dark(colour):
+    """Every line has a contrast of at least 3:1 (WCAG's bound for graphics) on a white and on a dark page."""
+    assert contrast(colour, "#ffffff") >= 3
+    assert contrast(colour, "#0d1117") >= 3

@@ -1,0 +1,175 @@
+"""Frames: the records that belong to a study, as tables."""
+
+import json
+import shutil
+
+import pytest
+
+import made
+from deeptwins import frames
+from deeptwins.errors import InputError
+
+
+@pytest.fixture
+def study(tmp_path):
+    """The study that most tests read."""
+    return made.load(tmp_path)
+
+
+def test_a_row_is_one_run_and_twin(study, tmp_path):
+    """Every finished run gives one row a twin, with its net, recipe, sizes, data, machine and status."""
+    runs = frames.load(study, made.results(tmp_path, study)).runs
+
+    assert len(runs) == 2 * len(study.runs)
+    row = runs[(runs["twin"] == "residual") & (runs["depth"] == 32) & (runs["seed"] == 1)].iloc[0]
+    expected = {"family": "cifar", "shortcut": "zero-pad", "dataset": "digits", "iterations": 240, "parameters": 501766}
+    expected |= {
+        "train_images": 1437,
+        "machine_cpu": "AMD EPYC",
+        "commit": "abc1234",
+        "status": "done",
+        "seconds": 32.0,
+    }
+    assert row[list(expected)].to_dict() == expected
+
+
+def test_epochs_and_layers_are_long_form(study, tmp_path):
+    """Evaluations and layers are rows that know their family, depth, seed and twin."""
+    data = frames.load(study, made.results(tmp_path, study))
+
+    assert len(data.epochs) == len(study.runs) * 2 * 20
+    assert len(data.layers) == sum(2 * (net.depth - 1) for run in study.runs for net in [run.twins["plain"]])
+    for table in (data.epochs, data.layers):
+        assert set(frames.KEYS) <= set(table.columns)
+
+
+def test_order_is_the_studys(study, tmp_path):
+    """Rows come by family as the study lists them, then depth, seed and twin, whatever the files are called."""
+    runs = frames.load(study, made.results(tmp_path, study)).runs
+
+    order = list(runs[["group", "depth", "seed", "twin"]].itertuples(index=False, name=None))
+    assert order[0] == ("cifar", 20, 0, "plain")
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("status", [None, "failed"])
+def test_what_did_not_finish_gives_no_numbers(study, tmp_path, status):
+    """A run that was killed or failed is counted, and nothing it said is in the tables of numbers."""
+    results = made.results(tmp_path, study)
+    run = study.runs[0]
+    made.write(results, run, made.records(run, status=status))
+
+    data = frames.load(study, results)
+
+    assert (data.asked, data.missing) == (18, 1)
+    assert set(data.runs.loc[data.runs["run"] == run.id, "status"]) == {status or "unfinished"}
+    assert run.id not in {*data.epochs["run"], *data.layers["run"]}
+
+
+def test_a_torn_end_is_no_end(study, tmp_path):
+    """A run whose last line was cut off by a kill counts as unfinished."""
+    path = made.write(tmp_path / "results", study.runs[0])
+    path.write_bytes(path.read_bytes()[:-5])
+
+    assert set(frames.load(study, tmp_path / "results").runs["status"]) == {"unfinished"}
+
+
+def test_divergence_is_a_result(study, tmp_path):
+    """A run that diverged has finished."""
+    run = study.runs[0]
+    made.write(tmp_path / "results", run, made.records(run, diverged=["plain"]))
+
+    data = frames.load(study, tmp_path / "results")
+
+    assert data.missing == 17
+    assert data.epochs.loc[data.epochs["twin"] == "plain", "train_error_pct"].iloc[-1] == 100
+
+
+def test_other_settings_are_left_aside_and_other_seeds_are_not(study, tmp_path):
+    """A run made with another recipe is only counted; a seed that the file does not ask for is welcome."""
+    run = study.runs[0]
+    slower = run.model_copy(update={"recipe": run.recipe.model_copy(update={"learning_rate": 0.01})})
+    for other in (run, slower, run.model_copy(update={"seed": 7})):
+        made.write(tmp_path / "results", other)
+
+    data = frames.load(study, tmp_path / "results")
+
+    assert data.aside == 1
+    assert set(data.runs["seed"]) == {0, 7}
+    assert data.missing == 17
+
+
+def test_what_varies_besides_depth_makes_groups(tmp_path):
+    """Runs of the same family and depth that differ in width are kept apart, and the group says by what."""
+    study = made.load(
+        tmp_path, made.TOML.replace('"imagenet"\ndepth = [18, 34]', '"imagenet"\ndepth = 18\nwidth = [8, 16]')
+    )
+
+    groups = frames.load(study, made.results(tmp_path, study)).runs["group"].unique()
+
+    assert list(groups) == ["cifar", "imagenet, width 8", "imagenet, width 16"]
+
+
+def test_no_folder_says_what_to_run(study, tmp_path):
+    """Without results, one line says which command makes them."""
+    with pytest.raises(InputError, match=r"results/depth: no such folder; `deeptwins run depth` makes it"):
+        frames.load(study, tmp_path / "results")
+
+
+def test_an_empty_folder_gives_empty_tables(study, tmp_path):
+    """A study that has only begun has no rows and misses every run."""
+    (tmp_path / "results" / "depth").mkdir(parents=True)
+    (tmp_path / "results" / "depth" / "begun.jsonl").touch()
+
+    data = frames.load(study, tmp_path / "results")
+
+    assert (len(data.runs), len(data.epochs), data.missing) == (0, 0, 18)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"spec": {"study": "depth"}},
+        {"spec": None},
+        {"twins": {}},
+        {"dataset": None},
+        {"machine": None},
+    ],
+)
+def test_damage_is_one_line(study, tmp_path, damage):
+    """A first record that lacks what it must say is an error of one line that names the file."""
+    lines = made.records(study.runs[0])
+    path = made.write(tmp_path / "results", study.runs[0], [lines[0] | damage, *lines[1:]])
+
+    with pytest.raises(InputError, match=path.name) as error:
+        frames.load(study, tmp_path / "results")
+
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_twin_is_one_line(study, tmp_path):
+    """An evaluation of a twin that the run does not have is damage."""
+    lines = made.records(study.runs[0])
+    made.write(tmp_path / "results", study.runs[0], [lines[0], lines[1] | {"twin": "third"}, lines[-1]])
+
+    with pytest.raises(InputError, match="'third'"):
+        frames.load(study, tmp_path / "results")
+
+
+def test_the_same_run_twice_is_one_line(study, tmp_path):
+    """A copied file must not count as a further seed."""
+    path = made.write(tmp_path / "results", study.runs[0])
+    shutil.copy(path, path.with_name("copy.jsonl"))
+
+    with pytest.raises(InputError, match=r"holds the same run as .*move one of them away"):
+        frames.load(study, tmp_path / "results")
+
+
+def test_a_newer_schema_is_one_line(study, tmp_path):
+    """A record that a newer deeptwins wrote is refused, not misread."""
+    path = made.write(tmp_path / "results", study.runs[0])
+    first, rest = path.read_text(encoding="utf-8").split("\n", 1)
+    path.write_text(json.dumps(json.loads(first) | {"schema": 99}) + "\n" + rest, encoding="utf-8")
+
+    with pytest.raises(InputError, match="schema 99"):
+        frames.load(study, tmp_path / "results")
