@@ -12,3 +12,11 @@ def pytest_collection_modifyitems(items):
         if not torch.cuda.is_available():
             for item in wanting:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def dataset():
+    """The synthetic images."""
+    from deeptwins import data  # noqa: PLC0415  loads torch
+
+    return data.load("synthetic")

@@ -93,16 +93,21 @@ def small(
 
 
 def records(
-    run: RunSpec, level: Level = level, status: str | None = "done", diverged: Sequence[str] = ()
+    run: RunSpec,
+    level: Level = level,
+    status: str | None = "done",
+    diverged: Sequence[str] = (),
+    diverged_at: int | None = None,
 ) -> list[dict[str, Any]]:
     """Every record of a run; without a status its `end` is missing, as after a kill."""
     iterations = run.recipe.iterations
+    diverged_at = diverged_at or iterations // 2
     lines: list[dict[str, Any]] = [_first(run)]
     for twin in run.twins:
         last = level(run, twin)
         for iteration in range(run.recipe.evaluate_every, iterations + 1, run.recipe.evaluate_every):
             error = last + (90 - last) * (1 - iteration / iterations) ** 3
-            stopped = twin in diverged and iteration >= iterations // 2
+            stopped = twin in diverged and iteration >= diverged_at
             lines.append(_epoch(run, twin, iteration, 100.0 if stopped else error))
             if stopped:
                 break
@@ -112,7 +117,7 @@ def records(
             place = {"iteration": iterations, "twin": twin, "layer": layer, "name": f"conv{layer}"}
             lines.append({"kind": "layer", **place, "response_std": std})
     if status is not None:
-        reason = f"{diverged[0]}: loss not finite at iteration {iterations // 2}" if diverged else None
+        reason = f"{diverged[0]}: loss not finite at iteration {diverged_at}" if diverged else None
         seconds = 0.5 * sum(net.depth for net in run.twins.values())
         status = "diverged" if diverged else status
         lines.append({"kind": "end", "status": status, "reason": reason, "seconds": seconds})

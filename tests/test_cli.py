@@ -202,6 +202,9 @@ def test_a_broken_study_hides_no_other(call, root):
         ("run tiny --workers 0", "Invalid value for '--workers'"),
         ("run tiny --workers many", "Invalid value for '--workers'"),
         ("run tiny --seeds 0", "Invalid value for '--seeds'"),
+        ("run tiny --seeds 1000000000", "Invalid value for '--seeds'"),
+        ("report tiny --seeds 1000000000", "Invalid value for '--seeds'"),
+        ("run tiny --workers 1000000", "Invalid value for '--workers'"),
         ("run tiny --set width=8", 'ablations/tiny.toml: --set "width=8": write recipe.KEY=VALUE'),
         ("run tiny --set recipe.depht=8", "ablations/tiny.toml: recipe.depht: unknown key; did you mean depth?"),
         ("run tiny --set recipe.shortcut=frob", "ablations/tiny.toml: twins.plain"),
@@ -217,6 +220,8 @@ def test_a_broken_study_hides_no_other(call, root):
         ("show frob", "no network 'frob'"),
         ("show cifar-plain-21", "no network 'cifar-plain-21': depth = 21: family cifar has depths 6n+2"),
         ("show resnet-18 --input 3x32", "--input 3x32: write CxHxW"),
+        ("show resnet-18 --width 1000000000", "Invalid value for '--width'"),
+        ("show resnet-18 --classes 1000000000000000000", "Invalid value for '--classes'"),
         ("show resnet-18 --input 0x32x32", "--input 0x32x32: write CxHxW"),
         (f"show resnet-18 --input 3x32x{'9' * 5000}", "--input 3x32x999"),
     ],
@@ -314,6 +319,61 @@ def test_an_interrupted_run_says_how_to_go_on(call, trained):
     )
 
 
+def test_under_tox_the_command_to_go_on_is_one_of_tox(call, trained, monkeypatch):
+    """In `tox -e ablate`, whose `deeptwins` is not on the PATH, the command to go on is that of tox."""
+    monkeypatch.setenv("TOX_ENV_NAME", "ablate")
+    trained.outcome = Outcome(total=2, done=1, diverged=0, failed=0)
+
+    code, out, _ = call("run", "--report", "tiny", "--data", "sets", "--seeds", "2")
+
+    assert code == 130
+    assert out.endswith("To go on:\n  tox -e ablate -- tiny --data sets --seeds 2\n")
+
+
+def test_run_with_report_writes_the_pages_too(call, trained, reported):
+    """With --report the verdict and the page follow, of the studies as they were trained, and nothing is left to do."""
+    code, out, _ = call("run", "--report", "tiny", "--seeds", "3", "--device", "cpu")
+
+    assert code == 0
+    assert out == (
+        "2 runs are finished\n"
+        "tiny: It works.\n  cifar: plain rises: held\n  reports/tiny/index.html\nall reports: reports/index.html\n"
+    )
+    assert [len(study.runs) for study in reported.studies] == [6]
+
+
+def test_failed_runs_get_their_page_and_still_exit_with_1(call, trained, reported):
+    """With --report a failed run keeps no page from being written, and the page does not hide the failure."""
+    trained.outcome = Outcome(total=2, done=1, diverged=0, failed=1)
+
+    code, out, _ = call("run", "--report", "tiny")
+
+    assert code == 1
+    assert out.startswith("1 of 2 runs failed; the same command tries them again\ntiny: It works.\n")
+
+
+def test_runs_that_all_failed_have_no_page_and_exit_with_1(call, trained):
+    """When no run has come far enough for a page, --report says so in a line, and the exit code stays that of run."""
+    trained.outcome = Outcome(total=2, done=0, diverged=0, failed=2)
+
+    code, _, err = call("run", "--report", "tiny")
+
+    assert code == 1
+    assert err.startswith("deeptwins: results/tiny: ")
+    assert err.count("\n") == 1
+
+
+def test_interrupted_runs_get_no_page(call, trained, reported):
+    """After Ctrl-C no page is written, and the command to go on writes it in the end."""
+    trained.outcome = Outcome(total=2, done=1, diverged=0, failed=0)
+
+    code, out, _ = call("run", "tiny", "--report")
+
+    assert code == 130
+    assert out.endswith("To go on:\n  deeptwins run --report tiny\n")
+    assert not reported.studies
+
+
 def test_ctrl_c_before_training_is_quiet(call, monkeypatch):
     """Ctrl-C at any other moment is exit code 130 without a traceback."""
 
@@ -390,7 +450,7 @@ def test_show_adds_up_to_the_papers_counts(call):
 
     assert code == 0
     rows = [line.split() for line in out.splitlines()]
-    assert rows[1][:4] == ["conv", "Conv2d", "16x32x32", "432"]
+    assert rows[1][:4] == ["conv", "Conv3x3", "16x32x32", "432"]
     assert rows[-2][:4] == ["linear", "Linear", "10", "650"]
     assert rows[-1][:2] == ["total", "269,722"]
 
@@ -415,6 +475,17 @@ def test_doctor_tells_what_is_here(call):
     assert rows["studies"] == "tiny"
 
 
+def test_an_output_that_is_not_utf_8_is_no_error(root, monkeypatch):
+    """A character that the terminal cannot show is a question mark, not a traceback."""
+    made.load(root / "ablations", TINY.replace("Does it work?", "Does it work \u2713"), "tiny")
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    process = python("-m", "deeptwins", "list", cwd=root)
+    out, err = process.communicate(timeout=120)
+
+    assert (process.returncode, err) == (0, "")
+    assert "Does it work ?\n" in out
+
+
 def test_a_closed_pipe_is_no_error(root):
     """When nobody reads on (`deeptwins list | head -1`), there is no traceback."""
     process = python("-m", "deeptwins", "list", cwd=root)
@@ -430,7 +501,7 @@ def test_records_of_a_real_run_are_counted(call, root):
     code, out, err = call("run", "tiny", "--device", "cpu", "--workers", "1")
 
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["cifar-14-seed0", "cifar-8-seed0"]
+    assert re.findall("^cifar-[0-9]+-seed0", out, re.MULTILINE) == ["cifar-14-seed0", "cifar-8-seed0"]
     assert all(records.status(records.read(path)) == "done" for path in (root / "results" / "tiny").glob("*.jsonl"))
     assert "2 of 2" in call("list")[1]
     assert call("run", "tiny")[1].splitlines()[0] == "2 of 2 runs were finished before"

@@ -123,6 +123,35 @@ def test_a_dataset_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch)
     assert sorted(dataset.train.labels.tolist()) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_datasets_without_files_need_no_home(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no home folder, what needs no files is there, and what does need some is an error of one line."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert load(name).name == name
+    for other in ("cifar10", "folder:missing"):
+        with pytest.raises(InputError, match=r"^no home folder .*--data DIR$"):
+            load(other)
+    assert dict(available())["cifar10"].startswith("no home folder")
+
+
+def test_absurd_sizes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A size of image that is a slip is named; one that the memory does not hold is said in one line, too."""
+    with pytest.raises(InputError, match=r"^digits: recipe\.image_size = 1000000000: at most 8192 pixels$"):
+        load("digits", image_size=10**9)
+
+    def full(*_arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "empty", full)
+    with pytest.raises(InputError, match=r"^digits: does not fit into memory; a smaller recipe\.image_size may$"):
+        load("digits", image_size=12)
+
+
 def test_splits_of_different_sizes_need_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training and test images that differ in size are refused, with recipe.image_size as the remedy."""
 

@@ -111,8 +111,8 @@ def test_what_varies_besides_depth_makes_groups(tmp_path):
 
 
 def test_no_folder_says_what_to_run(study, tmp_path):
-    """Without results, one line says which command makes them."""
-    with pytest.raises(InputError, match=r"results/depth: no such folder; `deeptwins run depth` makes it"):
+    """Without results, one line says what makes them."""
+    with pytest.raises(InputError, match=r"results/depth: no such folder; run the study first"):
         frames.load(study, tmp_path / "results")
 
 

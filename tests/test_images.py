@@ -101,6 +101,16 @@ def test_streamed_images_are_those_of_resident_ones(
         assert torch.equal(resident.at(some), sent.at(some))
 
 
+def test_a_worker_decodes_on_its_own_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many threads decode as PyTorch may use here: in a worker that has one core, one, however many there are."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    images._pool.cache_clear()
+    try:
+        assert images._pool()._max_workers == 3
+    finally:
+        images._pool.cache_clear()
+
+
 @pytest.mark.usefixtures("streamed")
 def test_what_was_announced_is_decoded_once() -> None:
     """Announcing batches ahead, in a sliding window, decodes each image once for each time that it is asked for."""

@@ -110,17 +110,13 @@ def test_every_shortcut_trains_in_every_family(family, depth, shortcut):
 def test_resnet_equals_torchvision_s(depth, parameters):
     """The imagenet family computes what torchvision's ResNet computes, given its weights in the same order."""
     net, image, classes = inspection.named(f"resnet-{depth}")
-    ours = nets.build(net, 3, classes, 0).eval()
-    theirs = torchvision.models.get_model(f"resnet{depth}", weights=None).eval()
-    ours.load_state_dict(dict(zip(_in_order(ours), _in_order(theirs).values(), strict=True)))
-    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    ours = nets.build(net, 3, classes, 0).eval().double()
+    theirs = torchvision.models.get_model(f"resnet{depth}", weights=None).eval().double()
+    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
+    x = torch.randn(1, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     assert inspection.size(net, image, classes)[0] == parameters
     torch.testing.assert_close(ours(x), theirs(x))
-
-
-def _in_order(net: nn.Module) -> dict[str, torch.Tensor]:
-    return dict(net.state_dict())
 
 
 @pytest.mark.parametrize(
@@ -169,3 +165,27 @@ def test_small_images_are_refused():
 
     with pytest.raises(InputError, match="input 3x0x5"):
         inspection.trace(net, (3, 0, 5), classes)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (4, 4)])
+def test_small_maps_are_convolved_all_the_same(size, stride):
+    """A convolution on a map of any size is PyTorch's: output, and gradients of input and kernel."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 4, *size, dtype=torch.float64, generator=generator, requires_grad=True)
+    conv = blocks.Conv3x3(4, 5, stride).double()
+    outputs = [conv(x), nn.functional.conv2d(x, conv.weight, stride=stride, padding=1)]
+    weights = torch.randn(outputs[1].shape, dtype=torch.float64, generator=generator)
+
+    ours, theirs = ([y, *torch.autograd.grad((y * weights).sum(), [x, conv.weight])] for y in outputs)
+
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-12)
+
+
+def test_sizes_beyond_any_machine_are_refused():
+    """A net too large to lay out is refused in one line."""
+    net, image, _ = inspection.named("resnet-18")
+
+    with pytest.raises(InputError, match="classes"):
+        inspection.trace(net, image, 10**18)

@@ -1,9 +1,13 @@
 """Prose: what a report says in words."""
 
+import re
+from typing import get_args
+
 import pytest
 
 import made
 from deeptwins import findings, frames, prose
+from deeptwins.study import Metric, Net, Recipe
 
 
 def verdict(folder, study, level=made.level):
@@ -20,7 +24,8 @@ def test_verdict_for_a_net_with_and_without_shortcuts(tmp_path):
     assert verdict(tmp_path, made.small(tmp_path), lambda run, twin: errors[twin, run.twins[twin].depth]) == (
         "Without shortcuts, training error rises from 8.0 % at depth 20 to 60.0 % at depth 56 "
         "(+52.0 points, 95 % interval 52.0 to 52.0, 3 seeds); "
-        "with them it does not: 2.0 % at depth 20, 2.2 % at depth 56 (+0.2 points, 95 % interval 0.2 to 0.2, 3 seeds)."
+        "with them it does not: it changes by less than 1 point "
+        "(2.0 % at depth 20, 2.2 % at depth 56: +0.2 points, 95 % interval 0.2 to 0.2, 3 seeds)."
     )
 
 
@@ -28,7 +33,10 @@ def test_verdict_for_a_net_with_and_without_shortcuts(tmp_path):
     ("residual", "words"),
     [
         (lambda run: 2 + run.twins["residual"].depth, "with them it rises too, from 22.0 % at depth 20 to 58.0 %"),
-        (lambda run: 80 - run.twins["residual"].depth, "with them it falls from 60.0 % at depth 20 to 24.0 %"),
+        (
+            lambda run: 80 - run.twins["residual"].depth,
+            "with them it does not: it falls from 60.0 % at depth 20 to 24.0 %",
+        ),
         (lambda run: 9 + 4 * run.seed * (run.twins["residual"].depth - 30) / 20, "with them it shows no clear trend: "),
     ],
 )
@@ -39,14 +47,15 @@ def test_verdict_is_honest_about_the_other_twin(tmp_path, residual, words):
     text = verdict(tmp_path, study, lambda run, twin: run.twins[twin].depth if twin == "plain" else residual(run))
 
     assert words in text
+    assert ("with them it does not" in text) == ("falls" in words)
 
 
 def test_verdict_for_any_other_twins(tmp_path):
     """Twins that differ in something else go by their names."""
     text = verdict(tmp_path, made.small(tmp_path, "narrow = { width = 8 }\nwide = { width = 32 }"), lambda *_: 5)
 
-    assert text.startswith("In the narrow twin, training error stays flat: 5.0 % at depth 20, 5.0 % at depth 56 (+0.0")
-    assert "; in the wide twin it stays flat: " in text
+    assert text.startswith("In the narrow twin, training error stays flat: it changes by less than 1 point (5.0 % at")
+    assert "; in the wide twin it stays flat: it changes by less than 1 point (5.0 % at depth 20, " in text
 
 
 def test_verdict_for_several_shortcuts(tmp_path):
@@ -87,7 +96,7 @@ def test_what_is_missing_is_said(tmp_path):
     made.write(results, other.model_copy(update={"recipe": other.recipe.model_copy(update={"momentum": 0.5})}))
 
     data = frames.load(study, results)
-    assert prose.remarks(data, findings.final(data.epochs)) == [
+    assert prose.remarks(study, data, findings.final(data.epochs)) == [
         "Provisional: 16 of 18 runs have finished.",
         "Nets that diverged, and count with an error of 100 %: 1 of 32.",
         "Runs that failed, and are left out: 1.",
@@ -101,7 +110,62 @@ def test_a_complete_study_needs_no_remark(tmp_path):
     study = made.small(tmp_path)
     data = frames.load(study, made.results(tmp_path, study))
 
-    assert prose.remarks(data, findings.final(data.epochs)) == []
+    assert prose.remarks(study, data, findings.final(data.epochs)) == []
+
+
+def test_diverging_in_the_last_evaluation_is_said(tmp_path):
+    """A net whose loss is first not finite at the very end diverged too."""
+    study = made.small(tmp_path)
+    results = made.results(tmp_path, study)
+    last = study.runs[0].recipe.iterations
+    made.write(results, study.runs[0], made.records(study.runs[0], diverged=["plain"], diverged_at=last))
+    data = frames.load(study, results)
+
+    (remark,) = prose.remarks(study, data, findings.final(data.epochs))
+
+    assert remark == "Nets that diverged, and count with an error of 100 %: 1 of 12."
+
+
+def test_every_metric_has_a_label():
+    """What the metrics are called is said for each of them, and for nothing else."""
+    assert list(prose.METRICS) == list(findings.METRICS) == list(get_args(Metric))
+
+
+def test_the_table_of_trends(tmp_path):
+    """Every verdict stands beside the numbers that it rests on; a tiny p is bounded, a missing one is a dash."""
+    study = made.load(tmp_path)
+    data = frames.load(study, made.results(tmp_path, study))
+
+    table = prose.trends(findings.derive(study, data).trends)
+
+    assert len(table.rows) == 2 * 2 * 3
+    cifar, imagenet = (next(row for row in table.rows if row[0] == name) for name in ("cifar", "imagenet"))
+    assert cifar[:4] == ["cifar", "plain", "training error", "rises"]
+    assert all(re.fullmatch(r"[+-]?\d+\.\d( to \d+\.\d)?", text) for text in cifar[4:7])
+    assert re.fullmatch(r"\d\.\d{3}", cifar[7])
+    assert re.fullmatch(r"\d\.\d{3} to \d\.\d{3}", cifar[8])
+    assert cifar[9:] == ["< 0.001", "1.000", "3"]
+    assert imagenet[9:] == ["-", "-", "3"]
+
+
+def test_the_table_of_the_recipe(tmp_path):
+    """Every field of the recipe is told: what twins share once, what differs by twin, what the grid varies as such."""
+    grid = made.GRID + "learning_rate = [0.05, 0.1]\n"
+    path = tmp_path / "small.toml"
+    made.small(tmp_path)
+    text = path.read_text().replace(made.GRID, grid).replace("learning_rate = 0.05\n", "milestones = [100, 200]\n")
+    study = made.load(tmp_path, text, "small")
+    data = frames.load(study, made.results(tmp_path, study))
+
+    rows = dict(prose.recipe(data.runs).rows)
+
+    assert rows.keys() == {*Recipe.model_fields, *Net.model_fields} - {"dataset", "family", "depth"}
+    assert rows["iterations"] == "240 (21.4 epochs)"
+    assert rows["milestones"] == "100, 200"
+    assert rows["learning_rate"] == "varies: 0.05 or 0.1"
+    assert rows["shortcut"] == "plain: none; residual: zero-pad"
+    assert rows["image_size"] == "the dataset's"
+    assert rows["shift"] == rows["flip"] == "no augmentation"
 
 
 def test_other_data_is_said(tmp_path):
@@ -112,7 +176,7 @@ def test_other_data_is_said(tmp_path):
     made.write(results, study.runs[0], [first | {"dataset": first["dataset"] | {"checksum": "sha256:00"}}, *rest])
     data = frames.load(study, results)
 
-    (remark,) = prose.remarks(data, findings.final(data.epochs))
+    (remark,) = prose.remarks(study, data, findings.final(data.epochs))
 
     assert remark == "Not all runs were trained on the same data: digits has 2 checksums."
 

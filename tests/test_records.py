@@ -1,5 +1,8 @@
 """The record format: what a kill, a full disk or a newer version may do to it."""
 
+import os
+import stat
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +39,21 @@ def test_a_run_is_over_only_with_its_end_line(path):
     assert records.status(records.read(path)) == "done"
     assert records.status([HEADER, EPOCH]) is None
     assert records.status([]) is None
+
+
+def test_a_new_file_survives_a_power_cut(tmp_path, monkeypatch):
+    """The folder is synced when a record makes the file, and only then: before that, the file has no durable name."""
+    synced, sync = [], os.fsync
+
+    def noted(descriptor):
+        synced.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", noted)
+    records.append(tmp_path / "r.jsonl", HEADER)
+    records.append(tmp_path / "r.jsonl", EPOCH)
+
+    assert synced == ["file", "folder", "file"]
 
 
 @given(cut=st.integers(0, 400))
@@ -80,6 +98,8 @@ def test_not_a_number_is_refused(path):
         (b"[1]\n", ":1: not a record"),
         (b'{"kind":"end","status":"done"}\n', "first record must be of kind run"),
         (b"\xff\xfe\n", ":1: not a record"),
+        (b'{"kind":"run","schema":1}\n{"kind":"end"}\n', ":2: not a record"),
+        (b'{"kind":"run","schema":1}\n{"kind":"end","status":["done"]}\n', ":2: not a record"),
     ],
 )
 def test_damage_is_named(tmp_path, content, message):
@@ -103,3 +123,13 @@ def test_replace_never_shows_half_a_file(tmp_path, monkeypatch):
         records.replace(path, b"new")
 
     assert path.read_bytes() == b"old"
+
+
+def test_what_a_kill_left_of_a_replacement_is_harmless(path):
+    """Half a replacement beside the file is never read, and the next replacement goes over it."""
+    records.part_of(path).write_bytes(b"half" * 1000)
+
+    assert records.read(path) == [HEADER, EPOCH, END]
+    records.keep(path, lambda record: record["kind"] != "end")
+    assert records.read(path) == [HEADER, EPOCH]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]

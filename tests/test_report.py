@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 import made
 from deeptwins import report
+from deeptwins import study as studies
 from deeptwins.errors import InputError
 
 
@@ -128,12 +130,101 @@ def test_every_file_of_the_markdown_is_there(made_report):
     assert all((made_report.markdown.parent / link).is_file() for link in links)
 
 
-def test_it_says_how_to_reproduce(made_report):
-    """The commands that make the page are on it."""
-    for path in (made_report.page, made_report.markdown):
-        text = path.read_text(encoding="utf-8")
-        for command in ("tox -e ablate -- depth", "deeptwins run depth", "deeptwins report depth"):
-            assert command in text
+def commands(written):
+    """The commands on a page."""
+    return re.findall(r"^    (.*)$", written.markdown.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write the report of a shipped-like study (in ablations/ of the working directory) as the command would."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ablations").mkdir()
+    made.small(tmp_path / "ablations")
+
+    def writer(settings=(), seeds=None, path=Path("ablations", "small.toml")):
+        asked = studies.load(path, settings, seeds)
+        return report.write(asked, made.results(tmp_path, asked), Path("reports"))
+
+    return writer
+
+
+def test_it_says_how_to_reproduce(write):
+    """The commands that make the page are on it, in HTML and Markdown."""
+    written = write()
+
+    assert commands(written) == ["tox -e ablate -- small", "deeptwins run small", "deeptwins report small"]
+    for command in commands(written):
+        assert f"{command}\n" in written.page.read_text(encoding="utf-8")
+
+
+def test_settings_and_seeds_are_in_the_commands(write):
+    """What was changed for this page is in the commands that make it, quoted for the shell, and said at the top."""
+    written = write(["recipe.shift=0", "recipe.milestones=[9, 10]"], seeds=2)
+
+    words = "small --set recipe.shift=0 --set 'recipe.milestones=[9, 10]' --seeds 2"
+    assert commands(written) == [f"tox -e ablate -- {words}", f"deeptwins run {words}", f"deeptwins report {words}"]
+    page = written.page.read_text(encoding="utf-8")
+    changes = "The study&#39;s recipe with these changes: recipe.shift=0, recipe.milestones=[9, 10]."
+    assert page.index(changes) < page.index("<svg")
+
+
+def test_a_study_given_by_path_is_reproduced_by_path(write, tmp_path):
+    """Outside ablations/ a study goes by its path, and tox has no line: it may not be in the clone."""
+    (tmp_path / "my studies").mkdir()
+    made.small(tmp_path / "my studies")
+
+    written = write(path=Path("my studies", "small.toml"))
+
+    assert commands(written) == ["deeptwins run 'my studies/small.toml'", "deeptwins report 'my studies/small.toml'"]
+
+
+def test_records_of_more_seeds_than_asked_for_are_reproduced(write, tmp_path):
+    """A page shows all seeds that there are; the commands ask for as many."""
+    path = Path("ablations", "small.toml")
+    made.results(tmp_path, studies.load(path, seeds=4))
+
+    assert commands(write())[1] == "deeptwins run small --seeds 4"
+
+
+def test_another_recipe_is_another_page(write, tmp_path):
+    """A changed recipe has a page of its own, and the index tells them apart; more seeds are no change."""
+    own, more = write().page, write(seeds=4).page
+    pages = [
+        write([f"recipe.{change}"]).page for change in ("shift=0", "shift=1", "milestones=[1, 2]", "milestones=[12]")
+    ]
+    report.write_index(tmp_path / "reports")
+
+    assert own == more == Path("reports", "small", "index.html")
+    assert pages[0] == Path("reports", "small-shift-0", "index.html")
+    assert len({own, *pages}) == 5
+    index = (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
+    assert all(f'href="{page.parent.name}/index.html"' in index for page in pages)
+    assert index.count("with these changes: recipe.shift=0.") == 1
+
+
+@pytest.mark.parametrize("value", ["folder:../../elsewhere", "..", "a/" * 200])
+def test_a_setting_cannot_lead_out_of_the_folder(write, value):
+    """Whatever `--set` says, the page lies in one folder, of a length that file systems take, beside the others."""
+    folder = write([f"recipe.dataset={value}"]).page.parent
+
+    assert folder.parent == Path("reports")
+    assert folder.name.startswith("small-dataset-")
+    assert len(folder.name) < 100
+
+
+def test_trends_and_recipe_are_on_the_page(made_report):
+    """The numbers behind every verdict, and the recipe, are there to read."""
+    text = made_report.markdown.read_text(encoding="utf-8")
+
+    assert "| cifar | plain | training error | rises | " in text
+    assert "| iterations | 240 (21.4 epochs) |" in text
+
+
+def test_the_source_is_told_as_written(made_report):
+    """A study's source stands under the question."""
+    assert "\nSource: He et al. 2015, section 4.2, figure 6\n" in made_report.markdown.read_text(encoding="utf-8")
+    assert ">Source: He et al. 2015, section 4.2, figure 6<" in made_report.page.read_text(encoding="utf-8")
 
 
 NASTY = "</title><script>alert(1)</script> a|b\n# c [d](e) *f* `g` & $h$"
@@ -203,7 +294,7 @@ def test_no_finished_run_is_one_line(tmp_path):
     study = made.small(tmp_path)
     made.write(tmp_path / "results", study.runs[0], made.records(study.runs[0], status=None))
 
-    with pytest.raises(InputError, match="no run has finished yet; go on with `deeptwins run small`"):
+    with pytest.raises(InputError, match=r"no run has finished yet; go on with `deeptwins run .*small\.toml`"):
         report.write(study, tmp_path / "results", tmp_path / "reports")
 
 

@@ -110,13 +110,13 @@ def until(condition, seconds=60.0):
         time.sleep(0.02)
 
 
-def started(folder, *arguments):
+def started(folder, *arguments, path=()):
     """Start `deeptwins run tiny` in a process group of its own, as a terminal does."""
     command = [sys.executable, "-m", "deeptwins", "run", "tiny", "--device", "cpu", *arguments]
     return subprocess.Popen(  # noqa: S603  our own command
         command,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, (*path, *sys.path)))},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -125,8 +125,8 @@ def started(folder, *arguments):
 
 
 def in_training(folder):
-    """Whether a run has been evaluated for the first time, long before its end."""
-    return any('"epoch"' in path.read_text() for path in (folder / "results").rglob("*.jsonl"))
+    """Whether both twins of a run have been evaluated for the first time, long before its end."""
+    return any(path.read_text().count('"epoch"') >= 2 for path in (folder / "results").rglob("*.jsonl"))
 
 
 def children(pid):
@@ -134,10 +134,34 @@ def children(pid):
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            fields = path.read_text().rsplit(")", 1)[1].split()
-            if int(fields[1]) == pid and fields[0] != "Z":
+            if int(path.read_text().rsplit(")", 1)[1].split()[1]) == pid:
                 found.append(int(path.parent.name))
-    return found
+    return list(filter(alive, found))
+
+
+def alive(pid):
+    """Whether a process runs; one that has ended may stay in the table until somebody asks how it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _watched_closely(monkeypatch):
+    """Tell displays of everything that happens, so that tests can act on it."""
+    monkeypatch.setattr(session, "TICK_S", 0.01)
+
+
+@pytest.fixture
+def slow_disk(tmp_path):
+    """A folder for the path of Python that makes the disk slow: a run of seconds more, in which a test can act."""
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import os, time\nsync = os.fsync\nos.fsync = lambda file: (time.sleep(0.5), sync(file))\n"
+    )
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -241,10 +265,10 @@ def test_an_error_fails_its_run_alone(tmp_path):
     assert f"failed: {end['reason']} ({log})" in watch.text
 
 
-def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, same):
+def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, slow_disk, same):
     """Ctrl-C saves the runs on the workers, says how to go on, and exits with 130; going on changes no number."""
     load(tmp_path)
-    first = started(tmp_path, "--workers", "1")
+    first = started(tmp_path, "--workers", "1", path=[slow_disk])
     until(lambda: in_training(tmp_path))
     os.killpg(first.pid, signal.SIGINT)
     said = first.communicate(timeout=60)[0]
@@ -259,6 +283,7 @@ def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, same):
     same()
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc, to find a session's workers")
 def test_a_killed_session_leaves_nothing_but_work_to_do(tmp_path, same):
     """When a session is killed its workers end with it; two new ones share the work and leave the same records."""
     load(tmp_path)
@@ -271,7 +296,7 @@ def test_a_killed_session_leaves_nothing_but_work_to_do(tmp_path, same):
     said = [process.communicate(timeout=100)[0] for process in both]
 
     assert workers
-    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert not any(map(alive, workers))
     assert [process.returncode for process in both] == [0, 0], said
     same()
 
@@ -310,12 +335,35 @@ def test_fresh_starts_the_chosen_runs_over(tmp_path, undisturbed):
         path = records.path_of(tmp_path / "results", "tiny", run.id)
         text = records.path_of(undisturbed[0] / "results", "tiny", run.id).read_text()
         path.write_text(text.replace('"kind":"run"', '"kind":"run","old":1'))
-    checkpoints.path_of(tmp_path / "results", "tiny", runs[0].id).write_bytes(b"old")
+    for suffix in ("checkpoint", "checkpoint.part", "corrupt", "jsonl.part", "log"):
+        (folder / f"{runs[0].id}.{suffix}").write_bytes(b"old")
 
     assert train(tmp_path, runs[:1], fresh=True).done == 1
 
     assert [records[0].get("old") for records in numbers(tmp_path, runs)] == [None, 1]
     assert left(tmp_path) == sorted(f"{run.id}.jsonl" for run in runs)
+
+
+def test_fresh_never_leaves_a_checkpoint_without_its_records(tmp_path, monkeypatch):
+    """Killed between any two deletions, `fresh` has not left a checkpoint from which new records would be resumed."""
+    runs = load(tmp_path).runs[:1]
+    folder, unlink = tmp_path / "results" / "tiny", Path.unlink
+    folder.mkdir(parents=True)
+    checkpoint = checkpoints.path_of(tmp_path / "results", "tiny", runs[0].id)
+    record = records.path_of(tmp_path / "results", "tiny", runs[0].id)
+    for path in (checkpoint, record):
+        path.write_bytes(b"old")
+    seen = []
+
+    def noted(path, *, missing_ok=False):
+        unlink(path, missing_ok=missing_ok)
+        seen.append((checkpoint.exists(), record.exists()))
+
+    monkeypatch.setattr(Path, "unlink", noted)
+    scheduling._start_over(runs, tmp_path / "results")
+
+    assert seen[-1] == (False, False)
+    assert (True, False) not in seen
 
 
 def test_fresh_touches_nothing_that_is_being_trained(tmp_path, monkeypatch):
@@ -358,6 +406,24 @@ def test_results_that_cannot_be_written_are_noticed_first(tmp_path):
         train(tmp_path, load(tmp_path).runs, results=tmp_path / "file" / "results")
 
 
+def test_sessions_that_start_together_do_not_stop_one_another(tmp_path, monkeypatch):
+    """Another process that tries the same folder at the same moment, and cleans up, is no obstacle."""
+    write = Path.write_bytes
+
+    def interleaved(path, content):
+        write(path, content)
+        with monkeypatch.context() as other:
+            other.setattr(Path, "write_bytes", write)
+            other.setattr(os, "getpid", lambda: 1)
+            scheduling._check_writable(path.parent)
+
+    monkeypatch.setattr(Path, "write_bytes", interleaved)
+
+    scheduling._check_writable(tmp_path)
+
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_is_noticed_first(tmp_path, monkeypatch):
     """A results folder in which nothing fits stops the session before anything is trained, and no probe stays."""
 
@@ -388,6 +454,16 @@ def test_a_disk_that_fills_up_stops_the_session(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     assert not active_children()
+
+
+def test_the_display_is_not_redrawn_at_every_message(tmp_path, monkeypatch):
+    """However many messages come in, what is shown is redrawn at its own pace, and once more at the end."""
+    monkeypatch.setattr(session, "TICK_S", 1000.0)
+    watch = Watch()
+
+    train(tmp_path, load(tmp_path).runs, watch, workers=2)
+
+    assert [state.done for state in watch.states] == [0, 2]
 
 
 def test_runs_are_named_as_shortly_as_tells_them_apart(tmp_path):

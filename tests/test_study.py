@@ -1,6 +1,7 @@
 """Study files: what is read, what is refused, and what a run is called."""
 
 import contextlib
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ milestones = [50, 75]
 twin = "plain"
 trend = "rises"
 """
+
+
+def paper(family='"cifar"', depth="20", twin='"plain"'):
+    """Spell a published value, and the table that follows it."""
+    net = f"family = {family}\ndepth = {depth}\ntwin = {twin}\n"
+    return f'[[paper]]\n{net}metric = "test_error_pct"\nvalue = 8.75\nsource = "table 6"\n[[expect]]'
 
 
 @pytest.fixture
@@ -82,6 +89,26 @@ def test_seeds_replace_every_grid_s_seeds(write):
     assert {run.id for run in study.load(write()).runs} < {run.id for run in runs}
 
 
+@pytest.mark.parametrize("seeds", [10**9, 100_001, 0, -1])
+def test_refuses_a_slip_in_seeds(write, seeds):
+    """Too many seeds, or none, are one line, and at once."""
+    with pytest.raises(InputError, match=rf"--seeds {seeds}: give 1 to 100,000"):
+        study.load(write(), seeds=seeds)
+
+
+def test_remembers_what_was_changed(write):
+    """A study knows the settings and seeds that it was read with."""
+    changed = study.load(write(), ["recipe.shift=1"], 5)
+
+    assert (changed.settings, changed.seeds) == (("recipe.shift=1",), 5)
+    assert (study.load(write()).settings, study.load(write()).seeds) == ((), None)
+
+
+def test_published_values_of_a_net_that_runs_are_read(write):
+    """A published value about a net of the grid is fine."""
+    assert study.load(write("[[expect]]", paper())).paper[0].value == 8.75
+
+
 def test_id_is_of_the_fields_alone(write, tmp_path):
     """A run keeps its id when the file is renamed, reworded, or spells out a default; else it is another run."""
     before = [run.id for run in study.load(write()).runs]
@@ -125,9 +152,29 @@ def test_seeds_share_a_setting(write):
         ('shortcut = "zero-pad"', "shortcut = 3", "twins.residual.shortcut = 3"),
         ('shortcut = "zero-pad"', "dataset = 3", "twins.residual.dataset: unknown key"),
         ("residual", '"Résidu"', "twins.Résidu: a twin's name is"),
-        ('twin = "plain"', 'twin = "plane"', 'expect[0].twin = "plane": no such twin'),
+        (
+            'twin = "plain"',
+            'twin = "plane"',
+            'expect[0].twin = "plane": no run of the study has it; did you mean plain?',
+        ),
         ('trend = "rises"', 'trend = "up"', 'expect[0].trend = "up"'),
         ("question", "name = 'x'\nquestion", "name: unknown key"),
+        ("question", "settings = []\nquestion", "settings: unknown key"),
+        (
+            'trend = "rises"',
+            'trend = "rises"\nfamily = "cifr"',
+            'expect[0].family = "cifr": no run of the study has it; did you mean cifar?',
+        ),
+        ("[[expect]]", paper(family='"imagenet"'), 'paper[0].family = "imagenet": no run of the study has it; choose'),
+        ("[[expect]]", paper(depth="110"), "paper[0].depth = 110: no run of the study has it; choose from 20, 32"),
+        ("[[expect]]", paper(twin='"ours"'), 'paper[0].twin = "ours": no run of the study has it; choose'),
+        ("depth = [20, 32]", "depth = 10_001", "vary[0].depth = 10001: should be less than or equal to 10000"),
+        ('shortcut = "none"', "width = 4097", "twins.plain.width = 4097: should be less than or equal to 4096"),
+        (
+            "batch_size",
+            "image_size = 4097\nbatch_size",
+            "recipe.image_size = 4097: should be less than or equal to 4096",
+        ),
     ],
 )
 def test_refuses_in_one_line_that_names_file_and_key(write, old, new, named):
@@ -231,6 +278,16 @@ def test_finds_by_name_and_by_path(write, tmp_path):
         study.find("gone.toml", tmp_path)
     with pytest.raises(InputError, match="no folder"):
         study.find("some", tmp_path / "nowhere")
+
+
+def test_the_readme_s_study_is_sound(write):
+    """The study file that the README shows loads, and its nets and recipe can be built."""
+    from deeptwins import training  # noqa: PLC0415  the reader itself needs no torch
+
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```toml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    for run in study.load(write(text=text)).runs:
+        training.check(run)
 
 
 def test_shipped_studies_are_sound():

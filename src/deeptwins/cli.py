@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import shlex
 import sys
@@ -14,11 +16,13 @@ import typer
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
+    from deeptwins.scheduling import Outcome
     from deeptwins.study import Study
 
 ABLATIONS = Path("ablations")
 RESULTS = Path("results")
 REPORTS = Path("reports")
+CLASSES, SEEDS, WIDTH, WORKERS = 1_000_000, 100_000, 4096, 4096  # what asks for more is a slip
 FAILED, BAD_INPUT, CONTRADICTED, INTERRUPTED = 1, 2, 3, 130  # exit codes
 
 # Plain help: rich would take two of the three tenths of a second that `deeptwins --help` may last.
@@ -94,16 +98,20 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train; auto takes a GPU if there is one.")
     ] = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Runs trained at once. [default: one a core; one on a GPU]")
+        int | None,
+        typer.Option(min=1, max=WORKERS, metavar="N", help="Runs trained at once. [default: one a core; one on a GPU]"),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Train seeds 0 to N-1 instead of the study's.")
+        int | None, typer.Option(min=1, max=SEEDS, metavar="N", help="Train seeds 0 to N-1 instead of the study's.")
     ] = None,
     settings: Settings = None,
     results: Results = RESULTS,
     data: Data = None,
     fresh: Annotated[  # noqa: FBT002
         bool, typer.Option("--fresh", help="Delete what these runs have left behind, and start over.")
+    ] = False,
+    pages: Annotated[  # noqa: FBT002
+        bool, typer.Option("--report", help=f"Then write the studies' pages too, into {REPORTS}/.")
     ] = False,
 ) -> None:
     """Train the runs of a study, or of several; leave records.
@@ -119,17 +127,11 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
       deeptwins run depth-cifar10 --device cuda --data ~/datasets
     """  # noqa: D301
     chosen = _load(studies, settings or [], seeds)  # a slip in a name is told before torch has been loaded
-    from deeptwins import progress, scheduling, training
+    from deeptwins import progress, scheduling
 
-    for study in chosen:
-        try:
-            for each in study.runs:
-                training.check(each)
-        except ValueError as error:
-            raise InputError(f"{study.path}: {error}") from None
-    unique = {(each.study, each.id): each for study in chosen for each in study.runs}
+    _check(chosen)
     outcome = scheduling.train_all(
-        list(unique.values()),
+        list({(each.study, each.id): each for study in chosen for each in study.runs}.values()),
         device=device,
         results=results,
         display=progress.display(sys.stdout),
@@ -137,22 +139,19 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
         workers=workers,
         fresh=fresh,
     )
-    changes = [part for setting in settings or [] for part in ("--set", setting)]
-    changes += [] if seeds is None else ["--seeds", str(seeds)]
-    place = [] if results == RESULTS else ["--results", str(results)]
-    if outcome.interrupted:
-        options = [] if device == "auto" else ["--device", device]
-        options += [] if workers is None else ["--workers", str(workers)]
-        options += [] if data is None else ["--data", str(data)]
-        finished = outcome.done + outcome.diverged
-        typer.echo(f"{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
-        typer.echo("  " + shlex.join(["deeptwins", "run", *studies, *options, *changes, *place]))
-        raise typer.Exit(INTERRUPTED)
-    if outcome.failed:
-        typer.echo(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
-        raise typer.Exit(FAILED)
-    following = shlex.join(["deeptwins", "report", *studies, *changes, *place])
-    typer.echo(f"{outcome.total} runs are finished; next: {following}")
+    on = _options(device=None if device == "auto" else device, workers=workers, data=data)
+    same = [part for setting in settings or [] for part in ("--set", setting)]
+    same += _options(seeds=seeds, results=None if results == RESULTS else results)
+    code = _conclude(outcome, [*studies, *on, *same], None if pages else [*studies, *same])
+    if pages and not outcome.interrupted:
+        try:
+            _write_pages(chosen, results, REPORTS)
+        except InputError as error:
+            if not code:
+                raise
+            _refuse(error)  # no run has come far enough for a page: what matters has been told
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()
@@ -162,7 +161,9 @@ def report(  # noqa: PLR0913, PLR0917
         typer.Argument(metavar="STUDY", help="Names or .toml files; by default every study that has results."),
     ] = None,
     settings: Settings = None,
-    seeds: Annotated[int | None, typer.Option(min=1, metavar="N", help="As in the run: seeds 0 to N-1.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=SEEDS, metavar="N", help="As in the run: seeds 0 to N-1.")
+    ] = None,
     results: Results = RESULTS,
     reports: Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the pages go.")] = REPORTS,
     strict: Annotated[  # noqa: FBT002
@@ -178,16 +179,8 @@ def report(  # noqa: PLR0913, PLR0917
       deeptwins report
       deeptwins report depth --reports /tmp/pages
     """  # noqa: D301
-    from deeptwins import report
-
-    contradicted = False
-    for study in _load(studies or _with_results(results), settings or [], seeds):
-        written = report.write(study, results, reports)
-        typer.echo(f"{study.name}: {written.verdict}")
-        for line in (*written.claims, written.page):
-            typer.echo(f"  {line}")
-        contradicted |= written.contradicted
-    typer.echo(f"all reports: {report.write_index(reports)}")
+    chosen = _load(studies or _with_results(results), settings or [], seeds)
+    contradicted = _write_pages(chosen, results, reports)
     if strict and contradicted:
         raise typer.Exit(CONTRADICTED)
 
@@ -196,8 +189,10 @@ def report(  # noqa: PLR0913, PLR0917
 def show(
     network: Annotated[str, typer.Argument(metavar="NETWORK", help="resnet-18, plain-34, cifar-plain-56 or the like.")],
     image: Annotated[str | None, typer.Option("--input", metavar="CxHxW", help="The image, e.g. 1x28x28.")] = None,
-    classes: Annotated[int | None, typer.Option(min=1, metavar="N", help="Outputs.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, metavar="N", help="Channels of the first stage.")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, max=CLASSES, metavar="N", help="Outputs.")] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, max=WIDTH, metavar="N", help="Channels of the first stage.")
+    ] = None,
 ) -> None:
     """Show a network layer by layer: shapes, parameters, FLOPs.
 
@@ -241,6 +236,8 @@ def doctor(data: Data = None) -> None:
 
 def main() -> None:
     """Run the command line. What a user can mend is one line on stderr and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # better a question mark than a traceback where it is not UTF-8
     try:
         code = app(prog_name="deeptwins", standalone_mode=False)
     except InputError as error:
@@ -270,6 +267,65 @@ def _load(names: Iterable[str], settings: Sequence[str], seeds: int | None) -> l
     from deeptwins import study
 
     return [study.load(study.find(name, ABLATIONS), settings, seeds) for name in dict.fromkeys(names)]
+
+
+def _check(studies: Iterable[Study]) -> None:
+    """Check all that can be checked without data."""
+    from deeptwins import training
+
+    for study in studies:
+        try:
+            for run in study.runs:
+                training.check(run)
+        except ValueError as error:
+            raise InputError(f"{study.path}: {error}") from None
+
+
+def _conclude(outcome: Outcome, again: list[str], following: list[str] | None) -> int:
+    """Say what became of the runs, and the command that comes next.
+
+    Args:
+        outcome: of the session.
+        again: the words after `run` that go on with it.
+        following: those after `report`; None when the pages are written without being asked for.
+
+    Returns:
+        The exit code.
+    """
+    if outcome.interrupted:
+        command = ["deeptwins", "run", *(["--report"] if following is None else []), *again]
+        if os.environ.get("TOX_ENV_NAME") == "ablate":  # whose `deeptwins` is not on the PATH
+            command = ["tox", "-e", "ablate", "--", *again]
+        finished = outcome.done + outcome.diverged
+        typer.echo(f"{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
+        typer.echo("  " + shlex.join(command))
+        return INTERRUPTED
+    if outcome.failed:
+        typer.echo(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
+        return FAILED
+    after = "" if following is None else "; next: " + shlex.join(["deeptwins", "report", *following])
+    typer.echo(f"{outcome.total} runs are finished{after}")
+    return 0
+
+
+def _options(**given: object) -> list[str]:
+    """Write options as they are typed, those that are not None."""
+    return [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
+
+
+def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool:
+    """Write and print the report of each study; says whether the records contradict a claim."""
+    from deeptwins import report
+
+    contradicted = False
+    for study in studies:
+        written = report.write(study, results, reports)
+        typer.echo(f"{study.name}: {written.verdict}")
+        for line in (*written.claims, written.page):
+            typer.echo(f"  {line}")
+        contradicted |= written.contradicted
+    typer.echo(f"all reports: {report.write_index(reports)}")
+    return contradicted
 
 
 def _with_results(results: Path) -> list[str]:

@@ -23,6 +23,7 @@ CHECKSUMS = {
     "fashion-mnist": "sha256:1228026260807cb878f28e3c45e85d45def79c2276c9da3eb618a070e47de463",
     "cifar10": "sha256:b22f272612d432b47a0c077a5ed7df388d06fc457c802e862319fb686309f873",
 }
+IMAGE_SIZE = 8192  # pixels a side; more is a slip, which Pillow would take for a damaged image
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,10 @@ def load(name: str, folder: Path | None = None, image_size: int | None = None) -
     key = f"{kind}:PATH" if colon else kind
     if key not in DATASETS or (colon and not path):
         raise InputError(f"no dataset {name!r}: choose from {', '.join(DATASETS)}")
+    if image_size is not None and image_size > IMAGE_SIZE:
+        raise InputError(f"{name}: recipe.image_size = {image_size}: at most {IMAGE_SIZE} pixels")
     try:
-        found = DATASETS[key](path or name, folder or layouts.cache_folder())
+        found = DATASETS[key](path or name, folder)
         if name in CHECKSUMS:
             original = _dataset(name, found, None)
             if original.checksum != CHECKSUMS[name]:
@@ -102,18 +105,22 @@ def load(name: str, folder: Path | None = None, image_size: int | None = None) -
         return _dataset(name, found, image_size)
     except OSError as error:
         raise InputError(f"{error.filename or name}: {error.strerror or error}") from None
+    except MemoryError:
+        raise InputError(f"{name}: does not fit into memory; a smaller recipe.image_size may") from None
 
 
 def available(folder: Path | None = None) -> list[tuple[str, str]]:
     """List the datasets that need no PATH, each with where it lies, or why not; loads and downloads nothing."""
-    folder = folder or layouts.cache_folder()
     inside = {"digits": "inside scikit-learn", "synthetic": "made when asked for"}
     rows = []
     for name in DATASETS:
         if name in layouts.NATIVE:
             try:
-                found = layouts.find(name, folder)
-                rows.append((name, str(found[0]) if found else f"not in {folder}: downloaded on first use"))
+                place = folder or layouts.cache_folder()
+                found = layouts.find(name, place)
+                rows.append((name, str(found[0]) if found else f"not in {place}: downloaded on first use"))
+            except InputError as error:
+                rows.append((name, str(error)))
             except OSError as error:
                 rows.append((name, f"{error.filename}: {error.strerror}"))
         elif name in inside:
@@ -157,7 +164,7 @@ def _ordered(labels: Labels, pictures: Images) -> Split:
     return Split(torch.from_numpy(labels[order]), pictures.take(order))
 
 
-def _digits(_name: str, _folder: Path) -> Found:
+def _digits(_name: str, _folder: Path | None) -> Found:
     """Take scikit-learn's 1,797 handwritten digits of 8x8 pixels; every fifth, 360 of them, is for test."""
     from sklearn.datasets import load_digits  # noqa: PLC0415 - takes seconds, and other datasets do without
 
@@ -168,7 +175,7 @@ def _digits(_name: str, _folder: Path) -> Found:
     return Found("scikit-learn's digits", Part(labels[~test], pixels[~test]), Part(labels[test], pixels[test]))
 
 
-def _synthetic(_name: str, _folder: Path) -> Found:
+def _synthetic(_name: str, _folder: Path | None) -> Found:
     """Make 640 colour images of 8x8 pixels from a fixed seed: ten random templates, under noise as strong."""
     raw = np.random.PCG64(0).random_raw  # numpy promises that these numbers never change
     templates = (raw((10, 8, 8, 3)) % 128).astype(np.int64)
@@ -177,23 +184,27 @@ def _synthetic(_name: str, _folder: Path) -> Found:
     return Found("synthetic", Part(labels[:512], pixels[:512]), Part(labels[512:], pixels[512:]))
 
 
-def _known(name: str, folder: Path) -> Found:
+def _known(name: str, folder: Path | None) -> Found:
     """Read a well-known dataset in whatever layout it lies in the folder; download it when it does not."""
+    folder = folder or layouts.cache_folder()
     path, read = layouts.find(name, folder) or layouts.download(name, folder)
     return read(path)
 
 
-def _at(path: str, folder: Path) -> Path:
+def _at(path: str, folder: Path | None) -> Path:
     """Take a path as it is, or else from the folder."""
     place = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where there is no such home
-    place = place if place.is_dir() else folder / place
-    if not place.is_dir():
+    if place.is_dir():
+        return place
+    folder = folder or layouts.cache_folder()
+    if not (folder / place).is_dir():
         raise InputError(f"{path}: no such folder, neither here nor in {folder}")
-    return place
+    return folder / place
 
 
-# A dataset is a line here, and a function from what follows the colon (or the name) and the folder to what it found.
-DATASETS: dict[str, Callable[[str, Path], Found]] = {
+# A dataset is a line here, and a function from what follows the colon (or the name) and the folder (None: the cache
+# folder) to what it found.
+DATASETS: dict[str, Callable[[str, Path | None], Found]] = {
     "digits": _digits,
     "fashion-mnist": _known,
     "cifar10": _known,

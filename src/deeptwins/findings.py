@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,9 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from deeptwins.frames import Frames
-from deeptwins.study import Expect, Paper, Study
+from deeptwins.study import Expect, Metric, Paper, Study
 
-METRICS = ("train_error_pct", "running_error_pct", "test_error_pct")
+METRICS = get_args(Metric)
 CELL = ["family", "group", "depth", "twin"]
 CONFIDENCE = 0.95
 SEEDS_FOR_INTERVAL = 2

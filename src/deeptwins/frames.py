@@ -46,7 +46,7 @@ def load(study: Study, results: Path) -> Frames:
     """
     folder = results / study.name
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; `deeptwins run {study.name}` makes it")
+        raise InputError(f"{folder}: no such folder; run the study first")
     labels = _labels(study.runs)
     runs: list[Row] = []
     epochs: list[Row] = []

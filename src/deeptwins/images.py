@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -183,7 +182,10 @@ Images = Resident | Streamed
 def from_array(array: Array, size: int | None) -> Resident:
     """Make images of an array (N, H, W) or (N, H, W, C), scaled to squares of `size` pixels where they are not that."""
     if size is not None and array.shape[1:3] != (size, size):
-        array = np.stack([np.asarray(_fit(Image.fromarray(image), size)) for image in array])
+        scaled = np.empty((len(array), size, size, *array.shape[3:]), np.uint8)  # too much for the memory fails here
+        for i, image in enumerate(array):
+            scaled[i] = _fit(Image.fromarray(image), size)
+        array = scaled
     pixels = torch.from_numpy(np.require(array, requirements="W"))  # torch warns of arrays that are read-only
     return Resident(pixels[:, None] if array.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous())  # noqa: PLR2004
 
@@ -226,6 +228,8 @@ def decode(source: Encoded, index: int, size: int | None) -> tuple[Array, bool]:
     with _opened(source, index) as image:
         try:
             return np.asarray(_fit(image.convert("RGB"), size)), image.mode not in GREY_MODES
+        except MemoryError:
+            raise
         except Exception:  # noqa: BLE001 - Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
             raise InputError(f"{source.name(index)}: {_DAMAGED}") from None
 
@@ -273,7 +277,8 @@ def _digest(label: int, content: bytes | memoryview) -> bytes:
 
 
 def _workers() -> int:
-    return os.cpu_count() or 1
+    """As many as PyTorch may use: all cores, and one in a worker that has the other cores' workers beside it."""
+    return torch.get_num_threads()
 
 
 @cache

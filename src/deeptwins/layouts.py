@@ -31,6 +31,7 @@ from deeptwins.images import Array, Encoded
 
 Labels = npt.NDArray[np.int64]
 
+CLASSES = 1_000_000  # what says more is no label, and its net would fit nowhere
 IN_MEMORY_BYTES = 256 * 2**20  # Parquet files that are larger together are not read into memory
 TEST_SPLITS = ("test", "validation", "val")  # the first of these that is there
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -202,8 +203,8 @@ def _parquet_part(files: list[Path]) -> Part:
                     f"{' or '.join(LABEL_COLUMNS)}, and has {', '.join(schema.names)}"
                 )
             column = pq.read_table(file, columns=[label])[label].to_numpy()
-        if column.dtype.kind not in "iu" or (len(column) and column.min() < 0):
-            raise InputError(f"{file}: column {label} must hold an integer from 0 in every row")
+        if column.dtype.kind not in "iu" or (len(column) and not 0 <= column.min() <= column.max() < CLASSES):
+            raise InputError(f"{file}: column {label} must hold an integer from 0 and below {CLASSES:,} in every row")
         labels.append(column.astype(np.int64))
     if not sum(map(len, labels)):
         raise InputError(f"{files[0]}: no rows")
@@ -288,8 +289,15 @@ _CHUNK = 256  # rows
 
 
 def cache_folder() -> Path:
-    """Where datasets lie that nobody says a place for: XDG_CACHE_HOME/deeptwins, by default ~/.cache/deeptwins."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeptwins"
+    """Where datasets lie that nobody says a place for: XDG_CACHE_HOME/deeptwins, by default ~/.cache/deeptwins.
+
+    Raises:
+        InputError: there is no home folder.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeptwins"
+    except RuntimeError:
+        raise InputError("no home folder to keep datasets in: say where they lie with --data DIR") from None
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -11,10 +12,17 @@ from typing import Any
 
 from deeptwins import __version__
 
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container under cgroup v2: microseconds of time, in so many of the clock
+
 
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use, a container's quota included."""
+    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = map(int, QUOTA.read_text(encoding="ascii").split())
+    except (OSError, ValueError):  # no such file, or `max`: no limit
+        return free
+    return max(1, min(free, math.ceil(quota / period)))
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:
@@ -25,7 +33,7 @@ def describe(device: str = "cpu") -> dict[str, Any]:
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)
         gpu = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
-        driver = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+        driver = _output("nvidia-smi", "--id=0", "--query-gpu=driver_version", "--format=csv,noheader")
     return {
         "device": device,
         "cpu": _cpu(),

@@ -1,24 +1,21 @@
-"""From findings to words: the verdict in a sentence, tables, alternative texts. Plain text: the templates escape it."""
+"""From findings to words: the verdict in a sentence, remarks, tables. Plain text: the templates escape it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from deeptwins.frames import FINISHED, Frames
-from deeptwins.study import Study
+from deeptwins.study import Metric, Net, Recipe, Study
 
-METRICS = {
-    "train_error_pct": "training error",
-    "running_error_pct": "running training error",
-    "test_error_pct": "test error",
-}
+METRICS = dict(zip(get_args(Metric), ("training error", "running training error", "test error"), strict=True))
 _TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}
 _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
+_IN_OTHER_TABLES = ("dataset", "family", "depth")
 _HASHES = 3
 
 
@@ -48,15 +45,16 @@ def verdicts(study: Study, frames: Frames, trends: pd.DataFrame) -> list[str]:
         trend = {row["twin"]: row for row in rows.to_dict("records")}
         twins = [twin for twin in names if twin in trend]
         first = trend[twins[0]]
-        clauses = [f"{names[twins[0]]}, training error {_movement(first)}"]
-        clauses += [f"{names[twin]} it {_movement(trend[twin], first['verdict'])}" for twin in twins[1:]]
+        flat = study.flat_within_pct
+        clauses = [f"{names[twins[0]]}, training error {_movement(first, flat)}"]
+        clauses += [f"{names[twin]} it {_movement(trend[twin], flat, first['verdict'])}" for twin in twins[1:]]
         sentence = "; ".join(clauses) + "."
         several = table["group"].nunique() > 1
         sentences.append(f"Family {group}: {sentence}" if several else sentence[0].upper() + sentence[1:])
     return sentences
 
 
-def _movement(trend: Mapping[Hashable, Any], first: object = None) -> str:
+def _movement(trend: Mapping[Hashable, Any], flat_within_pct: float, first: object = None) -> str:
     """Say how one twin's error moves with depth, as the predicate of a sentence."""
     n, verdict = int(trend["n"]), trend["verdict"]
     if n == 0:
@@ -64,27 +62,29 @@ def _movement(trend: Mapping[Hashable, Any], first: object = None) -> str:
     start = f"{percent(trend['shallowest_mean'])} at depth {trend['shallowest']}"
     end = f"{percent(trend['deepest_mean'])} at depth {trend['deepest']}"
     if trend["depths"] == 1:
-        return f"is {start}, the only depth ({_seeds(n)})"
+        return f"is {start}, the only depth ({_count(n, 'seed')})"
     if n == 1:
         return f"goes from {start} to {end} in 1 seed, which supports no verdict"
-    interval = f"95 % interval {_interval(trend['low'], trend['high'])}, {_seeds(n)}"
+    interval = f"95 % interval {_interval(trend['low'], trend['high'])}, {_count(n, 'seed')}"
     interval = f"{points(trend['difference'])} points, {interval}"
     if verdict == "inconclusive":
         return f"shows no clear trend: {start}, {end} ({interval})"
+    denial = "does not: it " if first == "rises" != verdict else ""
     if verdict == "flat":
-        return f"{'does not' if first == 'rises' else 'stays flat'}: {start}, {end} ({interval})"
-    return f"{verdict}{' too,' if first == verdict else ''} from {start} to {end} ({interval})"
+        limit = _count(flat_within_pct, "point")
+        return f"{denial or 'stays flat: it '}changes by less than {limit} ({start}, {end}: {interval})"
+    return f"{denial}{verdict}{' too,' if first == verdict else ''} from {start} to {end} ({interval})"
 
 
-def remarks(frames: Frames, final: pd.DataFrame) -> list[str]:
+def remarks(study: Study, frames: Frames, final: pd.DataFrame) -> list[str]:
     """Say what a reader must know before trusting the verdict."""
     runs = frames.runs.drop_duplicates("run")
     texts = []
+    if study.settings:
+        texts.append(f"The study's recipe with these changes: {', '.join(study.settings)}.")
     if frames.missing:
         texts.append(f"Provisional: {frames.asked - frames.missing} of {frames.asked} runs have finished.")
-    iterations = final.merge(frames.runs[["run", "twin", "iterations"]], on=["run", "twin"])
-    diverged = int((iterations["iteration"] < iterations["iterations"]).sum())
-    if diverged:
+    if diverged := int((final["train_loss"].isna() | final["running_loss"].isna()).sum()):
         texts.append(f"Nets that diverged, and count with an error of 100 %: {diverged} of {len(final)}.")
     if (failed := int((runs["status"] == "failed").sum())) > 0:
         texts.append(f"Runs that failed, and are left out: {failed}.")
@@ -106,6 +106,28 @@ def errors(by_depth: pd.DataFrame) -> Table:
     heads = [head for name in METRICS.values() for head in (f"{name} (%)", "95 % interval")]
     heads = ["family", "depth", "twin", *heads, "seeds"]
     return Table("Errors after the last iteration, mean over seeds", tuple(heads), rows, 3)
+
+
+def trends(table: pd.DataFrame) -> Table:
+    """Tabulate what every verdict on a trend rests on."""
+    rows = [
+        [
+            *(row[key] for key in ("group", "twin")),
+            METRICS[row["metric"]],
+            row["verdict"],
+            points(row["difference"]),
+            _interval(row["low"], row["high"]),
+            _interval(row["bootstrap_low"], row["bootstrap_high"]),
+            _number(row["slope"], 3),
+            _interval(row["slope_low"], row["slope_high"], 3),
+            *(_p_value(row[key]) for key in ("page_p_rises", "page_p_falls")),
+            str(row["n"]),
+        ]
+        for row in table.to_dict("records")
+    ]
+    heads = ("family", "twin", "metric", "verdict", "deepest minus shallowest", "95 % interval", "bootstrap interval")
+    more = ("slope a layer", "95 % interval", "Page's p, rises", "Page's p, falls", "seeds")
+    return Table("Trends over depth, in points, paired by seed", (*heads, *more), rows, 4)
 
 
 def gaps(table: pd.DataFrame) -> Table:
@@ -170,7 +192,8 @@ def cost(table: pd.DataFrame) -> Table:
     rows = [
         [
             row["group"],
-            *map(str, (row["depth"], row["runs"])),
+            str(row["depth"]),
+            str(row["runs"]),
             f"{row['mean_seconds']:.1f}",
             _minutes(row["total_seconds"]),
         ]
@@ -193,13 +216,43 @@ def nets(runs: pd.DataFrame) -> Table:
     return Table("Nets; FLOPs of a forward pass of one image, two for each multiply-add", heads, rows, 5)
 
 
+def recipe(runs: pd.DataFrame) -> Table:
+    """Tabulate how the nets were made and trained: every setting once, by twin where twins differ."""
+    table = pd.DataFrame([_settings(run) for run in runs.to_dict("records")])
+    rows = []
+    for key in table:
+        cells = {str(twin): " or ".join(dict.fromkeys(cell)) for twin, cell in table[key].groupby(list(runs["twin"]))}
+        cells = {twin: f"varies: {cell}" if " or " in cell else cell for twin, cell in cells.items()}
+        shared = len({*cells.values()}) == 1
+        text = min(cells.values()) if shared else "; ".join(f"{twin}: {cells[twin]}" for twin in runs["twin"].unique())
+        rows.append([str(key), text])
+    return Table("The recipe, by the keys of a study file", ("key", "value"), rows, 2)
+
+
+def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
+    """Write every field of a run's recipe and net out."""
+    texts = {key: str(run[key]) for key in (*Recipe.model_fields, *Net.model_fields) if key not in _IN_OTHER_TABLES}
+    epochs = run["iterations"] * run["batch_size"] / run["train_images"]
+    return texts | {
+        "iterations": f"{run['iterations']:,} ({epochs:.1f} epochs)",
+        "milestones": ", ".join(map(str, run["milestones"])) or "none",
+        "image_size": "the dataset's" if pd.isna(run["image_size"]) else _count(run["image_size"], "pixel"),
+        "shift": f"augmentation by up to {_count(run['shift'], 'pixel')}" if run["shift"] else "no augmentation",
+        "flip": "augmentation of one image in two" if run["flip"] else "no augmentation",
+        "evaluate_every": _count(run["evaluate_every"], "epoch"),
+    }
+
+
 def provenance(frames: Frames) -> Table:
     """Tabulate where the numbers come from."""
     runs = frames.runs.drop_duplicates("run")
     counts = runs["status"].value_counts()
     images = "{0.train_images:,} training and {0.test_images:,} test images, {0.classes} classes, {0.image}"
     data = [f"{run.dataset}: {images.format(run)}, {run.checksum}" for run in runs.itertuples()]
-    machines = [f"{run.machine_cpu}, {run.machine_cores} cores, {run.machine_os}" for run in runs.itertuples()]
+    machines = [
+        f"{run['machine_cpu']}, {_count(run['machine_cores'], 'core')}, {run['machine_os']}"
+        for run in runs.to_dict("records")
+    ]
     versions = [f"{name} {_values(runs[f'machine_{name}'])}" for name in ("deeptwins", "torch", "numpy", "python")]
     gpus = runs["machine_gpu"].dropna()
     rows = [
@@ -213,32 +266,6 @@ def provenance(frames: Frames) -> Table:
     return Table("Where the numbers come from", ("what", "value"), rows, 2)
 
 
-def alt_errors(by_depth: pd.DataFrame) -> str:
-    """Describe the first figure to someone who cannot see it."""
-    table = by_depth[by_depth["metric"] == "train_error_pct"]
-    return "Training error against depth. " + _described(table, "mean", percent)
-
-
-def alt_curves(curves: pd.DataFrame) -> str:
-    """Describe the learning curves."""
-    last = curves.groupby(["group", "twin", "depth"], sort=False).tail(1)
-    numbers = _described(last, "test_error_pct", percent)
-    return "Training and test error against iterations; test error at the end: " + numbers
-
-
-def alt_gaps(gaps: pd.DataFrame) -> str:
-    """Describe the figure of the gaps."""
-    table = gaps[gaps["metric"] == "train_error_pct"].rename(columns={"gap": "twin"})
-    return "Difference in training error against depth, in points. " + _described(table, "difference", points)
-
-
-def alt_responses(responses: pd.DataFrame) -> str:
-    """Describe the figure of the layer responses."""
-    means = responses.groupby(["group", "twin", "depth"], sort=False)["response_std"].mean().reset_index()
-    numbers = _described(means, "response_std", "{:.2f}".format)
-    return "Standard deviation of the response of each layer; mean over layers: " + numbers
-
-
 def percent(value: float) -> str:
     """Return an error as text."""
     return f"{value:.1f} %"
@@ -249,30 +276,25 @@ def points(value: float) -> str:
     return f"{round(value, 1) + 0.0:+.1f}" if math.isfinite(value) else "-"
 
 
-def _number(value: float) -> str:
-    return f"{round(value, 1) + 0.0:.1f}" if math.isfinite(value) else "-"
+def _number(value: float, decimals: int = 1) -> str:
+    return f"{round(value, decimals) + 0.0:.{decimals}f}" if math.isfinite(value) else "-"
 
 
-def _interval(low: float, high: float) -> str:
-    return f"{_number(low)} to {_number(high)}" if math.isfinite(low) else "-"
+def _interval(low: float, high: float, decimals: int = 1) -> str:
+    return f"{_number(low, decimals)} to {_number(high, decimals)}" if math.isfinite(low) else "-"
+
+
+def _p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else _number(p, 3)  # noqa: PLR2004
 
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f}"
 
 
-def _seeds(n: int) -> str:
-    return "1 seed" if n == 1 else f"{n} seeds"
+def _count(n: float, unit: str) -> str:
+    return f"{n:g} {unit}" if n == 1 else f"{n:g} {unit}s"
 
 
 def _values(column: Iterable[object]) -> str:
     return "; ".join(dict.fromkeys(map(str, column)))
-
-
-def _described(table: pd.DataFrame, value: str, written: Callable[[float], str]) -> str:
-    """Read a figure's last numbers out, line by line."""
-    lines = []
-    for (group, name), cell in table.groupby(["group", "twin"], sort=False):
-        numbers = [f"{written(y)} at depth {depth}" for depth, y in zip(cell["depth"], cell[value], strict=True)]
-        lines.append(f"{group}, {name}: {', '.join(numbers)}")
-    return "; ".join(lines) + "."

@@ -19,6 +19,7 @@ from typing import Any
 from deeptwins.errors import InputError
 
 SCHEMA = 1
+STATUSES = ("done", "diverged", "failed")
 
 Record = dict[str, Any]
 
@@ -36,10 +37,13 @@ def append(path: Path, record: Record) -> None:
         ValueError: the record holds a NaN or an infinity; JSON has neither, write None.
     """
     line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
+    new = not path.exists()
     with path.open("ab") as file:
         file.write(line.encode())
         file.flush()
         os.fsync(file.fileno())
+    if new:
+        _sync(path.parent)
 
 
 def read(path: Path) -> list[Record]:
@@ -60,6 +64,8 @@ def read(path: Path) -> list[Record]:
         try:
             record = json.loads(line)
             kind = record["kind"]
+            if kind == "end" and record["status"] not in STATUSES:
+                raise ValueError
         except (ValueError, TypeError, KeyError, RecursionError):
             raise InputError(f"{path}:{number}: not a record; move the file away and run the study again") from None
         if kind == "run":
@@ -89,16 +95,26 @@ def keep(path: Path, wanted: Callable[[Record], bool]) -> list[Record]:
     return records
 
 
+def part_of(path: Path) -> Path:
+    """Where `replace` writes first. What a kill leaves there is never read, and the next `replace` overwrites it."""
+    return path.with_name(path.name + ".part")
+
+
 def replace(path: Path, content: bytes) -> None:
     """Write a whole file so that a reader, or a kill, sees the old content or the new one, never a part."""
-    part = path.with_name(path.name + ".part")
+    part = part_of(path)
     with part.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Make durable that a file was made in a folder, or renamed."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the rename itself is durable only then
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -19,7 +23,7 @@ from deeptwins.errors import InputError
 from deeptwins.findings import Findings
 from deeptwins.frames import Frames
 from deeptwins.prose import Table
-from deeptwins.study import Study
+from deeptwins.study import FOLDER, Study
 
 ERRORS = """
 Training error (train_error_pct) is measured in evaluation mode on the whole training set without augmentation, after
@@ -74,25 +78,24 @@ def write(study: Study, results: Path, reports: Path) -> Report:
     """
     data = frames.load(study, results)
     if data.epochs.empty:
-        raise InputError(f"{results / study.name}: no run has finished yet; go on with `deeptwins run {study.name}`")
+        raise InputError(f"{results / study.name}: no run has finished yet; go on with `deeptwins run {_words(study)}`")
     found = findings.derive(study, data)
     verdict = prose.verdicts(study, data, found.trends)
     sections = _sections(study, data, found)
     pictures = [picture for section in sections for picture in section.pictures]
-    remarks = prose.remarks(data, found.final)
+    remarks = prose.remarks(study, data, found.final)
     tables = {"runs": data.runs} | {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
     tables = {name: table for name, table in tables.items() if not table.empty}
     page = {"study": study, "verdict": verdict, "remarks": remarks, "sections": sections, "data": list(tables)}
     runs = f"{data.asked - data.missing} of {data.asked} runs finished"
-    summary = dict(
-        zip(_SUMMARY, (study.question, verdict, runs, f"{pictures[0].name}.svg", pictures[0].alt), strict=True)
-    )
+    facts = (study.question, verdict, remarks, runs, f"{pictures[0].name}.svg", pictures[0].alt)
+    summary = dict(zip(_SUMMARY, facts, strict=True))
     files = {f"{picture.name}.svg": str(picture.svg) for picture in pictures}
     files |= {f"data/{name}.csv": table.to_csv(index=False, float_format="%.6g") for name, table in tables.items()}
     files["summary.json"] = json.dumps(summary, indent=1) + "\n"
     files["report.md"] = _MARKDOWN.get_template("report.md.j2").render(page)
     files["index.html"] = _HTML.get_template("report.html.j2").render(page)
-    folder = reports / study.name
+    folder = reports / _page(study)
     _save(folder, files)
     return Report(
         verdict=" ".join(verdict),
@@ -129,52 +132,114 @@ def _sections(study: Study, data: Frames, found: Findings) -> list[Section]:
         *([Section("Layer responses", (_responses(found),))] if len(found.responses) else []),
         *([Section("What the study claims", tables=(prose.claims(found.claims),))] if study.expect else []),
         *([Section("Against the paper", tables=(prose.paper(paper),))] if len(paper := found.against_paper) else []),
+        Section("Trends", tables=(prose.trends(found.trends),)),
         Section("All errors", tables=(prose.errors(found.by_depth),)),
         Section("What it cost", tables=(prose.cost(found.cost),)),
         Section(
             "Provenance",
-            tables=(prose.provenance(data), prose.nets(data.runs)),
+            tables=(prose.provenance(data), prose.recipe(data.runs), prose.nets(data.runs)),
             paragraphs=(ERRORS, VERDICTS.format(flat=study.flat_within_pct)),
         ),
-        Section(
-            "How to reproduce",
-            paragraphs=(
-                "In a clone of the repository: the first line does what the others do, in its own environment.",
-            ),
-            commands=(
-                f"tox -e ablate -- {study.name}",
-                f"deeptwins run {study.name}",
-                f"deeptwins report {study.name}",
-            ),
-        ),
+        _reproduce(study, data),
     ]
+
+
+def _reproduce(study: Study, data: Frames) -> Section:
+    """Tell the commands that make this page."""
+    seeds = int(data.runs["seed"].max()) + 1  # there may be records of more seeds than asked for
+    if seeds > max(run.seed for run in study.runs) + 1:
+        study = study.model_copy(update={"seeds": seeds})
+    words = _words(study)
+    commands = (f"deeptwins run {words}", f"deeptwins report {words}")
+    if not _named(study):
+        return Section("How to reproduce", paragraphs=("With deeptwins installed:",), commands=commands)
+    told = "In a clone of the repository: the first line does what the others do, in its own environment."
+    return Section("How to reproduce", paragraphs=(told,), commands=(f"tox -e ablate -- {words}", *commands))
+
+
+def _named(study: Study) -> bool:
+    """Tell whether the command line finds a study by its name alone."""
+    return study.path.resolve() == (FOLDER / f"{study.name}.toml").resolve()
+
+
+def _words(study: Study) -> str:
+    """Return what to write after `deeptwins run` or `deeptwins report` to get this study, its settings and seeds."""
+    words = [study.name if _named(study) else str(study.path)]
+    words += [word for setting in study.settings for word in ("--set", setting)]
+    return shlex.join(words if study.seeds is None else [*words, "--seeds", str(study.seeds)])
+
+
+def _page(study: Study) -> str:
+    """Name the folder of the page: another recipe is another page, e.g. `depth-shift-0`; more seeds are not."""
+    if not study.settings:
+        return study.name
+    text = "-".join(sorted({setting.removeprefix("recipe.").replace("=", "-", 1) for setting in study.settings}))
+    slug = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-")[:60]
+    if slug != text:  # then two texts may have the same slug
+        slug += "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{study.name}-{slug}"
 
 
 def _errors(found: Findings) -> Picture:
     caption = "Mean over seeds; bars are 95 % intervals, dots single seeds. Evaluation mode, no augmentation."
     figure = figures.error_by_depth(found.by_depth, found.final)
-    return _picture("error-by-depth", caption, prose.alt_errors(found.by_depth), figure)
+    return _picture("error-by-depth", caption, _alt_errors(found.by_depth), figure)
 
 
 def _curves(found: Findings) -> Picture:
     caption = "Error in evaluation mode, mean over seeds: training thin and dashed, test bold."
     figure = figures.learning_curves(found.curves)
-    return _picture("learning-curves", caption, prose.alt_curves(found.curves), figure)
+    return _picture("learning-curves", caption, _alt_curves(found.curves), figure)
 
 
 def _gaps(found: Findings) -> Picture:
     caption = "Difference in training error between twins of the same seed; bars are 95 % intervals."
-    return _picture("gap-by-depth", caption, prose.alt_gaps(found.gaps), figures.gap_by_depth(found.gaps))
+    return _picture("gap-by-depth", caption, _alt_gaps(found.gaps), figures.gap_by_depth(found.gaps))
 
 
 def _responses(found: Findings) -> Picture:
     caption = "Outputs of each 3x3 layer, after batch normalization, before addition and ReLU; mean over seeds."
     figure = figures.layer_responses(found.responses)
-    return _picture("layer-responses", caption, prose.alt_responses(found.responses), figure)
+    return _picture("layer-responses", caption, _alt_responses(found.responses), figure)
 
 
 def _picture(name: str, caption: str, alt: str, figure: Figure) -> Picture:
     return Picture(name, caption, alt, Markup(figures.svg(figure, name, alt)))  # noqa: S704  `svg` escapes
+
+
+def _alt_errors(by_depth: pd.DataFrame) -> str:
+    """Describe the first figure to someone who cannot see it."""
+    table = by_depth[by_depth["metric"] == "train_error_pct"]
+    return "Training error against depth. " + _described(table, "mean", prose.percent)
+
+
+def _alt_curves(curves: pd.DataFrame) -> str:
+    """Describe the learning curves."""
+    last = curves.groupby(["group", "twin", "depth"], sort=False).tail(1)
+    numbers = _described(last, "test_error_pct", prose.percent)
+    return "Training and test error against iterations; test error at the end: " + numbers
+
+
+def _alt_gaps(gaps: pd.DataFrame) -> str:
+    """Describe the figure of the gaps."""
+    table = gaps[gaps["metric"] == "train_error_pct"].rename(columns={"gap": "twin"})
+    return "Difference in training error against depth, in points. " + _described(table, "difference", prose.points)
+
+
+def _alt_responses(responses: pd.DataFrame) -> str:
+    """Describe the figure of the layer responses."""
+    means = responses.groupby(["group", "twin", "depth"], sort=False)["response_std"].mean().reset_index()
+    numbers = _described(means, "response_std", "{:.2f}".format)
+    return "Standard deviation of the response of each layer; mean over layers: " + numbers
+
+
+def _described(table: pd.DataFrame, value: str, written: Callable[[float], str]) -> str:
+    """Read a figure's last numbers out, line by line."""
+    lines = []
+    for (group, name), cell in table.groupby(["group", "twin"], sort=False):
+        numbers = [f"{written(y)} at depth {depth}" for depth, y in zip(cell["depth"], cell[value], strict=True)]
+        lines.append(f"{group}, {name}: {', '.join(numbers)}")
+    return "; ".join(lines) + "."
 
 
 def _save(folder: Path, files: dict[str, str]) -> None:
@@ -214,4 +279,4 @@ _TEMPLATES |= dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newl
 _HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
 _MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
 _MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML
-_SUMMARY = ("question", "verdict", "runs", "figure", "alt")
+_SUMMARY = ("question", "verdict", "remarks", "runs", "figure", "alt")

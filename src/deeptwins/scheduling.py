@@ -5,6 +5,7 @@ A run's numbers depend neither on how many workers there are nor on the order in
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -17,7 +18,7 @@ from deeptwins.errors import InputError
 from deeptwins.progress import Display
 from deeptwins.session import Job, Session
 from deeptwins.study import RunSpec
-from deeptwins.workers import Source, claimed, log_of, source
+from deeptwins.workers import Source, claimed, log_of, parts_of, source
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _check_writable(folder: Path) -> None:
     Raises:
         InputError: that fails.
     """
-    probe = folder / ".probe"
+    probe = folder / f".probe-{os.getpid()}"  # its own: another deeptwins may be starting beside this one
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(bytes(4096))
@@ -130,6 +131,8 @@ def _start_over(runs: Sequence[RunSpec], results: Path) -> None:
             if not locks.enter_context(claimed(results, study, *(run.id for run in runs if run.study == study))):
                 raise InputError(f"--fresh: another deeptwins trains runs of study {study}; stop that one first")
         for run in runs:
-            for path_of in (records.path_of, checkpoints.path_of):
-                path_of(results, run.study, run.id).unlink(missing_ok=True)
-            log_of(results, run).unlink(missing_ok=True)
+            checkpoint = checkpoints.path_of(results, run.study, run.id)
+            # The checkpoint first: without its records, new ones would one day be resumed from it.
+            rest = (checkpoint.with_suffix(".corrupt"), *parts_of(results, run), log_of(results, run))
+            for path in (checkpoint, *rest, records.path_of(results, run.study, run.id)):
+                path.unlink(missing_ok=True)

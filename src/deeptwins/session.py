@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ from deeptwins.workers import SIGNALS, Equipment, Order, Reply, Worker, give_up,
 
 DEATHS = 3  # of workers, on one run
 AGAIN_S = 2.0  # how soon a run that another deeptwins trains is looked at again
-TICK_S = 0.2
+TICK_S = 0.2  # how often the display is told where things stand, and orders to stop are looked for
 
 
 @dataclass(eq=False)
@@ -97,6 +98,7 @@ class Session:
         """
         with self._listening():
             try:
+                shown = -math.inf
                 while self._busy or (self._waiting and not self._stopping):
                     self._give_out()
                     workers = {worker.pipe: worker for worker in (*self._busy, *self._idle)}
@@ -104,7 +106,10 @@ class Session:
                         self._hear(workers[pipe])  # type: ignore[index]
                     if (self._signals or self._unusable) and not self._stopping:
                         self._stop()
-                    self._display.update(self._state())
+                    if (now := time.monotonic()) - shown >= TICK_S:  # many workers wake this loop far more often
+                        shown = now
+                        self._display.update(self._state())
+                self._display.update(self._state())
             except KeyboardInterrupt:
                 pass
             finally:

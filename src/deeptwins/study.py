@@ -5,7 +5,6 @@ Whatever is wrong is an `InputError` of one line that names the file, the key, t
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -18,16 +17,18 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, choices, line, shown
 
 Metric = Literal["train_error_pct", "running_error_pct", "test_error_pct"]
 Trend = Literal["rises", "falls", "flat"]
 T = TypeVar("T", bound=BaseModel)
 
+FOLDER = Path("ablations")
 LARGEST_GRID = 100_000  # runs: beyond it a study is a slip of the keyboard
-_BIG = 10**9
-Count = Annotated[int, Field(ge=1, le=_BIG)]
-CountOrNone = Annotated[int, Field(ge=0, le=_BIG)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+CountOrNone = Annotated[int, Field(ge=0, le=10**9)]
+Layers = Annotated[int, Field(ge=1, le=10_000)]
+Size = Annotated[int, Field(ge=1, le=4096)]  # channels or pixels
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
@@ -43,8 +44,8 @@ class Net(_Table):
     """What a net is; twins differ in some of these fields. Which names exist, the tables of `deeptwins.nets` say."""
 
     family: str
-    depth: Count
-    width: Count = 16
+    depth: Layers
+    width: Size = 16
     stem: Literal["cifar", "imagenet"] = "cifar"
     shortcut: str = "none"
     initialization: str = "he"
@@ -64,7 +65,7 @@ class Recipe(_Table):
     milestones: Annotated[tuple[Count, ...], Field(strict=False)] = ()
     decay: Positive = 0.1
     normalization: Literal["channel", "pixel-mean"] = "channel"
-    image_size: Count | None = None
+    image_size: Size | None = None
     shift: CountOrNone = 0
     flip: bool = False
     evaluate_every: Count = 1
@@ -84,7 +85,7 @@ class Paper(_Table):
     """A published value to print beside ours, in percent."""
 
     family: str
-    depth: Count
+    depth: Layers
     twin: Text
     metric: Metric
     value: Annotated[float, Field(ge=0, le=100)]
@@ -117,10 +118,12 @@ class RunSpec(_Table):
 
 
 class Study(_Table):
-    """A checked study file. `name` is the file's stem, `runs` its grids expanded in order."""
+    """A checked study file. `name` is its stem, `runs` its grids expanded in order, `settings` and `seeds` `load`'s."""
 
     name: str
     path: Path
+    settings: tuple[str, ...] = ()
+    seeds: int | None = None
     question: Text
     twins: dict[str, dict[str, Any]] = Field(min_length=1)
     vary: list[dict[str, Any]] = Field(min_length=1)
@@ -142,23 +145,23 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
         seeds: how many seeds, from 0, every grid gets in place of its own.
 
     Raises:
-        InputError: the file cannot be read, or something in it (or in `settings`) is wrong.
+        InputError: the file cannot be read, or something in it, in `settings` or in `seeds` is wrong.
     """
+    if seeds is not None and not 1 <= seeds <= LARGEST_GRID:
+        raise InputError(f"--seeds {shown(seeds)}: give 1 to {LARGEST_GRID:,}")
     content = _parse(path)
     try:
         for setting in settings:
             _override(content, setting)
-        for key in ("name", "path", "runs"):
+        for key in ("name", "path", "settings", "seeds", "runs"):
             if key in content:
                 raise InputError(f"{key}: unknown key")
-        study = Study(name=path.stem, path=path, **content)
+        study = Study(name=path.stem, path=path, settings=tuple(settings), seeds=seeds, **content)
         if seeds is not None:
             study = study.model_copy(update={"vary": [{**grid, "seed": list(range(seeds))} for grid in study.vary]})
         runs = _expand(study)
-        for table in ("expect", "paper"):
-            for i, entry in enumerate(getattr(study, table)):
-                if entry.twin not in study.twins:
-                    raise InputError(f"{table}[{i}].twin = {_shown(entry.twin)}: no such twin; {_choices(study.twins)}")
+        _check_against(runs, "expect", study.expect)
+        _check_against(runs, "paper", study.paper)
     except ValidationError as error:
         raise InputError(f"{path}: {_first(error)}") from None
     except InputError as error:
@@ -166,7 +169,7 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
     return study.model_copy(update={"runs": runs})
 
 
-def find(name: str, folder: Path = Path("ablations")) -> Path:
+def find(name: str, folder: Path = FOLDER) -> Path:
     """The file of a study given by name or by path.
 
     Raises:
@@ -181,7 +184,7 @@ def find(name: str, folder: Path = Path("ablations")) -> Path:
         raise InputError(f"no folder {folder}/ here: go to the repository's root, or give the path of a .toml file")
     known = sorted(file.stem for file in folder.glob("*.toml"))
     if name not in known:
-        raise InputError(f"no study {_shown(name)} in {folder}/; {_choices(known, name)}")
+        raise InputError(f"no study {shown(name)} in {folder}/; {choices(known, name)}")
     return folder / f"{name}.toml"
 
 
@@ -190,31 +193,26 @@ def _parse(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except RecursionError:
-        raise InputError(f"{path}: nested too deeply") from None
-    except ValueError as error:  # TOMLDecodeError, and integers too long for Python to read
-        raise InputError(f"{path}: not TOML: {_line(str(error))}") from None
+    except (ValueError, RecursionError) as error:  # also: not UTF-8, too long an integer, nested too deeply
+        raise InputError(f"{path}: not TOML: {line(str(error))}") from None
 
 
 def _override(content: dict[str, Any], setting: str) -> None:
     """Apply one `recipe.KEY=VALUE`; VALUE is TOML, or else a bare string."""
     match = re.fullmatch(r"recipe\.([A-Za-z_-]+)=(.+)", setting, re.DOTALL)
     if match is None:
-        raise InputError(f"--set {_shown(setting)}: write recipe.KEY=VALUE")
+        raise InputError(f"--set {shown(setting)}: write recipe.KEY=VALUE")
     key, text = match.groups()
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         value = text
-    recipe = content.setdefault("recipe", {})
-    if not isinstance(recipe, dict):
-        raise InputError("recipe: must be a table")
-    for i, grid in enumerate(content.get("vary", []) if isinstance(content.get("vary"), list) else []):
+    grids, recipe = content.get("vary"), content.setdefault("recipe", {})
+    for i, grid in enumerate(grids if isinstance(grids, list) else []):
         if isinstance(grid, dict) and key in grid:
-            raise InputError(f"--set {_shown(setting)}: vary[{i}] varies {key}")
-    recipe[key] = value
+            raise InputError(f"--set {shown(setting)}: vary[{i}] varies {key}")
+    if isinstance(recipe, dict):  # else `Study` refuses it
+        recipe[key] = value
 
 
 def _expand(study: Study) -> list[RunSpec]:
@@ -222,7 +220,7 @@ def _expand(study: Study) -> list[RunSpec]:
     _known("recipe", study.recipe, axes - {"seed"})
     for name, fields in study.twins.items():
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
-            raise InputError(f"twins.{_line(name)}: a twin's name is lower-case letters, digits and hyphens")
+            raise InputError(f"twins.{line(name)}: a twin's name is lower-case letters, digits and hyphens")
         _known(f"twins.{name}", fields, set(Net.model_fields))
     runs: dict[str, RunSpec] = {}
     for i, grid in enumerate(study.vary):
@@ -231,9 +229,7 @@ def _expand(study: Study) -> list[RunSpec]:
             raise InputError(f"vary[{i}].seed: missing; give a list of seeds")
         if twice := sorted(grid.keys() & study.recipe.keys()):
             raise InputError(f"vary[{i}].{twice[0]}: given in [recipe] too; give it once")
-        lists = {
-            key: value if isinstance(value, list) and key != "milestones" else [value] for key, value in grid.items()
-        }
+        lists = {k: v if isinstance(v, list) and k != "milestones" else [v] for k, v in grid.items()}
         size = math.prod(len(values) for values in lists.values())
         if not 1 <= size <= LARGEST_GRID:
             raise InputError(f"vary[{i}]: {size} runs; a grid has 1 to {LARGEST_GRID:,}")
@@ -270,16 +266,25 @@ def _cell(study: Study, i: int, varied: Mapping[str, Any]) -> RunSpec:
     return made(RunSpec, {"study": study.name, "seed": seed, "twins": twins, "recipe": recipe})
 
 
+def _check_against(runs: Sequence[RunSpec], table: str, entries: Sequence[Expect | Paper]) -> None:
+    """Refuse a claim, or a published value, about nets that no run has."""
+    for i, entry in enumerate(entries):
+        nets = [run.twins[entry.twin] for run in runs if entry.twin in run.twins]
+        known: dict[str, Iterable[Any]] = {"twin": {twin for run in runs for twin in run.twins}}
+        if entry.family is not None:
+            known["family"] = {net.family for net in nets}
+        if isinstance(entry, Paper):
+            known["depth"] = {net.depth for net in nets if net.family == entry.family}
+        for key, values in known.items():
+            if (value := getattr(entry, key)) not in values:
+                where = f"{table}[{i}].{key} = {shown(value)}"
+                raise InputError(f"{where}: no run of the study has it; {choices(values, str(value))}")
+
+
 def _known(table: str, keys: Iterable[str], allowed: set[str]) -> None:
     for key in keys:
         if key not in allowed:
-            raise InputError(f"{table}.{_line(key)}: unknown key; {_choices(allowed, key)}")
-
-
-def _choices(names: Iterable[str], wrong: str = "") -> str:
-    names = sorted(names)
-    close = difflib.get_close_matches(wrong, names, 1)
-    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"
+            raise InputError(f"{table}.{line(key)}: unknown key; {choices(allowed, key)}")
 
 
 def _first(error: ValidationError) -> str:
@@ -288,22 +293,7 @@ def _first(error: ValidationError) -> str:
     where = ""
     for part in first["loc"]:
         where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
-    if first["type"] == "missing":
-        return f"{_line(where)}: missing"
-    if first["type"] == "extra_forbidden":
-        return f"{_line(where)}: unknown key"
+    if first["type"] in {"missing", "extra_forbidden"}:
+        return f"{line(where)}: {'missing' if first['type'] == 'missing' else 'unknown key'}"
     message = first["msg"].removeprefix("Input ").removeprefix("should ")
-    return f"{_line(where)} = {_shown(first['input'])}: should {message}"
-
-
-def _shown(value: object) -> str:
-    try:
-        return _line(json.dumps(value, ensure_ascii=False, default=str))
-    except (ValueError, RecursionError):  # an integer too long to print, a table nested too deeply
-        return "(unprintable)"
-
-
-def _line(text: str) -> str:
-    """The text on one line, printable, and not too long."""
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004
+    return f"{line(where)} = {shown(first['input'])}: should {message}"

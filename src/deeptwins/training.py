@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeptwins import checkpoints, machine, nets, records
+from deeptwins import nets
 from deeptwins.data import Dataset
 from deeptwins.diagnostics import layer_responses
 from deeptwins.errors import InputError
@@ -27,10 +25,7 @@ from deeptwins.records import Record
 from deeptwins.stream import Stream
 from deeptwins.study import Recipe, RunSpec
 
-CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost; writing one takes some tens of milliseconds
 EVALUATION_BATCH = 500
-
-Status = Literal["done", "diverged", "stopped"]
 
 OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {
     "sgd": lambda net, recipe: torch.optim.SGD(
@@ -161,6 +156,7 @@ class Training:
             record["learning_rate"] = learning_rate(self.run.recipe, self.iteration - 1)
             if record["train_loss"] is None or record["running_loss"] is None:
                 twin.diverged_at = self.iteration
+                record |= {f"{what}_error_pct": 100.0 for what in ("train", "running", "test")}
             yield record
 
     def layers(self) -> Iterator[Record]:
@@ -209,111 +205,7 @@ class Training:
         return total
 
 
-def complete(  # noqa: PLR0913, PLR0917  what, on what, where, to where, and the two ways to talk back
-    run: RunSpec,
-    dataset: Dataset,
-    device: torch.device,
-    results: Path,
-    go_on: Callable[[int], bool] = lambda _iteration: True,
-    say: Callable[[str], None] = print,
-) -> Status:
-    """Train a run to its end from wherever it stands, leaving its records; or stop, with a checkpoint, when told to.
-
-    Killed at any moment and called again, it leaves the same records as if it had never been disturbed, timings aside.
-
-    Args:
-        run: what to train.
-        dataset: as loaded for the run's recipe.
-        device: where to train.
-        results: the folder that holds the study's folder, which must be there.
-        go_on: asked after every iteration, with the number of iterations done.
-        say: takes a line that the user should see.
-
-    Raises:
-        OSError: the results cannot be written.
-    """
-    _configure(run.recipe, device)
-    path = records.path_of(results, run.study, run.id)
-    checkpoint = checkpoints.path_of(results, run.study, run.id)
-    training = Training(run, dataset, device)
-    seconds = _resume(training, path, checkpoint, say)
-    if not path.exists():
-        records.append(path, _header(training, dataset))
-    started = saved = time.monotonic()
-    while not training.finished:
-        training.step()
-        if training.due:
-            for record in training.evaluate():
-                records.append(path, record)
-        wanted = go_on(training.iteration)
-        now = time.monotonic()
-        if not wanted or now - saved >= CHECKPOINT_SECONDS:
-            checkpoints.save(checkpoint, {**training.state(), "seconds": seconds + now - started})
-            saved = now
-        if not wanted:
-            return "stopped"
-    for record in training.layers():
-        records.append(path, record)
-    diverged = {name: twin.diverged_at for name, twin in training.twins.items() if twin.diverged_at is not None}
-    reason = "; ".join(f"{name}: loss not finite at iteration {at}" for name, at in diverged.items()) or None
-    status: Status = "diverged" if diverged else "done"
-    seconds += time.monotonic() - started
-    records.append(path, {"kind": "end", "status": status, "reason": reason, "seconds": round(seconds, 3)})
-    checkpoint.unlink(missing_ok=True)
-    return status
-
-
-def _resume(training: Training, path: Path, checkpoint: Path, say: Callable[[str], None]) -> float:
-    """Bring training and records to the last checkpoint, or both to the start; returns the seconds spent so far."""
-    state = None
-    try:
-        state = checkpoints.load(checkpoint) if records.read(path) else None
-        if state is not None:
-            training.restore(state)
-    except checkpoints.CorruptCheckpointError as error:
-        state = None
-        say(str(error))
-    if state is None:
-        path.unlink(missing_ok=True)
-        return 0.0
-    # What was recorded after the checkpoint will be recorded again, the same to the last bit.
-    records.keep(
-        path,
-        lambda record: (
-            record["kind"] == "run" or (record["kind"] == "epoch" and record["iteration"] <= training.iteration)
-        ),
-    )
-    return float(state["seconds"])
-
-
-def _header(training: Training, dataset: Dataset) -> Record:
-    return {
-        "kind": "run",
-        "schema": records.SCHEMA,
-        "study": training.run.study,
-        "run": training.run.id,
-        "spec": training.run.model_dump(mode="json"),
-        "twins": training.header,
-        "dataset": {
-            "name": dataset.name,
-            "checksum": dataset.checksum,
-            "train": len(dataset.train.labels),
-            "test": len(dataset.test.labels),
-            "classes": dataset.classes,
-            "image": list(dataset.image),
-        },
-        "machine": machine.describe(training.device.type),
-        "commit": machine.commit(),
-    }
-
-
-def _counts(logits: Tensor, y: Tensor, loss: Tensor) -> Tensor:
-    """Images, errors, loss of a batch as float64 (3,) on its device; logits that are not finite count as errors."""
-    wrong = (logits.argmax(1) != y) | ~logits.isfinite().all(1)
-    return torch.stack([loss.new_full((), len(y)), wrong.sum(), loss * len(y)]).double()
-
-
-def _configure(recipe: Recipe, device: torch.device) -> None:
+def configure(recipe: Recipe, device: torch.device) -> None:
     """Make the arithmetic what the recipe says, and repeatable."""
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
@@ -322,3 +214,9 @@ def _configure(recipe: Recipe, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = False
         torch.backends.cuda.matmul.allow_tf32 = recipe.precision == "tf32"
         torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
+
+
+def _counts(logits: Tensor, y: Tensor, loss: Tensor) -> Tensor:
+    """Images, errors, loss of a batch as float64 (3,) on its device; logits that are not finite count as errors."""
+    wrong = (logits.argmax(1) != y) | ~logits.isfinite().all(1)
+    return torch.stack([loss.new_full((), len(y)), wrong.sum(), loss * len(y)]).double()

@@ -23,7 +23,7 @@ from typing import Literal, Self
 
 import torch
 
-from deeptwins import records, training
+from deeptwins import checkpoints, completion, records
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
 from deeptwins.study import RunSpec
@@ -128,6 +128,11 @@ def log_of(results: Path, run: RunSpec) -> Path:
     return results / run.study / f"{run.id}.log"
 
 
+def parts_of(results: Path, run: RunSpec) -> list[Path]:
+    """What a kill while a file of the run was being replaced may have left; swept when the run goes on."""
+    return [records.part_of(path_of(results, run.study, run.id)) for path_of in (records.path_of, checkpoints.path_of)]
+
+
 def give_up(results: Path, run: RunSpec, reason: str, seconds: float) -> Reply:
     """Close a run's records with `failed`, unless another process has it."""
 
@@ -172,10 +177,11 @@ def _attempt(pipe: Connection, order: Order, results: Path, device: torch.device
         last = (records.read(records.path_of(results, run.study, run.id)) or [{}])[-1]
         status = last.get("status")
         if status in ("done", "diverged") or (status == "failed" and order.awaited):  # another deeptwins was faster
-            return Reply(status, last["reason"])
-        log.unlink(missing_ok=True)
+            return Reply(status, last.get("reason"))
+        for leftover in (log, *parts_of(results, run)):
+            leftover.unlink(missing_ok=True)
         try:
-            return Reply(training.complete(run, dataset, device, results, go_on, lambda line: _tell(pipe, line)))
+            return Reply(completion.complete(run, dataset, device, results, go_on, lambda line: _tell(pipe, line)))
         except (OSError, InputError):
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, it ends this run and no other

@@ -58,11 +58,14 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> list[Layer]:
     """Run one image (C, H, W) through the net on the meta device and list every layer in order of execution.
 
     Raises:
-        InputError: the image is too small for the net.
+        InputError: the image is too small for the net, or something is too large for any.
     """
-    with torch.device("meta"):
-        model = ResNet(net, image[0], classes).eval()
-        x = torch.empty(1, *image)
+    try:
+        with torch.device("meta"):
+            model = ResNet(net, image[0], classes).eval()
+            x = torch.empty(1, *image)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"width {net.width}, {classes} classes: {str(error).splitlines()[0]}") from None
     seen: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
     def look(name: str) -> Callable[[nn.Module, Any, Tensor], None]:

@@ -1,0 +1,130 @@
+"""Take a run from wherever it stands to its end: its records, its checkpoints, and its exact resumption."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from deeptwins import checkpoints, machine, records
+from deeptwins.data import Dataset
+from deeptwins.records import Record
+from deeptwins.study import RunSpec
+from deeptwins.training import Training, configure
+
+CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost; writing one takes some tens of milliseconds
+
+Status = Literal["done", "diverged", "stopped"]
+
+
+def complete(  # noqa: PLR0913, PLR0917  what, on what, where, to where, and the two ways to talk back
+    run: RunSpec,
+    dataset: Dataset,
+    device: torch.device,
+    results: Path,
+    go_on: Callable[[int], bool] = lambda _iteration: True,
+    say: Callable[[str], None] = print,
+) -> Status:
+    """Train a run to its end from wherever it stands, leaving its records; or stop, with a checkpoint, when told to.
+
+    Killed at any moment and called again, it leaves the same records as if it had never been disturbed, timings aside.
+
+    Args:
+        run: what to train.
+        dataset: as loaded for the run's recipe.
+        device: where to train.
+        results: the folder that holds the study's folder, which must be there.
+        go_on: asked after every iteration, with the number of iterations done.
+        say: takes a line that the user should see.
+
+    Raises:
+        OSError: the results cannot be written.
+    """
+    configure(run.recipe, device)
+    path, checkpoint = (module.path_of(results, run.study, run.id) for module in (records, checkpoints))
+    training, seconds = _resumed(run, dataset, device, results, say)
+    started = saved = time.monotonic()
+    while not training.finished:
+        training.step()
+        if training.due:
+            for record in training.evaluate():
+                records.append(path, record)
+        wanted = go_on(training.iteration)
+        now = time.monotonic()
+        if not wanted or now - saved >= CHECKPOINT_SECONDS:
+            checkpoints.save(checkpoint, {**training.state(), "seconds": seconds + now - started})
+            saved = now
+        if not wanted:
+            return "stopped"
+    for record in training.layers():
+        records.append(path, record)
+    diverged = {name: twin.diverged_at for name, twin in training.twins.items() if twin.diverged_at is not None}
+    reason = "; ".join(f"{name}: loss not finite at iteration {at}" for name, at in diverged.items()) or None
+    status: Status = "diverged" if diverged else "done"
+    seconds += time.monotonic() - started
+    records.append(path, {"kind": "end", "status": status, "reason": reason, "seconds": round(seconds, 3)})
+    checkpoint.unlink(missing_ok=True)
+    return status
+
+
+def _resumed(
+    run: RunSpec, dataset: Dataset, device: torch.device, results: Path, say: Callable[[str], None]
+) -> tuple[Training, float]:
+    """Bring training and records to the last checkpoint, or both to the start; the seconds spent so far come along."""
+    path, checkpoint = (module.path_of(results, run.study, run.id) for module in (records, checkpoints))
+    training = Training(run, dataset, device)
+    found = records.read(path)
+    header = _header(training, dataset)
+    try:
+        state = checkpoints.load(checkpoint)
+        if state is not None and found and _same_numbers(found[0], header):
+            training.restore(state)
+            # What was recorded after the checkpoint will be recorded again, the same to the last bit.
+            records.keep(path, lambda record: _stands(record, training.iteration))
+            return training, float(state["seconds"])
+    except checkpoints.CorruptCheckpointError as error:
+        say(str(error))
+    except (KeyError, RuntimeError, ValueError):  # intact, but of another version's nets
+        say(str(checkpoints.set_aside(checkpoint)))
+        training = Training(run, dataset, device)
+    if found and not _same_numbers(found[0], header):
+        say(f"{path}: begun on another device or other images; the run starts over")
+    checkpoint.unlink(missing_ok=True)  # before the records: without them it must never be found
+    path.unlink(missing_ok=True)
+    records.append(path, header)
+    return training, 0.0
+
+
+def _same_numbers(one: Record, other: Record) -> bool:
+    """Whether two headers are of runs that leave the same numbers."""
+    ours, theirs = ((record["machine"]["device"], record["dataset"]["checksum"]) for record in (one, other))
+    return bool(ours == theirs)
+
+
+def _stands(record: Record, iteration: int) -> bool:
+    """Whether a record stands when training goes on from an iteration."""
+    return bool(record["kind"] == "run" or (record["kind"] == "epoch" and record["iteration"] <= iteration))
+
+
+def _header(training: Training, dataset: Dataset) -> Record:
+    return {
+        "kind": "run",
+        "schema": records.SCHEMA,
+        "study": training.run.study,
+        "run": training.run.id,
+        "spec": training.run.model_dump(mode="json"),
+        "twins": training.header,
+        "dataset": {
+            "name": dataset.name,
+            "checksum": dataset.checksum,
+            "train": len(dataset.train.labels),
+            "test": len(dataset.test.labels),
+            "classes": dataset.classes,
+            "image": list(dataset.image),
+        },
+        "machine": machine.describe(training.device.type),
+        "commit": machine.commit(),
+    }

@@ -1,0 +1,233 @@
+"""From wherever a run stands to its end: records, exact resume, divergence as a result."""
+
+import json
+import math
+
+import pytest
+import torch
+
+import tiny
+from deeptwins import checkpoints, completion, records, training
+from deeptwins.completion import complete
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A results folder with the study's folder in it."""
+    tmp_path.joinpath("tiny").mkdir()
+    return tmp_path
+
+
+def numbers(results, run):
+    """The records of a run without their timings."""
+    found = records.read(records.path_of(results, run.study, run.id))
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in found]
+
+
+def test_leaves_the_records_of_every_twin(dataset, results):
+    """A finished run holds its header, one epoch record a twin and evaluation, the layers, and the end."""
+    run = tiny.run_of()
+
+    assert complete(run, dataset, tiny.CPU, results) == "done"
+
+    found = numbers(results, run)
+    header, end = found[0], found[-1]
+    assert header["spec"] == json.loads(run.model_dump_json())
+    assert header["dataset"]["checksum"] == dataset.checksum
+    assert header["twins"]["plain"] == header["twins"]["residual"]
+    assert end == {"kind": "end", "status": "done", "reason": None}
+    evaluated = [(record["iteration"], record["twin"]) for record in found if record["kind"] == "epoch"]
+    assert evaluated == [(t, twin) for t in (8, 16, 20) for twin in ("plain", "residual")]  # 512 images, batch 64
+    assert [record["layer"] for record in found if record["kind"] == "layer"] == [*range(1, 8)] * 2
+    assert not checkpoints.path_of(results, run.study, run.id).exists()
+
+
+def test_company_changes_nothing(dataset, results):
+    """A twin trained alone leaves the numbers that it leaves beside another."""
+    both, alone = tiny.run_of(), tiny.run_of(plain="none")
+    complete(both, dataset, tiny.CPU, results)
+    complete(alone, dataset, tiny.CPU, results)
+
+    kinds = ("epoch", "layer")
+    ours = [r for r in numbers(results, both) if r["kind"] in kinds and r["twin"] == "plain"]
+    assert ours == [r for r in numbers(results, alone) if r["kind"] in kinds]
+
+
+@pytest.mark.parametrize("stops", [(1,), (8,), (9, 10, 17), (20,)])
+def test_stopped_and_resumed_is_undisturbed(dataset, results, stops, tmp_path):
+    """A run stopped after any iteration and called again leaves the records of an undisturbed run, bit for bit."""
+    run = tiny.run_of()
+    tmp_path.joinpath("other", "tiny").mkdir(parents=True)
+    complete(run, dataset, tiny.CPU, tmp_path / "other")
+
+    asked = []
+    for stop in stops:
+        go_on = lambda t, stop=stop: asked.append(t) or t < stop  # noqa: E731
+        assert complete(run, dataset, tiny.CPU, results, go_on) == "stopped"
+    assert complete(run, dataset, tiny.CPU, results, lambda t: asked.append(t) or True) == "done"
+
+    assert asked == list(range(1, 21))  # nothing is trained twice
+    assert numbers(results, run) == numbers(tmp_path / "other", run)
+
+
+class Killed(BaseException):
+    """A kill, as seen from inside."""
+
+
+def killed_at(iteration):
+    """Make a go_on that ends the process, as it were, after an iteration."""
+
+    def go_on(t):
+        if t == iteration:
+            raise Killed
+        return True
+
+    return go_on
+
+
+def test_killed_after_a_checkpoint_goes_on_from_it(dataset, results, tmp_path, monkeypatch):
+    """Checkpoints are taken while a run goes on, and a killed run goes on from the last of them."""
+    run, asked = tiny.run_of(), []
+    tmp_path.joinpath("other", "tiny").mkdir(parents=True)
+    complete(run, dataset, tiny.CPU, tmp_path / "other")
+    monkeypatch.setattr(completion, "CHECKPOINT_SECONDS", 0.0)
+
+    with pytest.raises(Killed):
+        complete(run, dataset, tiny.CPU, results, killed_at(10))
+    complete(run, dataset, tiny.CPU, results, lambda t: asked.append(t) or True)
+
+    assert asked[0] == 10
+    assert numbers(results, run) == numbers(tmp_path / "other", run)
+
+
+def test_a_checkpoint_without_its_records_is_never_resumed(dataset, results, tmp_path):
+    """Where the records are gone the run starts over, and a kill soon after does not bring the old checkpoint back."""
+    run = tiny.run_of()
+    tmp_path.joinpath("other", "tiny").mkdir(parents=True)
+    complete(run, dataset, tiny.CPU, tmp_path / "other")
+    complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
+    records.path_of(results, run.study, run.id).unlink()
+
+    with pytest.raises(Killed):
+        complete(run, dataset, tiny.CPU, results, killed_at(2))
+    complete(run, dataset, tiny.CPU, results)
+
+    assert numbers(results, run) == numbers(tmp_path / "other", run)
+
+
+@pytest.mark.parametrize(("table", "key"), [("machine", "device"), ("dataset", "checksum")])
+def test_other_images_or_another_device_start_over(dataset, results, table, key):
+    """A run begun on another device, or on other images, is not continued: it starts over, and that is said."""
+    run, said, asked = tiny.run_of(), [], []
+    complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
+    path = records.path_of(results, run.study, run.id)
+    header, *rest = records.read(path)
+    header[table][key] = "another"
+    path.unlink()
+    for record in (header, *rest):
+        records.append(path, record)
+
+    complete(run, dataset, tiny.CPU, results, lambda t: asked.append(t) or True, said.append)
+
+    assert asked[0] == 1
+    assert len(said) == 1
+    assert "starts over" in said[0]
+    assert numbers(results, run)[0][table][key] != "another"
+
+
+def test_a_checkpoint_of_other_nets_starts_over(dataset, results, tmp_path):
+    """An intact checkpoint that does not fit the nets is set aside, and the run leaves the numbers of a fresh one."""
+    run, said = tiny.run_of(), []
+    tmp_path.joinpath("other", "tiny").mkdir(parents=True)
+    complete(run, dataset, tiny.CPU, tmp_path / "other")
+    complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
+    path = checkpoints.path_of(results, run.study, run.id)
+    state = checkpoints.load(path)
+    state["twins"]["residual"]["net"]["linear.bias"] = torch.zeros(3)
+    checkpoints.save(path, state)
+
+    complete(run, dataset, tiny.CPU, results, say=said.append)
+
+    assert numbers(results, run) == numbers(tmp_path / "other", run)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3, 5])
+def test_killed_after_any_record_is_undisturbed(dataset, results, lines, tmp_path):
+    """Records written after the last checkpoint, whole or torn, are written again, the same."""
+    run = tiny.run_of()
+    tmp_path.joinpath("other", "tiny").mkdir(parents=True)
+    complete(run, dataset, tiny.CPU, tmp_path / "other")
+    whole = records.path_of(tmp_path / "other", run.study, run.id).read_bytes().splitlines(keepends=True)
+    complete(run, dataset, tiny.CPU, results, lambda t: t < 3)
+    path = records.path_of(results, run.study, run.id)
+    path.write_bytes(b"".join(whole[:lines]) + whole[lines][:20])
+
+    complete(run, dataset, tiny.CPU, results)
+
+    assert numbers(results, run) == numbers(tmp_path / "other", run)
+
+
+def test_corrupt_checkpoint_is_said_and_the_run_starts_over(dataset, results, tmp_path):
+    """A damaged checkpoint costs time, never numbers, and the user is told."""
+    run, said = tiny.run_of(), []
+    tmp_path.joinpath("other", "tiny").mkdir(parents=True)
+    complete(run, dataset, tiny.CPU, tmp_path / "other")
+    complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
+    path = checkpoints.path_of(results, run.study, run.id)
+    path.write_bytes(path.read_bytes()[:-1])
+
+    complete(run, dataset, tiny.CPU, results, say=said.append)
+
+    assert numbers(results, run) == numbers(tmp_path / "other", run)
+    assert len(said) == 1
+    assert path.name in said[0]
+
+
+def test_divergence_is_a_result(dataset, results, monkeypatch):
+    """A twin whose loss is no longer finite ends there with 100 % error; the other is trained to the end."""
+    run = tiny.run_of(tiny.RECIPE.model_copy(update={"iterations": 16, "milestones": ()}))
+    step = training.Training.step
+
+    def poisoned(self):
+        if self.iteration == 5:
+            with torch.no_grad():
+                self.twins["plain"].net.linear.bias.fill_(math.inf)
+        step(self)
+
+    monkeypatch.setattr(training.Training, "step", poisoned)
+
+    assert complete(run, dataset, tiny.CPU, results) == "diverged"
+
+    found = numbers(results, run)
+    plain = [record for record in found if record["kind"] == "epoch" and record["twin"] == "plain"]
+    residual = [record for record in found if record["kind"] == "epoch" and record["twin"] == "residual"]
+    assert [(r["iteration"], r["train_error_pct"], r["train_loss"]) for r in plain] == [(8, 100.0, None)]
+    assert plain[0]["running_error_pct"] == plain[0]["test_error_pct"] == 100.0
+    assert [r["iteration"] for r in residual] == [8, 16]
+    assert {r["twin"] for r in found if r["kind"] == "layer"} == {"residual"}
+    assert found[-1]["reason"] == "plain: loss not finite at iteration 8"
+
+
+def test_evaluate_every_thins_the_evaluations(dataset, results):
+    """With `evaluate_every = 2` the twins are measured after every second epoch and at the end."""
+    run = tiny.run_of(tiny.RECIPE.model_copy(update={"iterations": 35, "evaluate_every": 2}), plain="none")
+    complete(run, dataset, tiny.CPU, results)
+
+    assert [record["iteration"] for record in numbers(results, run) if record["kind"] == "epoch"] == [16, 32, 35]
+
+
+@pytest.mark.gpu
+def test_gpu_resumes_exactly_and_agrees_with_the_cpu(dataset, results, tmp_path):
+    """On a GPU a stopped run resumes bit for bit, and its first errors are near the CPU's."""
+    run, cuda = tiny.run_of(), torch.device("cuda")
+    for folder in ("other", "cpu"):
+        tmp_path.joinpath(folder, "tiny").mkdir(parents=True)
+    complete(run, dataset, cuda, tmp_path / "other")
+    complete(run, dataset, cuda, results, lambda t: t < 9)
+    complete(run, dataset, cuda, results)
+    complete(run, dataset, tiny.CPU, tmp_path / "cpu")
+
+    assert numbers(results, run) == numbers(tmp_path / "other", run)
+    ours, theirs = numbers(results, run)[1], numbers(tmp_path / "cpu", run)[1]
+    assert ours["running_loss"] == pytest.approx(theirs["running_loss"], rel=0.02)

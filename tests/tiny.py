@@ -1,0 +1,18 @@
+"""Tiny runs for the tests that train: nets of eight layers on synthetic images."""
+
+import torch
+
+from deeptwins.study import Net, Recipe, RunSpec
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(
+    dataset="synthetic", iterations=20, batch_size=64, learning_rate=0.1, momentum=0.9, weight_decay=1e-4,
+    warmup=4, milestones=(15,), shift=1, flip=True,
+)  # fmt: skip
+
+
+def run_of(recipe=RECIPE, seed=0, **shortcuts):
+    """Make a run of tiny nets; the twins are given as name=shortcut."""
+    twins = shortcuts or {"plain": "none", "residual": "zero-pad"}
+    nets = {name: Net(family="cifar", depth=8, width=4, shortcut=shortcut) for name, shortcut in twins.items()}
+    return RunSpec(study="tiny", seed=seed, twins=nets, recipe=recipe)
