@@ -450,7 +450,7 @@ def test_show_adds_up_to_the_papers_counts(call):
 
     assert code == 0
     rows = [line.split() for line in out.splitlines()]
-    assert rows[1][:4] == ["conv", "Conv3x3", "16x32x32", "432"]
+    assert rows[1][:4] == ["conv", "Conv2d", "16x32x32", "432"]
     assert rows[-2][:4] == ["linear", "Linear", "10", "650"]
     assert rows[-1][:2] == ["total", "269,722"]
 

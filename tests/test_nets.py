@@ -167,22 +167,6 @@ def test_small_images_are_refused():
         inspection.trace(net, (3, 0, 5), classes)
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (4, 4)])
-def test_small_maps_are_convolved_all_the_same(size, stride):
-    """A convolution on a map of any size is PyTorch's: output, and gradients of input and kernel."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(3, 4, *size, dtype=torch.float64, generator=generator, requires_grad=True)
-    conv = blocks.Conv3x3(4, 5, stride).double()
-    outputs = [conv(x), nn.functional.conv2d(x, conv.weight, stride=stride, padding=1)]
-    weights = torch.randn(outputs[1].shape, dtype=torch.float64, generator=generator)
-
-    ours, theirs = ([y, *torch.autograd.grad((y * weights).sum(), [x, conv.weight])] for y in outputs)
-
-    for mine, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-12)
-
-
 def test_sizes_beyond_any_machine_are_refused():
     """A net too large to lay out is refused in one line."""
     net, image, _ = inspection.named("resnet-18")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from deeptwins.nets.blocks import BasicBlock, BNReLUAdd, Conv3x3
+from deeptwins.nets.blocks import BasicBlock, BNReLUAdd, conv3x3
 from deeptwins.nets.initialization import INITIALIZATIONS, initialize
 from deeptwins.nets.shortcuts import SHORTCUTS
 from deeptwins.study import Net
@@ -47,7 +47,7 @@ class ResNet(nn.Module):
         """
         super().__init__()
         if net.stem == "cifar":
-            self.conv: nn.Module = Conv3x3(channels, net.width)
+            self.conv = conv3x3(channels, net.width)
             self.pool: nn.Module = nn.Identity()
         else:
             self.conv = nn.Conv2d(channels, net.width, 7, 2, padding=3, bias=False)
