@@ -51,7 +51,9 @@ def svgs(found):
 def test_any_study_can_be_drawn(tmp_path, study):
     """One twin or five, one depth or eight, one seed or three: every figure is well-formed SVG."""
     for figure in drawn(derived(tmp_path, STUDIES[study])):
-        ET.fromstring(figures.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
+        root = ET.fromstring(figures.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
+
+        assert root.tag.endswith("svg")
 
 
 def test_a_panel_a_family_and_a_line_a_twin(found):
