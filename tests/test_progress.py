@@ -81,10 +81,19 @@ def test_a_slow_run_is_judged_by_its_own_pace():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (38, "38 s"), (99.4, "99 s"), (99.6, "2 min"), (3569, "59 min"), (7800, "2 h 10 min")],
+    [
+        (0.4, "0 s"),
+        (38, "38 s"),
+        (99.4, "99 s"),
+        (99.6, "1 min 40 s"),
+        (154, "2 min 30 s"),
+        (596, "10 min"),
+        (3569, "59 min"),
+        (7800, "2 h 10 min"),
+    ],
 )
 def test_durations_read_as_people_say_them(seconds, text):
-    """Seconds below 100, then minutes, then hours and minutes."""
+    """Seconds below 100, then minutes with tens of seconds, from ten on minutes alone, then hours and minutes."""
     assert duration(seconds) == text
 
 
@@ -99,7 +108,7 @@ def test_plain_lines_come_every_ten_seconds():
 
     text = stream.getvalue()
     assert text.splitlines() == [
-        *["... 1 of 4 runs done, 1 diverged, 1 running, 1 elsewhere; about 4 min left"] * 3,
+        *["... 1 of 4 runs done, 1 diverged, 1 running, 1 elsewhere; about 4 min 10 s left"] * 3,
         "cifar-8-seed1  plain 5.0 %",
     ]
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", text)
@@ -118,7 +127,7 @@ def test_a_terminal_gets_bars_and_keeps_the_lines(monkeypatch):
         shown.update(STATE)
 
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
-    assert "about 4 min left; 1 of 4 runs done, 1 diverged, 1 running, 1 elsewhere" in text
+    assert "about 4 min 10 s left; 1 of 4 runs done, 1 diverged, 1 running, 1 elsewhere" in text
     assert re.search(r"cifar-8-seed0 .*iteration 30 of 60", text)
     assert "run [bold]x  plain 5.0 %" in text
 

@@ -87,9 +87,12 @@ def seconds_left(
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it: `38 s`, `5 min`, `2 h 10 min`."""
+    """A duration as people say it, to within a twentieth: `38 s`, `5 min 20 s`, `25 min`, `2 h 10 min`."""
     if round(seconds) < 100:  # noqa: PLR2004  two digits of seconds
         return f"{seconds:.0f} s"
+    tens = round(seconds / 10)
+    if tens < 60:  # noqa: PLR2004  in whole minutes, 150 s would be a fifth off
+        return f"{tens // 6} min {tens % 6}0 s".removesuffix(" 00 s")
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"  # noqa: PLR2004
 
