@@ -1,0 +1,337 @@
+"""Batch normalization, addition of a residual, ReLU: the tail of a residual block as one operation.
+
+The eager implementation is the definition; every other computes the same, and `IMPLEMENTATIONS` lists them all.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Order = Literal["add-relu", "relu-add"]
+Outcome: TypeAlias = Tensor | tuple[Tensor, Tensor]
+
+ORDERS = ("add-relu", "relu-add")
+KINDS = 1024  # of sites that torch.compile may meet in one process
+OLDEST = (8, 0)  # the compute capability from which on `auto` takes Triton
+
+
+def eager(
+    x: Tensor,
+    residual: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    num_batches_tracked: Tensor | None,
+    training: bool,
+    momentum: float | None,
+    eps: float,
+    relu_first: bool,
+    fork: bool,
+) -> Outcome:
+    """The definition, in PyTorch's own operations. Batches are counted, if at all, as `nn.BatchNorm2d` does."""
+    if num_batches_tracked is not None:
+        num_batches_tracked.add_(1)
+        if momentum is None:
+            momentum = 1.0 / float(num_batches_tracked)
+    y = F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum or 0.0, eps)
+    if relu_first or residual is None:
+        y = F.relu_(y)
+    if residual is not None:
+        y = y + residual if relu_first else F.relu_(y.add_(residual))
+    return (y, y) if fork else y
+
+
+def compiled(
+    x: Tensor,
+    residual: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    num_batches_tracked: Tensor | None,
+    training: bool,
+    momentum: float | None,
+    eps: float,
+    relu_first: bool,
+    fork: bool,
+) -> Outcome:
+    """Call `eager` through torch.compile, which takes some seconds to compile what it has not seen yet."""
+    if num_batches_tracked is not None and momentum is None:  # whose value the host must know
+        momentum = 1.0 / float(num_batches_tracked.add_(1))
+        num_batches_tracked = None
+    arguments = (
+        x, residual, weight, bias, running_mean, running_var, num_batches_tracked, training, momentum, eps, relu_first,
+        fork,
+    )  # fmt: skip
+    if torch.compiler.is_compiling():
+        return eager(*arguments)
+    # A net has more kinds of sites than torch.compile would compile one function for before it runs it eagerly.
+    with torch._dynamo.config.patch(recompile_limit=KINDS, accumulated_recompile_limit=KINDS):  # noqa: SLF001
+        return _compile()(*arguments)
+
+
+def triton(*arguments: Any) -> Outcome:
+    """Call the Triton kernels: two launches forward, two backward."""
+    from deeptwins.kernels import bn_relu_add_operator  # noqa: PLC0415  Triton is loaded by those alone who use it
+
+    return bn_relu_add_operator.bn_relu_add(*arguments)
+
+
+IMPLEMENTATIONS: dict[str, Callable[..., Outcome]] = {"eager": eager, "compiled": compiled, "triton": triton}
+
+
+@functools.cache
+def _compile() -> Callable[..., Outcome]:
+    return torch.compile(eager, fullgraph=True)
+
+
+def unavailable(implementation: str, device: str) -> str | None:
+    """Say in one line why an implementation cannot run on a device, `cpu` or `cuda`; None if it can."""
+    if implementation == "triton":
+        if importlib.util.find_spec("triton") is None:
+            return "the package triton is not installed (it exists for Linux)"
+        from deeptwins.kernels import bn_relu_add_operator  # noqa: PLC0415
+
+        return bn_relu_add_operator.unavailable(device)
+    if implementation == "compiled" and device == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
+        return "torch.compile needs a C++ compiler on the CPU, and there is no g++"
+    return None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _native(device: torch.device) -> bool:
+    """Whether `auto` takes Triton on a CUDA device."""
+    return torch.cuda.get_device_capability(device) >= OLDEST and unavailable("triton", "cuda") is None
+
+
+def bn_relu_add(
+    x: Tensor,
+    residual: Tensor | None = None,
+    *,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    order: Order = "add-relu",
+    implementation: str = "auto",
+) -> Tensor:
+    """Batch normalization, addition of a residual, ReLU, in one operation; differentiable once.
+
+    y = relu(bn(x) + residual), the end of a residual block (He et al. 2015, figure 2), or with `order="relu-add"`
+    y = relu(bn(x)) + residual ("Identity mappings in deep residual networks", He et al. 2016, figure 4c); without a
+    residual y = relu(bn(x)). Batch normalization is `torch.nn.functional.batch_norm`'s: statistics of the batch in
+    training, which update the running ones in place (the variance as its unbiased estimate), else the running ones.
+
+    Args:
+        x: (N, C, H, W), floating point, in any memory format; the result keeps it.
+        residual: of x's shape, dtype and device. Under autocast it is cast to x's dtype.
+        weight: (C,), the scale.
+        bias: (C,), the shift.
+        running_mean: (C,); needed in evaluation.
+        running_var: (C,); needed in evaluation.
+        training: whether the batch's own statistics normalize it.
+        momentum: the weight of this batch in the running statistics.
+        eps: added to the variance.
+        order: what comes first, addition or ReLU.
+        implementation: a name from `IMPLEMENTATIONS`, or `auto`: triton on a CUDA device that can run it, else eager.
+
+    Raises:
+        TypeError: an argument is no tensor.
+        ValueError: x is not 4-dimensional, training has one value a channel or eps <= 0, only one of the running
+            statistics is given, or an option does not exist.
+        RuntimeError: shapes, dtypes or devices do not fit, or the implementation cannot run here.
+    """
+    y = _run(
+        x, residual, weight, bias, running_mean, running_var, None, training, momentum, eps, order, implementation,
+        fork=False,
+    )  # fmt: skip
+    return cast("Tensor", y)
+
+
+class BNReLUAdd(nn.BatchNorm2d):
+    """`bn_relu_add` as a module: `nn.BatchNorm2d` with a residual and a ReLU.
+
+    Its parameters, buffers and state_dict are those of `nn.BatchNorm2d`, whatever the implementation, so that swapping
+    implementations never changes a checkpoint.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,  # noqa: FBT002  as in nn.BatchNorm2d
+        track_running_stats: bool = True,  # noqa: FBT002
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
+        order: Order = "add-relu",
+        implementation: str = "auto",
+    ) -> None:
+        """Make the module.
+
+        Args:
+            num_features: channels C.
+            eps: added to the variance.
+            momentum: the weight of a batch in the running statistics; None averages over all batches.
+            affine: whether there is a weight (and a bias) a channel.
+            track_running_stats: whether running statistics are kept; else every batch is normalized by its own.
+            device: of parameters and buffers.
+            dtype: of parameters and buffers.
+            bias: whether an affine module has a bias.
+            order: `add-relu`, or `relu-add`.
+            implementation: a name from `IMPLEMENTATIONS`, or `auto`.
+
+        Raises:
+            ValueError: the order or the implementation does not exist.
+        """
+        _check_options(order, implementation)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        if not bias:
+            self.register_parameter("bias", None)
+        self.order = order
+        self.implementation = implementation
+
+    def forward(self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False) -> Outcome:  # type: ignore[override]
+        """Normalize, add, rectify: x and residual (N, C, H, W) -> y (N, C, H, W).
+
+        Args:
+            x: the input.
+            residual: what is added; None adds nothing.
+            fork: return (y, y) for two uses. Their gradients arrive apart, and the kernel that goes backward sums
+                them, which costs a third of what autograd's own sum of them would.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: as `bn_relu_add`.
+        """
+        track = self.training and self.track_running_stats
+        own = not self.training or self.track_running_stats  # else they are left alone
+        return _run(
+            x,
+            residual,
+            self.weight,
+            self.bias,
+            self.running_mean if own else None,
+            self.running_var if own else None,
+            self.num_batches_tracked if track else None,
+            self.training or (self.running_mean is None and self.running_var is None),
+            self.momentum,
+            self.eps,
+            self.order,
+            self.implementation,
+            fork=fork,
+        )
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Batch normalization alone: the response of a layer before addition and ReLU (He et al. 2015, figure 7)."""
+        return super().forward(x)
+
+    def reset_parameters(self) -> None:
+        """Set weight to 1, bias to 0, and the running statistics back."""
+        self.reset_running_stats()
+        if self.weight is not None:
+            nn.init.ones_(self.weight)
+        if self.bias is not None:  # which PyTorch before 2.14 takes for granted
+            nn.init.zeros_(self.bias)
+
+    def extra_repr(self) -> str:
+        """Describe the module's options."""
+        return f"{super().extra_repr()}, order={self.order}, implementation={self.implementation}"  # type: ignore[no-untyped-call]
+
+
+def _run(
+    x: Tensor,
+    residual: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    num_batches_tracked: Tensor | None,
+    training: bool,
+    momentum: float | None,
+    eps: float,
+    order: str,
+    implementation: str,
+    *,
+    fork: bool,
+) -> Outcome:
+    """Check everything, choose the implementation, call it."""
+    _check_options(order, implementation)
+    of_channels = {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var}
+    for name, tensor in {"x": x, "residual": residual, **of_channels}.items():
+        if tensor is not None or name == "x":
+            _check_tensor(name, tensor, x)
+    if x.dim() != 4:  # noqa: PLR2004
+        raise ValueError(f"expected 4D input (got {x.dim()}D input)")
+    if residual is not None:
+        device = x.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            residual = residual.to(x.dtype)
+        _check_residual(residual, x)
+    for name, tensor in of_channels.items():
+        if tensor is not None and tensor.shape != x.shape[1:2]:
+            raise RuntimeError(f"{name} should contain {x.shape[1]} elements not {tensor.numel()}")
+    _check_statistics(x, running_mean, running_var, training, eps)
+    if implementation == "auto":
+        implementation = "triton" if x.is_cuda and _native(x.device) else "eager"
+    return IMPLEMENTATIONS[implementation](
+        x, residual, weight, bias, running_mean, running_var, num_batches_tracked, training, momentum, eps,
+        order == "relu-add", fork,
+    )  # fmt: skip
+
+
+def _check_options(order: str, implementation: str) -> None:
+    if order not in ORDERS:
+        raise ValueError(f"order = {order!r}: choose from {', '.join(ORDERS)}")
+    if implementation not in ("auto", *IMPLEMENTATIONS):
+        raise ValueError(f"implementation = {implementation!r}: choose from auto, {', '.join(IMPLEMENTATIONS)}")
+
+
+def _check_tensor(name: str, tensor: object, x: Tensor) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"bn_relu_add(): argument '{name}' must be Tensor, not {type(tensor).__name__}")
+    if not tensor.is_floating_point():
+        raise RuntimeError(f"bn_relu_add(): argument '{name}' must be floating point, not {tensor.dtype}")
+    if tensor.device != x.device:
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices,"
+            f" {x.device} (argument 'x') and {tensor.device} (argument '{name}')"
+        )
+
+
+def _check_residual(residual: Tensor, x: Tensor) -> None:
+    must = "bn_relu_add(): argument 'residual' must have"
+    if residual.shape != x.shape:
+        raise RuntimeError(f"{must} the shape of 'x', {tuple(x.shape)}, not {tuple(residual.shape)}")
+    if residual.dtype != x.dtype:
+        raise RuntimeError(f"{must} the dtype of 'x', {x.dtype}, not {residual.dtype}")
+
+
+def _check_statistics(
+    x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, training: bool, eps: float
+) -> None:
+    """Raise what `torch.nn.functional.batch_norm` raises, in PyTorch of any version."""
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("running_mean and running_var must either both be None or neither be None")
+    if not training and running_mean is None:
+        raise RuntimeError("running_mean must be defined in evaluation mode")
+    if training and x.numel() == x.shape[1]:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
+    if training and eps <= 0:
+        raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    if eps < 0:
+        raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")

@@ -1,0 +1,346 @@
+"""The fused BN-ReLU-add in Triton: two kernels forward, two backward, one in evaluation, at any size.
+
+Each pair is a reduction and an elementwise pass. The reduction leaves one partial result a split and channel; every
+program of the pass merges those of its channels in the same order, so that results repeat to the last bit, without
+atomics and without a third launch. The pass walks backwards through what the reduction has just read, because the end
+of it still lies in the L2 cache.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from deeptwins.kernels.tiles import across, along, inside, kept, offsets, pack, packed, share, slots
+
+# How many there are of something neither aligns an address nor is worth another compilation.
+COUNTS = ["N", "tiles", "splits"]
+
+
+@triton.jit
+def _passes(z, storage: tl.constexpr):
+    """Whether ReLU lets z pass, rounded as it is stored. As in PyTorch NaN passes, and zero does not."""
+    return ~(z.to(storage).to(z.dtype) <= 0)
+
+
+@triton.jit
+def _statistics(stats, c, C: tl.constexpr):
+    """Read mean, what it lost, and 1 / standard deviation of channels c."""
+    return tl.load(stats + c, c < C, 0), tl.load(stats + C + c, c < C, 0), tl.load(stats + 2 * C + c, c < C, 0)
+
+
+@triton.jit
+def _affine(low, rstd, weight, bias, c, C: tl.constexpr):
+    """What makes z = (x - mean) * scale + shift: the same arithmetic forward and backward, so the same decisions."""
+    scale, shift = rstd, tl.full(rstd.shape, 0, rstd.dtype)
+    if weight is not None:
+        scale = rstd * tl.load(weight + c, c < C, 0).to(rstd.dtype)
+    if bias is not None:
+        shift = tl.load(bias + c, c < C, 0).to(rstd.dtype)
+    return scale, shift - low * scale
+
+
+@triton.jit
+def _average(running, new, rate, c, C: tl.constexpr):
+    """Move a running statistic towards the batch's."""
+    old = tl.load(running + c, c < C, 0).to(new.dtype)
+    tl.store(running + c, rate * new + (1 - rate) * old, c < C)
+
+
+@triton.jit
+def _divided(a, b, ACC: tl.constexpr):
+    """Divide, correctly rounded."""
+    if ACC == tl.float32:
+        return tl.div_rn(a, b)
+    else:
+        return a / b
+
+
+@triton.jit
+def _reciprocal_root(v, ACC: tl.constexpr):
+    """1 / sqrt(v), correctly rounded twice."""
+    if ACC == tl.float32:
+        return tl.div_rn(1.0, tl.sqrt_rn(v))
+    else:
+        return 1 / tl.sqrt(v)
+
+
+@triton.jit
+def _first(x, c, C: tl.constexpr, HW: tl.constexpr, LAST: tl.constexpr, ACC: tl.constexpr):
+    """A value near a channel's mean to measure from: its first, if finite."""
+    v = tl.load(x + c * (1 if LAST else HW), c < C, 0).to(ACC)
+    return tl.where(tl.abs(v) < float("inf"), v, 0)
+
+
+@triton.jit(do_not_specialize=COUNTS)
+def bn_relu_add_statistics(
+    x,  # (N, C, H, W)
+    partial,  # (2, splits, C): mean minus the channel's first value, sum of squared deviations from that mean
+    tracked,  # () int64 or None: num_batches_tracked
+    N,  # images where channels come first, positions where they are last
+    tiles,  # a split
+    C: tl.constexpr,
+    HW: tl.constexpr,  # positions an image; 1 where channels are last
+    LAST: tl.constexpr,
+    WIDE: tl.constexpr,  # offsets need 64 bits
+    ACC: tl.constexpr,
+    BM: tl.constexpr,
+    BC: tl.constexpr,
+):
+    """Mean and squared deviations of a split, by sums shifted by each lane's own first value: no cancellation."""
+    if (tl.program_id(0) == 0) & (tl.program_id(1) == 0):
+        if tracked is not None:
+            tl.store(tracked, tl.load(tracked) + 1)
+    M, c, split = share(N, HW, LAST, WIDE, BC)
+    begin = split * tiles * BM
+    end = tl.minimum(begin + tiles * BM, M)
+    lane = tl.arange(0, BM)
+
+    m = begin + lane
+    valid = inside(m, c, M, C, BC, LAST)
+    v = tl.load(x + offsets(m, c, C, HW, LAST), valid, 0).to(ACC)
+    origin = tl.where(tl.abs(v) < float("inf"), v, 0)  # else one infinity would spoil every difference
+    total = v - origin
+    squares = total * total
+    for first in tl.range(begin + BM, end, BM, loop_unroll_factor=2):
+        m = first + lane
+        valid = inside(m, c, M, C, BC, LAST)
+        d = tl.load(x + offsets(m, c, C, HW, LAST), valid, 0).to(ACC) - origin
+        d = tl.where(valid, d, 0)
+        total += d
+        squares = tl.fma(d, d, squares)
+
+    # Merge the lanes: each holds the values of n positions.
+    n = along(tl.maximum((end - begin - lane + BM - 1) // BM, 0).to(ACC), LAST)
+    base = across(_first(x, c, C, HW, LAST, ACC), LAST)
+    own = _divided(total, tl.maximum(n, 1), ACC)
+    mean = tl.where(n > 0, origin - base + own, 0)
+    spread = squares - total * own
+    count = (end - begin).to(ACC)
+    centre = _divided(tl.sum(n * mean, 0), count, ACC)
+    off = mean - across(centre, LAST)
+    deviations = tl.sum(tl.where(n > 0, tl.where(spread < 0, 0, spread) + n * off * off, 0), 0)
+    at = partial + split * C + c
+    tl.store(at, centre, c < C)
+    tl.store(at + tl.num_programs(1) * C, deviations, c < C)
+
+
+@triton.jit
+def _merged_statistics(
+    x, partial, c, M, tiles, splits, C: tl.constexpr, HW: tl.constexpr, LAST: tl.constexpr, ACC: tl.constexpr,
+    SLOTS: tl.constexpr, BM: tl.constexpr,
+):  # fmt: skip
+    """Merge the splits of channels c: mean as a sum of two numbers, and biased variance."""
+    i = tl.arange(0, SLOTS)
+    n = along(tl.where(i < splits, tl.minimum(M - i * tiles * BM, tiles * BM), 0).to(ACC), LAST)
+    mean = slots(partial, c, splits, C, SLOTS, LAST)
+    deviations = slots(partial + splits * C, c, splits, C, SLOTS, LAST)
+    count = M.to(ACC)
+    centre = _divided(tl.sum(n * mean, 0), count, ACC)
+    off = mean - across(centre, LAST)
+    variance = _divided(tl.sum(deviations + n * off * off, 0), count, ACC)
+    base = _first(x, c, C, HW, LAST, ACC)
+    high = base + centre
+    # Knuth's two-sum: with what `high` lost, values far from zero are normalized as exactly as others.
+    back = high - base
+    low = (base - (high - back)) + (centre - back)
+    return high, tl.where(tl.abs(high) < float("inf"), low, 0), variance
+
+
+@triton.jit(do_not_specialize=COUNTS)
+def bn_relu_add_apply(  # noqa: C901, PLR0912  every branch but one is decided at compile time
+    x,  # (N, C, H, W)
+    residual,  # like x, or None
+    y,  # like x
+    twin,  # (1,), set to 0, or None
+    mask,  # bytes of packed flags, or None: not wanted
+    partial,  # (2, splits, C) from `bn_relu_add_statistics`; None in evaluation
+    stats,  # (3, C): mean, what it lost, 1 / standard deviation; None: not wanted
+    weight,  # (C,) or None
+    bias,  # (C,) or None
+    running_mean,  # (C,) or None
+    running_var,  # (C,) or None
+    tracked,  # () int64: the running statistics are cumulative averages; or None
+    N,
+    tiles,
+    splits,
+    momentum,
+    eps,
+    C: tl.constexpr,
+    HW: tl.constexpr,
+    LAST: tl.constexpr,
+    WIDE: tl.constexpr,
+    ACC: tl.constexpr,
+    RELU_FIRST: tl.constexpr,
+    SLOTS: tl.constexpr,
+    BM: tl.constexpr,
+    BC: tl.constexpr,
+):
+    """Normalize, add, rectify; in training, the first split also writes statistics and updates the running ones."""
+    if twin is not None:
+        if (tl.program_id(0) == 0) & (tl.program_id(1) == 0):
+            tl.store(twin, 0.0)
+    M, c, split = share(N, HW, LAST, WIDE, BC)
+    real = c < C
+    if partial is None:
+        mean = tl.load(running_mean + c, real, 0).to(ACC)
+        low = tl.full(mean.shape, 0, ACC)
+        variance = tl.load(running_var + c, real, 1).to(ACC)
+    else:
+        mean, low, variance = _merged_statistics(x, partial, c, M, tiles, splits, C, HW, LAST, ACC, SLOTS, BM)
+        if running_mean is not None:
+            if split == 0:
+                rate = momentum
+                if tracked is not None:
+                    rate = 1 / tl.load(tracked).to(ACC)
+                count = M.to(ACC)
+                _average(running_mean, mean, rate, c, C)
+                _average(running_var, variance * (count / (count - 1)), rate, c, C)
+    rstd = _reciprocal_root(variance + eps, ACC)
+    if stats is not None:
+        if split == 0:
+            tl.store(stats + c, mean, real)
+            tl.store(stats + C + c, low, real)
+            tl.store(stats + 2 * C + c, rstd, real)
+    scale, shift = _affine(low, rstd, weight, bias, c, C)
+    mean, scale, shift = across(mean, LAST), across(scale, LAST), across(shift, LAST)
+
+    first_tile = split * tiles
+    last_tile = tl.minimum(first_tile + tiles, tl.cdiv(M, BM)) - 1
+    for i in tl.range(last_tile - first_tile + 1, loop_unroll_factor=2):
+        first = (last_tile - i) * BM
+        m = first + tl.arange(0, BM)
+        valid = inside(m, c, M, C, BC, LAST)
+        at = offsets(m, c, C, HW, LAST)
+        z = tl.fma(tl.load(x + at, valid, 0, eviction_policy="evict_first").to(ACC) - mean, scale, shift)
+        if residual is not None:
+            r = tl.load(residual + at, valid, 0, eviction_policy="evict_first").to(ACC)
+            if not RELU_FIRST:
+                z += r
+        keep = _passes(z, y.dtype.element_ty)
+        z = tl.where(keep, z, 0)
+        if RELU_FIRST:
+            z += r
+        tl.store(y + at, z, valid, eviction_policy="evict_first")
+        if mask is not None:
+            bytes_at, bytes_valid = packed(first, c, M, C, BM, BC, LAST)
+            tl.store(mask + bytes_at, pack(keep, BM, BC, LAST), bytes_valid)
+
+
+@triton.jit(do_not_specialize=COUNTS)
+def bn_relu_add_reduce(
+    dy,  # (N, C, H, W)
+    other,  # like dy: the gradient of a second use of y, or None
+    x,  # (N, C, H, W)
+    mask,  # bytes of packed flags; None: what ReLU let pass is computed again from x
+    stats,  # (3, C)
+    weight,  # (C,) or None
+    bias,  # (C,) or None
+    g,  # like x: the residual's gradient, or None: not wanted
+    partial,  # (2, splits, C): sum of g, sum of g * (x - mean), g being what passed ReLU
+    N,
+    tiles,
+    C: tl.constexpr,
+    HW: tl.constexpr,
+    LAST: tl.constexpr,
+    WIDE: tl.constexpr,
+    ACC: tl.constexpr,
+    RELU_FIRST: tl.constexpr,
+    BM: tl.constexpr,
+    BC: tl.constexpr,
+):
+    """Sum the two gradients, put them through ReLU, reduce them by channel."""
+    M, c, split = share(N, HW, LAST, WIDE, BC)
+    mean, low, rstd = _statistics(stats, c, C)
+    scale, shift = _affine(low, rstd, weight, bias, c, C)
+    mean, scale, shift = across(mean, LAST), across(scale, LAST), across(shift, LAST)
+    total = tl.zeros((BM, BC) if LAST else (BM,), ACC)
+    moment = tl.zeros((BM, BC) if LAST else (BM,), ACC)
+    begin = split * tiles * BM
+    for first in tl.range(begin, tl.minimum(begin + tiles * BM, M), BM):
+        m = first + tl.arange(0, BM)
+        valid = inside(m, c, M, C, BC, LAST)
+        at = offsets(m, c, C, HW, LAST)
+        d = tl.load(dy + at, valid, 0)
+        if other is not None:
+            d = (d.to(ACC) + tl.load(other + at, valid, 0).to(ACC)).to(dy.dtype.element_ty)
+        away = tl.load(x + at, valid, 0).to(ACC) - mean
+        if mask is None:
+            keep = _passes(tl.fma(away, scale, shift), x.dtype.element_ty)
+        else:
+            keep = kept(mask, m, c, valid, M, C, LAST)
+        passed = tl.where(keep, d, 0)
+        if g is not None:
+            tl.store(g + at, d if RELU_FIRST else passed, valid)
+        passed = passed.to(ACC)
+        total += passed
+        moment = tl.fma(passed, tl.where(valid, away, 0), moment)
+    at = partial + split * C + c
+    total = tl.sum(total, 0)
+    tl.store(at, total, c < C)
+    tl.store(at + tl.num_programs(1) * C, tl.sum(moment, 0) - low * total, c < C)
+
+
+@triton.jit(do_not_specialize=COUNTS)
+def bn_relu_add_gradient(
+    g,  # like x: from `bn_relu_add_reduce`, or dy where nothing had to be written
+    x,  # (N, C, H, W)
+    stats,  # (3, C)
+    weight,  # (C,) or None
+    bias,  # (C,) or None
+    partial,  # (2, splits, C) from `bn_relu_add_reduce`
+    dx,  # like x
+    dweight,  # (C,) or None
+    dbias,  # (C,) or None
+    N,
+    tiles,
+    splits,
+    C: tl.constexpr,
+    HW: tl.constexpr,
+    LAST: tl.constexpr,
+    WIDE: tl.constexpr,
+    ACC: tl.constexpr,
+    PASSED: tl.constexpr,  # g has been through ReLU
+    TRAINING: tl.constexpr,
+    SLOTS: tl.constexpr,
+    BM: tl.constexpr,
+    BC: tl.constexpr,
+):
+    """The gradient of x; the first split also writes those of weight and bias.
+
+    dx = w / sigma * (g - mean(g) - xhat * mean(g * xhat)): Ioffe and Szegedy 2015, section 3; in evaluation the
+    statistics are constants, and dx = w / sigma * g.
+    """
+    M, c, split = share(N, HW, LAST, WIDE, BC)
+    mean, low, rstd = _statistics(stats, c, C)
+    scale, shift = _affine(low, rstd, weight, bias, c, C)
+    total = tl.sum(slots(partial, c, splits, C, SLOTS, LAST), 0)
+    moment = tl.sum(slots(partial + splits * C, c, splits, C, SLOTS, LAST), 0)
+    if dweight is not None:
+        if split == 0:
+            tl.store(dweight + c, moment * rstd, c < C)
+    if dbias is not None:
+        if split == 0:
+            tl.store(dbias + c, total, c < C)
+    count = M.to(ACC)
+    slope = _divided(moment * rstd * rstd, count, ACC)
+    level = _divided(total, count, ACC) - low * slope
+    mean, scale, shift = across(mean, LAST), across(scale, LAST), across(shift, LAST)
+    slope, level = across(slope, LAST), across(level, LAST)
+
+    first_tile = split * tiles
+    last_tile = tl.minimum(first_tile + tiles, tl.cdiv(M, BM)) - 1
+    for i in tl.range(last_tile - first_tile + 1, loop_unroll_factor=2):
+        m = (last_tile - i) * BM + tl.arange(0, BM)
+        valid = inside(m, c, M, C, BC, LAST)
+        at = offsets(m, c, C, HW, LAST)
+        d = tl.load(g + at, valid, 0, eviction_policy="evict_first")
+        if TRAINING or not PASSED:
+            away = tl.load(x + at, valid, 0, eviction_policy="evict_first").to(ACC) - mean
+        if not PASSED:
+            keep = _passes(tl.fma(away, scale, shift), x.dtype.element_ty)
+            d = tl.where(keep, d, 0)
+        d = d.to(ACC)
+        if TRAINING:
+            d = d - level - away * slope
+        tl.store(dx + at, scale * d, valid)
