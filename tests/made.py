@@ -64,6 +64,41 @@ seed = [0, 1, 2]
 """
 TWINS = 'plain = { shortcut = "none" }\nresidual = { shortcut = "zero-pad" }'
 
+AGREEING = """
+question = "Do three implementations train the same net?"
+
+[twins]
+eager = { fused_op = "eager" }
+compiled = { fused_op = "compiled" }
+triton = { fused_op = "triton" }
+
+[[vary]]
+family = "cifar"
+depth = 8
+seed = [0, 1, 2]
+
+[recipe]
+dataset = "digits"
+shortcut = "zero-pad"
+iterations = 48
+batch_size = 128
+learning_rate = 0.05
+evaluate_every = 12
+
+[[expect]]
+twin = "compiled"
+agrees_with = "eager"
+
+[[expect]]
+twin = "triton"
+agrees_with = "eager"
+
+[[expect]]
+twin = "triton"
+agrees_with = "eager"
+metric = "test_error_pct"
+"""
+
 # Final training errors, in percent, near what the digits recipe gives.
 PLAIN = {20: 8.0, 32: 30.0, 44: 54.0, 56: 65.0, 18: 3.0, 34: 35.0}
 
@@ -75,6 +110,11 @@ def level(run: RunSpec, twin: str) -> float:
     net = run.twins[twin]
     mean = PLAIN.get(net.depth, net.depth) if net.shortcut == "none" else 1.5 + net.depth / 100
     return min(100.0, mean * random.Random(f"{run.id} {twin}").uniform(0.8, 1.2))  # noqa: S311 - no secret
+
+
+def alike(run: RunSpec, twin: str) -> float:
+    """Final training error of nets that differ by rounding, in the study AGREEING: 2, 3 and 4 % by seed."""
+    return (2 + run.seed) * (1 + {"compiled": 1e-6, "triton": 1e-3}.get(twin, 0.0))
 
 
 def load(folder: Path, text: str = TOML, name: str = "depth") -> Study:
@@ -169,6 +209,7 @@ def _first(run: RunSpec) -> dict[str, Any]:
             "os": "Linux 6.1",
             "python": "3.11.7",
             "torch": "2.14.1",
+            "triton": "3.8.0",
             "numpy": "2.4.6",
             "deeptwins": "0.1.0",
         },

@@ -16,6 +16,7 @@ STUDIES = {
     "shipped": made.TOML,
     "one run": f"{HEAD}[twins]\na = {{}}\nb = {{ width = 8 }}\n{GRID}depth = 20\nseed = 0\n{TAIL}",
     "one twin": f"{HEAD}[twins]\na = {{}}\n{GRID}depth = [20, 32]\nseed = [0, 1]\n{TAIL}",
+    "agreeing": made.AGREEING,
     "five": f"{HEAD}[twins]\n{FIVE}\n{GRID}depth = [8, 14, 20, 26, 32, 38, 44, 50]\nseed = [0, 1]\n{TAIL}",
 }
 
@@ -33,6 +34,8 @@ def drawn(found):
     if len(found.gaps):
         yield figures.gap_by_depth(found.gaps)
     yield figures.layer_responses(found.responses)
+    if len(found.drift):
+        yield figures.drift(found.drift, found.final)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,60 @@ def test_nothing_is_cut_off(found):
         for ax in figure.axes:
             for line in ax.get_lines():
                 assert all(ax.get_ylim()[0] <= y <= ax.get_ylim()[1] for y in line.get_ydata())
+
+
+def drift(folder, level=made.alike, text=made.AGREEING):
+    """The figure of the drift."""
+    found = derived(folder, text, level)
+    return figures.drift(found.drift, found.final)
+
+
+def test_drift_has_a_line_a_pair_and_a_yardstick(tmp_path):
+    """Drift is drawn on a log scale, a line a pair in the twin's colour, and dashed grey what two seeds differ by."""
+    found = derived(tmp_path, made.AGREEING, made.alike)
+
+    (ax,) = figures.drift(found.drift, found.final).axes
+    compiled, triton, chance = ax.get_lines()
+
+    assert ax.get_yscale() == "log"
+    assert [line.get_label() for line in ax.get_lines()] == [
+        "compiled and eager",
+        "triton and eager",
+        "two seeds of eager",
+    ]
+    assert [compiled.get_color(), triton.get_color()] == list(figures.TWINS[1:3])  # eager has the first everywhere
+    assert (chance.get_color(), chance.get_linestyle()) == (figures.CHANCE, "--")
+    assert list(triton.get_ydata()) == list(found.drift.loc[found.drift["twin"] == "triton", "median"])
+    assert list(triton.get_xdata()) == [12, 24, 36, 48]
+    assert list(chance.get_ydata()) == list(found.drift["between_seeds"].head(4))
+
+
+def test_drift_has_a_panel_a_family_and_depth(tmp_path):
+    """Nets of another depth or family drift in a panel of their own."""
+    grid = '[[vary]]\nfamily = "imagenet"\ndepth = 18\nseed = [0, 1]\n[recipe]'
+    text = made.AGREEING.replace("depth = 8", "depth = [8, 14]").replace("[recipe]", grid)
+
+    titles = [ax.get_title(loc="left") for ax in drift(tmp_path, text=text).axes]
+
+    assert titles == ["cifar, depth 8", "cifar, depth 14", "imagenet, depth 18"]
+
+
+@pytest.mark.parametrize("seeds", ["[0, 1, 2]", "0"])
+@pytest.mark.parametrize("zero", [("compiled",), ("compiled", "triton")])
+def test_no_drift_at_all_can_be_drawn(tmp_path, zero, seeds):
+    """A difference of 0 has its own place below the powers of ten, within the panel, whatever else is drawn."""
+    text = made.AGREEING.replace("[0, 1, 2]", seeds)
+
+    figure = drift(tmp_path, lambda run, twin: made.alike(run, "eager" if twin in zero else twin), text)
+
+    ax = figure.axes[0]
+    low, zero, next_tick = (
+        ax.transData.transform((0, y))[1] for y in (ax.get_ylim()[0], 0, sorted(ax.get_yticks())[1])
+    )
+    assert low < zero < next_tick
+    assert ax.get_yticklabels()[list(ax.get_yticks()).index(0)].get_text() == "0"
+    assert all(ax.get_ylim()[0] <= y <= ax.get_ylim()[1] for line in ax.get_lines() for y in line.get_ydata())
+    ET.fromstring(figures.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
 
 
 def test_labels_do_not_overlap(tmp_path):

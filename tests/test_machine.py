@@ -50,6 +50,8 @@ def test_describes_this_machine():
     description = json.loads(json.dumps(machine.describe()))
 
     assert description["torch"] == torch.__version__
+    triton = pytest.importorskip("triton", reason="Triton exists for Linux")
+    assert description["triton"] == triton.__version__
     assert description["cores"] >= 1
     assert description["gpu"] is None
     assert description["memory_gib"] > 0

@@ -6,12 +6,14 @@ import torchvision
 
 from deeptwins import nets
 from deeptwins.errors import InputError
+from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd, unavailable
 from deeptwins.nets import blocks, inspection
 from deeptwins.nets.families import FAMILIES
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.shortcuts import SHORTCUTS
 from deeptwins.study import Net
 
+NET = Net(family="cifar", depth=8, width=4)
 PAPER = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018}  # parameters, 3 channels, 10 classes, shortcut A
 
 
@@ -75,13 +77,42 @@ def test_he_initialization_has_its_deviation():
 
 def test_a_residual_block_adds_its_input():
     """A residual block's output is relu of the plain block's sum before the last ReLU, plus the input."""
-    plain, residual = (blocks.BasicBlock(4, 4, 1, shortcut) for shortcut in ("none", "zero-pad"))
+    plain, residual = (blocks.BasicBlock(4, 4, 1, shortcut, "auto") for shortcut in ("none", "zero-pad"))
     residual.load_state_dict(plain.state_dict())
     x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
     closing = plain.bn2.normalize(plain.conv2(plain.bn1(plain.conv1(x))))
 
-    torch.testing.assert_close(plain(x), closing.relu())
-    torch.testing.assert_close(residual(x), (closing + x).relu())
+    torch.testing.assert_close(plain((x, x)), (closing.relu(),) * 2)
+    torch.testing.assert_close(residual((x, x)), ((closing + x).relu(),) * 2)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_a_net_is_made_of_the_fused_op_it_names(implementation):
+    """All batch normalizations that end a layer are of the implementation that the net's field names."""
+    net = nets.build(NET.model_copy(update={"fused_op": implementation}), 3, 10, seed=0)
+    ends = [module for module in net.modules() if isinstance(module, BNReLUAdd)]
+
+    assert len(ends) == 7
+    assert {module.implementation for module in ends} == {implementation}
+
+
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
+def test_the_fused_op_trains_the_same_net(shortcut):
+    """With Triton's kernels a net has the gradients, and leaves the running statistics, of the eager one."""
+    if reason := unavailable("triton", "cpu"):
+        pytest.skip(reason)
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    left = []
+    for implementation in ("eager", "triton"):
+        spec = NET.model_copy(update={"shortcut": shortcut, "fused_op": implementation})
+        net = nets.build(spec, 3, 10, seed=0).to(memory_format=torch.channels_last)
+        net(x).square().sum().backward()
+        left.append({name: p.grad for name, p in net.named_parameters()} | dict(net.named_buffers()))
+
+    eager, fused = left
+    assert eager.keys() == fused.keys()
+    for name, tensor in eager.items():
+        torch.testing.assert_close(fused[name], tensor, rtol=1e-4, atol=1e-4 * tensor.abs().max().item(), msg=name)
 
 
 def test_zero_pad_subsamples_and_pads():

@@ -1,19 +1,20 @@
 """Prose: what a report says in words."""
 
-import re
-from typing import get_args
-
 import pytest
 
 import made
-from deeptwins import findings, frames, prose
-from deeptwins.study import Metric, Net, Recipe
+from deeptwins import findings, frames, prose, tables
+
+
+def verdicts(folder, study, level=made.level):
+    """What the report of a made-up study says first, sentence by sentence."""
+    data = frames.load(study, made.results(folder, study, level))
+    return prose.verdicts(study, data, findings.derive(study, data))
 
 
 def verdict(folder, study, level=made.level):
-    """What the report of a made-up study says first."""
-    data = frames.load(study, made.results(folder, study, level))
-    (sentence,) = prose.verdicts(study, data, findings.derive(study, data).trends)
+    """The only sentence of the verdict."""
+    (sentence,) = verdicts(folder, study, level)
     return sentence
 
 
@@ -85,6 +86,127 @@ def test_one_depth_has_no_trend(tmp_path):
     assert text.startswith("Without shortcuts, training error is 5.0 % at depth 20, the only depth (3 seeds);")
 
 
+ERRORS = {"eager": [2.0, 3.0, 4.0], "compiled": [2.0, 3.0, 4.0], "triton": [2.1, 3.0, 3.9]}
+
+
+def agreeing(folder, text=made.AGREEING, level=None, **errors):
+    """What is said of nets that should agree, from their training errors by seed."""
+    study = made.load(folder, text, "kernel")
+    return verdicts(folder, study, level or (lambda run, twin: (ERRORS | errors)[twin][run.seed]))
+
+
+def test_verdict_on_twins_that_agree(tmp_path):
+    """Of twins that should agree the sentence says that they do, by how much, how far losses drift, and by chance."""
+    compiled, triton = agreeing(tmp_path)
+
+    assert compiled == (
+        "compiled agrees with eager: training error 3.0 % against 3.0 %, difference +0.0 points "
+        "(95 % interval 0.0 to 0.0, 3 seeds); loss traces are identical to the last bit."
+    )
+    assert triton == (
+        "triton agrees with eager: training error 3.0 % against 3.0 %, difference +0.0 points "
+        "(95 % interval -0.2 to 0.2, 3 seeds); test error 5.0 % against 5.0 %, difference +0.0 points "
+        "(95 % interval -0.2 to 0.2, 3 seeds); "
+        "loss traces drift apart by at most 5 % of the loss, where two seeds of eager differ by 42 %."
+    )
+
+
+@pytest.mark.parametrize(
+    ("triton", "words"),
+    [
+        ([7.0, 8.0, 9.0], "triton differs from eager: training error 8.0 % against 3.0 %, difference +5.0 points"),
+        ([4.0, 3.0, 2.0], "triton may or may not agree with eager: training error 3.0 % against 3.0 %, difference"),
+    ],
+)
+def test_verdict_is_honest_about_twins_that_do_not_agree(tmp_path, triton, words):
+    """Where errors differ, or too little is known, the sentence says so in its first words."""
+    assert agreeing(tmp_path, triton=triton)[1].startswith(words)
+
+
+def test_errors_that_are_judged_apart_are_named_apart(tmp_path):
+    """Where one error of a twin agrees and another does not, each says which it is; the twins then differ."""
+    study = made.load(tmp_path, made.AGREEING, "kernel")
+    results = made.results(tmp_path, study, made.alike)
+    for run in study.runs:
+        lines = [
+            line | {"test_error_pct": 50.0} if line["kind"] == "epoch" and line["twin"] == "triton" else line
+            for line in made.records(run, made.alike)
+        ]
+        made.write(results, run, lines)
+    data = frames.load(study, results)
+
+    _, sentence = prose.verdicts(study, data, findings.derive(study, data))
+
+    assert sentence.startswith("triton differs from eager: training error agrees, 3.0 % against 3.0 %, difference")
+    assert "; test error differs, 50.0 % against 5.0 %, difference +45.0 points" in sentence
+
+
+def test_of_several_depths_the_worst_is_told(tmp_path):
+    """Over several depths the sentence tells the one where the twins lie furthest apart."""
+    text = made.AGREEING.replace("depth = 8", "depth = [8, 14, 20]")
+    apart = {8: 0.1, 14: -0.3, 20: 0.2}
+
+    _, sentence = agreeing(
+        tmp_path, text, lambda run, twin: 3 + run.seed + apart[run.twins[twin].depth] * (twin == "triton")
+    )
+
+    assert "training error 3.7 % against 4.0 % at depth 14, the worst of 3 depths, difference -0.3" in sentence
+
+
+def test_of_several_depths_one_that_differs_is_told(tmp_path):
+    """Where twins differ at one depth that one is told, though another, undecided, lies further apart."""
+    text = made.AGREEING.replace("depth = 8", "depth = [8, 14]")
+
+    _, sentence = agreeing(
+        tmp_path,
+        text,
+        lambda run, twin: 20 + (twin == "triton") * (5 if run.twins[twin].depth == 8 else 10 * run.seed),
+    )
+
+    assert sentence.startswith(
+        "triton differs from eager: training error 25.0 % against 20.0 % at depth 8, the worst of 2 depths, "
+    )
+
+
+def test_one_seed_supports_no_agreement(tmp_path):
+    """From one seed the sentence says the numbers and that they support no verdict, and knows no chance."""
+    _, sentence = agreeing(tmp_path, made.AGREEING.replace("[0, 1, 2]", "0"), made.alike)
+
+    assert sentence == (
+        "triton may or may not agree with eager: training error 2.0 % against 2.0 %, difference +0.0 points "
+        "(1 seed, which supports no verdict); test error 4.0 % against 4.0 %, difference +0.0 points "
+        "(1 seed, which supports no verdict); loss traces drift apart by at most 0.1 % of the loss."
+    )
+
+
+def test_agreement_comes_before_trends(tmp_path):
+    """A study that claims both gets both, agreement first, by family where there are several."""
+    text = made.AGREEING.replace("[recipe]", '[[vary]]\nfamily = "imagenet"\ndepth = [18, 34]\nseed = [0, 1]\n[recipe]')
+
+    sentences = agreeing(tmp_path, f'{text}[[expect]]\ntwin = "eager"\ntrend = "flat"\n', made.alike)
+
+    assert [sentence.split(",")[0].split(":")[:2] for sentence in sentences] == [
+        ["Family cifar", " compiled agrees with eager"],
+        ["Family cifar", " triton agrees with eager"],
+        ["Family imagenet", " compiled agrees with eager"],
+        ["Family imagenet", " triton agrees with eager"],
+        ["Family cifar", " in the eager twin"],
+        ["Family imagenet", " in the eager twin"],
+    ]
+
+
+def test_without_records_of_a_claimed_pair_trends_are_told(tmp_path):
+    """While no run of the family that a claim names has finished, the verdict is not empty."""
+    text = made.AGREEING.replace("[recipe]", '[[vary]]\nfamily = "imagenet"\ndepth = 18\nseed = 0\n[recipe]')
+    study = made.load(tmp_path, text.replace('"eager"\n', '"eager"\nfamily = "imagenet"\n'), "kernel")
+    made.write(tmp_path / "results", study.runs[0])
+    data = frames.load(study, tmp_path / "results")
+
+    (sentence,) = prose.verdicts(study, data, findings.derive(study, data))
+
+    assert sentence.startswith("In the eager twin, training error is ")
+
+
 def test_what_is_missing_is_said(tmp_path):
     """Unfinished, failed and diverged runs, and runs left aside, are named under the verdict."""
     study = made.load(tmp_path)
@@ -102,7 +224,7 @@ def test_what_is_missing_is_said(tmp_path):
         "Runs that failed, and are left out: 1.",
         "Runs with other settings than the study's, left out: 1.",
     ]
-    assert prose.provenance(data).rows[0] == ["runs", "15 done, 1 diverged, 1 failed, 1 unfinished"]
+    assert tables.provenance(data).rows[0] == ["runs", "15 done, 1 diverged, 1 failed, 1 unfinished"]
 
 
 def test_a_complete_study_needs_no_remark(tmp_path):
@@ -126,48 +248,6 @@ def test_diverging_in_the_last_evaluation_is_said(tmp_path):
     assert remark == "Nets that diverged, and count with an error of 100 %: 1 of 12."
 
 
-def test_every_metric_has_a_label():
-    """What the metrics are called is said for each of them, and for nothing else."""
-    assert list(prose.METRICS) == list(findings.METRICS) == list(get_args(Metric))
-
-
-def test_the_table_of_trends(tmp_path):
-    """Every verdict stands beside the numbers that it rests on; a tiny p is bounded, a missing one is a dash."""
-    study = made.load(tmp_path)
-    data = frames.load(study, made.results(tmp_path, study))
-
-    table = prose.trends(findings.derive(study, data).trends)
-
-    assert len(table.rows) == 2 * 2 * 3
-    cifar, imagenet = (next(row for row in table.rows if row[0] == name) for name in ("cifar", "imagenet"))
-    assert cifar[:4] == ["cifar", "plain", "training error", "rises"]
-    assert all(re.fullmatch(r"[+-]?\d+\.\d( to \d+\.\d)?", text) for text in cifar[4:7])
-    assert re.fullmatch(r"\d\.\d{3}", cifar[7])
-    assert re.fullmatch(r"\d\.\d{3} to \d\.\d{3}", cifar[8])
-    assert cifar[9:] == ["< 0.001", "1.000", "3"]
-    assert imagenet[9:] == ["-", "-", "3"]
-
-
-def test_the_table_of_the_recipe(tmp_path):
-    """Every field of the recipe is told: what twins share once, what differs by twin, what the grid varies as such."""
-    grid = made.GRID + "learning_rate = [0.05, 0.1]\n"
-    path = tmp_path / "small.toml"
-    made.small(tmp_path)
-    text = path.read_text().replace(made.GRID, grid).replace("learning_rate = 0.05\n", "milestones = [100, 200]\n")
-    study = made.load(tmp_path, text, "small")
-    data = frames.load(study, made.results(tmp_path, study))
-
-    rows = dict(prose.recipe(data.runs).rows)
-
-    assert rows.keys() == {*Recipe.model_fields, *Net.model_fields} - {"dataset", "family", "depth"}
-    assert rows["iterations"] == "240 (21.4 epochs)"
-    assert rows["milestones"] == "100, 200"
-    assert rows["learning_rate"] == "varies: 0.05 or 0.1"
-    assert rows["shortcut"] == "plain: none; residual: zero-pad"
-    assert rows["image_size"] == "the dataset's"
-    assert rows["shift"] == rows["flip"] == "no augmentation"
-
-
 def test_other_data_is_said(tmp_path):
     """Runs of one data set with two checksums do not compare, and the page says so."""
     study = made.small(tmp_path)
@@ -179,9 +259,3 @@ def test_other_data_is_said(tmp_path):
     (remark,) = prose.remarks(study, data, findings.final(data.epochs))
 
     assert remark == "Not all runs were trained on the same data: digits has 2 checksums."
-
-
-@pytest.mark.parametrize(("value", "text"), [(0.04, "+0.0"), (-0.04, "+0.0"), (-1.25, "-1.2"), (56.12, "+56.1")])
-def test_points_carry_a_sign(value, text):
-    """A difference is written with its sign and one decimal, and never as minus zero."""
-    assert prose.points(value) == text

@@ -130,6 +130,118 @@ def test_every_file_of_the_markdown_is_there(made_report):
     assert all((made_report.markdown.parent / link).is_file() for link in links)
 
 
+def headings(written):
+    """The headings of a page's sections, in order."""
+    return re.findall(r"^## (.*)$", written.markdown.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def agreeing(tmp_path_factory):
+    """The report of a study whose twins should agree, and do."""
+    folder = tmp_path_factory.mktemp("agreeing")
+    study = made.load(folder, made.AGREEING, "kernel")
+    return report.write(study, made.results(folder, study, made.alike), folder / "reports")
+
+
+def test_agreement_comes_first(agreeing):
+    """Where twins should agree the page opens with whether they do; of a single depth it draws nothing by depth."""
+    assert headings(agreeing) == [
+        "Agreement of the twins",
+        "Learning curves",
+        "Layer responses",
+        "What the study claims",
+        "All errors",
+        "What it cost",
+        "Provenance",
+        "How to reproduce",
+    ]
+    assert not (agreeing.page.parent / "error-by-depth.svg").exists()
+    text = agreeing.markdown.read_text(encoding="utf-8")
+    assert (
+        text.index("**triton agrees with eager: ") < text.index("](drift.svg)") < text.index("| triton minus eager |")
+    )
+    assert re.search(r"\| triton and eager \| furthest apart, last \| 48 \| 1\.0e-3 \|", text)
+    assert "Two twins agree in an error where" in text
+    assert "A trend rises or falls" not in text
+    assert "| fused\\_op | eager: eager; compiled: compiled; triton: triton |" in text
+
+
+def test_agreement_is_claimed(agreeing, tmp_path):
+    """Claims of agreement are met, or contradicted, like others: the page says so, and the caller is told."""
+    study = made.load(tmp_path, made.AGREEING, "kernel")
+    results = made.results(tmp_path, study, lambda run, twin: 2 + run.seed + 9 * (twin == "triton"))
+
+    written = report.write(study, results, tmp_path / "reports")
+
+    assert not agreeing.contradicted
+    assert agreeing.claims[1] == "cifar: training error of triton agrees with that of eager: ✓ met"
+    assert written.contradicted
+    assert written.claims[1] == "cifar: training error of triton agrees with that of eager: ✗ contradicted"
+
+
+def test_the_drift_is_told_to_who_cannot_see_it(agreeing, tmp_path):
+    """The figure of the drift says in words where each line begins and ends, and what chance makes."""
+    text = agreeing.markdown.read_text(encoding="utf-8")
+
+    alt = re.search(r"!\[([^]]*)\]\(drift\.svg\)", text).group(1)
+    compiled, triton = re.findall(r"cifar, depth 8, (.*?)\. ?(?=cifar|$)", alt)
+    assert re.fullmatch(
+        r"compiled and eager: \de-8 at iteration 12, 1e-6 at iteration 48; two seeds of eager 42 % there", compiled
+    )
+    assert re.fullmatch(
+        r"triton and eager: \de-5 at iteration 12, 0\.1 % at iteration 48; two seeds of eager 42 % there", triton
+    )
+    index = report.write_index(agreeing.page.parents[1]).read_text(encoding="utf-8")
+    assert 'src="kernel/drift.svg"' in index
+
+
+def test_what_does_not_drift_is_told_in_words(tmp_path):
+    """Loss traces that are identical to the last bit are not drawn; the page says so, and gives no numbers of it."""
+    study = made.load(tmp_path, made.AGREEING, "kernel")
+
+    written = report.write(study, made.results(tmp_path, study, lambda run, _: 2 + run.seed), tmp_path / "reports")
+
+    text = written.markdown.read_text(encoding="utf-8")
+    assert "At every evaluation the loss traces of these twins are identical to the last bit." in text
+    assert not (written.page.parent / "drift.svg").exists()
+    assert "| triton and eager |" not in text
+
+
+def test_nets_that_have_no_loss_do_not_drift(tmp_path):
+    """Where a twin diverged before its first evaluation there is no drift to show, and still a page."""
+    study = made.load(tmp_path, made.AGREEING, "kernel")
+    for run in study.runs:
+        lines = made.records(run, diverged=["eager"], diverged_at=1)
+        made.write(tmp_path / "results", run, lines)
+
+    written = report.write(study, tmp_path / "results", tmp_path / "reports")
+
+    assert written.verdict.startswith("compiled differs from eager: training error ")
+    assert "loss traces" not in written.verdict
+    assert not (written.page.parent / "drift.svg").exists()
+    assert headings(written)[0] == "Agreement of the twins"
+    assert "identical" not in written.markdown.read_text(encoding="utf-8")
+
+
+def test_a_single_depth_has_a_page(tmp_path):
+    """A study of one depth tells the gap between its twins, and draws nothing against depth."""
+    study = made.small(tmp_path, grid=made.GRID.replace("[20, 56]", "20"))
+
+    written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
+
+    assert headings(written)[:4] == ["Learning curves", "Gap between the twins", "Layer responses", "All errors"]
+    assert not list(written.page.parent.glob("*-by-depth.svg"))
+
+
+def test_a_single_twin_has_a_page(tmp_path):
+    """A study of one twin has no gap to tell."""
+    study = made.small(tmp_path, "plain = {}")
+
+    written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
+
+    assert headings(written)[:3] == ["Training error against depth", "Learning curves", "Layer responses"]
+
+
 def commands(written):
     """The commands on a page."""
     return re.findall(r"^    (.*)$", written.markdown.read_text(encoding="utf-8"), re.MULTILINE)

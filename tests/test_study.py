@@ -109,6 +109,37 @@ def test_published_values_of_a_net_that_runs_are_read(write):
     assert study.load(write("[[expect]]", paper())).paper[0].value == 8.75
 
 
+def test_a_twin_can_be_claimed_to_agree_with_another(write):
+    """A claim says of a twin's metric either a trend or which other twin it agrees with."""
+    (claim,) = study.load(write('trend = "rises"', 'agrees_with = "residual"\nmetric = "test_error_pct"')).expect
+
+    assert (claim.twin, claim.agrees_with, claim.metric, claim.trend) == ("plain", "residual", "test_error_pct", None)
+
+
+def test_twins_that_are_never_alike_cannot_agree(write):
+    """A twin of another depth, or of the same depth in another family than the claim's, is none to agree with."""
+    text = STUDY.replace('trend = "rises"', 'agrees_with = "residual"')
+    fixed = text.replace('"zero-pad" }', '"zero-pad", depth = 8 }')
+    second = f'{fixed}family = "cifar"\n[[vary]]\nfamily = "imagenet"\ndepth = 8\nseed = 0\n'
+
+    for none in (fixed, second):
+        with pytest.raises(InputError, match=r'agrees_with = "residual": no other twin .*; there is none$'):
+            study.load(write(text=none))
+    assert study.load(write(text=second.replace('family = "cifar"\n[[vary]]', "[[vary]]"))).expect
+
+
+def test_a_net_s_fused_op_is_its_own(write):
+    """Which implementation computes the fused operation is told by twin; the default changes no run's id."""
+    before = study.load(write())
+    told = study.load(write('"none" }', '"none", fused_op = "auto" }'))
+    other = study.load(write('"none" }', '"none", fused_op = "eager" }'))
+
+    assert [run.id for run in told.runs] == [run.id for run in before.runs]
+    assert other.runs[0].twins["plain"].fused_op == "eager"
+    assert other.runs[0].twins["residual"].fused_op == "auto"
+    assert not {run.id for run in other.runs} & {run.id for run in before.runs}
+
+
 def test_id_is_of_the_fields_alone(write, tmp_path):
     """A run keeps its id when the file is renamed, reworded, or spells out a default; else it is another run."""
     before = [run.id for run in study.load(write()).runs]
@@ -158,6 +189,23 @@ def test_seeds_share_a_setting(write):
             'expect[0].twin = "plane": no run of the study has it; did you mean plain?',
         ),
         ('trend = "rises"', 'trend = "up"', 'expect[0].trend = "up"'),
+        ('trend = "rises"', "", "expect[0].trend: missing; give rises, falls, flat, or give agrees_with"),
+        ('trend = "rises"', "agrees_with = 3", "expect[0].agrees_with = 3: should be a valid string"),
+        (
+            'trend = "rises"',
+            'trend = "flat"\nagrees_with = "residual"',
+            'expect[0].agrees_with = "residual": given beside trend = "flat"; give one of the two',
+        ),
+        (
+            'trend = "rises"',
+            'agrees_with = "residul"',
+            'expect[0].agrees_with = "residul": no other twin of the same family and depth; did you mean residual?',
+        ),
+        (
+            'trend = "rises"',
+            'agrees_with = "plain"',
+            'expect[0].agrees_with = "plain": no other twin of the same family and depth; choose from residual',
+        ),
         ("question", "name = 'x'\nquestion", "name: unknown key"),
         ("question", "settings = []\nquestion", "settings: unknown key"),
         (
@@ -208,7 +256,8 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = st.sampled_from([*study.Net.model_fields, *study.Recipe.model_fields, "seed", "twin", "trend", "value", "plain"])
+NAMES = ("seed", "twin", "trend", "agrees_with", "value", "plain")
+KEYS = st.sampled_from([*study.Net.model_fields, *study.Recipe.model_fields, *NAMES])
 
 
 def toml(value: object) -> str:
@@ -282,20 +331,43 @@ def test_finds_by_name_and_by_path(write, tmp_path):
 
 def test_the_readme_s_study_is_sound(write):
     """The study file that the README shows loads, and its nets and recipe can be built."""
-    from deeptwins import training  # noqa: PLC0415  the reader itself needs no torch
+    import torch  # noqa: PLC0415  the reader itself needs none
+
+    from deeptwins import training  # noqa: PLC0415
 
     readme = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"^```toml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     for run in study.load(write(text=text)).runs:
-        training.check(run)
+        training.check(run, torch.device("cpu"))
 
 
 def test_shipped_studies_are_sound():
     """Every study in ablations/ loads, and its nets and recipe can be built."""
-    from deeptwins import training  # noqa: PLC0415  the reader itself needs no torch
+    import torch  # noqa: PLC0415  the reader itself needs none
+
+    from deeptwins import training  # noqa: PLC0415
 
     files = list(Path(__file__).parents[1].joinpath("ablations").glob("*.toml"))
-    assert {file.stem for file in files} >= {"depth", "depth-cifar10", "depth-fashion", "smoke"}
+    assert {file.stem for file in files} >= {"depth", "depth-cifar10", "depth-fashion", "kernel", "smoke"}
     for file in files:
         for run in study.load(file).runs:
-            training.check(run)
+            training.check(run, torch.device("cuda"))  # where every implementation of the fused operation can run
+
+
+def test_the_shipped_kernel_study_compares_one_net():
+    """`kernel` trains one residual net by three implementations, and claims that both errors of each agree."""
+    path = Path(__file__).parents[1] / "ablations" / "kernel.toml"
+    shipped = study.load(path)
+
+    assert [run.seed for run in shipped.runs] == [0, 1, 2]
+    for run in shipped.runs:
+        assert {twin: net.fused_op for twin, net in run.twins.items()} == {
+            name: name for name in ("eager", "compiled", "triton")
+        }
+        (net,) = {net.model_copy(update={"fused_op": "auto"}) for net in run.twins.values()}
+        assert (net.family, net.depth, net.shortcut) == ("cifar", 8, "zero-pad")
+        assert (run.recipe.dataset, run.recipe.evaluate_every) == ("digits", 1)
+    assert {(claim.twin, claim.agrees_with, claim.metric) for claim in shipped.expect} == {
+        (twin, "eager", metric) for twin in ("compiled", "triton") for metric in ("train_error_pct", "test_error_pct")
+    }
+    assert "TRITON_INTERPRET=1" in path.read_text(encoding="utf-8")

@@ -129,7 +129,7 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
     chosen = _load(studies, settings or [], seeds)  # a slip in a name is told before torch has been loaded
     from deeptwins import progress, scheduling
 
-    _check(chosen)
+    _check(chosen, device)
     outcome = scheduling.train_all(
         list({(each.study, each.id): each for study in chosen for each in study.runs}.values()),
         device=device,
@@ -269,14 +269,15 @@ def _load(names: Iterable[str], settings: Sequence[str], seeds: int | None) -> l
     return [study.load(study.find(name, ABLATIONS), settings, seeds) for name in dict.fromkeys(names)]
 
 
-def _check(studies: Iterable[Study]) -> None:
+def _check(studies: Iterable[Study], device: str) -> None:
     """Check all that can be checked without data."""
     from deeptwins import training
 
+    accelerator = training.device(device)
     for study in studies:
         try:
             for run in study.runs:
-                training.check(run)
+                training.check(run, accelerator)
         except ValueError as error:
             raise InputError(f"{study.path}: {error}") from None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from deeptwins.nets.blocks import BNReLUAdd
+from deeptwins.kernels import BNReLUAdd
 
 
 @torch.inference_mode()

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 Panels = dict[str, Axes]
@@ -29,7 +30,9 @@ TWINS = ("#d55e00", "#2580c8", "#0a9a74", "#c06c9c", "#8a8a8a")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 # Depth is ordered, so its colours are a ramp; of one lightness, so that both ends stand out on white and on dark.
 DEPTHS = ("#2580c8", "#8c6bd1", "#cc5a8e", "#d55e00")
+CHANCE = "#8a8a8a"
 DASHED = (0, (3, 1.5))
+DECADES = 8  # between ticks of a logarithmic axis, at most
 INK = "#010203"  # stands for the page's own text colour: `svg` puts currentColor in its place
 INK_LIGHT, INK_DARK = "#1f2328", "#e6edf3"  # where a page does not give one: GitHub's
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -101,9 +104,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
             lines |= {"palette": depths, "errorbar": None, "legend": False, "ax": ax}
             sns.lineplot(**lines, y="train_error_pct", linewidth=1.0, linestyle=DASHED)
             sns.lineplot(**lines, y="test_error_pct", linewidth=1.9)
-            ax.set(xlabel="iteration", ylabel="", xlim=(0, None))
-            ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+            _iteration_axis(ax)
         _error_axis(figure, axes, "error", [*table["train_error_pct"], *table["test_error_pct"]])
         last = table.groupby(["panel", "depth"], sort=False).tail(1)
         ends = zip(last["panel"], last["iteration"], last["test_error_pct"], last["depth"], strict=True)
@@ -130,6 +131,35 @@ def gap_by_depth(gaps: pd.DataFrame) -> Figure:
             ax.spines.bottom.set_visible(False)
             _depth_axis(ax, panel["depth"])
         figure.supylabel("gap (points)")
+        _legend(figure, axes)
+    return figure
+
+
+def drift(drift: pd.DataFrame, final: pd.DataFrame) -> Figure:
+    """Draw how far the loss traces of twins lie apart: a panel a family and depth, a line a pair, in the twin's colour.
+
+    The line is the median over seeds, the band reaches to the largest; dashed, the same between two seeds: chance.
+    """
+    table = drift.assign(panel=drift["group"] + ", depth " + drift["depth"].astype(str))
+    with _style():
+        figure, axes = _panels(table["panel"])
+        colours = _colours(final["twin"], TWINS)
+        pairs = dict.fromkeys(zip(table["twin"], table["other"], strict=True))
+        for title, ax in axes.items():
+            panel = table[table["panel"] == title]
+            for i, (twin, other) in enumerate(pairs):
+                line = panel[(panel["twin"] == twin) & (panel["other"] == other)]
+                x, colour = line["iteration"], colours[twin]
+                ax.fill_between(x, line["median"], line["largest"], color=colour, alpha=0.2, linewidth=0)
+                style: dict[str, Any] = {"color": colour, "marker": MARKERS[i % len(MARKERS)], "markersize": 5}
+                ax.plot(x, line["median"], label=f"{twin} and {other}", linewidth=1.6, **style)
+            for other in dict.fromkeys(table.dropna(subset="between_seeds")["other"]):
+                line = panel[panel["other"] == other].drop_duplicates("iteration").dropna(subset="between_seeds")
+                style = {"color": CHANCE, "linewidth": 1.6, "linestyle": DASHED}
+                ax.plot(line["iteration"], line["between_seeds"], label=f"two seeds of {other}", **style)
+            _iteration_axis(ax)
+        _share_axis(axes, table[["median", "largest", "between_seeds"]].to_numpy(float))
+        figure.supylabel("difference (share of the loss)")
         _legend(figure, axes)
     return figure
 
@@ -209,6 +239,30 @@ def _depth_axis(ax: Axes, depths: pd.Series) -> None:
     ax.set_xlabel("depth")
     ax.set_xticks(sorted(set(depths)))
     ax.margins(x=0.08)
+
+
+def _iteration_axis(ax: Axes) -> None:
+    ax.set(xlabel="iteration", ylabel="", xlim=(0, None))
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+
+
+def _share_axis(axes: Panels, values: NDArray[np.float64]) -> None:
+    """Scale by powers of ten; where there are zeros, they get a place of their own, a decade below the rest."""
+    first = next(iter(axes.values()))
+    positive, zeros = values[values > 0], bool((values == 0).any())
+    least, most = (np.floor(np.log10(positive.min())), np.ceil(np.log10(positive.max()))) if len(positive) else (-1, 0)
+    most = max(most, least + 1)
+    if zeros:
+        first.set_yscale("symlog", linthresh=10.0**least)
+    else:
+        first.set_yscale("log")
+    exponents = range(int(least), int(most) + 1, int(np.ceil((most - least) / DECADES)))
+    ticks = {10.0**exponent: f"1e{exponent}" if exponent else "1" for exponent in exponents}
+    ticks |= {0.0: "0"} if zeros else {}
+    first.set_yticks(list(ticks), list(ticks.values()))
+    first.yaxis.set_minor_locator(NullLocator())
+    first.set_ylim(-0.2 * 10.0**least if zeros else 10.0**least, 10.0**most)
 
 
 def _error_axis(figure: Figure, axes: Panels, label: str, values: Iterable[float]) -> None:

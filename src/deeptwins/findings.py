@@ -6,7 +6,7 @@ Errors are in percent, differences of errors in percentage points, intervals 95 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -19,7 +19,9 @@ from deeptwins.frames import Frames
 from deeptwins.study import Expect, Metric, Paper, Study
 
 METRICS = get_args(Metric)
-CELL = ["family", "group", "depth", "twin"]
+PLACE = ["family", "group", "depth"]
+CELL = [*PLACE, "twin"]
+CLAIMED = ("trend", "agrees_with")  # a claim says one of these
 CONFIDENCE = 0.95
 SEEDS_FOR_INTERVAL = 2
 DEPTHS_FOR_PAGE = 3
@@ -36,6 +38,8 @@ class Findings:
     by_depth: pd.DataFrame
     trends: pd.DataFrame
     gaps: pd.DataFrame
+    agreements: pd.DataFrame
+    drift: pd.DataFrame
     claims: pd.DataFrame
     against_paper: pd.DataFrame
     curves: pd.DataFrame
@@ -47,12 +51,15 @@ def derive(study: Study, frames: Frames) -> Findings:
     """Compute all findings of a study."""
     last = final(frames.epochs)
     summary, judged = by_depth(last), trends(last, study.flat_within_pct)
+    compared = agreements(study.expect, last, study.flat_within_pct)
     return Findings(
         final=last,
         by_depth=summary,
         trends=judged,
         gaps=gaps(last, next(iter(study.twins))),
-        claims=claims(study.expect, judged),
+        agreements=compared,
+        drift=drift(study.expect, frames.epochs),
+        claims=claims(study.expect, judged, compared),
         against_paper=against_paper(study.paper, summary),
         curves=curves(frames.epochs),
         responses=responses(frames.layers),
@@ -99,33 +106,83 @@ def trends(final: pd.DataFrame, flat_within_pct: float) -> pd.DataFrame:
 def gaps(final: pd.DataFrame, first: str) -> pd.DataFrame:
     """Return the first twin's error minus each other twin's at each depth, in points, paired by seed."""
     rows = []
-    keys = ["family", "group", "depth"]
-    for values, cell in final.groupby(keys, sort=False):
+    for values, cell in final.groupby(PLACE, sort=False):
         for metric in METRICS:
             table = cell.pivot(index="seed", columns="twin", values=metric)
             for twin in [twin for twin in cell["twin"].unique() if first in table and twin != first]:
                 difference = (table[first] - table[twin]).dropna().to_numpy(float)
-                row = dict(zip(keys, values, strict=True)) | {"gap": f"{first} minus {twin}", "metric": metric}
+                row = dict(zip(PLACE, values, strict=True)) | {"gap": f"{first} minus {twin}", "metric": metric}
                 rows.append(row | _difference(difference))
     return pd.DataFrame(rows)
 
 
-def claims(expected: Sequence[Expect], trends: pd.DataFrame) -> pd.DataFrame:
+def agreements(expected: Sequence[Expect], final: pd.DataFrame, flat_within_pct: float) -> pd.DataFrame:
+    """Judge whether the twins that a claim says agree do so at each depth: twin minus other in points, paired by seed.
+
+    A verdict needs two seeds. `agree`: the t interval of the difference lies within `flat_within_pct` points of 0.
+    `differ`: it does not, and excludes 0. All else is `inconclusive`.
+    """
+    rows = []
+    for values, cell in final.groupby(PLACE, sort=False):
+        place = dict(zip(PLACE, values, strict=True))
+        for twin, other, metric in _compared(expected, "twin", "agrees_with", "metric", family=place["family"]):
+            table = cell.pivot(index="seed", columns="twin", values=metric)
+            if {twin, other} <= {*table} and len(pairs := table[[twin, other]].dropna()):
+                row = place | {"twin": twin, "other": other, "metric": metric}
+                row |= {"mean": _mean(pairs[twin].to_numpy(float)), "other_mean": _mean(pairs[other].to_numpy(float))}
+                row |= _difference((pairs[twin] - pairs[other]).to_numpy(float))
+                rows.append(row | {"verdict": _agreement(row, flat_within_pct)})
+    return pd.DataFrame(rows, columns=None if rows else [*PLACE, "twin", "other", "metric", "n", "verdict"])
+
+
+def drift(expected: Sequence[Expect], epochs: pd.DataFrame) -> pd.DataFrame:
+    """Say how far the loss traces of twins that a claim says agree lie apart, at every evaluation.
+
+    A trace is `running_loss`. `median` and `largest` are over the `n` seeds in which both twins have a loss, and
+    `between_seeds`, the yardstick of what chance alone makes, is the median over all pairs of two seeds of the other
+    twin; each is a difference as a share of the other's loss. A net that diverged has no loss from there on.
+    """
+    rows = []
+    for values, cell in epochs.drop_duplicates([*CELL, "seed", "iteration"]).groupby(PLACE, sort=False):
+        place = dict(zip(PLACE, values, strict=True))
+        for twin, other in _compared(expected, "twin", "agrees_with", family=place["family"]):
+            losses = cell.pivot(index=["iteration", "seed"], columns="twin", values="running_loss").astype(float)
+            for iteration, seeds in losses.groupby("iteration") if {twin, other} <= {*losses} else ():
+                own, reference = seeds[twin].to_numpy(), seeds[other].to_numpy()
+                if len(apart := _apart(own, reference)):
+                    row = place | {"twin": twin, "other": other, "iteration": iteration, "n": len(apart)}
+                    row |= {"median": float(np.median(apart)), "largest": float(apart.max())}
+                    rows.append(row | {"between_seeds": _between_seeds(reference)})
+    columns = [*PLACE, "twin", "other", "iteration", "n", "median", "largest", "between_seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def jointly(verdicts: Iterable[str]) -> str:
+    """Return the verdict on several agreements together: twins agree if they do in all, and differ if in any."""
+    found = {*verdicts}
+    return found.pop() if len(found) == 1 else "differ" if "differ" in found else "inconclusive"
+
+
+def claims(expected: Sequence[Expect], trends: pd.DataFrame, agreements: pd.DataFrame) -> pd.DataFrame:
     """Check a study's claims: `met`, `contradicted` (the verdict is another definite one) or `undecided`."""
     rows = []
+    over_depths = agreements.groupby(["family", "group", "twin", "other", "metric"], sort=False)
+    agreed = over_depths.agg(n=("n", "min"), verdict=("verdict", jointly)).reset_index()
     for claim in expected:
-        known = trends[(trends["twin"] == claim.twin) & (trends["metric"] == claim.metric)]
+        known = trends if claim.trend else agreed[agreed["other"] == claim.agrees_with]
+        known = known[(known["twin"] == claim.twin) & (known["metric"] == claim.metric)]
         if claim.family is not None:
             known = known[known["family"] == claim.family]
         missing = pd.DataFrame([{"group": claim.family or "any", "verdict": "inconclusive", "n": 0}])
         for row in (missing if known.empty else known).to_dict("records"):
             undecided = "undecided" if row["verdict"] == "inconclusive" else "contradicted"
             rows.append(
-                {"twin": claim.twin, "metric": claim.metric, "trend": claim.trend}
+                claim.model_dump(include={"twin", "metric", *CLAIMED})
                 | {key: row[key] for key in ("group", "n", "verdict")}
-                | {"result": "met" if row["verdict"] == claim.trend else undecided}
+                | {"result": "met" if row["verdict"] == (claim.trend or "agree") else undecided}
             )
-    return pd.DataFrame(rows, columns=["group", "twin", "metric", "trend", "n", "verdict", "result"])
+    kinds = [kind for kind in CLAIMED if any(row[kind] for row in rows)]
+    return pd.DataFrame(rows, columns=["group", "twin", "metric", *kinds, "n", "verdict", "result"])
 
 
 def against_paper(published: Sequence[Paper], by_depth: pd.DataFrame) -> pd.DataFrame:
@@ -168,7 +225,7 @@ def responses(layers: pd.DataFrame) -> pd.DataFrame:
 def cost(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the training time by family and depth, of all runs that ended, whatever their status."""
     ended = runs.drop_duplicates("run").dropna(subset="seconds")
-    seconds = ended.groupby(["family", "group", "depth"], sort=False)["seconds"]
+    seconds = ended.groupby(PLACE, sort=False)["seconds"]
     return seconds.agg(runs="count", mean_seconds="mean", total_seconds="sum").reset_index()
 
 
@@ -205,6 +262,37 @@ def _verdict(row: Row, flat_within_pct: float) -> str:
     if row["high"] < 0 and (no_page or row["page_p_falls"] < 1 - CONFIDENCE):
         return "falls"
     return "inconclusive"
+
+
+def _agreement(row: Row, flat_within_pct: float) -> str:
+    if not math.isfinite(row["low"]):
+        return "inconclusive"
+    if -flat_within_pct <= row["low"] and row["high"] <= flat_within_pct:
+        return "agree"
+    return "differ" if row["low"] > 0 or row["high"] < 0 else "inconclusive"
+
+
+def _compared(expected: Sequence[Expect], *keys: str, family: object) -> list[tuple[Any, ...]]:
+    """Return these fields of the claims that twins of a family agree, each combination once."""
+    claims = [claim for claim in expected if claim.agrees_with and claim.family in {None, family}]
+    return list(dict.fromkeys(tuple(getattr(claim, key) for key in keys) for claim in claims))
+
+
+def _apart(own: Floats, reference: Floats) -> Floats:
+    """Return |own - reference| as shares of the reference, where there are both and the share is finite.
+
+    Equal losses, zeros too, lie 0 apart; beside a reference of 0, nothing else has a share.
+    """
+    with np.errstate(all="ignore"):
+        shares = np.where(own == reference, 0.0, np.abs(own - reference) / reference)
+    return shares[np.isfinite(shares)]
+
+
+def _between_seeds(losses: Floats) -> float:
+    """Return the median difference between two seeds, each relative to each; NaN where there are fewer than two."""
+    pairs = ~np.eye(len(losses), dtype=bool)
+    apart = _apart(*(side[pairs] for side in np.broadcast_arrays(losses[:, None], losses)))
+    return float(np.median(apart)) if len(apart) else math.nan
 
 
 def _difference(values: Floats) -> Row:

@@ -1,35 +1,75 @@
-"""From findings to words: the verdict in a sentence, remarks, tables. Plain text: the templates escape it."""
+"""From findings to words: the verdict in a sentence, remarks, figures. Plain text: the templates escape it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, get_args
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 import pandas as pd
 
-from deeptwins.frames import FINISHED, Frames
-from deeptwins.study import Metric, Net, Recipe, Study
+from deeptwins.findings import Findings, jointly
+from deeptwins.frames import Frames
+from deeptwins.study import Study
+from deeptwins.tables import METRICS, count, interval, percent, points, share
 
-METRICS = dict(zip(get_args(Metric), ("training error", "running training error", "test error"), strict=True))
-_TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}
-_MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
-_IN_OTHER_TABLES = ("dataset", "family", "depth")
-_HASHES = 3
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under a caption; the first `words` columns hold names, the others numbers."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: list[list[str]]
-    words: int
+_AGREEMENTS = {"agree": "agrees with", "differ": "differs from", "inconclusive": "may or may not agree with"}
+_READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"}
 
 
-def verdicts(study: Study, frames: Frames, trends: pd.DataFrame) -> list[str]:
+def verdicts(study: Study, frames: Frames, found: Findings) -> list[str]:
+    """Say what was found: which twins agree, where the study claims that some do, and else what depth does to errors.
+
+    A study that claims agreements and trends gets both.
+    """
+    sentences = _agreements(found.agreements, found.drift)
+    if not sentences or any(claim.trend for claim in study.expect):
+        sentences += _trends(study, frames, found.trends)
+    return sentences
+
+
+def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
+    """Say in one sentence a family and pair of twins whether their errors agree, and how far their losses drift."""
+    sentences = []
+    for (group, twin, other), rows in agreements.groupby(["group", "twin", "other"], sort=False):
+        metrics = {metric: jointly(cell["verdict"]) for metric, cell in rows.groupby("metric", sort=False)}
+        mixed = len({*metrics.values()}) > 1
+        clauses = []
+        for metric, verdict in metrics.items():
+            reading = f" {_READINGS[verdict]}," if mixed else ""
+            clauses.append(f"{METRICS[str(metric)]}{reading} {_difference(rows[rows['metric'] == metric], verdict)}")
+        traces = drift[(drift["group"] == group) & (drift["twin"] == twin) & (drift["other"] == other)]
+        if len(traces):
+            clauses.append(f"loss traces {_drift(traces)}")
+        family = f"Family {group}: " if agreements["group"].nunique() > 1 else ""
+        verb = _AGREEMENTS[jointly(metrics.values())]
+        sentences.append(f"{family}{twin} {verb} {other}: {'; '.join(clauses)}.")
+    return sentences
+
+
+def _difference(depths: pd.DataFrame, verdict: str) -> str:
+    """Say how an error of a twin compares with that of the other: of the depths that decide, where it does worst."""
+    decisive = depths[depths["verdict"] == verdict]
+    row = decisive.iloc[decisive["difference"].abs().to_numpy().argmax()]
+    place = f" at depth {row['depth']}, the worst of {len(depths)} depths" if len(depths) > 1 else ""
+    seeds = count(row["n"], "seed")
+    evidence = f"95 % interval {interval(row['low'], row['high'])}, {seeds}"
+    if row["n"] == 1:
+        evidence = f"{seeds}, which supports no verdict"
+    errors = f"{percent(row['mean'])} against {percent(row['other_mean'])}{place}"
+    return f"{errors}, difference {points(row['difference'])} points ({evidence})"
+
+
+def _drift(traces: pd.DataFrame) -> str:
+    """Say how far the losses of two twins lie apart, as the predicate of a clause."""
+    furthest = traces.iloc[traces["largest"].to_numpy().argmax()]
+    if furthest["largest"] == 0:
+        return "are identical to the last bit"
+    text = f"drift apart by at most {share(furthest['largest'])} of the loss"
+    chance = furthest["between_seeds"]
+    return text if pd.isna(chance) else f"{text}, where two seeds of {furthest['other']} differ by {share(chance)}"
+
+
+def _trends(study: Study, frames: Frames, trends: pd.DataFrame) -> list[str]:
     """Say in one sentence a family what training error does with depth, twin by twin."""
     shortcuts = frames.runs.groupby("twin", sort=False)["shortcut"].agg(lambda names: "/".join(dict.fromkeys(names)))
     bare = [twin for twin in study.twins if shortcuts.get(twin) == "none"]
@@ -62,18 +102,18 @@ def _movement(trend: Mapping[Hashable, Any], flat_within_pct: float, first: obje
     start = f"{percent(trend['shallowest_mean'])} at depth {trend['shallowest']}"
     end = f"{percent(trend['deepest_mean'])} at depth {trend['deepest']}"
     if trend["depths"] == 1:
-        return f"is {start}, the only depth ({_count(n, 'seed')})"
+        return f"is {start}, the only depth ({count(n, 'seed')})"
     if n == 1:
         return f"goes from {start} to {end} in 1 seed, which supports no verdict"
-    interval = f"95 % interval {_interval(trend['low'], trend['high'])}, {_count(n, 'seed')}"
-    interval = f"{points(trend['difference'])} points, {interval}"
+    evidence = f"95 % interval {interval(trend['low'], trend['high'])}, {count(n, 'seed')}"
+    evidence = f"{points(trend['difference'])} points, {evidence}"
     if verdict == "inconclusive":
-        return f"shows no clear trend: {start}, {end} ({interval})"
+        return f"shows no clear trend: {start}, {end} ({evidence})"
     denial = "does not: it " if first == "rises" != verdict else ""
     if verdict == "flat":
-        limit = _count(flat_within_pct, "point")
-        return f"{denial or 'stays flat: it '}changes by less than {limit} ({start}, {end}: {interval})"
-    return f"{denial}{verdict}{' too,' if first == verdict else ''} from {start} to {end} ({interval})"
+        limit = count(flat_within_pct, "point")
+        return f"{denial or 'stays flat: it '}changes by less than {limit} ({start}, {end}: {evidence})"
+    return f"{denial}{verdict}{' too,' if first == verdict else ''} from {start} to {end} ({evidence})"
 
 
 def remarks(study: Study, frames: Frames, final: pd.DataFrame) -> list[str]:
@@ -96,205 +136,51 @@ def remarks(study: Study, frames: Frames, final: pd.DataFrame) -> list[str]:
     return texts
 
 
-def errors(by_depth: pd.DataFrame) -> Table:
-    """Tabulate the three errors of every net."""
-    rows = []
-    for (group, depth, twin), cell in by_depth.groupby(["group", "depth", "twin"], sort=False):
-        numbers = [(_number(row["mean"]), _interval(row["low"], row["high"])) for row in cell.to_dict("records")]
-        seeds = str(cell["n"].max())
-        rows.append([str(group), str(depth), str(twin), *(text for pair in numbers for text in pair), seeds])
-    heads = [head for name in METRICS.values() for head in (f"{name} (%)", "95 % interval")]
-    heads = ["family", "depth", "twin", *heads, "seeds"]
-    return Table("Errors after the last iteration, mean over seeds", tuple(heads), rows, 3)
-
-
-def trends(table: pd.DataFrame) -> Table:
-    """Tabulate what every verdict on a trend rests on."""
-    rows = [
-        [
-            *(row[key] for key in ("group", "twin")),
-            METRICS[row["metric"]],
-            row["verdict"],
-            points(row["difference"]),
-            _interval(row["low"], row["high"]),
-            _interval(row["bootstrap_low"], row["bootstrap_high"]),
-            _number(row["slope"], 3),
-            _interval(row["slope_low"], row["slope_high"], 3),
-            *(_p_value(row[key]) for key in ("page_p_rises", "page_p_falls")),
-            str(row["n"]),
+def alt_drift(drift: pd.DataFrame) -> str:
+    """Describe the figure of the drift: each line by its ends."""
+    lines = []
+    for (group, depth, twin, other), cell in drift.groupby(["group", "depth", "twin", "other"], sort=False):
+        ends = [
+            f"{share(row['median'])} at iteration {row['iteration']:,}"
+            for row in cell.iloc[[0, -1]].drop_duplicates().to_dict("records")
         ]
-        for row in table.to_dict("records")
-    ]
-    heads = ("family", "twin", "metric", "verdict", "deepest minus shallowest", "95 % interval", "bootstrap interval")
-    more = ("slope a layer", "95 % interval", "Page's p, rises", "Page's p, falls", "seeds")
-    return Table("Trends over depth, in points, paired by seed", (*heads, *more), rows, 4)
+        seeds = cell["between_seeds"].iloc[-1]
+        chance = "" if pd.isna(seeds) else f"; two seeds of {other} {share(seeds)} there"
+        lines.append(f"{group}, depth {depth}, {twin} and {other}: {', '.join(ends)}{chance}")
+    text = "Difference of the loss traces of two twins, as a share of the loss, against iterations, on a log scale. "
+    return f"{text}{'. '.join(lines)}."
 
 
-def gaps(table: pd.DataFrame) -> Table:
-    """Tabulate the difference between twins."""
-    rows = [
-        [
-            row["group"],
-            str(row["depth"]),
-            row["gap"],
-            points(row["difference"]),
-            _interval(row["low"], row["high"]),
-            _interval(row["bootstrap_low"], row["bootstrap_high"]),
-            str(row["n"]),
-        ]
-        for row in table[table["metric"] == "train_error_pct"].to_dict("records")
-    ]
-    heads = ("family", "depth", "difference", "points", "95 % interval", "bootstrap interval", "seeds")
-    return Table("Difference in training error, in points, paired by seed", heads, rows, 3)
+def alt_errors(by_depth: pd.DataFrame) -> str:
+    """Describe the first figure to someone who cannot see it."""
+    table = by_depth[by_depth["metric"] == "train_error_pct"]
+    return "Training error against depth. " + _described(table, "mean", percent)
 
 
-def claims(table: pd.DataFrame) -> Table:
-    """Tabulate what the study expected and what the records say."""
-    rows = [
-        [
-            row["group"],
-            f"{METRICS[row['metric']]} of {row['twin']} {_TRENDS[row['trend']]}",
-            row["verdict"],
-            _MARKS[row["result"]],
-            str(row["n"]),
-        ]
-        for row in table.to_dict("records")
-    ]
-    heads = ("family", "claim", "verdict", "result", "seeds")
-    return Table("What the study expects, and what the records say", heads, rows, 4)
+def alt_curves(curves: pd.DataFrame) -> str:
+    """Describe the learning curves."""
+    last = curves.groupby(["group", "twin", "depth"], sort=False).tail(1)
+    numbers = _described(last, "test_error_pct", percent)
+    return "Training and test error against iterations; test error at the end: " + numbers
 
 
-def paper(table: pd.DataFrame) -> Table:
-    """Tabulate published values beside ours."""
-    rows = [
-        [
-            row["group"],
-            str(row["depth"]),
-            row["twin"],
-            METRICS[row["metric"]],
-            row["source"],
-            f"{row['paper']:.2f}",
-            _number(row["mean"]),
-            _interval(row["low"], row["high"]),
-            points(row["difference"]),
-            str(row["n"]),
-            row["reading"],
-        ]
-        for row in table.to_dict("records")
-    ]
-    heads = ("family", "depth", "twin", "metric", "source", "paper (%)", "ours (%)", "95 % interval", "difference")
-    caption = "Published values beside ours, and whether they lie inside our interval"
-    return Table(caption, (*heads, "seeds", "reading"), rows, 5)
+def alt_gaps(gaps: pd.DataFrame) -> str:
+    """Describe the figure of the gaps."""
+    table = gaps[gaps["metric"] == "train_error_pct"].rename(columns={"gap": "twin"})
+    return "Difference in training error against depth, in points. " + _described(table, "difference", points)
 
 
-def cost(table: pd.DataFrame) -> Table:
-    """Tabulate training time."""
-    rows = [
-        [
-            row["group"],
-            str(row["depth"]),
-            str(row["runs"]),
-            f"{row['mean_seconds']:.1f}",
-            _minutes(row["total_seconds"]),
-        ]
-        for row in table.to_dict("records")
-    ]
-    total = ["all", "", str(table["runs"].sum()), "", _minutes(table["total_seconds"].sum())]
-    heads = ("family", "depth", "runs", "seconds a run", "minutes in all")
-    return Table("Training time; a run trains all its twins", heads, [*rows, total], 2)
+def alt_responses(responses: pd.DataFrame) -> str:
+    """Describe the figure of the layer responses."""
+    means = responses.groupby(["group", "twin", "depth"], sort=False)["response_std"].mean().reset_index()
+    numbers = _described(means, "response_std", "{:.2f}".format)
+    return "Standard deviation of the response of each layer; mean over layers: " + numbers
 
 
-def nets(runs: pd.DataFrame) -> Table:
-    """Tabulate the nets and the hashes of their initial weights."""
-    rows = []
-    for (group, depth, twin), cell in runs.groupby(["group", "depth", "twin"], sort=False):
-        hashes = [text[:8] for text in dict.fromkeys(cell["weights_sha256"])]
-        shown = " ".join(hashes[:_HASHES]) + (" ..." if len(hashes) > _HASHES else "")
-        size = [_values(f"{value:,}" for value in cell[key]) for key in ("parameters", "flops")]
-        rows.append([str(group), str(depth), str(twin), _values(cell["shortcut"]), shown, *size])
-    heads = ("family", "depth", "twin", "shortcut", "initial weights (SHA-256, a seed)", "parameters", "FLOPs")
-    return Table("Nets; FLOPs of a forward pass of one image, two for each multiply-add", heads, rows, 5)
-
-
-def recipe(runs: pd.DataFrame) -> Table:
-    """Tabulate how the nets were made and trained: every setting once, by twin where twins differ."""
-    table = pd.DataFrame([_settings(run) for run in runs.to_dict("records")])
-    rows = []
-    for key in table:
-        cells = {str(twin): " or ".join(dict.fromkeys(cell)) for twin, cell in table[key].groupby(list(runs["twin"]))}
-        cells = {twin: f"varies: {cell}" if " or " in cell else cell for twin, cell in cells.items()}
-        shared = len({*cells.values()}) == 1
-        text = min(cells.values()) if shared else "; ".join(f"{twin}: {cells[twin]}" for twin in runs["twin"].unique())
-        rows.append([str(key), text])
-    return Table("The recipe, by the keys of a study file", ("key", "value"), rows, 2)
-
-
-def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
-    """Write every field of a run's recipe and net out."""
-    texts = {key: str(run[key]) for key in (*Recipe.model_fields, *Net.model_fields) if key not in _IN_OTHER_TABLES}
-    epochs = run["iterations"] * run["batch_size"] / run["train_images"]
-    return texts | {
-        "iterations": f"{run['iterations']:,} ({epochs:.1f} epochs)",
-        "milestones": ", ".join(map(str, run["milestones"])) or "none",
-        "image_size": "the dataset's" if pd.isna(run["image_size"]) else _count(run["image_size"], "pixel"),
-        "shift": f"augmentation by up to {_count(run['shift'], 'pixel')}" if run["shift"] else "no augmentation",
-        "flip": "augmentation of one image in two" if run["flip"] else "no augmentation",
-        "evaluate_every": _count(run["evaluate_every"], "epoch"),
-    }
-
-
-def provenance(frames: Frames) -> Table:
-    """Tabulate where the numbers come from."""
-    runs = frames.runs.drop_duplicates("run")
-    counts = runs["status"].value_counts()
-    images = "{0.train_images:,} training and {0.test_images:,} test images, {0.classes} classes, {0.image}"
-    data = [f"{run.dataset}: {images.format(run)}, {run.checksum}" for run in runs.itertuples()]
-    machines = [
-        f"{run['machine_cpu']}, {_count(run['machine_cores'], 'core')}, {run['machine_os']}"
-        for run in runs.to_dict("records")
-    ]
-    versions = [f"{name} {_values(runs[f'machine_{name}'])}" for name in ("deeptwins", "torch", "numpy", "python")]
-    gpus = runs["machine_gpu"].dropna()
-    rows = [
-        ["runs", ", ".join(f"{counts[key]} {key}" for key in (*FINISHED, "failed", "unfinished") if key in counts)],
-        ["data", _values(data)],
-        ["machine", _values(machines)],
-        ["device", _values(runs["machine_device"]) + (f": {_values(gpus)}" if len(gpus) else "")],
-        ["versions", ", ".join(versions)],
-        ["commit", _values(runs["commit"].dropna()) or "not known"],
-    ]
-    return Table("Where the numbers come from", ("what", "value"), rows, 2)
-
-
-def percent(value: float) -> str:
-    """Return an error as text."""
-    return f"{value:.1f} %"
-
-
-def points(value: float) -> str:
-    """Return a difference of errors as text, with its sign."""
-    return f"{round(value, 1) + 0.0:+.1f}" if math.isfinite(value) else "-"
-
-
-def _number(value: float, decimals: int = 1) -> str:
-    return f"{round(value, decimals) + 0.0:.{decimals}f}" if math.isfinite(value) else "-"
-
-
-def _interval(low: float, high: float, decimals: int = 1) -> str:
-    return f"{_number(low, decimals)} to {_number(high, decimals)}" if math.isfinite(low) else "-"
-
-
-def _p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else _number(p, 3)  # noqa: PLR2004
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.1f}"
-
-
-def _count(n: float, unit: str) -> str:
-    return f"{n:g} {unit}" if n == 1 else f"{n:g} {unit}s"
-
-
-def _values(column: Iterable[object]) -> str:
-    return "; ".join(dict.fromkeys(map(str, column)))
+def _described(table: pd.DataFrame, value: str, written: Callable[[float], str]) -> str:
+    """Read a figure's last numbers out, line by line."""
+    lines = []
+    for (group, name), cell in table.groupby(["group", "twin"], sort=False):
+        numbers = [f"{written(y)} at depth {depth}" for depth, y in zip(cell["depth"], cell[value], strict=True)]
+        lines.append(f"{group}, {name}: {', '.join(numbers)}")
+    return "; ".join(lines) + "."

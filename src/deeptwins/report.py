@@ -7,23 +7,21 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from deeptwins import figures, findings, frames, prose
+from deeptwins import figures, findings, frames, prose, tables
 from deeptwins.errors import InputError
 from deeptwins.findings import Findings
 from deeptwins.frames import Frames
-from deeptwins.prose import Table
 from deeptwins.study import FOLDER, Study
+from deeptwins.tables import Table
 
 ERRORS = """
 Training error (train_error_pct) is measured in evaluation mode on the whole training set without augmentation, after
@@ -34,6 +32,13 @@ VERDICTS = """
 Intervals are Student's t over seeds, 95 %; differences are paired by seed. A trend rises or falls where the interval of
 deepest minus shallowest excludes 0 and, from three depths on, Page's trend test agrees (p < 0.05); it is flat where
 that interval lies between -{flat:g} and +{flat:g} points; else it is inconclusive, as it is with one seed.
+"""
+AGREEMENTS = """
+Two twins agree in an error where the 95 % interval of its difference (Student's t, paired by seed) lies between
+-{within:g} and +{within:g} points; they differ where it does not and excludes 0; else it is inconclusive, as it is with
+one seed. A loss trace is the running loss (running_loss, averaged over the batches since the last evaluation). Drift is
+its difference between the two twins of a run, as a share of the other's loss; between two seeds of the other twin, the
+same difference is what chance alone makes.
 """
 
 
@@ -80,18 +85,18 @@ def write(study: Study, results: Path, reports: Path) -> Report:
     if data.epochs.empty:
         raise InputError(f"{results / study.name}: no run has finished yet; go on with `deeptwins run {_words(study)}`")
     found = findings.derive(study, data)
-    verdict = prose.verdicts(study, data, found.trends)
+    verdict = prose.verdicts(study, data, found)
     sections = _sections(study, data, found)
     pictures = [picture for section in sections for picture in section.pictures]
     remarks = prose.remarks(study, data, found.final)
-    tables = {"runs": data.runs} | {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
-    tables = {name: table for name, table in tables.items() if not table.empty}
-    page = {"study": study, "verdict": verdict, "remarks": remarks, "sections": sections, "data": list(tables)}
+    behind = {"runs": data.runs} | {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    behind = {name: table for name, table in behind.items() if not table.empty}
+    page = {"study": study, "verdict": verdict, "remarks": remarks, "sections": sections, "data": list(behind)}
     runs = f"{data.asked - data.missing} of {data.asked} runs finished"
     facts = (study.question, verdict, remarks, runs, f"{pictures[0].name}.svg", pictures[0].alt)
     summary = dict(zip(_SUMMARY, facts, strict=True))
     files = {f"{picture.name}.svg": str(picture.svg) for picture in pictures}
-    files |= {f"data/{name}.csv": table.to_csv(index=False, float_format="%.6g") for name, table in tables.items()}
+    files |= {f"data/{name}.csv": table.to_csv(index=False, float_format="%.6g") for name, table in behind.items()}
     files["summary.json"] = json.dumps(summary, indent=1) + "\n"
     files["report.md"] = _MARKDOWN.get_template("report.md.j2").render(page)
     files["index.html"] = _HTML.get_template("report.html.j2").render(page)
@@ -99,7 +104,7 @@ def write(study: Study, results: Path, reports: Path) -> Report:
     _save(folder, files)
     return Report(
         verdict=" ".join(verdict),
-        claims=tuple(f"{group}: {claim}: {result}" for group, claim, _, result, _ in prose.claims(found.claims).rows),
+        claims=tuple(f"{group}: {claim}: {result}" for group, claim, _, result, _ in tables.claims(found.claims).rows),
         contradicted=bool((found.claims["result"] == "contradicted").any()),
         page=folder / "index.html",
         markdown=folder / "report.md",
@@ -125,23 +130,45 @@ def write_index(reports: Path) -> Path:
 
 def _sections(study: Study, data: Frames, found: Findings) -> list[Section]:
     """Lay out the page; what the records have nothing to say about is left out."""
+    agreed, paper = len(found.agreements) > 0, found.against_paper
+    depths = bool((found.trends["depths"] > 1).any())  # nothing can be drawn against a single depth
     return [
-        Section("Training error against depth", (_errors(found),)),
+        *([_agreement(found)] if agreed else []),
+        *([Section("Training error against depth", (_errors(found),))] if depths else []),
         Section("Learning curves", (_curves(found),)),
-        *([Section("Gap between the twins", (_gaps(found),), (prose.gaps(found.gaps),))] if len(found.gaps) else []),
+        *([_gap(found, drawn=depths)] if len(found.gaps) and (depths or not agreed) else []),
         *([Section("Layer responses", (_responses(found),))] if len(found.responses) else []),
-        *([Section("What the study claims", tables=(prose.claims(found.claims),))] if study.expect else []),
-        *([Section("Against the paper", tables=(prose.paper(paper),))] if len(paper := found.against_paper) else []),
-        Section("Trends", tables=(prose.trends(found.trends),)),
-        Section("All errors", tables=(prose.errors(found.by_depth),)),
-        Section("What it cost", tables=(prose.cost(found.cost),)),
+        *([Section("What the study claims", tables=(tables.claims(found.claims),))] if study.expect else []),
+        *([Section("Against the paper", tables=(tables.paper(paper),))] if len(paper) else []),
+        *([Section("Trends", tables=(tables.trends(found.trends),))] if depths else []),
+        Section("All errors", tables=(tables.errors(found.by_depth),)),
+        Section("What it cost", tables=(tables.cost(found.cost),)),
         Section(
             "Provenance",
-            tables=(prose.provenance(data), prose.recipe(data.runs), prose.nets(data.runs)),
-            paragraphs=(ERRORS, VERDICTS.format(flat=study.flat_within_pct)),
+            tables=(tables.provenance(data), tables.recipe(data.runs), tables.nets(data.runs)),
+            paragraphs=(
+                ERRORS,
+                *([AGREEMENTS.format(within=study.flat_within_pct)] if agreed else []),
+                *([VERDICTS.format(flat=study.flat_within_pct)] if depths or not agreed else []),
+            ),
         ),
         _reproduce(study, data),
     ]
+
+
+def _agreement(found: Findings) -> Section:
+    """Show how far twins that are claimed to agree do so; where nothing drifts there is nothing to draw."""
+    agreements, title = tables.agreements(found.agreements), "Agreement of the twins"
+    if found.drift.empty:
+        return Section(title, tables=(agreements,))
+    if not found.drift["largest"].any():
+        same = "At every evaluation the loss traces of these twins are identical to the last bit."
+        return Section(title, tables=(agreements,), paragraphs=(same,))
+    return Section(title, (_drift(found),), (agreements, tables.drift(found.drift)))
+
+
+def _gap(found: Findings, *, drawn: bool) -> Section:
+    return Section("Gap between the twins", (_gaps(found),) if drawn else (), (tables.gaps(found.gaps),))
 
 
 def _reproduce(study: Study, data: Frames) -> Section:
@@ -180,66 +207,36 @@ def _page(study: Study) -> str:
     return f"{study.name}-{slug}"
 
 
+def _drift(found: Findings) -> Picture:
+    caption = "Lines are medians over seeds, bands reach to the largest; dashed, two seeds of one twin: chance alone."
+    return _picture("drift", caption, prose.alt_drift(found.drift), figures.drift(found.drift, found.final))
+
+
 def _errors(found: Findings) -> Picture:
     caption = "Mean over seeds; bars are 95 % intervals, dots single seeds. Evaluation mode, no augmentation."
     figure = figures.error_by_depth(found.by_depth, found.final)
-    return _picture("error-by-depth", caption, _alt_errors(found.by_depth), figure)
+    return _picture("error-by-depth", caption, prose.alt_errors(found.by_depth), figure)
 
 
 def _curves(found: Findings) -> Picture:
     caption = "Error in evaluation mode, mean over seeds: training thin and dashed, test bold."
     figure = figures.learning_curves(found.curves)
-    return _picture("learning-curves", caption, _alt_curves(found.curves), figure)
+    return _picture("learning-curves", caption, prose.alt_curves(found.curves), figure)
 
 
 def _gaps(found: Findings) -> Picture:
     caption = "Difference in training error between twins of the same seed; bars are 95 % intervals."
-    return _picture("gap-by-depth", caption, _alt_gaps(found.gaps), figures.gap_by_depth(found.gaps))
+    return _picture("gap-by-depth", caption, prose.alt_gaps(found.gaps), figures.gap_by_depth(found.gaps))
 
 
 def _responses(found: Findings) -> Picture:
     caption = "Outputs of each 3x3 layer, after batch normalization, before addition and ReLU; mean over seeds."
     figure = figures.layer_responses(found.responses)
-    return _picture("layer-responses", caption, _alt_responses(found.responses), figure)
+    return _picture("layer-responses", caption, prose.alt_responses(found.responses), figure)
 
 
 def _picture(name: str, caption: str, alt: str, figure: Figure) -> Picture:
     return Picture(name, caption, alt, Markup(figures.svg(figure, name, alt)))  # noqa: S704  `svg` escapes
-
-
-def _alt_errors(by_depth: pd.DataFrame) -> str:
-    """Describe the first figure to someone who cannot see it."""
-    table = by_depth[by_depth["metric"] == "train_error_pct"]
-    return "Training error against depth. " + _described(table, "mean", prose.percent)
-
-
-def _alt_curves(curves: pd.DataFrame) -> str:
-    """Describe the learning curves."""
-    last = curves.groupby(["group", "twin", "depth"], sort=False).tail(1)
-    numbers = _described(last, "test_error_pct", prose.percent)
-    return "Training and test error against iterations; test error at the end: " + numbers
-
-
-def _alt_gaps(gaps: pd.DataFrame) -> str:
-    """Describe the figure of the gaps."""
-    table = gaps[gaps["metric"] == "train_error_pct"].rename(columns={"gap": "twin"})
-    return "Difference in training error against depth, in points. " + _described(table, "difference", prose.points)
-
-
-def _alt_responses(responses: pd.DataFrame) -> str:
-    """Describe the figure of the layer responses."""
-    means = responses.groupby(["group", "twin", "depth"], sort=False)["response_std"].mean().reset_index()
-    numbers = _described(means, "response_std", "{:.2f}".format)
-    return "Standard deviation of the response of each layer; mean over layers: " + numbers
-
-
-def _described(table: pd.DataFrame, value: str, written: Callable[[float], str]) -> str:
-    """Read a figure's last numbers out, line by line."""
-    lines = []
-    for (group, name), cell in table.groupby(["group", "twin"], sort=False):
-        numbers = [f"{written(y)} at depth {depth}" for depth, y in zip(cell["depth"], cell[value], strict=True)]
-        lines.append(f"{group}, {name}: {', '.join(numbers)}")
-    return "; ".join(lines) + "."
 
 
 def _save(folder: Path, files: dict[str, str]) -> None:

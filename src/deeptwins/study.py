@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -49,6 +49,7 @@ class Net(_Table):
     stem: Literal["cifar", "imagenet"] = "cifar"
     shortcut: str = "none"
     initialization: str = "he"
+    fused_op: str = "auto"
 
 
 class Recipe(_Table):
@@ -73,10 +74,14 @@ class Recipe(_Table):
 
 
 class Expect(_Table):
-    """A claim that the report checks: in every family, or the one named, a twin's metric has this trend over depth."""
+    """A claim that the report checks, in every family or the one named, about a twin's metric.
+
+    Either it has this trend over depth, or it agrees with that of another twin at every depth.
+    """
 
     twin: Text
-    trend: Trend
+    trend: Trend | None = None
+    agrees_with: Text | None = None
     metric: Metric = "train_error_pct"
     family: str | None = None
 
@@ -162,6 +167,7 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
         runs = _expand(study)
         _check_against(runs, "expect", study.expect)
         _check_against(runs, "paper", study.paper)
+        _check_claims(runs, study.expect)
     except ValidationError as error:
         raise InputError(f"{path}: {_first(error)}") from None
     except InputError as error:
@@ -279,6 +285,24 @@ def _check_against(runs: Sequence[RunSpec], table: str, entries: Sequence[Expect
             if (value := getattr(entry, key)) not in values:
                 where = f"{table}[{i}].{key} = {shown(value)}"
                 raise InputError(f"{where}: no run of the study has it; {choices(values, str(value))}")
+
+
+def _check_claims(runs: Sequence[RunSpec], claims: Sequence[Expect]) -> None:
+    """Refuse a claim that says nothing, or two things, or that sets a twin beside one that it cannot agree with."""
+    for i, claim in enumerate(claims):
+        if claim.agrees_with is None:
+            if claim.trend is None:
+                raise InputError(f"expect[{i}].trend: missing; give {', '.join(get_args(Trend))}, or give agrees_with")
+            continue
+        where = f"expect[{i}].agrees_with = {shown(claim.agrees_with)}"
+        if claim.trend is not None:
+            raise InputError(f"{where}: given beside trend = {shown(claim.trend)}; give one of the two")
+        pairs = [(twin, net, run.twins[claim.twin]) for run in runs for twin, net in run.twins.items()]
+        pairs = [pair for pair in pairs if pair[0] != claim.twin and claim.family in {None, pair[2].family}]
+        like = {twin for twin, net, own in pairs if (net.family, net.depth) == (own.family, own.depth)}
+        if claim.agrees_with not in like:
+            known = choices(like, claim.agrees_with) if like else "there is none"
+            raise InputError(f"{where}: no other twin of the same family and depth; {known}")
 
 
 def _known(table: str, keys: Iterable[str], allowed: set[str]) -> None:

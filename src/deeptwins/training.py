@@ -19,6 +19,7 @@ from deeptwins import nets
 from deeptwins.data import Dataset
 from deeptwins.diagnostics import layer_responses
 from deeptwins.errors import InputError
+from deeptwins.kernels import unavailable
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.inspection import size
 from deeptwins.records import Record
@@ -51,10 +52,12 @@ def device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def check(run: RunSpec) -> None:
-    """Raise ValueError, naming field, value and what is allowed, for a run that cannot be trained."""
+def check(run: RunSpec, device: torch.device) -> None:
+    """Raise ValueError, naming field, value and what is allowed, for a run that cannot be trained on a device."""
     for net in run.twins.values():
         nets.check(net)
+        if reason := unavailable(net.fused_op, device.type):
+            raise ValueError(f"fused_op = {net.fused_op!r}: {reason}")
     if run.recipe.optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer = {run.recipe.optimizer!r}: choose from {', '.join(OPTIMIZERS)}")
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from deeptwins.nets.blocks import BasicBlock, BNReLUAdd, conv3x3
+from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd
+from deeptwins.nets.blocks import BasicBlock, conv3x3
 from deeptwins.nets.initialization import INITIALIZATIONS, initialize
 from deeptwins.nets.shortcuts import SHORTCUTS
 from deeptwins.study import Net
@@ -48,18 +49,18 @@ class ResNet(nn.Module):
         super().__init__()
         if net.stem == "cifar":
             self.conv = conv3x3(channels, net.width)
-            self.pool: nn.Module = nn.Identity()
+            self.pool: nn.Module | None = None
         else:
             self.conv = nn.Conv2d(channels, net.width, 7, 2, padding=3, bias=False)
             self.pool = nn.MaxPool2d(3, 2, padding=1)
-        self.bn = BNReLUAdd(net.width)
+        self.bn = BNReLUAdd(net.width, implementation=net.fused_op)
         self.stages = nn.Sequential()
         width = net.width
         for i, blocks in enumerate(FAMILIES[net.family](net.depth)):
             stage = nn.Sequential()
             for j in range(blocks):
                 stride = 2 if i > 0 and j == 0 else 1
-                stage.append(BasicBlock(width, net.width * 2**i, stride, net.shortcut))
+                stage.append(BasicBlock(width, net.width * 2**i, stride, net.shortcut, net.fused_op))
                 width = net.width * 2**i
             self.stages.append(stage)
         self.average = nn.AdaptiveAvgPool2d(1)
@@ -68,14 +69,25 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) -> logits (N, classes)."""
-        x = self.stages(self.pool(self.bn(self.conv(x))))
+        x = self.conv(x)
+        if self.pool is None:
+            fork = self.bn(x, fork=True)
+        else:
+            x = self.pool(self.bn(x))
+            fork = x, x
+        x, _ = self.stages(fork)
         logits: Tensor = self.linear(self.flatten(self.average(x)))
         return logits
 
 
 def check(net: Net) -> None:
     """Raise ValueError, naming field, value and what is allowed, for a net that cannot be built."""
-    for field, table in (("family", FAMILIES), ("shortcut", SHORTCUTS), ("initialization", INITIALIZATIONS)):
+    for field, table in (
+        ("family", FAMILIES),
+        ("shortcut", SHORTCUTS),
+        ("initialization", INITIALIZATIONS),
+        ("fused_op", ("auto", *IMPLEMENTATIONS)),
+    ):
         if getattr(net, field) not in table:
             raise ValueError(f"{field} = {getattr(net, field)!r}: choose from {', '.join(table)}")
     FAMILIES[net.family](net.depth)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deeptwins.errors import InputError
+from deeptwins.nets.blocks import Fork
 from deeptwins.nets.families import ResNet, check
 from deeptwins.nets.shortcuts import NoShortcut
 from deeptwins.study import Net
@@ -68,8 +69,12 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> list[Layer]:
         raise InputError(f"width {net.width}, {classes} classes: {str(error).splitlines()[0]}") from None
     seen: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
-    def look(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda module, _inputs, output: seen.append((name, module, tuple(output.shape[1:])))
+    def look(name: str) -> Callable[[nn.Module, Any, Tensor | Fork], None]:
+        def note(module: nn.Module, _inputs: Any, output: Tensor | Fork) -> None:
+            tensor = output[0] if isinstance(output, tuple) else output
+            seen.append((name, module, tuple(tensor.shape[1:])))
+
+        return note
 
     for name, module in model.named_modules():
         if not isinstance(module, NoShortcut | nn.Identity) and not list(module.children()):
