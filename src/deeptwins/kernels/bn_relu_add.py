@@ -278,8 +278,7 @@ def _run(
     if x.dim() != 4:  # noqa: PLR2004
         raise ValueError(f"expected 4D input (got {x.dim()}D input)")
     if residual is not None:
-        device = x.device.type
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        if x.device.type in {"cpu", "cuda"} and torch.is_autocast_enabled(x.device.type):  # others may know none
             residual = residual.to(x.dtype)
         _check_residual(residual, x)
     for name, tensor in of_channels.items():

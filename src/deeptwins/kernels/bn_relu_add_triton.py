@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from deeptwins.kernels.tiles import across, along, inside, kept, offsets, pack, packed, share, slots
+from deeptwins.kernels.tiles import across, along, inside, offsets, pack, packed, share, slots, unpack
 
 # How many there are of something neither aligns an address nor is worth another compilation.
 COUNTS = ["N", "tiles", "splits"]
@@ -268,7 +268,8 @@ def bn_relu_add_reduce(
         if mask is None:
             keep = _passes(tl.fma(away, scale, shift), x.dtype.element_ty)
         else:
-            keep = kept(mask, m, c, valid, M, C, LAST)
+            bytes_at, bytes_valid = packed(first, c, M, C, BM, BC, LAST)
+            keep = unpack(tl.load(mask + bytes_at, bytes_valid, 0), BM, BC, LAST)
         passed = tl.where(keep, d, 0)
         if g is not None:
             tl.store(g + at, d if RELU_FIRST else passed, valid)

@@ -147,15 +147,15 @@ def packed(first, c, M, C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, LAS
 
 
 @triton.jit
-def kept(mask, m, c, valid, M, C: tl.constexpr, LAST: tl.constexpr):
-    """Read the flags of a tile; the eight elements of a byte load it once, so nothing is reshaped."""
+def unpack(byte, BM: tl.constexpr, BC: tl.constexpr, LAST: tl.constexpr):
+    """One byte into eight flags."""
+    # Loading the byte once a flag would need no exchange between threads, but Triton 3.6 then lays all tiles out anew.
     if LAST:
-        byte = tl.load(mask + m[:, None] * ((C + 7) // 8) + (c // 8)[None, :], valid, 0)
-        bit = (c % 8)[None, :]
+        bits = tl.broadcast_to(byte[:, :, None], (BM, BC // 8, 8)).to(tl.int32) >> tl.arange(0, 8)[None, None, :]
+        return tl.reshape(bits & 1, (BM, BC)) != 0
     else:
-        byte = tl.load(mask + c * ((M + 7) // 8) + m // 8, valid, 0)
-        bit = (m % 8).to(tl.int32)
-    return ((byte.to(tl.int32) >> bit) & 1) != 0
+        bits = tl.broadcast_to(byte[:, None], (BM // 8, 8)).to(tl.int32) >> tl.arange(0, 8)[None, :]
+        return tl.reshape(bits & 1, (BM,)) != 0
 
 
 @triton.jit
