@@ -8,6 +8,11 @@ import torch
 from deeptwins import study
 
 
+def pytest_addoption(parser):
+    """Add the benches' own option."""
+    parser.addoption("--full-grid", action="store_true", help="time bench_bn_relu_add at all sites in everything")
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """Time with one thread, as a worker trains."""

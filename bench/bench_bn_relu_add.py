@@ -1,0 +1,155 @@
+"""The fused BN-ReLU-add at the sites of ResNets, by implementation: forward, and forward and backward, in training.
+
+What is timed is chosen in `sites.settings`; `--full-grid` times all of it, and `-k` any part, by net, kind, shape, data
+type or layout: `-k "resnet-50 and join and bf16"`. An implementation named in `deeptwins.kernels.IMPLEMENTATIONS` is
+timed without a change here.
+
+On a GPU time is the device's: CUDA graphs between two events, the cache cold (`device_time.py`). How long it takes has
+not been measured; of 54 settings, 228 with `--full-grid`, most goes to inductor, which compiles each anew: if it takes
+8 s for one, it is 8 minutes. `--session-timeout=SECONDS` ends it earlier and keeps what has been timed, ResNet-50
+first. On a CPU time is the clock's, with one thread and a cache as it happens to be: a minute in all.
+
+`bytes` are those that the fused operation must move (`deeptwins.kernels.traffic`), whatever an implementation really
+moves: so `gb_per_s` is an effective bandwidth, and equal bandwidths mean equal times. `percent_of_copy` compares it
+with a copy's, which is measured once a session.
+"""
+
+import gc
+from itertools import chain
+
+import pytest
+import torch
+
+import device_time
+from deeptwins import machine, training
+from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd
+from deeptwins.kernels.bn_relu_add import unavailable
+from deeptwins.kernels.traffic import Site as Traffic
+from sites import settings
+
+DEVICE = training.device("auto").type
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+ROUNDS = {"cpu": {"rounds": 20, "warmup_rounds": 3}, "cuda": {"rounds": 100, "warmup_rounds": 10}}
+
+# A compiler's warning is no reason to lose a measurement; that nothing was captured is one.
+pytestmark = pytest.mark.filterwarnings("default", "error:The CUDA Graph is empty")
+
+
+def pytest_generate_tests(metafunc):
+    """Parametrize by setting; tests of one setting run one after another and share its tensors and what is compiled."""
+    chosen = settings(DEVICE, full=metafunc.config.getoption("full_grid"))
+    metafunc.parametrize("tensors", chosen, indirect=True, ids=str, scope="module")
+
+
+@pytest.fixture(autouse=True)
+def timer(request):
+    """Let pytest-benchmark read the device's clock."""
+    if DEVICE == "cuda":
+        request.applymarker(pytest.mark.benchmark(timer=device_time.EventTimer()))
+
+
+@pytest.fixture(scope="session")
+def flush():
+    """What is called before each round."""
+    return device_time.flush() if DEVICE == "cuda" else None
+
+
+@pytest.fixture(scope="session")
+def of_machine():
+    """What every result says of the machine."""
+    described = machine.describe(DEVICE)
+    return {
+        "device": described["gpu"] or described["cpu"],
+        "torch": described["torch"],
+        "l2_bytes": device_time.l2_bytes() if DEVICE == "cuda" else None,
+        "copy_gb_per_s": device_time.copy_gb_per_s(DEVICE),
+    }
+
+
+class Tensors:
+    """What the operation takes in a setting, and the gradients that come back, one a use of its result."""
+
+    def __init__(self, setting):
+        self.setting = setting
+        self.fork = setting.site.join
+        torch.manual_seed(0)
+        self.x = self._random().requires_grad_()
+        self.residual = self._random().requires_grad_() if setting.site.join else None
+        self.gradients = [self._random() for _ in range(1 + self.fork)]
+
+    def _random(self):
+        values = torch.randn(self.setting.site.shape, dtype=DTYPES[self.setting.dtype], device=DEVICE)
+        return values.contiguous(memory_format=LAYOUTS[self.setting.layout])
+
+    def work(self, implementation, direction):
+        """Make the call to be timed; autograd sums the gradients of two uses as it does in a net."""
+        module = BNReLUAdd(self.x.shape[1], device=DEVICE, implementation=implementation)
+        inputs = [self.x, *([] if self.residual is None else [self.residual]), *module.parameters()]
+
+        def forward():
+            return module(self.x, self.residual, fork=self.fork)
+
+        def both():
+            return torch.autograd.grad(forward(), inputs, self.gradients)
+
+        return {"forward": forward, "forward+backward": both}[direction]
+
+    def described(self, direction):
+        """What a result says of the setting."""
+        traffic = Traffic(residual=self.residual is not None, fork=self.fork)
+        launches = chain(traffic.forward, traffic.backward if direction == "forward+backward" else ())
+        return {
+            "nets": self.setting.site.nets,
+            "shape": self.setting.site.shape,
+            "join": self.setting.site.join,
+            "fork": self.fork,
+            "dtype": self.setting.dtype,
+            "layout": self.setting.layout,
+            "tensor_bytes": self.x.nbytes,
+            "bytes": sum(launch.bytes(self.x.numel(), self.x.element_size()) for launch in launches),
+        }
+
+
+@pytest.fixture(scope="module")
+def tensors(request):
+    """Random tensors; nothing compiled for those before is kept, nor does a change of shape make shapes dynamic."""
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(automatic_dynamic_shapes=False, fail_on_recompile_limit_hit=True):
+        yield Tensors(request.param)
+    gc.collect()  # graphs, and what they hold of the device's memory
+
+
+def untimed(implementation):
+    """Say why an implementation is not timed here; None if it is."""
+    if reason := unavailable(implementation, DEVICE):
+        return reason
+    if implementation == "triton":
+        from deeptwins.kernels import bn_relu_add_operator  # noqa: PLC0415  it needs Triton, which is there
+
+        if bn_relu_add_operator.INTERPRETED:
+            return "implementation 'triton': under Triton's interpreter its time says nothing of the kernels"
+    return None
+
+
+@pytest.mark.parametrize("direction", ["forward", "forward+backward"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def bench_bn_relu_add(benchmark, tensors, of_machine, flush, implementation, direction):  # noqa: PLR0913, PLR0917  fixtures
+    """One call in training: at a join with a residual and a result used twice, else without."""
+    if reason := untimed(implementation):
+        pytest.skip(reason)
+    work = tensors.work(implementation, direction)
+    if DEVICE == "cuda":
+        work, timed = device_time.replay(work)
+    else:
+        work()  # compiles
+        timed = "clock"
+    benchmark.group = str(tensors.setting)
+    benchmark.pedantic(work, setup=flush, **ROUNDS[DEVICE])
+
+    info = {"implementation": implementation, "direction": direction, "timed": timed}
+    info |= tensors.described(direction) | of_machine
+    if benchmark.enabled:
+        info["gb_per_s"] = info["bytes"] / benchmark.stats.stats.median / 1e9
+        info["percent_of_copy"] = 100 * info["gb_per_s"] / info["copy_gb_per_s"]
+    benchmark.extra_info.update(info)

@@ -1,0 +1,123 @@
+"""Where ResNets normalize: the shapes that the fused operation meets, derived from how the nets are stacked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+from deeptwins.nets.families import cifar, imagenet
+
+DTYPES = ("bf16", "fp32", "fp16")
+LAYOUTS = ("channels_last", "contiguous")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A batch normalization of a net: at a join, before a ReLU, or bare, in a projection."""
+
+    kind: Literal["join", "relu", "bare"]
+    channels: int
+    size: int
+    """Height and width of the image."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A shape at which some nets run the operation on a batch."""
+
+    nets: tuple[str, ...]
+    join: bool
+    """A residual is added, and the result is used twice: by the next block's layers and by its shortcut."""
+    shape: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A site in a data type and a memory layout."""
+
+    site: Site
+    dtype: str
+    layout: str
+
+    def __str__(self) -> str:
+        """Name it so that `pytest -k` can choose by net, kind, shape, data type and layout."""
+        kind, shape = "join" if self.site.join else "relu", "x".join(map(str, self.site.shape))
+        return "-".join(("+".join(self.site.nets), kind, shape, self.dtype, self.layout))
+
+
+def layers(  # noqa: PLR0913
+    blocks: tuple[int, ...], width: int, stem: int, size: int, *, expansion: int = 1, projection: bool = True
+) -> Iterator[Layer]:
+    """Yield a ResNet's batch normalizations: stages of blocks that each double the width and halve the image.
+
+    He et al. 2015, table 1. Bottlenecks stride in their 3x3 convolution, as torchvision's and everybody's timings do.
+
+    Args:
+        blocks: of each stage.
+        width: of the first stage.
+        stem: the size of the image after the first convolution.
+        size: that in the first stage.
+        expansion: channels of a block's output, as a multiple of its width; above 1, blocks are bottlenecks.
+        projection: whether a shortcut between different widths is a convolution with a normalization.
+    """
+    yield Layer("relu", width, stem)
+    channels = width
+    for stage, count in enumerate(blocks):
+        inner, outer = width * 2**stage, width * 2**stage * expansion
+        for block in range(count):
+            if expansion > 1:
+                yield Layer("relu", inner, size)
+            if stage > 0 and block == 0:
+                size //= 2
+            yield Layer("relu", inner, size)
+            if projection and channels != outer:
+                yield Layer("bare", outer, size)
+            yield Layer("join", outer, size)
+            channels = outer
+
+
+NETS = {
+    "resnet-50": tuple(layers(imagenet(34), 64, 112, 56, expansion=4)),  # ResNet-34's stages, of bottlenecks
+    "resnet-18": tuple(layers(imagenet(18), 64, 112, 56)),
+    "cifar-resnet-20": tuple(layers(cifar(20), 16, 32, 32, projection=False)),
+}
+BATCHES = {"resnet-50": (128, 256), "resnet-18": (128, 256), "cifar-resnet-20": (128,)}
+
+
+def sites() -> list[Site]:
+    """List every shape once, with the nets that have it."""
+    nets = defaultdict(list)
+    for net, normalizations in NETS.items():
+        for batch, layer in product(BATCHES[net], dict.fromkeys(normalizations)):
+            if layer.kind != "bare":
+                nets[layer.kind == "join", (batch, layer.channels, layer.size, layer.size)].append(net)
+    return [Site(tuple(names), join, shape) for (join, shape), names in nets.items()]
+
+
+def settings(device: str, *, full: bool = False) -> list[Setting]:
+    """Choose what is timed on a device, `cpu` or `cuda`: what matters most first, unless all of it is asked for.
+
+    A CPU gets the CIFAR net alone, and without `full` in fp32 and channels_last alone. Without `full` a GPU gets all
+    sites in bf16 and channels_last, the CIFAR net in fp32, too, and ResNet-50's first and last join in everything.
+    """
+    places = [site for site in sites() if device == "cuda" or _is_cifar(site)]
+    grid = [Setting(site, dtype, layout) for dtype, layout, site in product(DTYPES, LAYOUTS, places)]
+    if full:
+        return grid
+    usual = (
+        {"bf16": places, "fp32": [site for site in places if _is_cifar(site)]} if device == "cuda" else {"fp32": places}
+    )
+    joins = [site for site in places if site.join and "resnet-50" in site.nets and site.shape[0] == 128]
+    return [
+        setting
+        for setting in grid
+        if (setting.layout == "channels_last" and setting.site in usual.get(setting.dtype, ()))
+        or setting.site in joins[:1] + joins[-1:]
+    ]
+
+
+def _is_cifar(site: Site) -> bool:
+    return "cifar-resnet-20" in site.nets

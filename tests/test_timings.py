@@ -1,0 +1,223 @@
+"""Timings of the fused operation: what is read, what became of the targets, and that anything can be drawn."""
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from deeptwins import figures, timings
+from deeptwins.errors import InputError
+
+H100 = "NVIDIA H100 80GB HBM3, 79 GiB"
+COPY = 3000.0  # GB/s
+SECONDS = {"eager": 1.8e-3, "compiled": 1.2e-3, "triton": 1e-3}
+
+
+def timing(implementation="triton", seconds=None, **changes):
+    """One timing as pytest-benchmark writes it; at 1 ms a join of ResNet-50 has 95 % of a copy's bandwidth."""
+    median = SECONDS[implementation] if seconds is None else seconds
+    info = {
+        "implementation": implementation,
+        "direction": "forward+backward",
+        "nets": ["resnet-50"],
+        "shape": [128, 256, 56, 56],
+        "join": True,
+        "dtype": "bf16",
+        "layout": "channels_last",
+        "timed": "graph",
+        "bytes": 0.95 * COPY * 1e9 * 1e-3,
+        "tensor_bytes": 205_520_896,
+        "l2_bytes": 52_428_800,
+        "copy_gb_per_s": COPY,
+        "device": H100,
+        "torch": "2.14.1",
+    }
+    return {
+        "fullname": "bench/bench_bn_relu_add.py::bench_bn_relu_add[...]",
+        "stats": {"median": median, "q1": 0.99 * median, "q3": 1.02 * median},
+        "extra_info": info | changes,
+    }
+
+
+def written(folder, *benchmarks):
+    """A file of timings."""
+    path = folder / "bench.json"
+    path.write_text(json.dumps({"benchmarks": benchmarks}), encoding="utf-8")
+    return path
+
+
+def loaded(folder, *benchmarks):
+    """Timings, read back."""
+    return timings.load(written(folder, *benchmarks))
+
+
+def three(**changes):
+    """All implementations in one setting."""
+    return [timing(name, **changes) for name in SECONDS]
+
+
+def results(frame):
+    """The column of results of the targets, and that of the least values."""
+    table = timings.tables(frame)[0]
+    return [row[-1] for row in table.rows], [row[1].split(" (")[0] for row in table.rows]
+
+
+def test_speed_ups_are_ratios_of_medians_within_a_setting(tmp_path):
+    """Times of eager and compiled are divided by a row's own, never across shapes, directions, types or layouts."""
+    others = [timing("eager", 1.0, direction="forward"), timing("eager", 2.0, dtype="fp32"), timing("eager", 3.0)]
+    frame = loaded(tmp_path, *others[:2], *three(), timing("triton", 0.5, direction="forward"))
+
+    assert frame["over_eager"].tolist() == pytest.approx([1.0, 1.0, 1.0, 1.5, 1.8, 2.0])
+    assert frame["over_compiled"].isna().tolist() == [True, True, False, False, False, True]
+    assert frame["over_compiled"].tolist()[2:5] == pytest.approx([1.2 / 1.8, 1.0, 1.2])
+
+
+def test_bandwidth_is_effective(tmp_path):
+    """Every implementation's bandwidth counts the bytes that the fused operation moves."""
+    frame = loaded(tmp_path, *three())
+
+    assert frame["gb_per_s"].tolist() == pytest.approx([0.95 * COPY / 1.8, 0.95 * COPY / 1.2, 0.95 * COPY])
+    assert frame["percent_of_copy"].tolist() == pytest.approx([95 / 1.8, 95 / 1.2, 95])
+
+
+def test_other_benches_are_left_out(tmp_path):
+    """A file of all benches gives the timings of the fused operation alone."""
+    other = {"fullname": "bench/bench_training_step.py::bench_step[cifar-20]", "stats": {}, "extra_info": {}}
+
+    assert len(loaded(tmp_path, other, *three())) == 3
+    with pytest.raises(InputError, match=r"bench\.json: no timing of bench_bn_relu_add; write it with `tox"):
+        loaded(tmp_path, other)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"benchmarks": 3}',
+        '{"benchmarks": [3]}',
+        json.dumps({"benchmarks": [timing() | {"extra_info": None}]}),
+        json.dumps({"benchmarks": [timing() | {"stats": {}}]}),
+        json.dumps({"benchmarks": [timing(seconds=0)]}),
+        json.dumps({"benchmarks": [timing(seconds=float("inf"))]}),
+        json.dumps({"benchmarks": [timing(seconds=float("nan"))]}),
+        json.dumps({"benchmarks": [timing(bytes="many")]}),
+        json.dumps({"benchmarks": [timing(shape=["a"])]}),
+        json.dumps({"benchmarks": [timing(direction="sideways")]}),
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path, text):
+    """Whatever is wrong with a file, the message is one line that names it and says how to write it again."""
+    path = tmp_path / "bench.json"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"bench\.json: damaged.*; write it with `tox -e bench") as caught:
+        timings.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    """A file that is not there is named."""
+    with pytest.raises(InputError, match=r"none\.json: No such file or directory; write it"):
+        timings.load(tmp_path / "none.json")
+
+
+def test_targets_are_met(tmp_path):
+    """A target is met where every setting that it is about meets it."""
+    frame = loaded(tmp_path, *three(), *three(join=False))
+
+    assert results(frame) == (["✓ met"] * 6, ["95.00", "1.20", "1.80", "1.20", "1.80", "1.80"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({"seconds": 1.06e-3}, [0, 1]),
+        ({"seconds": 1.15e-3}, [0, 1, 2]),
+        ({"seconds": 1.15e-3, "join": False}, [0, 3]),
+        ({"seconds": 1.3e-3, "join": False}, [0, 3, 4]),
+        ({"seconds": 1.9e-3, "dtype": "fp16"}, [0, 5]),
+        ({"seconds": 1.9e-3, "direction": "forward"}, [0, 5]),
+        ({"seconds": 1.9e-3, "nets": ["cifar-resnet-20"], "tensor_bytes": 4_194_304}, [5]),
+    ],
+)
+def test_one_setting_is_enough_to_miss_a_target(tmp_path, changes, missed):
+    """The worst setting decides: of bandwidth beyond the cache, of speed-ups in a step of ResNet-50 in bf16."""
+    elsewhere = {key: value for key, value in changes.items() if key != "seconds"}
+    odd = [timing("eager", **elsewhere), timing("compiled", **elsewhere), timing(**changes)]
+    met = [*three(nets=["resnet-50", "resnet-18"]), *three(nets=["resnet-50", "resnet-18"], join=False)]
+    frame = loaded(tmp_path, *met, *odd)
+
+    assert [i for i, result in enumerate(results(frame)[0]) if result == "✗ missed"] == missed
+
+
+@pytest.mark.parametrize(
+    "benchmarks",
+    [
+        three(device="AMD EPYC", l2_bytes=None),
+        three(device="NVIDIA A100-SXM4-80GB, 80 GiB"),
+        [timing("eager"), timing("compiled")],
+    ],
+)
+def test_targets_that_cannot_be_checked_say_so(tmp_path, benchmarks):
+    """On other machines, and without the Triton kernels, no target is met or missed."""
+    assert set(results(loaded(tmp_path, *benchmarks))[0]) == {"not measured here"}
+
+
+def test_tables_have_a_row_a_setting(tmp_path):
+    """Implementations stand side by side, medians with quartiles, and what was not timed is a dash."""
+    targets, speedups, times, machine = timings.tables(loaded(tmp_path, *three(), timing("eager", dtype="fp32")))
+
+    assert times.columns[-3:] == ("eager (µs)", "compiled (µs)", "triton (µs)")
+    assert [row[-3:] for row in times.rows] == [
+        ["1,800.0 (1,782.0 to 1,836.0)", "1,200.0 (1,188.0 to 1,224.0)", "1,000.0 (990.0 to 1,020.0)"],
+        ["1,800.0 (1,782.0 to 1,836.0)", "-", "-"],
+    ]
+    assert [row[6:] for row in speedups.rows] == [
+        ["1.50", "1.80", "1.20", "53", "79", "95"],
+        ["-", "-", "-", "53", "-", "-"],
+    ]
+    for table in (targets, speedups, times, machine):
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+GRID = [
+    row
+    for dtype in ("bf16", "fp32")
+    for direction in timings.DIRECTIONS
+    for join in (True, False)
+    for size in range(7, 28)
+    for row in three(dtype=dtype, direction=direction, join=join, shape=[128, 64, size, size], bytes=1e6 * size)
+]
+
+
+@pytest.mark.parametrize(
+    "benchmarks",
+    [
+        GRID,
+        [timing("eager"), timing("compiled"), timing("eager", join=False), timing("compiled", join=False)],
+        [timing("eager")],
+        [timing("triton")],
+        [timing("eager"), timing("triton", 1e-6, dtype="fp32"), timing("eager", 1.0, dtype="fp32", join=False)],
+    ],
+)
+def test_any_timings_can_be_drawn(tmp_path, benchmarks):
+    """A grid of hundreds or one row, with eager or without: both figures are well-formed SVG."""
+    frame = loaded(tmp_path, *benchmarks)
+
+    for figure in (timings.roofline(frame), timings.speedups(frame)):
+        assert ET.fromstring(figures.svg(figure, "name", "what it shows")).tag.endswith("svg")  # noqa: S314 - our own
+
+
+def test_the_figures_show_the_roof_and_the_line_at_one(tmp_path):
+    """The roof is the bandwidth of a copy; joins and other sites have a panel each, in which eager is the line at 1."""
+    frame = loaded(tmp_path, *three(), *three(join=False))
+
+    (roof,) = timings.roofline(frame).axes
+    assert roof.lines[0].get_ydata() == [COPY, COPY]
+    panels = timings.speedups(frame).axes
+    assert [ax.get_title("left") for ax in panels] == ["join, bf16, channels_last", "no join, bf16, channels_last"]
+    for ax in panels:
+        assert ax.lines[0].get_xdata() == [1, 1]
+        assert sorted(x for dots in ax.collections for x, _ in dots.get_offsets()) == pytest.approx([1.5, 1.8])
