@@ -11,6 +11,7 @@ import torch
 
 import made
 from deeptwins import cli, records, report, scheduling
+from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.report import Report
 from deeptwins.scheduling import Outcome
 
@@ -471,8 +472,32 @@ def test_doctor_tells_what_is_here(call):
     rows = dict(re.split(r"  +", line, maxsplit=1) for line in out.splitlines())
     assert rows["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
     assert rows["torch"] == torch.__version__
+    assert rows["fused op eager"] == "can run"
+    assert {key for key in rows if key.startswith("fused op ")} == {f"fused op {name}" for name in IMPLEMENTATIONS}
     assert rows["dataset digits"] == "inside scikit-learn"
     assert rows["studies"] == "tiny"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_triton_without_a_device_is_one_line(root, monkeypatch):
+    """A study that asks for Triton's kernels where they cannot run is refused in one line that says what to do."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    process = python("-m", "deeptwins", "run", "tiny", "--set", "recipe.fused_op=triton", cwd=root)
+    out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (2, "")
+    assert err.startswith("deeptwins: ablations/tiny.toml: fused_op = 'triton': ")
+    assert err.endswith("set TRITON_INTERPRET=1\n")
+    assert err.count("\n") == 1
+    assert not (root / "results").exists()
+
+
+def test_an_unknown_fused_op_is_one_line(call):
+    """An implementation that does not exist is refused with the names of those that do."""
+    code, out, err = call("run", "tiny", "--set", "recipe.fused_op=cudnn")
+
+    assert (code, out) == (2, "")
+    assert err == ("deeptwins: ablations/tiny.toml: fused_op = 'cudnn': choose from auto, eager, compiled, triton\n")
 
 
 def test_an_output_that_is_not_utf_8_is_no_error(root, monkeypatch):
