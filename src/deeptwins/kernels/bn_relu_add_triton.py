@@ -331,7 +331,7 @@ def bn_relu_add_gradient(
 
     first_tile = split * tiles
     last_tile = tl.minimum(first_tile + tiles, tl.cdiv(M, BM)) - 1
-    for i in tl.range(last_tile - first_tile + 1, loop_unroll_factor=2):
+    for i in tl.range(last_tile - first_tile + 1):  # unrolled, it spills registers on sm_100
         m = (last_tile - i) * BM + tl.arange(0, BM)
         valid = inside(m, c, M, C, BC, LAST)
         at = offsets(m, c, C, HW, LAST)
