@@ -30,14 +30,25 @@ class Launch:
         self.kernel[self.grid](*self.arguments, **self.constants, num_warps=WARPS)
 
 
+def dense(x: Tensor, like: Tensor | None = None) -> Tensor:
+    """Return x without gaps, in the memory format that PyTorch gives what it makes of x, or of `like`."""
+    return x.contiguous(memory_format=_suggested(x if like is None else like))
+
+
 def channels_last(x: Tensor) -> bool:
-    """Whether channels are last in memory, or would be without the gaps."""
-    return x.stride(1) == 1 and x.shape[1] > 1
+    """Whether the kernels see a dense x with channels last: so it lies in memory where images have one pixel, too."""
+    return x.shape[1] > 1 and (x.shape[2] * x.shape[3] == 1 or _suggested(x) == torch.channels_last)
 
 
-def dense(x: Tensor, last: bool) -> Tensor:
-    """Return x without gaps, channels last or first."""
-    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+def _suggested(x: Tensor) -> torch.memory_format:
+    """What C++'s `suggest_memory_format` says, and Python cannot ask: channels last, if strides say so clearly."""
+    least = 0
+    for axis in (1, 3, 2, 0):
+        size, stride = x.shape[axis], x.stride(axis)
+        if size == 0 or stride < max(least, axis == 1) or (axis == 0 and least == x.stride(1)):
+            return torch.contiguous_format
+        least = stride * size if size > 1 else stride
+    return torch.channels_last
 
 
 def outputs(x: Tensor, residual: Tensor | None, relu_first: bool, fork: bool, save: bool) -> tuple[Tensor, ...]:
@@ -107,7 +118,7 @@ def forward(
         launches.append(Launch(kernels.bn_relu_add_statistics, cut.grid, arguments, constants))
     apply = (
         x,
-        None if residual is None else dense(residual, cut.last),
+        None if residual is None else dense(residual, x),
         y,
         twin if twin.numel() else None,
         mask if mask.numel() else None,
@@ -147,12 +158,12 @@ def backward(
     """
     dx, g, dweight, dbias = made
     cut, constants = _cut(x, processors)
-    dy = dense(dy, cut.last)
+    dy = dense(dy, x)
     partial = _partial(cut, x)
     written = g if g.numel() else None
     reduce = (
         dy,
-        None if other is None else dense(other, cut.last),
+        None if other is None else dense(other, x),
         x,
         mask if mask.numel() else None,
         stats,

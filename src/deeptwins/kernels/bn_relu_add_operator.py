@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from triton.runtime.interpreter import InterpretedFunction
 
 from deeptwins.kernels import bn_relu_add_launches as launches
-from deeptwins.kernels.bn_relu_add_launches import channels_last, dense
+from deeptwins.kernels.bn_relu_add_launches import dense
 from deeptwins.kernels.bn_relu_add_triton import bn_relu_add_apply
 
 INTERPRETED = isinstance(bn_relu_add_apply, InterpretedFunction)  # by TRITON_INTERPRET=1: on the CPU, slowly
@@ -37,6 +37,11 @@ def _processors(x: Tensor) -> int:
     if INTERPRETED:
         return INTERPRETED_PROCESSORS
     return torch.cuda.get_device_properties(x.device).multi_processor_count
+
+
+def _packed(of_channels: Tensor | None) -> Tensor | None:
+    """Return values a channel without gaps, which the kernels take for granted."""
+    return None if of_channels is None else of_channels.contiguous()
 
 
 def _launch(x: Tensor, prepared: list[launches.Launch]) -> None:
@@ -67,14 +72,18 @@ def _forward(
 ) -> Tensors:
     """(y, twin, stats, mask), as `launches.outputs` says; running statistics and the counter change in place."""
     processors = _processors(x)
-    x = dense(x, channels_last(x))
+    x = dense(x)
     made = launches.outputs(x, residual, relu_first, fork, save)
     if x.numel():
+        mean, variance = _packed(running_mean), _packed(running_var)
         prepared = launches.forward(
-            made, processors, x, residual, weight, bias, running_mean, running_var, num_batches_tracked, training,
-            momentum, eps, relu_first,
+            made, processors, x, residual, _packed(weight), _packed(bias), mean, variance, num_batches_tracked,
+            training, momentum, eps, relu_first,
         )  # fmt: skip
         _launch(x, prepared)
+        for running, copy in ((running_mean, mean), (running_var, variance)):
+            if training and running is not None and copy is not None and copy is not running:
+                running.copy_(copy)
     else:  # as in PyTorch: the batch counts, but leaves the running statistics alone
         made[2].zero_()
         if num_batches_tracked is not None:
@@ -96,11 +105,11 @@ def _backward(
 ) -> Tensors:
     """(dx, g, dweight, dbias), as `launches.gradients` says."""
     processors = _processors(x)
-    x = dense(x, channels_last(x))
+    x = dense(x)
     made = launches.gradients(x, weight, bias, residual, relu_first, other is not None)
     if x.numel():
         prepared = launches.backward(
-            made, processors, dy, other, x, weight, bias, stats, mask, training, relu_first
+            made, processors, dy, other, x, _packed(weight), _packed(bias), stats, mask, training, relu_first
         )  # fmt: skip
         _launch(x, prepared)
     else:
@@ -111,12 +120,12 @@ def _backward(
 
 def _forward_fake(x: Tensor, residual: Tensor | None, *rest: Any) -> Tensors:
     relu_first, fork, save = rest[-3:]
-    return launches.outputs(dense(x, channels_last(x)), residual, relu_first, fork, save)
+    return launches.outputs(dense(x), residual, relu_first, fork, save)
 
 
 def _backward_fake(_dy: Tensor, other: Tensor | None, x: Tensor, *rest: Any) -> Tensors:
     weight, bias, _stats, _mask, _training, residual, relu_first = rest
-    return launches.gradients(dense(x, channels_last(x)), weight, bias, residual, relu_first, other is not None)
+    return launches.gradients(dense(x), weight, bias, residual, relu_first, other is not None)
 
 
 class _Differentiable(torch.autograd.Function):

@@ -131,7 +131,7 @@ def _merged_statistics(
     SLOTS: tl.constexpr, BM: tl.constexpr,
 ):  # fmt: skip
     """Merge the splits of channels c: mean as a sum of two numbers, and biased variance."""
-    i = tl.arange(0, SLOTS)
+    i = tl.arange(0, SLOTS).to(M.dtype)
     n = along(tl.where(i < splits, tl.minimum(M - i * tiles * BM, tiles * BM), 0).to(ACC), LAST)
     mean = slots(partial, c, splits, C, SLOTS, LAST)
     deviations = slots(partial + splits * C, c, splits, C, SLOTS, LAST)
@@ -164,8 +164,8 @@ def bn_relu_add_apply(  # noqa: C901, PLR0912  every branch but one is decided a
     N,
     tiles,
     splits,
-    momentum,
-    eps,
+    momentum: tl.float64,  # as Python has it: 0.1 in 32 bits is another number
+    eps: tl.float64,
     C: tl.constexpr,
     HW: tl.constexpr,
     LAST: tl.constexpr,
@@ -190,13 +190,13 @@ def bn_relu_add_apply(  # noqa: C901, PLR0912  every branch but one is decided a
         mean, low, variance = _merged_statistics(x, partial, c, M, tiles, splits, C, HW, LAST, ACC, SLOTS, BM)
         if running_mean is not None:
             if split == 0:
-                rate = momentum
+                rate = tl.full((), momentum, tl.float64).to(ACC)
                 if tracked is not None:
                     rate = 1 / tl.load(tracked).to(ACC)
                 count = M.to(ACC)
                 _average(running_mean, mean, rate, c, C)
                 _average(running_var, variance * (count / (count - 1)), rate, c, C)
-    rstd = _reciprocal_root(variance + eps, ACC)
+    rstd = _reciprocal_root(variance + tl.full((), eps, tl.float64).to(ACC), ACC)
     if stats is not None:
         if split == 0:
             tl.store(stats + c, mean, real)
