@@ -1,6 +1,13 @@
 """What the whole suite shares."""
 
+import os
+from pathlib import Path
+
 import pytest
+
+# Without a GPU the Triton kernels run on the CPU, in Triton's interpreter, which must be asked for before Triton loads.
+if not any(Path(file).exists() for file in ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")):
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_collection_modifyitems(items):
@@ -20,3 +27,30 @@ def dataset():
     from deeptwins import data  # noqa: PLC0415  loads torch
 
     return data.load("synthetic")
+
+
+@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """Where a fused operation runs."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def triton(device):
+    """The implementation `triton`: native on a CUDA device, through Triton's interpreter on the CPU."""
+    import fused  # noqa: PLC0415  loads torch
+    from deeptwins.kernels.bn_relu_add import unavailable  # noqa: PLC0415
+
+    if reason := unavailable("triton", device):
+        pytest.skip(reason)
+    if device == "cuda":
+        yield "triton"
+        return
+    with fused.interpreted():
+        yield "triton"
+
+
+@pytest.fixture(scope="session", params=["eager", "triton"])
+def implementation(request, device):
+    """Each implementation but `compiled`, which takes seconds a shape and has tests of its own."""
+    return request.param if request.param == "eager" else request.getfixturevalue("triton")

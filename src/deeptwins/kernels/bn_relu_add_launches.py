@@ -42,10 +42,10 @@ def channels_last(x: Tensor) -> bool:
 
 def _suggested(x: Tensor) -> torch.memory_format:
     """What C++'s `suggest_memory_format` says, and Python cannot ask: channels last, if strides say so clearly."""
-    least = 0
+    least = 1
     for axis in (1, 3, 2, 0):
         size, stride = x.shape[axis], x.stride(axis)
-        if size == 0 or stride < max(least, axis == 1) or (axis == 0 and least == x.stride(1)):
+        if size == 0 or stride < least or (axis == 0 and least == x.stride(1)):
             return torch.contiguous_format
         least = stride * size if size > 1 else stride
     return torch.channels_last

@@ -172,12 +172,13 @@ class _Fork(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(_ctx: Any, y: Tensor, _twin: Tensor) -> Tensor:
+    def forward(ctx: Any, y: Tensor, _twin: Tensor) -> Tensor:
         """Return y."""
+        ctx.set_materialize_grads(False)
         return y.view_as(y)
 
     @staticmethod
-    def backward(_ctx: Any, dy: Tensor) -> tuple[None, Tensor]:
+    def backward(_ctx: Any, dy: Tensor | None) -> tuple[None, Tensor | None]:
         """Hand the gradient to `twin`."""
         return None, dy
 

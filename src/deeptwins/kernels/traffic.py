@@ -33,9 +33,15 @@ class Site:
 
     @property
     def backward(self) -> tuple[Launch, ...]:
-        """The launches of the backward pass; reduction writes the summed gradient that the second one reads again."""
+        """The launches of the backward pass.
+
+        The reduction writes the gradient that the second launch reads again, where it had to sum or to mask one. In
+        evaluation statistics are constants, and x matters only where what ReLU let pass is not known yet.
+        """
         write = self.fork or self.masked
-        return Launch("reduce", 2 + self.fork, int(write), self.masked), Launch("gradient", 2, 1)
+        passed = write and (self.masked or not self.residual)
+        needs_x = self.training or not passed
+        return Launch("reduce", 2 + self.fork, int(write), self.masked), Launch("gradient", 1 + needs_x, 1)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> list[Layer]:
     seen: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
     def look(name: str) -> Callable[[nn.Module, Any, Tensor | Fork], None]:
-        def note(module: nn.Module, _inputs: Any, output: Tensor | Fork) -> None:
+        def note(module: nn.Module, _inputs: object, output: Tensor | Fork) -> None:
             tensor = output[0] if isinstance(output, tuple) else output
             seen.append((name, module, tuple(tensor.shape[1:])))
 
