@@ -94,6 +94,8 @@ def test_a_net_is_made_of_the_fused_op_it_names(implementation):
 
     assert len(ends) == 7
     assert {module.implementation for module in ends} == {implementation}
+    spec = NET.model_copy(update={"fused_op": implementation})
+    assert inspection.trace(spec, (3, 8, 8), 10) == inspection.trace(NET, (3, 8, 8), 10)
 
 
 @pytest.mark.parametrize("shortcut", SHORTCUTS)

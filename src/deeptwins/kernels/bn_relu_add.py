@@ -92,7 +92,7 @@ IMPLEMENTATIONS: dict[str, Callable[..., Outcome]] = {"eager": eager, "compiled"
 
 @functools.cache
 def _compile() -> Callable[..., Outcome]:
-    return torch.compile(eager, fullgraph=True)
+    return torch.compile(eager)
 
 
 def unavailable(implementation: str, device: str) -> str | None:

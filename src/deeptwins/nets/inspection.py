@@ -63,7 +63,8 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> list[Layer]:
     """
     try:
         with torch.device("meta"):
-            model = ResNet(net, image[0], classes).eval()
+            # Whatever computes them, shapes and FLOPs are the same; what compiles would do so here.
+            model = ResNet(net.model_copy(update={"fused_op": "eager"}), image[0], classes).eval()
             x = torch.empty(1, *image)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"width {net.width}, {classes} classes: {str(error).splitlines()[0]}") from None
