@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deeptwins import report, study
+from deeptwins import kernel_records, kernel_report, report, study
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path("results", "reference")
@@ -15,6 +15,14 @@ STUDIES = sorted({path.parent.name for path in ROOT.joinpath(RESULTS).glob("*/*.
 def _at_the_root(monkeypatch):
     """Stand where the command stands: a page names a study as the command finds it."""
     monkeypatch.chdir(ROOT)
+
+
+def assert_same(committed, made):
+    """Compare two pages: their files by name, and those of text and tables to the letter."""
+    files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(committed) for path in committed.rglob("*") if path.is_file())
+    for path in [path for path in files if path.suffix in {".md", ".csv", ".json"}]:
+        assert (made / path).read_text() == (committed / path).read_text(), path
 
 
 def test_there_are_reference_results_of_the_main_study():
@@ -29,10 +37,24 @@ def test_the_page_is_what_the_records_say(tmp_path, name):
 
     report.write(study.load(study.find(name)), RESULTS, tmp_path)
 
-    made = sorted(path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*") if path.is_file())
-    assert made == sorted(path.relative_to(committed) for path in committed.rglob("*") if path.is_file())
-    for path in [path for path in made if path.suffix in {".md", ".csv", ".json"}]:
-        assert (tmp_path / name / path).read_text() == (committed / path).read_text(), path
+    assert_same(committed, tmp_path / name)
+
+
+def test_the_page_of_the_kernels_is_what_their_metrics_say(tmp_path):
+    """Made anew from the metrics, the text and the tables of the kernels' page are the committed ones to the letter."""
+    committed = Path("reports", "reference", "kernels")
+
+    made = kernel_report.write(RESULTS, tmp_path).page.parent
+
+    assert_same(committed, made)
+
+
+def test_the_kernels_of_the_reference_are_sound():
+    """Each distinct kernel of the plan was compiled; their full accesses are all there where rows allow them."""
+    found = kernel_records.read(kernel_records.path_of(RESULTS)).kernels
+
+    assert all(row.vector_share == 1 for row in found if row.vectors_possible)
+    assert {row.arch for row in found} == {"sm_80", "sm_90", "sm_100"}
 
 
 def test_every_claim_of_the_main_study_is_met(tmp_path):

@@ -219,15 +219,51 @@ def show(
 
 
 @app.command()
+def kernels(
+    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the metrics go.")] = RESULTS,
+    reports: Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the page goes.")] = REPORTS,
+    timings: Annotated[
+        Path | None, typer.Option("--timings", metavar="FILE", help="Show these, too: pytest-benchmark's JSON.")
+    ] = None,
+    compiling: Annotated[  # noqa: FBT002
+        bool, typer.Option("--compile/--no-compile", help="Compile, or only write the page of what lies in --results.")
+    ] = True,
+) -> None:
+    """Compile the fused kernels for A100, H100 and B200, without a GPU.
+
+    What they are made of, registers, spills, widths of memory accesses, goes to results/kernels/compiled.json and
+    onto a page, reports/kernels/index.html. Takes minutes, and less the next time.
+
+    \b
+    Examples:
+      deeptwins kernels
+      deeptwins kernels --no-compile --timings timings.json
+    """  # noqa: D301
+    from deeptwins import kernel_report, report
+
+    if timings is not None:
+        kernel_report.keep_timings(timings, results)
+    if compiling:
+        _compile(results)
+    written = kernel_report.write(results, reports)
+    _print_table(written.table, right=range(2, len(written.table[0])))
+    for line in (*written.verdict, *written.faults, written.page):
+        typer.echo(line)
+    typer.echo(f"all reports: {report.write_index(reports)}")
+
+
+@app.command()
 def doctor(data: Data = None) -> None:
     """Tell what is on this machine, and so what can run."""
     from deeptwins import data as datasets
     from deeptwins import machine, training
+    from deeptwins.kernels import IMPLEMENTATIONS, unavailable
 
     device = training.device("auto").type
     rows = [(key, "none" if value is None else str(value)) for key, value in machine.describe(device).items()]
     rows += [("commit", machine.commit() or "none")]
     rows += [("workers", f"{machine.cores()} by default" if device == "cpu" else "1 by default")]
+    rows += [(f"fused op {name}", unavailable(name, device) or "can run") for name in IMPLEMENTATIONS]
     rows += [(f"dataset {name}", where) for name, where in datasets.available(data)]
     names = sorted(path.stem for path in ABLATIONS.glob("*.toml"))
     rows += [("studies", ", ".join(names) or f"none: no folder {ABLATIONS}/ here; go to the repository's root")]
@@ -327,6 +363,22 @@ def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool
         contradicted |= written.contradicted
     typer.echo(f"all reports: {report.write_index(reports)}")
     return contradicted
+
+
+def _compile(results: Path) -> None:
+    """Compile all kernels, with progress on stderr, and write what they are made of."""
+    from deeptwins import kernel_records, machine
+    from deeptwins.kernels import compiled
+
+    planned, path = compiled.plan(), kernel_records.path_of(results)
+    kernel_records.prepare(path)  # what cannot be written is told before the minutes that it takes
+    try:
+        with typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar:
+            made = compiled.compile_all(planned, machine.cores(), lambda: bar.update(1))
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what has been compiled is in Triton's cache: the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
+    kernel_records.write(path, compiled.record(made))
 
 
 def _with_results(results: Path) -> list[str]:

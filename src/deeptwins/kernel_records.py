@@ -1,0 +1,205 @@
+"""What `deeptwins kernels` leaves behind: `results/kernels/compiled.json`, one row of a table a line.
+
+MAKE writes it (`kernels/compiled.py`), READ renders it (`kernel_report.py`). Units are in the names of fields; shares
+are between 0 and 1.
+
+History of the format:
+    1  the first
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deeptwins import records
+from deeptwins.errors import InputError
+
+SCHEMA = 1
+FULL_BITS = 128  # of the widest access to global memory that every GPU here has
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Device(_Row):
+    """A GPU that kernels are compiled for."""
+
+    device: str
+    arch: str
+    """`sm_90` for compute capability 9.0."""
+    processors: Count
+    """Streaming multiprocessors."""
+    warps_per_processor: Count
+    bandwidth_bytes_per_s: Positive
+    """Peak of its memory, by its data sheet."""
+
+
+class Kernel(_Row):
+    """One compiled kernel: what `ptxas` made of it, read in the binary."""
+
+    kernel: str
+    """The kernel `bn_relu_add_<kernel>`."""
+    sites: str
+    """The sites that launch it so, separated by commas."""
+    dtype: str
+    """Of the activations; parameters, statistics and sums are fp32."""
+    layout: Literal["channels_last", "contiguous"]
+    shape: str
+    """NxCxHxW."""
+    arch: str
+    programs: Count
+    """Of the launch: thread blocks."""
+    registers: Count
+    """A thread."""
+    stack_bytes: Count
+    """A thread."""
+    spill_instructions: Count
+    """Loads and stores of local memory."""
+    shared_bytes: Count
+    """A program."""
+    instructions: Count
+    """Of the machine code; the NOPs that pad it are left out."""
+    barriers: Count
+    """Instructions that make a program's threads wait for each other."""
+    tensors_read: Count
+    """Activation tensors that the code loads."""
+    tensors_written: Count
+    """Activation tensors that the code stores."""
+    vector_share: Share
+    """Of the bytes of activations, those that accesses of at least 128 bits move."""
+    narrowest_access_bits: Count
+    """To an activation."""
+    vectors_possible: bool
+    """Whether every row of the activation, a run of contiguous elements, is a multiple of 128 bits."""
+    resident_warps: Count
+    """On a multiprocessor at most, by registers, shared memory and the limits of the architecture."""
+    occupancy_share: Share
+    """Resident warps, as a share of those that the architecture has room for."""
+    occupancy_limit: Literal["registers", "shared memory", "warps", "blocks"]
+    """What allows no more resident warps."""
+    opcodes_sha256: str
+    """Of the sequence of opcodes, operands left out: the same code has the same hash."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with the code: spilled registers; narrow accesses though the tensor's rows allow full ones."""
+        found = []
+        if self.stack_bytes or self.spill_instructions:
+            found.append(f"{self.spill_instructions} spill instructions, {self.stack_bytes} bytes of stack")
+        if self.vectors_possible and self.vector_share < 1:
+            found.append(f"only {self.vector_share:.0%} of the bytes move by accesses of {FULL_BITS} bits")
+        return tuple(found)
+
+
+class SiteTraffic(_Row):
+    """What an implementation moves and launches at a place in a net where batch normalization ends a layer."""
+
+    site: str
+    implementation: str
+    dtype: str
+    launches_forward: Count | None
+    """None: not known exactly."""
+    launches_backward: Count | None
+    """None: not known exactly."""
+    bytes_per_element_forward: Positive
+    bytes_per_element_backward: Annotated[float, Field(ge=0)]
+    """0 in evaluation."""
+    source: str
+    """Where these numbers come from."""
+
+
+class Floor(_Row):
+    """A model, no measurement: the bytes of a site at the peak bandwidth of a device's memory."""
+
+    site: str
+    dtype: str
+    shape: str
+    device: str
+    forward_us: Positive
+    backward_us: Annotated[float, Field(ge=0)]
+
+
+class Compiled(_Row):
+    """The file's content."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    made_with: Mapping[str, str]
+    """Versions of deeptwins, Triton and NVIDIA's tools."""
+    devices: tuple[Device, ...]
+    sites: tuple[SiteTraffic, ...]
+    floors: tuple[Floor, ...]
+    kernels: Annotated[tuple[Kernel, ...], Field(min_length=1)]
+
+
+def path_of(results: Path) -> Path:
+    """Where the metrics of the compiled kernels lie."""
+    return results / "kernels" / "compiled.json"
+
+
+def timings_of(results: Path) -> Path:
+    """Where their measured times lie, if there are any: JSON of pytest-benchmark."""
+    return results / "kernels" / "timings.json"
+
+
+def prepare(path: Path) -> None:
+    """Make the folder of the file, and make sure that it can be written.
+
+    Raises:
+        OSError: it cannot.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = records.part_of(path)
+    part.touch()
+    part.unlink()
+
+
+def write(path: Path, compiled: Compiled) -> None:
+    """Write the file, at once or not at all. The same content gives the same bytes.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    parts = []
+    for name, value in compiled.model_dump(mode="json", by_alias=True).items():
+        text = json.dumps(value)
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in value) + "\n ]"
+        parts.append(f" {json.dumps(name)}: {text}")
+    prepare(path)
+    records.replace(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+
+
+def read(path: Path) -> Compiled:
+    """Read the file.
+
+    Raises:
+        InputError: it is not there, damaged, or of a newer deeptwins.
+    """
+    again = "run `deeptwins kernels` to write it anew"
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; `deeptwins kernels` writes it") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: damaged, not JSON; {again}") from None
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(f"{path}: schema {schema}, and this deeptwins reads up to {SCHEMA}: upgrade it")
+    try:
+        return Compiled.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "content"
+        raise InputError(f"{path}: {place}: {first['msg'][:1].lower()}{first['msg'][1:]}; {again}") from None

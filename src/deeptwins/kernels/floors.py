@@ -1,0 +1,82 @@
+"""What follows from the launches of a site alone: bytes an element, and the time that they imply, which is a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from deeptwins.kernel_records import Floor, SiteTraffic
+from deeptwins.kernels.cases import ITEMSIZE, SHAPES, SITES, Shape
+from deeptwins.kernels.devices import GPU, GPUS
+from deeptwins.kernels.traffic import Site
+
+OURS = "counted in the kernels' source, and the tensors in the compiled code"
+# The activation tensors that others move, forward and backward, and to sum the two gradients of a fork. PyTorch's batch
+# norm is its native one in bf16, whatever the layout; torch.compile writes the same passes for every type and layout.
+COUNTED = {
+    "eager": ("counted in the source of PyTorch 2.14: native batch norm, add_, relu_, threshold_backward", 3),
+    "compiled": ("counted in the Triton code that torch.compile of PyTorch 2.14 writes for a net", 1),
+}
+COMPARED = ("join", "no join")
+TENSORS = {"eager": {True: (8, 8), False: (5, 8)}, "compiled": {True: (4, 8), False: (3, 7)}}  # by residual
+
+
+def sites() -> tuple[SiteTraffic, ...]:
+    """Tabulate launches and bytes an element: ours by `traffic`, those of others at the sites that ResNets have."""
+    rows = []
+    for name, site in SITES.items():
+        rows += [_ours(name, site, dtype) for dtype in ITEMSIZE]
+        if name in COMPARED:
+            rows += [_others(name, site, implementation) for implementation in COUNTED]
+    return tuple(rows)
+
+
+def _ours(name: str, site: Site, dtype: str) -> SiteTraffic:
+    backward = site.backward if site.training else ()
+    return SiteTraffic(
+        site=name,
+        implementation="triton",
+        dtype=dtype,
+        launches_forward=len(site.forward),
+        launches_backward=len(backward),
+        bytes_per_element_forward=sum(launch.bytes(1, ITEMSIZE[dtype]) for launch in site.forward),
+        bytes_per_element_backward=sum(launch.bytes(1, ITEMSIZE[dtype]) for launch in backward),
+        source=OURS,
+    )
+
+
+def _others(name: str, site: Site, implementation: str) -> SiteTraffic:
+    source, sum_of_two = COUNTED[implementation]
+    forward, backward = TENSORS[implementation][site.residual]
+    return SiteTraffic(
+        site=name,
+        implementation=implementation,
+        dtype="bf16",
+        launches_forward=None,
+        launches_backward=None,
+        bytes_per_element_forward=float(forward * ITEMSIZE["bf16"]),
+        bytes_per_element_backward=float((backward + (sum_of_two if site.fork else 0)) * ITEMSIZE["bf16"]),
+        source=source,
+    )
+
+
+def floors(rows: Iterable[SiteTraffic]) -> tuple[Floor, ...]:
+    """Model the time of every site, our own: its bytes at the peak bandwidth of a GPU's memory."""
+    return tuple(
+        Floor(
+            site=row.site,
+            dtype=row.dtype,
+            shape="x".join(map(str, shape)),
+            device=gpu.name,
+            forward_us=_us(row.bytes_per_element_forward, shape, gpu),
+            backward_us=_us(row.bytes_per_element_backward, shape, gpu),
+        )
+        for row in rows
+        if row.implementation == "triton"
+        for shape in SHAPES[row.dtype]
+        for gpu in GPUS
+    )
+
+
+def _us(bytes_per_element: float, shape: Shape, gpu: GPU) -> float:
+    return round(bytes_per_element * math.prod(shape) / gpu.bandwidth * 1e6, 3)

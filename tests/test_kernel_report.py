@@ -1,0 +1,257 @@
+"""The page of the compiled kernels: from two files, the same bytes, readable to all."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+import test_timings
+from deeptwins import kernel_records, kernel_report, report
+from deeptwins.errors import InputError
+from deeptwins.kernel_records import Compiled, Device, Floor, Kernel, SiteTraffic
+
+SHAPES = ("128x16x32x32", "256x256x56x56")
+
+
+def kernel(**changed):
+    """Make a row of the table of kernels."""
+    usual = {
+        "kernel": "apply", "sites": "join", "dtype": "bf16", "layout": "channels_last", "shape": SHAPES[0],
+        "arch": "sm_90", "programs": 256, "registers": 64, "stack_bytes": 0, "spill_instructions": 0,
+        "shared_bytes": 512, "instructions": 1989, "barriers": 23, "tensors_read": 2, "tensors_written": 1,
+        "vector_share": 1.0, "narrowest_access_bits": 128, "vectors_possible": True, "resident_warps": 32,
+        "occupancy_share": 0.5, "occupancy_limit": "registers", "opcodes_sha256": "ab12" * 16,
+    }  # fmt: skip
+    return Kernel(**{**usual, **changed})
+
+
+def made(*more):
+    """Make the file's content: two kernels, two architectures, two layouts, two sites."""
+    kernels = [
+        kernel(kernel=name, arch=arch, layout=layout, registers=40 + 8 * i)
+        for i, (name, arch, layout) in enumerate(
+            (name, arch, layout)
+            for name in ("statistics", "apply")
+            for arch in ("sm_80", "sm_90")
+            for layout in ("channels_last", "contiguous")
+        )
+    ]
+    sites = [
+        SiteTraffic(
+            site=site, implementation=name, dtype="bf16", launches_forward=launches, launches_backward=launches,
+            bytes_per_element_forward=forward, bytes_per_element_backward=14.125, source=f"counted in {name}",
+        )
+        for site in ("join", "no join")
+        for name, launches, forward in (("triton", 2, 8.125), ("eager", None, 16.0))
+    ]  # fmt: skip
+    floors = [
+        Floor(site=site, dtype="bf16", shape=shape, device=device, forward_us=us, backward_us=2 * us)
+        for site in ("join", "no join")
+        for shape, us in zip(SHAPES, (5.0, 500.0), strict=True)
+        for device in ("A100", "H100")
+    ]
+    devices = [
+        Device(device=name, arch=arch, processors=108, warps_per_processor=64, bandwidth_bytes_per_s=2.039e12)
+        for name, arch in (("A100", "sm_80"), ("H100", "sm_90"))
+    ]
+    return Compiled(
+        made_with={"triton": "3.8.0", "ptxas": "12.9"},
+        devices=tuple(devices),
+        sites=tuple(sites),
+        floors=tuple(floors),
+        kernels=(*kernels, *more),
+    )
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder of results with metrics."""
+    folder = tmp_path / "results"
+    kernel_records.write(kernel_records.path_of(folder), made())
+    return folder
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """Timings as pytest-benchmark writes them."""
+    return test_timings.written(tmp_path, *test_timings.three(), *test_timings.three(direction="forward"))
+
+
+def test_the_file_keeps_everything(results):
+    """What is written is what is read, a row a line, with the same bytes each time."""
+    path = kernel_records.path_of(results)
+    text = path.read_text(encoding="utf-8")
+
+    assert kernel_records.read(path) == made()
+    assert sum('"registers": ' in line for line in text.splitlines()) == 8
+    kernel_records.write(path, made())
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_the_same_metrics_give_the_same_page(tmp_path, results):
+    """Written twice, no file of the page differs, and none names a place on this machine."""
+    first, second = (kernel_report.write(results, tmp_path / name).page.parent for name in ("one", "two"))
+
+    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert {"index.html", "report.md", "summary.json", "registers.svg", "data/kernels.csv"} <= {*map(str, files)}
+    for file in files:
+        assert (first / file).read_bytes() == (second / file).read_bytes(), file
+        assert str(tmp_path) not in (first / file).read_text(encoding="utf-8")
+
+
+def test_the_verdict(tmp_path, results):
+    """It says how many kernels spill, how many have full accesses, and what a site moves."""
+    verdict = kernel_report.write(results, tmp_path / "reports").verdict
+
+    assert verdict[0].startswith(
+        "None of 8 kernels compiled for sm_80 and sm_90 spills a register; they take 40 to 96 "
+    )
+    assert "all bytes of activations move by full accesses" in verdict[1]
+    assert verdict[2] == "Join, bf16: 22.25 bytes an element, against 30.125 by eager."
+
+
+def test_faults_are_told(tmp_path):
+    """A kernel that spills, or moves bytes by narrow accesses without need, is counted, and named."""
+    folder = tmp_path / "results"
+    wrong = kernel(vector_share=0.5), kernel(spill_instructions=4, stack_bytes=16)
+    kernel_records.write(kernel_records.path_of(folder), made(*wrong))
+
+    written = kernel_report.write(folder, tmp_path / "reports")
+
+    assert written.verdict[0].startswith("1 of 10 kernels compiled for sm_80 and sm_90 spills")
+    assert "in 9 of them" in written.verdict[1]
+    assert len(written.faults) == 2
+    assert written.faults[0].startswith("apply, join, bf16, channels_last, 128x16x32x32, sm_90: only 50%")
+    assert written.faults[1].endswith("4 spill instructions, 16 bytes of stack")
+
+
+def test_what_cannot_be_wide_is_no_fault(tmp_path):
+    """Where rows are no multiples of 128 bits, narrow accesses are shown in a table of their own."""
+    folder = tmp_path / "results"
+    odd = kernel(shape="128x20x32x32", vectors_possible=False, vector_share=0.0, narrowest_access_bits=64)
+    kernel_records.write(kernel_records.path_of(folder), made(odd))
+
+    written = kernel_report.write(folder, tmp_path / "reports")
+
+    assert not written.faults
+    markdown = written.page.with_name("report.md").read_text(encoding="utf-8")
+    assert "| 128x20x32x32 | bf16 | channels last | 64 |" in markdown
+
+
+def test_the_page_is_readable_to_all(tmp_path, results):
+    """Every figure has a title that says its numbers; tables have captions; the models are called models."""
+    page = kernel_report.write(results, tmp_path / "reports").page
+
+    text = page.read_text(encoding="utf-8")
+    titles = re.findall(r"<title id=[^>]*>([^<]*)</title>", text)
+    assert len(titles) == text.count("<svg") == 3
+    assert "apply, channels last: 72 on sm_80 and 88 on sm_90" in titles[0]
+    assert "join, eager: 16 forward, 14.125 backward" in titles[1]
+    assert "join, 256x256x56x56: 1,500.0 on A100 and 1,500.0 on H100" in titles[2]
+    assert text.count("<caption>") == text.count("<table") > 5
+    assert "Model, no measurement" in text
+    assert not re.search(r"<(script|link|img|iframe)\b", text)
+
+
+def test_timings_are_shown(tmp_path, results, measured):
+    """Timings that are given are kept beside the metrics, and drawn on the page; else it has none."""
+    without = kernel_report.write(results, tmp_path / "reports").page.read_text(encoding="utf-8")
+
+    kernel_report.keep_timings(measured, results)
+    page = kernel_report.write(results, tmp_path / "reports").page
+
+    assert kernel_records.timings_of(results).read_bytes() == measured.read_bytes()
+    assert "Measured times" not in without
+    text = page.read_text(encoding="utf-8")
+    assert "Measured times" in text
+    assert text.count("<svg") == 5
+    assert (page.parent / "data" / "timings.csv").is_file()
+
+
+def test_other_timings_are_refused(tmp_path, results):
+    """What is no timing of the fused operation is not kept."""
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"benchmarks": []}), encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"other\.json: "):
+        kernel_report.keep_timings(other, results)
+
+    assert not kernel_records.timings_of(results).exists()
+
+
+def test_damaged_timings_are_one_line(tmp_path, results):
+    """A file of timings that was damaged later is named."""
+    kernel_records.timings_of(results).write_text("{", encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"timings\.json: "):
+        kernel_report.write(results, tmp_path / "reports")
+
+
+def test_the_index_lists_the_page(tmp_path, results):
+    """It stands among the reports of the studies."""
+    kernel_report.write(results, tmp_path / "reports")
+
+    index = report.write_index(tmp_path / "reports").read_text(encoding="utf-8")
+
+    assert 'href="kernels/index.html"' in index
+    assert "kernels: 8 kernels compiled" in index
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("{", "", "damaged, not JSON"),
+        ('"schema": 1', '"schema": 2', "schema 2, and this deeptwins reads up to 1"),
+        ('"registers": 40', '"registers": -1', "kernels.0.registers: input should be greater than or equal to 0"),
+        ('"registers": 40', '"registers": "many"', "kernels.0.registers: "),
+        ('"registers": 40', '"regs": 40', "kernels.0.registers: field required"),
+        ('"devices"', '"gadgets"', "devices: field required"),
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path, results, old, new, told):
+    """What is wrong is told with the file's name and the place in it."""
+    path = kernel_records.path_of(results)
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+
+    with pytest.raises(InputError) as error:
+        kernel_report.write(results, tmp_path / "reports")
+
+    assert str(error.value).startswith(f"{path}: {told}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"schema": "new"}', "[" * 100_000])
+def test_other_json_is_one_line_too(tmp_path, results, text):
+    """Whatever stands in the file, there is no traceback."""
+    path = kernel_records.path_of(results)
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"compiled\.json: "):
+        kernel_report.write(results, tmp_path / "reports")
+
+
+def test_no_metrics(tmp_path):
+    """Without the file one line says what writes it."""
+    with pytest.raises(InputError, match=r"compiled\.json: no such file; `deeptwins kernels` writes it"):
+        kernel_report.write(tmp_path, tmp_path / "reports")
+
+
+def test_a_page_that_cannot_be_written(tmp_path, results):
+    """A file where the folder should be is one line."""
+    (tmp_path / "reports").write_text("", encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"reports.*kernels: "):
+        kernel_report.write(results, tmp_path / "reports")
+
+
+def test_the_page_needs_neither_torch_nor_triton():
+    """It is written where the kernels cannot be compiled, too."""
+    code = (
+        "import sys; import deeptwins.kernel_report; print(*{'torch', 'triton', 'deeptwins.kernels'} & {*sys.modules})"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+
+    assert not done.stdout.strip()
