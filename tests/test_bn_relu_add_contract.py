@@ -178,3 +178,10 @@ print(module.num_batches_tracked.item())
     assert line.startswith("implementation 'triton': Triton needs a CUDA device, not cpu")
     assert "TRITON_INTERPRET=1" in line
     assert count == "0"
+
+
+def test_loads_nothing_that_it_does_not_need():
+    """Nets of the eager operation load neither Triton nor torch.compile's front end."""
+    code = "import sys, deeptwins.nets; sys.exit(bool({'triton', 'torch._dynamo'} & {*sys.modules}))"
+
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ, check=False).returncode == 0  # noqa: S603

@@ -161,6 +161,7 @@ def test_compiled_kernels_are_sound():
         *compiled.plan({"bf16": [CIFAR]}, ["contiguous"], JOIN, [H100]),
         *compiled.plan({"fp32": [ODD]}, ["channels_last"], NO_JOIN, [A100]),
         *compiled.plan({"bf16": [ODD]}, ["channels_last"], NO_JOIN, [H100]),
+        *compiled.plan({"fp32": [CIFAR]}, ["contiguous"], NO_JOIN, [H100]),  # at which Triton 3.8 has crashed
     ]
     rows = compiled.compile_all(planned, workers=1)
 

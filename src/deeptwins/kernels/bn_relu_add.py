@@ -108,10 +108,13 @@ def unavailable(implementation: str, device: str) -> str | None:
     return None
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _native(device: torch.device) -> bool:
     """Whether `auto` takes Triton on a CUDA device."""
     return torch.cuda.get_device_capability(device) >= OLDEST and unavailable("triton", "cuda") is None
+
+
+# What torch.compiler.assume_constant_result would do, were torch._dynamo not loaded by it: a second of every command.
+_native._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def bn_relu_add(

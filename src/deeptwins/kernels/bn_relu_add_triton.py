@@ -277,9 +277,10 @@ def bn_relu_add_reduce(
         total += passed
         moment = tl.fma(passed, tl.where(valid, away, 0), moment)
     at = partial + split * C + c
-    total = tl.sum(total, 0)
+    # In the other order Triton 3.8 crashes where it compiles for sm_90, in LLVM's SLP vectorizer.
+    moment, total = tl.sum(moment, 0), tl.sum(total, 0)
     tl.store(at, total, c < C)
-    tl.store(at + tl.num_programs(1) * C, tl.sum(moment, 0) - low * total, c < C)
+    tl.store(at + tl.num_programs(1) * C, moment - low * total, c < C)
 
 
 @triton.jit(do_not_specialize=COUNTS)
