@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import made
-from deeptwins import cli, records, report, scheduling
+from deeptwins import cli, pages, records, report, scheduling
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.report import Report
 from deeptwins.scheduling import Outcome
@@ -110,7 +110,7 @@ def reported(monkeypatch):
 
     stand_in = Reported()
     monkeypatch.setattr(report, "write", stand_in.write)
-    monkeypatch.setattr(report, "write_index", lambda reports: reports / "index.html")
+    monkeypatch.setattr(pages, "write_index", lambda reports: reports / "index.html")
     return stand_in
 
 
@@ -145,11 +145,11 @@ def test_without_a_command_there_is_help(call):
     assert code == 0
     assert "deeptwins run smoke" in out
     assert re.findall(r"^  (\w+)  ", out.split("Commands:")[1], re.MULTILINE) == [
-        "list", "run", "report", "show", "doctor"
+        "list", "run", "report", "show", "kernels", "doctor"
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["list", "run", "report", "show", "doctor"])
+@pytest.mark.parametrize("command", ["list", "run", "report", "show", "kernels", "doctor"])
 def test_every_command_explains_itself(call, command):
     """Each command has a sentence that says what it does, and one for each of its options."""
     code, out, _ = call(command, "--help")

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import test_timings
-from deeptwins import kernel_records, kernel_report, report
+from deeptwins import kernel_records, kernel_report, pages
 from deeptwins.errors import InputError
 from deeptwins.kernel_records import Compiled, Device, Floor, Kernel, SiteTraffic
 
@@ -193,7 +193,7 @@ def test_the_index_lists_the_page(tmp_path, results):
     """It stands among the reports of the studies."""
     kernel_report.write(results, tmp_path / "reports")
 
-    index = report.write_index(tmp_path / "reports").read_text(encoding="utf-8")
+    index = pages.write_index(tmp_path / "reports").read_text(encoding="utf-8")
 
     assert 'href="kernels/index.html"' in index
     assert "kernels: 8 kernels compiled" in index

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import made
-from deeptwins import report
+from deeptwins import pages, report
 from deeptwins import study as studies
 from deeptwins.errors import InputError
 
@@ -191,7 +191,7 @@ def test_the_drift_is_told_to_who_cannot_see_it(agreeing, tmp_path):
     assert re.fullmatch(
         r"triton and eager: \de-5 at iteration 12, 0\.1 % at iteration 48; two seeds of eager 42 % there", triton
     )
-    index = report.write_index(agreeing.page.parents[1]).read_text(encoding="utf-8")
+    index = pages.write_index(agreeing.page.parents[1]).read_text(encoding="utf-8")
     assert 'src="kernel/drift.svg"' in index
 
 
@@ -302,16 +302,16 @@ def test_records_of_more_seeds_than_asked_for_are_reproduced(write, tmp_path):
 def test_another_recipe_is_another_page(write, tmp_path):
     """A changed recipe has a page of its own, and the index tells them apart; more seeds are no change."""
     own, more = write().page, write(seeds=4).page
-    pages = [
+    others = [
         write([f"recipe.{change}"]).page for change in ("shift=0", "shift=1", "milestones=[1, 2]", "milestones=[12]")
     ]
-    report.write_index(tmp_path / "reports")
+    pages.write_index(tmp_path / "reports")
 
     assert own == more == Path("reports", "small", "index.html")
-    assert pages[0] == Path("reports", "small-shift-0", "index.html")
-    assert len({own, *pages}) == 5
+    assert others[0] == Path("reports", "small-shift-0", "index.html")
+    assert len({own, *others}) == 5
     index = (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
-    assert all(f'href="{page.parent.name}/index.html"' in index for page in pages)
+    assert all(f'href="{page.parent.name}/index.html"' in index for page in others)
     assert index.count("with these changes: recipe.shift=0.") == 1
 
 
@@ -346,7 +346,7 @@ def test_texts_of_a_study_stay_texts(tmp_path):
     """Whatever a study's author writes is shown as written: no markup of theirs works in HTML or Markdown."""
     study = made.small(tmp_path, question=NASTY)
     written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
-    report.write_index(tmp_path / "reports")
+    pages.write_index(tmp_path / "reports")
 
     for path in (written.page, tmp_path / "reports" / "index.html"):
         outline = Outline(path.read_text(encoding="utf-8"))
@@ -360,15 +360,15 @@ def test_same_records_same_bytes(tmp_path):
     """Writing a report again, from the same records, changes no byte of any file."""
     study = made.small(tmp_path)
     results = made.results(tmp_path, study)
-    pages = []
+    written = []
     for name in ("one", "two"):
         report.write(study, results, tmp_path / name)
-        report.write_index(tmp_path / name)
+        pages.write_index(tmp_path / name)
         files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
-        pages.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
+        written.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
 
-    assert pages[0] == pages[1]
-    assert len(pages[0]) > 10
+    assert written[0] == written[1]
+    assert len(written[0]) > 10
 
 
 def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
@@ -385,7 +385,7 @@ def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         return write_text(path, *args, **kwargs)
 
-    monkeypatch.setattr(report.Path, "write_text", full)
+    monkeypatch.setattr(pages.Path, "write_text", full)
     with pytest.raises(InputError, match="No space left on device"):
         report.write(study, results, tmp_path / "reports")
 
@@ -417,7 +417,7 @@ def test_the_index_lists_every_report(tmp_path):
         made.write(tmp_path / "results", study.runs[0])
         report.write(study, tmp_path / "results", tmp_path / "reports")
 
-    outline = Outline(report.write_index(tmp_path / "reports").read_text(encoding="utf-8"))
+    outline = Outline(pages.write_index(tmp_path / "reports").read_text(encoding="utf-8"))
 
     links = [attrs["href"] for tag, attrs in outline.tags if tag == "a"]
     assert links == ["alpha/index.html", "zeta/index.html"]
@@ -429,7 +429,7 @@ def test_the_index_lists_every_report(tmp_path):
 
 def test_an_index_of_nothing(tmp_path):
     """Without reports the index says so."""
-    assert "No report yet." in report.write_index(tmp_path / "reports").read_text(encoding="utf-8")
+    assert "No report yet." in pages.write_index(tmp_path / "reports").read_text(encoding="utf-8")
 
 
 def test_a_damaged_summary_is_one_line(tmp_path):
@@ -438,7 +438,7 @@ def test_a_damaged_summary_is_one_line(tmp_path):
     (tmp_path / "depth" / "summary.json").write_text("{}", encoding="utf-8")
 
     with pytest.raises(InputError, match=r"depth/summary.json: not a report's summary"):
-        report.write_index(tmp_path)
+        pages.write_index(tmp_path)
 
 
 def test_a_report_needs_no_torch():

@@ -239,7 +239,7 @@ def kernels(
       deeptwins kernels
       deeptwins kernels --no-compile --timings timings.json
     """  # noqa: D301
-    from deeptwins import kernel_report, report
+    from deeptwins import kernel_report, pages
 
     if timings is not None:
         kernel_report.keep_timings(timings, results)
@@ -249,7 +249,7 @@ def kernels(
     _print_table(written.table, right=range(2, len(written.table[0])))
     for line in (*written.verdict, *written.faults, written.page):
         typer.echo(line)
-    typer.echo(f"all reports: {report.write_index(reports)}")
+    typer.echo(f"all reports: {pages.write_index(reports)}")
 
 
 @app.command()
@@ -352,7 +352,7 @@ def _options(**given: object) -> list[str]:
 
 def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool:
     """Write and print the report of each study; says whether the records contradict a claim."""
-    from deeptwins import report
+    from deeptwins import pages, report
 
     contradicted = False
     for study in studies:
@@ -361,7 +361,7 @@ def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool
         for line in (*written.claims, written.page):
             typer.echo(f"  {line}")
         contradicted |= written.contradicted
-    typer.echo(f"all reports: {report.write_index(reports)}")
+    typer.echo(f"all reports: {pages.write_index(reports)}")
     return contradicted
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from deeptwins import kernel_figures, kernel_records, kernel_tables, records, timings
+from deeptwins import kernel_figures, kernel_records, kernel_tables, pages, records, timings
 from deeptwins.kernel_records import FULL_BITS
-from deeptwins.report import _HTML, _MARKDOWN, _SUMMARY, Section, _picture, _save
+from deeptwins.pages import Page, Section, illustrate
 
 NAME = "kernels"
 QUESTION = "What are the fused BN-ReLU-add kernels made of, and what do they move?"
@@ -48,15 +47,6 @@ class Written:
     page: Path
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """What the templates take for a study."""
-
-    name: str
-    question: str
-    source: str | None
-
-
 def keep_timings(file: Path, results: Path) -> None:
     """Copy timings to where the page finds them.
 
@@ -91,30 +81,24 @@ def write(results: Path, reports: Path) -> Written:
     ]
     verdict = kernel_tables.verdict(kernels, sites)
     behind = {"kernels": kernels.drop(columns="faults"), "sites": sites, "floors": floors, "timings": times}
-    folder = reports / NAME
-    _save(folder, _files(verdict, sections, {name: table for name, table in behind.items() if len(table)}))
+    page = Page(
+        name=NAME,
+        question=QUESTION,
+        source="",
+        verdict=verdict,
+        remarks=[MODEL],
+        sections=sections,
+        runs=f"{len(kernels)} kernels compiled",
+        data=behind,
+    )
+    folder = pages.write(page, reports)
     faults = tuple(kernel_tables.faults(kernels))
     return Written(tuple(verdict), faults, tuple(kernel_tables.console(kernels)), folder / "index.html")
 
 
-def _files(verdict: list[str], sections: list[Section], behind: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """Render everything that belongs to the page."""
-    pictures = [picture for section in sections for picture in section.pictures]
-    subject = _Subject(NAME, QUESTION, None)
-    page = {"study": subject, "verdict": verdict, "remarks": [MODEL], "sections": sections, "data": list(behind)}
-    number = f"{len(behind['kernels'])} kernels compiled"
-    facts = (QUESTION, verdict, [MODEL], number, f"{pictures[0].name}.svg", pictures[0].alt)
-    files = {f"{picture.name}.svg": str(picture.svg) for picture in pictures}
-    files |= {f"data/{name}.csv": table.to_csv(index=False, float_format="%.6g") for name, table in behind.items()}
-    files["summary.json"] = json.dumps(dict(zip(_SUMMARY, facts, strict=True)), indent=1) + "\n"
-    files["report.md"] = _MARKDOWN.get_template("report.md.j2").render(page)
-    files["index.html"] = _HTML.get_template("report.html.j2").render(page)
-    return files
-
-
 def _made(kernels: pd.DataFrame) -> Section:
     caption = "Dots are compiled kernels. At the left, for how many warps the registers of a multiprocessor are enough."
-    picture = _picture("registers", caption, kernel_tables.alt_registers(kernels), kernel_figures.registers(kernels))
+    picture = illustrate("registers", caption, kernel_tables.alt_registers(kernels), kernel_figures.registers(kernels))
     tables = [kernel_tables.summary(kernels), kernel_tables.details(kernels)]
     if kernels["faults"].any():
         tables.insert(0, kernel_tables.faulty(kernels))
@@ -126,14 +110,14 @@ def _made(kernels: pd.DataFrame) -> Section:
 def _moved(sites: pd.DataFrame) -> Section:
     compared = kernel_tables.compared(sites)
     caption = f"Counted, not measured; {kernel_tables.COMPARED}. Sources are under Provenance."
-    picture = _picture("traffic", caption, kernel_tables.alt_traffic(compared), kernel_figures.traffic(compared))
+    picture = illustrate("traffic", caption, kernel_tables.alt_traffic(compared), kernel_figures.traffic(compared))
     return Section("Bytes and launches", (picture,), (kernel_tables.traffic(sites),))
 
 
 def _modelled(floors: pd.DataFrame, sites: pd.DataFrame) -> Section:
     modelled = kernel_tables.modelled(floors, sites)
     caption = f"Model, no measurement: bytes at peak bandwidth; {kernel_tables.COMPARED}."
-    picture = _picture("floors", caption, kernel_tables.alt_floors(modelled), kernel_figures.floors(modelled))
+    picture = illustrate("floors", caption, kernel_tables.alt_floors(modelled), kernel_figures.floors(modelled))
     return Section("What these bytes would take (model)", (picture,), (kernel_tables.model(floors, sites),))
 
 
@@ -152,13 +136,13 @@ def _measured(times: pd.DataFrame) -> Section:
     middle = times[times["implementation"] != "eager"].groupby("implementation", sort=False)["over_eager"].median()
     faster = ", ".join(f"{name} {ratio:.2f}" for name, ratio in middle.items())
     pictures = (
-        _picture(
+        illustrate(
             "roofline",
             "Each dot is a timing; the line is the bandwidth of a copy.",
             f"Effective bandwidth against bytes moved. At most, as a share of a copy's: {reached}.",
             timings.roofline(times),
         ),
-        _picture(
+        illustrate(
             "speedups",
             "Each dot is a timing, relative to eager at the same setting.",
             f"Times as fast as eager, by site, data type and layout. Median: {faster}.",

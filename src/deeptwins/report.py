@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from matplotlib.figure import Figure
-
-from deeptwins import figures, findings, frames, prose, tables
+from deeptwins import figures, findings, frames, pages, prose, tables
 from deeptwins.errors import InputError
 from deeptwins.findings import Findings
 from deeptwins.frames import Frames
+from deeptwins.pages import Page, Picture, Section, illustrate
 from deeptwins.study import FOLDER, Study
-from deeptwins.tables import Table
 
 ERRORS = """
 Training error (train_error_pct) is measured in evaluation mode on the whole training set without augmentation, after
@@ -40,27 +33,6 @@ one seed. A loss trace is the running loss (running_loss, averaged over the batc
 its difference between the two twins of a run, as a share of the other's loss; between two seeds of the other twin, the
 same difference is what chance alone makes.
 """
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure on the page: the stem of its file, its caption, what it shows in words, its drawing."""
-
-    name: str
-    caption: str
-    alt: str
-    svg: Markup
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page, in the order in which its fields stand here."""
-
-    title: str
-    pictures: tuple[Picture, ...] = ()
-    tables: tuple[Table, ...] = ()
-    paragraphs: tuple[str, ...] = ()
-    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,22 +58,18 @@ def write(study: Study, results: Path, reports: Path) -> Report:
         raise InputError(f"{results / study.name}: no run has finished yet; go on with `deeptwins run {_words(study)}`")
     found = findings.derive(study, data)
     verdict = prose.verdicts(study, data, found)
-    sections = _sections(study, data, found)
-    pictures = [picture for section in sections for picture in section.pictures]
-    remarks = prose.remarks(study, data, found.final)
     behind = {"runs": data.runs} | {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
-    behind = {name: table for name, table in behind.items() if not table.empty}
-    page = {"study": study, "verdict": verdict, "remarks": remarks, "sections": sections, "data": list(behind)}
-    runs = f"{data.asked - data.missing} of {data.asked} runs finished"
-    facts = (study.question, verdict, remarks, runs, f"{pictures[0].name}.svg", pictures[0].alt)
-    summary = dict(zip(_SUMMARY, facts, strict=True))
-    files = {f"{picture.name}.svg": str(picture.svg) for picture in pictures}
-    files |= {f"data/{name}.csv": table.to_csv(index=False, float_format="%.6g") for name, table in behind.items()}
-    files["summary.json"] = json.dumps(summary, indent=1) + "\n"
-    files["report.md"] = _MARKDOWN.get_template("report.md.j2").render(page)
-    files["index.html"] = _HTML.get_template("report.html.j2").render(page)
-    folder = reports / _page(study)
-    _save(folder, files)
+    page = Page(
+        name=_folder(study),
+        question=study.question,
+        source=study.source,
+        verdict=verdict,
+        remarks=prose.remarks(study, data, found.final),
+        sections=_sections(study, data, found),
+        runs=f"{data.asked - data.missing} of {data.asked} runs finished",
+        data=behind,
+    )
+    folder = pages.write(page, reports)
     return Report(
         verdict=" ".join(verdict),
         claims=tuple(f"{group}: {claim}: {result}" for group, claim, _, result, _ in tables.claims(found.claims).rows),
@@ -109,23 +77,6 @@ def write(study: Study, results: Path, reports: Path) -> Report:
         page=folder / "index.html",
         markdown=folder / "report.md",
     )
-
-
-def write_index(reports: Path) -> Path:
-    """Write `index.html`, the list of the reports in a folder.
-
-    Raises:
-        InputError: a report's summary is damaged, or the folder cannot be written.
-    """
-    studies = []
-    for path in sorted(reports.glob("*/summary.json")):
-        try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-            studies.append({"name": path.parent.name} | {key: summary[key] for key in _SUMMARY})
-        except (OSError, ValueError, TypeError, KeyError):
-            raise InputError(f"{path}: not a report's summary; write the report again, or delete its folder") from None
-    _save(reports, {"index.html": _HTML.get_template("index.html.j2").render(studies=studies)})
-    return reports / "index.html"
 
 
 def _sections(study: Study, data: Frames, found: Findings) -> list[Section]:
@@ -196,7 +147,7 @@ def _words(study: Study) -> str:
     return shlex.join(words if study.seeds is None else [*words, "--seeds", str(study.seeds)])
 
 
-def _page(study: Study) -> str:
+def _folder(study: Study) -> str:
     """Name the folder of the page: another recipe is another page, e.g. `depth-shift-0`; more seeds are not."""
     if not study.settings:
         return study.name
@@ -209,71 +160,27 @@ def _page(study: Study) -> str:
 
 def _drift(found: Findings) -> Picture:
     caption = "Lines are medians over seeds, bands reach to the largest; dashed, two seeds of one twin: chance alone."
-    return _picture("drift", caption, prose.alt_drift(found.drift), figures.drift(found.drift, found.final))
+    return illustrate("drift", caption, prose.alt_drift(found.drift), figures.drift(found.drift, found.final))
 
 
 def _errors(found: Findings) -> Picture:
     caption = "Mean over seeds; bars are 95 % intervals, dots single seeds. Evaluation mode, no augmentation."
     figure = figures.error_by_depth(found.by_depth, found.final)
-    return _picture("error-by-depth", caption, prose.alt_errors(found.by_depth), figure)
+    return illustrate("error-by-depth", caption, prose.alt_errors(found.by_depth), figure)
 
 
 def _curves(found: Findings) -> Picture:
     caption = "Error in evaluation mode, mean over seeds: training thin and dashed, test bold."
     figure = figures.learning_curves(found.curves)
-    return _picture("learning-curves", caption, prose.alt_curves(found.curves), figure)
+    return illustrate("learning-curves", caption, prose.alt_curves(found.curves), figure)
 
 
 def _gaps(found: Findings) -> Picture:
     caption = "Difference in training error between twins of the same seed; bars are 95 % intervals."
-    return _picture("gap-by-depth", caption, prose.alt_gaps(found.gaps), figures.gap_by_depth(found.gaps))
+    return illustrate("gap-by-depth", caption, prose.alt_gaps(found.gaps), figures.gap_by_depth(found.gaps))
 
 
 def _responses(found: Findings) -> Picture:
     caption = "Outputs of each 3x3 layer, after batch normalization, before addition and ReLU; mean over seeds."
     figure = figures.layer_responses(found.responses)
-    return _picture("layer-responses", caption, prose.alt_responses(found.responses), figure)
-
-
-def _picture(name: str, caption: str, alt: str, figure: Figure) -> Picture:
-    return Picture(name, caption, alt, Markup(figures.svg(figure, name, alt)))  # noqa: S704  `svg` escapes
-
-
-def _save(folder: Path, files: dict[str, str]) -> None:
-    """Write all files beside their places, then put them there one by one: an interrupt leaves no half page."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
-            for name, text in files.items():
-                path = Path(fresh, name)
-                path.parent.mkdir(exist_ok=True)
-                path.write_text(text, encoding="utf-8", newline="\n")
-            for name in files:
-                (folder / name).parent.mkdir(exist_ok=True)
-                Path(fresh, name).replace(folder / name)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: {error.strerror}; make it writable, or choose another folder with --reports"
-        ) from None
-
-
-def _typeset(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
-    """Give numbers a true minus, and keep them and their unit on one line."""
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return value
-    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", value))
-
-
-def _escape_markdown(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
-    """Make text mean itself, on one line."""
-    if isinstance(value, Markup):
-        return value
-    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(str(value).split()))
-
-
-_TEMPLATES: dict[str, Any] = {"loader": PackageLoader("deeptwins"), "undefined": StrictUndefined}
-_TEMPLATES |= dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
-_HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
-_MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
-_MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML
-_SUMMARY = ("question", "verdict", "remarks", "runs", "figure", "alt")
+    return illustrate("layer-responses", caption, prose.alt_responses(found.responses), figure)
