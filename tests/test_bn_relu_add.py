@@ -44,6 +44,7 @@ def test_every_implementation_gives_the_formulas(join, last, training, implement
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own, while it compiles
 @pytest.mark.parametrize("fork", [True, False])
 def test_the_compiled_one_does_so_too(fork, device):
     """The implementation `compiled` gives the formulas at a join, running statistics included."""

@@ -119,12 +119,15 @@ def test_parameters_of_16_bits(dtype, training, device):
 SPECIAL = (0.0, -0.0, 1.0, -1.0, float("nan"), float("inf"), -float("inf"), 2.0**-24, 2.0**-120, -(2.0**-130))
 
 
+EPS = 2.0**-10
+
+
 def identity(case, implementation, device):
     """Make a module that leaves x as it is, to the bit, but for the weight."""
     module = case.module(implementation, device)
     with torch.no_grad():
         module.running_mean.zero_()
-        module.running_var.fill_(1)
+        module.running_var.fill_(1 - EPS)
         if module.weight is not None:
             module.weight.fill_(1)
             module.bias.zero_()
@@ -136,7 +139,7 @@ def identity(case, implementation, device):
 def test_zeros_and_what_is_not_finite_pass_as_in_eager(residual, order, dtype, device):
     """ReLU, and its gradient at exact zeros, at NaN and at infinities, are PyTorch's, for any two addends."""
     size = len(SPECIAL)
-    case = Case((4, size, 1, size), dtype, residual=residual, order=order, training=False, eps=0.0)
+    case = Case((4, size, 1, size), dtype, residual=residual, order=order, training=False, eps=EPS)
     values = torch.tensor(SPECIAL, dtype=torch.float64, device=device).to(dtype)
     dy = values[torch.arange(4 * size * size, device=device) % (size - 3)].view(4, 1, size, size).transpose(1, 2)
     x, r, dy = (
@@ -176,7 +179,7 @@ def test_what_is_not_finite_spoils_what_it_spoils_in_eager(place, special, devic
 @pytest.mark.parametrize(("dtype", "weight"), [(torch.float16, 2.0**-10), (torch.bfloat16, 2.0**-120)])
 def test_what_is_stored_as_zero_gets_no_gradient(dtype, weight, residual, order, device):
     """ReLU decides by the value stored: what is positive, but rounds to zero in 16 bits, passes no gradient."""
-    case = Case((2, 8, 2, 2), dtype, residual=residual, order=order, training=False, eps=0.0)
+    case = Case((2, 8, 2, 2), dtype, residual=residual, order=order, training=False, eps=EPS)
     x = torch.full(case.shape, 2.0**-16, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
     x[0] = 2.0**10
     module = identity(case, "triton", device)

@@ -136,6 +136,18 @@ def test_splits_that_differ_are_merged(last, dtype, small, device):
         assert fused.error(found[name], value, measure) <= least, name
 
 
+@pytest.mark.usefixtures("triton")
+@pytest.mark.parametrize("last", [True, False])
+def test_splits_far_from_zero_are_merged_as_exactly(last, small, device):
+    """Lanes and splits of many values 3000 standard deviations from zero are merged within the floor."""
+    small(8 if last else 1, 3)
+    case = Case((5, 3, 6, 6), last=last, offset=3e3, scale=1.0)
+    assert (cut_of(case).splits, cut_of(case).tiles) == (3, 8)
+
+    for name, (error, floor) in fused.errors(case, "triton", device).items():
+        assert error <= floor, name
+
+
 # --- large offsets ----------------------------------------------------------------------------------------------------
 
 
