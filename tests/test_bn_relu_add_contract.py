@@ -18,6 +18,7 @@ ONES = torch.ones(3)
 REFUSED = {
     "x no tensor": (TypeError, "argument 'x' must be Tensor, not list", {"x": [1.0]}),
     "x not 4D": (ValueError, r"expected 4D input \(got 3D input\)", {"x": X[0]}),
+    "x of 8 bits": (RuntimeError, "'x' must be floating point of 16 bits", {"x": X.to(torch.float8_e5m2)}),
     "x of integers": (RuntimeError, "'x' must be floating point", {"x": X.long()}),
     "one value a channel": (ValueError, "more than 1 value per channel", {"x": X[:1, :, :1, :1]}),
     "eps 0": (ValueError, "eps must be positive during training", {"eps": 0.0}),

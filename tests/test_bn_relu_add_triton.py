@@ -107,6 +107,18 @@ def test_an_outlier_in_front_does_no_harm(last, device):
         assert fused.error(found[name], value, measure) <= max(fused.error(eager[name], value, measure), 4e-6), name
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bits_are_rounded_to_once(dtype, order, device):
+    """Of y and the gradients next to no value differs from the exact one, rounded: nothing is rounded on the way."""
+    case = Case((8, 8, 6, 6), dtype, order=order)
+    found = fused.run(case.module("triton", device), *case.tensors(device))
+
+    for name, (value, _) in fused.reference(case.module("eager", device), *case.tensors(device)).items():
+        if name in {"y", "dx", "dr"}:
+            assert (found[name] != value.to(dtype)).double().mean() < 0.01, name
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_parameters_of_16_bits(dtype, training, device):

@@ -168,7 +168,8 @@ class BNReLUAdd(nn.BatchNorm2d):
     """`bn_relu_add` as a module: `nn.BatchNorm2d` with a residual and a ReLU.
 
     Its parameters, buffers and state_dict are those of `nn.BatchNorm2d`, whatever the implementation, so that swapping
-    implementations never changes a checkpoint.
+    implementations never changes a checkpoint. `nn.SyncBatchNorm.convert_sync_batchnorm` takes it for one, too, and
+    would put batch normalization alone in its place.
     """
 
     def __init__(
@@ -306,8 +307,10 @@ def _check_options(order: str, implementation: str) -> None:
 def _check_tensor(name: str, tensor: object, x: Tensor) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"bn_relu_add(): argument '{name}' must be Tensor, not {type(tensor).__name__}")
-    if not tensor.is_floating_point():
-        raise RuntimeError(f"bn_relu_add(): argument '{name}' must be floating point, not {tensor.dtype}")
+    if not tensor.is_floating_point() or tensor.element_size() < 2:  # noqa: PLR2004  bytes
+        raise RuntimeError(
+            f"bn_relu_add(): argument '{name}' must be floating point of 16 bits or more, not {tensor.dtype}"
+        )
     if tensor.device != x.device:
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two devices,"
