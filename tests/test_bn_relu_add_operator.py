@@ -6,12 +6,12 @@ from multiprocessing import get_context
 
 import pytest
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fused
-from deeptwins.kernels import BNReLUAdd, bn_relu_add
+from deeptwins.kernels import bn_relu_add
 from fused import Case
+from fused_net import Net, batch_of, process, trained
 
 FORWARD = "deeptwins::bn_relu_add"
 
@@ -168,31 +168,6 @@ def test_only_what_a_backward_pass_needs_is_kept(fork, wanted, device):
 TOLERANCE = {"cpu": {}, "cuda": {"rtol": 1e-3, "atol": 1e-3}}  # convolutions may run in TF32, by other algorithms
 
 
-class Net(nn.Module):
-    """A tiny residual net: a stem, a plain layer, a join; all but the plain layer's results are used twice."""
-
-    def __init__(self, implementation, *, cumulative=False):
-        super().__init__()
-        torch.manual_seed(0)
-        momentum = None if cumulative else 0.1
-        self.convolutions = nn.ModuleList(nn.Conv2d(size, 8, 3, padding=1, bias=False) for size in (3, 8, 8))
-        self.tails = nn.ModuleList(BNReLUAdd(8, 1e-5, momentum, implementation=implementation) for _ in range(3))
-
-    def forward(self, x):
-        """Give two numbers an image."""
-        x, shortcut = self.tails[0](self.convolutions[0](x), fork=True)
-        x = self.tails[1](self.convolutions[1](x))
-        y, twin = self.tails[2](self.convolutions[2](x), shortcut, fork=True)
-        return torch.stack([y.mean((1, 2, 3)), twin.square().mean((1, 2, 3))])
-
-
-def trained(net, call, x):
-    """Call, go backward, and give all that came of it."""
-    y = call(x)
-    y.square().sum().backward()
-    return [y.detach(), *(p.grad for p in net.parameters()), *net.buffers()]
-
-
 @pytest.mark.parametrize(
     ("backend", "cumulative"),
     [("aot_eager", False), ("aot_eager", True), pytest.param("inductor", False, marks=pytest.mark.slow)],
@@ -248,24 +223,6 @@ def test_a_captured_training_step_replays():
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
-
-
-def batch_of(rank):
-    """Give a process's batch."""
-    return torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(rank))
-
-
-def process(rank, folder):
-    """Train one of two processes a step, and save the gradients."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
-    try:
-        net = Net("triton")
-        with fused.interpreted():
-            trained(net, nn.parallel.DistributedDataParallel(net), batch_of(rank))
-        torch.save([p.grad for p in net.parameters()], f"{folder}/{rank}.pt")
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
