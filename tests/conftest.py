@@ -50,7 +50,17 @@ def triton(device):
         yield "triton"
 
 
-@pytest.fixture(scope="session", params=["eager", "triton"])
+@pytest.fixture(scope="session")
 def implementation(request, device):
-    """Each implementation but `compiled`, which takes seconds a shape and has tests of its own."""
-    return request.param if request.param == "eager" else request.getfixturevalue("triton")
+    """Each implementation of the table but `compiled`, which takes seconds a shape and has tests of its own."""
+    return request.getfixturevalue("triton") if request.param == "triton" else request.param
+
+
+def pytest_generate_tests(metafunc):
+    """Run what asks for an implementation over the table, unless it chooses by itself."""
+    chosen = {name for mark in metafunc.definition.iter_markers("parametrize") for name in mark.args[0:1]}
+    if "implementation" in metafunc.fixturenames and "implementation" not in chosen:
+        from deeptwins.kernels import IMPLEMENTATIONS  # noqa: PLC0415  loads torch
+
+        names = [name for name in IMPLEMENTATIONS if name != "compiled"]
+        metafunc.parametrize("implementation", names, indirect=True, scope="session")
