@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from deeptwins import study
-from deeptwins.study import RunSpec, Study
+from deeptwins.specs import RunSpec
+from deeptwins.study import Study
 
 TOML = """
 question = "Does training error rise with depth when there is no shortcut?"

@@ -5,7 +5,7 @@ import torch
 
 from deeptwins import nets
 from deeptwins.diagnostics import layer_responses
-from deeptwins.study import Net
+from deeptwins.specs import Net
 
 
 def test_layer_responses_are_the_deviations_after_bn():

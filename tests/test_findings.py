@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import made
 from deeptwins import findings, frames
-from deeptwins.study import Expect, Paper
+from deeptwins.claims import Expect, Paper
 
 NAN = math.nan
 

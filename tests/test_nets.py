@@ -11,7 +11,7 @@ from deeptwins.nets import blocks, inspection
 from deeptwins.nets.families import FAMILIES
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.shortcuts import SHORTCUTS
-from deeptwins.study import Net
+from deeptwins.specs import Net
 
 NET = Net(family="cifar", depth=8, width=4)
 PAPER = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018}  # parameters, 3 channels, 10 classes, shortcut A

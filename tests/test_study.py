@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deeptwins import study
+from deeptwins import specs, study
 from deeptwins.errors import InputError
 
 STUDY = """
@@ -257,7 +257,7 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 NAMES = ("seed", "twin", "trend", "agrees_with", "value", "plain")
-KEYS = st.sampled_from([*study.Net.model_fields, *study.Recipe.model_fields, *NAMES])
+KEYS = st.sampled_from([*specs.Net.model_fields, *specs.Recipe.model_fields, *NAMES])
 
 
 def toml(value: object) -> str:

@@ -8,7 +8,8 @@ import pytest
 
 import made
 from deeptwins import findings, frames, tables
-from deeptwins.study import Metric, Net, Recipe
+from deeptwins.claims import Metric
+from deeptwins.specs import Net, Recipe
 
 
 def test_every_metric_has_a_label():

@@ -12,7 +12,7 @@ import torch
 from deeptwins import checkpoints, machine, records
 from deeptwins.data import Dataset
 from deeptwins.records import Record
-from deeptwins.study import RunSpec
+from deeptwins.specs import RunSpec
 from deeptwins.training import Training, configure
 
 CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost; writing one takes some tens of milliseconds

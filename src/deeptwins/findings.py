@@ -15,8 +15,9 @@ import pandas as pd
 import scipy.stats
 from numpy.typing import NDArray
 
+from deeptwins.claims import Expect, Metric, Paper
 from deeptwins.frames import Frames
-from deeptwins.study import Expect, Metric, Paper, Study
+from deeptwins.study import Study
 
 METRICS = get_args(Metric)
 PLACE = ["family", "group", "depth"]

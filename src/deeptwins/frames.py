@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from deeptwins import records
 from deeptwins.errors import InputError
-from deeptwins.study import Net, Recipe, RunSpec, Study
+from deeptwins.specs import Net, Recipe, RunSpec
+from deeptwins.study import Study
 
 FINISHED = ("done", "diverged")
 KEYS = ["run", "setting", "family", "group", "depth", "seed", "twin"]

@@ -17,7 +17,7 @@ from deeptwins.data import Dataset
 from deeptwins.errors import InputError
 from deeptwins.progress import Display
 from deeptwins.session import Job, Session
-from deeptwins.study import RunSpec
+from deeptwins.specs import RunSpec
 from deeptwins.workers import Source, claimed, log_of, parts_of, source
 
 

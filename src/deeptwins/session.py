@@ -17,7 +17,7 @@ from typing import Any
 from deeptwins import records
 from deeptwins.errors import InputError
 from deeptwins.progress import Display, Going, State, duration, seconds_left
-from deeptwins.study import RunSpec
+from deeptwins.specs import RunSpec
 from deeptwins.workers import SIGNALS, Equipment, Order, Reply, Worker, give_up, signals_blocked
 
 DEATHS = 3  # of workers, on one run

@@ -5,124 +5,37 @@ Whatever is wrong is an `InputError` of one line that names the file, the key, t
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from deeptwins import claims
+from deeptwins.claims import Expect, Paper
 from deeptwins.errors import InputError, choices, line, shown
+from deeptwins.specs import Checked, Net, NotNegative, Percent, Recipe, RunSpec, Text
 
-Metric = Literal["train_error_pct", "running_error_pct", "test_error_pct"]
-Trend = Literal["rises", "falls", "flat"]
 T = TypeVar("T", bound=BaseModel)
 
 FOLDER = Path("ablations")
 LARGEST_GRID = 100_000  # runs: beyond it a study is a slip of the keyboard
-Count = Annotated[int, Field(ge=1, le=10**9)]
-CountOrNone = Annotated[int, Field(ge=0, le=10**9)]
-Layers = Annotated[int, Field(ge=1, le=10_000)]
-Size = Annotated[int, Field(ge=1, le=4096)]  # channels or pixels
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1)]
 
 
-class _Table(BaseModel):
-    """A table of a study file: no unknown key, no silent conversion, no change after reading."""
+class Answer(Checked):
+    """The answer to the study's question, in a sentence, by what the records say of its claims."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Net(_Table):
-    """What a net is; twins differ in some of these fields. Which names exist, the tables of `deeptwins.nets` say."""
-
-    family: str
-    depth: Layers
-    width: Size = 16
-    stem: Literal["cifar", "imagenet"] = "cifar"
-    shortcut: str = "none"
-    initialization: str = "he"
-    fused_op: str = "auto"
+    met: Text
+    """All of them are met."""
+    contradicted: Text
+    """All of them are contradicted."""
 
 
-class Recipe(_Table):
-    """How a net is trained; the same for all twins of a run. Budgets are in iterations, sizes in pixels."""
-
-    dataset: Text
-    iterations: Count
-    batch_size: Count
-    learning_rate: Positive
-    optimizer: str = "sgd"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    weight_decay: NotNegative = 0.0
-    warmup: CountOrNone = 0
-    milestones: Annotated[tuple[Count, ...], Field(strict=False)] = ()
-    decay: Positive = 0.1
-    normalization: Literal["channel", "pixel-mean"] = "channel"
-    image_size: Size | None = None
-    shift: CountOrNone = 0
-    flip: bool = False
-    evaluate_every: Count = 1
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-
-
-class Expect(_Table):
-    """A claim that the report checks, in every family or the one named, about a twin's metric.
-
-    Either it has this trend over depth, or it agrees with that of another twin at every depth.
-    """
-
-    twin: Text
-    trend: Trend | None = None
-    agrees_with: Text | None = None
-    metric: Metric = "train_error_pct"
-    family: str | None = None
-
-
-class Paper(_Table):
-    """A published value to print beside ours, in percent."""
-
-    family: str
-    depth: Layers
-    twin: Text
-    metric: Metric
-    value: Annotated[float, Field(ge=0, le=100)]
-    source: Text
-
-
-class RunSpec(_Table):
-    """One cell of a study's grid: everything that decides the numbers of a run."""
-
-    study: str
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-    twins: dict[str, Net]
-    recipe: Recipe
-
-    @property
-    def id(self) -> str:
-        """A readable slug and a short hash of the fields.
-
-        Fields at their defaults stay out of the hash, so that a field added later keeps old runs theirs.
-        """
-        fields = self.model_dump(mode="json", exclude={"study"}, exclude_defaults=True)
-        digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
-        nets = dict.fromkeys(f"{net.family}-{net.depth}" for net in self.twins.values())
-        return "-".join([*nets, f"seed{self.seed}", digest])
-
-    @property
-    def setting(self) -> str:
-        """The hash that runs share which differ in nothing but the seed."""
-        return self.model_copy(update={"seed": 0}).id.rsplit("-", 1)[1]
-
-
-class Study(_Table):
+class Study(Checked):
     """A checked study file. `name` is its stem, `runs` its grids expanded in order, `settings` and `seeds` `load`'s."""
 
     name: str
@@ -132,13 +45,17 @@ class Study(_Table):
     question: Text
     twins: dict[str, dict[str, Any]] = Field(min_length=1)
     vary: list[dict[str, Any]] = Field(min_length=1)
-    recipe: dict[str, Any] = {}
+    recipe: dict[str, Any] = Field(default_factory=dict)
     source: str = ""
     cost: str = ""
+    answer: Answer | None = None
+    scale: str = ""
+    """Why a small study may answer otherwise than the paper."""
     flat_within_pct: NotNegative = 1.0
-    expect: list[Expect] = []
-    paper: list[Paper] = []
-    runs: list[RunSpec] = []
+    fails_above_pct: Percent = 20.0
+    expect: list[Expect] = Field(default_factory=list)
+    paper: list[Paper] = Field(default_factory=list)
+    runs: list[RunSpec] = Field(default_factory=list)
 
 
 def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> Study:
@@ -165,9 +82,7 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
         if seeds is not None:
             study = study.model_copy(update={"vary": [{**grid, "seed": list(range(seeds))} for grid in study.vary]})
         runs = _expand(study)
-        _check_against(runs, "expect", study.expect)
-        _check_against(runs, "paper", study.paper)
-        _check_claims(runs, study.expect)
+        claims.check(runs, study.expect, study.paper)
     except ValidationError as error:
         raise InputError(f"{path}: {_first(error)}") from None
     except InputError as error:
@@ -264,45 +179,31 @@ def _cell(study: Study, i: int, varied: Mapping[str, Any]) -> RunSpec:
 
     twins = {name: made(Net, {**common, **own}, name) for name, own in study.twins.items()}
     recipe = made(Recipe, {key: value for key, value in fields.items() if key in Recipe.model_fields})
-    if list(recipe.milestones) != sorted(set(recipe.milestones)):
-        raise InputError(f"recipe.milestones = {list(recipe.milestones)}: must rise")
-    for key, last in (("milestones", max(recipe.milestones, default=0)), ("warmup", recipe.warmup)):
-        if last > recipe.iterations:
-            raise InputError(f"recipe.{key} = {last}: beyond the last of {recipe.iterations} iterations")
+    _check_cell(twins, recipe)
     return made(RunSpec, {"study": study.name, "seed": seed, "twins": twins, "recipe": recipe})
 
 
-def _check_against(runs: Sequence[RunSpec], table: str, entries: Sequence[Expect | Paper]) -> None:
-    """Refuse a claim, or a published value, about nets that no run has."""
-    for i, entry in enumerate(entries):
-        nets = [run.twins[entry.twin] for run in runs if entry.twin in run.twins]
-        known: dict[str, Iterable[Any]] = {"twin": {twin for run in runs for twin in run.twins}}
-        if entry.family is not None:
-            known["family"] = {net.family for net in nets}
-        if isinstance(entry, Paper):
-            known["depth"] = {net.depth for net in nets if net.family == entry.family}
-        for key, values in known.items():
-            if (value := getattr(entry, key)) not in values:
-                where = f"{table}[{i}].{key} = {shown(value)}"
-                raise InputError(f"{where}: no run of the study has it; {choices(values, str(value))}")
-
-
-def _check_claims(runs: Sequence[RunSpec], claims: Sequence[Expect]) -> None:
-    """Refuse a claim that says nothing, or two things, or that sets a twin beside one that it cannot agree with."""
-    for i, claim in enumerate(claims):
-        if claim.agrees_with is None:
-            if claim.trend is None:
-                raise InputError(f"expect[{i}].trend: missing; give {', '.join(get_args(Trend))}, or give agrees_with")
-            continue
-        where = f"expect[{i}].agrees_with = {shown(claim.agrees_with)}"
-        if claim.trend is not None:
-            raise InputError(f"{where}: given beside trend = {shown(claim.trend)}; give one of the two")
-        pairs = [(twin, net, run.twins[claim.twin]) for run in runs for twin, net in run.twins.items()]
-        pairs = [pair for pair in pairs if pair[0] != claim.twin and claim.family in {None, pair[2].family}]
-        like = {twin for twin, net, own in pairs if (net.family, net.depth) == (own.family, own.depth)}
-        if claim.agrees_with not in like:
-            known = choices(like, claim.agrees_with) if like else "there is none"
-            raise InputError(f"{where}: no other twin of the same family and depth; {known}")
+def _check_cell(twins: Mapping[str, Net], recipe: Recipe) -> None:
+    """Refuse values that are possible, but not together."""
+    if list(recipe.milestones) != sorted(set(recipe.milestones)):
+        raise InputError(f"recipe.milestones = {list(recipe.milestones)}: must rise")
+    last = {"milestones": max(recipe.milestones, default=0), "warmup": recipe.warmup, "grow_at": recipe.grow_at or 0}
+    for key, at in last.items():
+        if at > recipe.iterations:
+            raise InputError(f"recipe.{key} = {at}: beyond the last of {recipe.iterations} iterations")
+    if recipe.warmup_rate is not None and not recipe.warmup:
+        raise InputError(f"recipe.warmup_rate = {recipe.warmup_rate}: of no use without recipe.warmup")
+    for name, net in twins.items():
+        if net.norm_batch is not None and recipe.batch_size % net.norm_batch:
+            raise InputError(
+                f"twins.{name}.norm_batch = {net.norm_batch}: must divide batch_size = {recipe.batch_size}"
+            )
+        if net.grown_from is not None and net.grown_from >= net.depth:
+            raise InputError(f"twins.{name}.grown_from = {net.grown_from}: must be less than depth = {net.depth}")
+        if net.grown_from is not None and recipe.grow_at is None:
+            raise InputError(f"twins.{name}.grown_from = {net.grown_from}: say when in recipe.grow_at")
+    if recipe.grow_at is not None and all(net.grown_from is None for net in twins.values()):
+        raise InputError(f"recipe.grow_at = {recipe.grow_at}: no twin has grown_from")
 
 
 def _known(table: str, keys: Iterable[str], allowed: set[str]) -> None:

@@ -9,8 +9,9 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from deeptwins.claims import Metric
 from deeptwins.frames import FINISHED, Frames
-from deeptwins.study import Metric, Net, Recipe
+from deeptwins.specs import Net, Recipe
 
 METRICS = dict(zip(get_args(Metric), ("training error", "running training error", "test error"), strict=True))
 _TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}

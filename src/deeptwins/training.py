@@ -23,8 +23,8 @@ from deeptwins.kernels import unavailable
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.inspection import size
 from deeptwins.records import Record
+from deeptwins.specs import Recipe, RunSpec
 from deeptwins.stream import Stream
-from deeptwins.study import Recipe, RunSpec
 
 EVALUATION_BATCH = 500
 

@@ -26,7 +26,7 @@ import torch
 from deeptwins import checkpoints, completion, records
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
-from deeptwins.study import RunSpec
+from deeptwins.specs import RunSpec
 
 REPORT_S = 0.2  # how often a worker tells its iteration and looks for an order to stop
 

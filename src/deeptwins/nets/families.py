@@ -10,7 +10,7 @@ from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd
 from deeptwins.nets.blocks import BasicBlock, conv3x3
 from deeptwins.nets.initialization import INITIALIZATIONS, initialize
 from deeptwins.nets.shortcuts import SHORTCUTS
-from deeptwins.study import Net
+from deeptwins.specs import Net
 
 
 def cifar(depth: int) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from deeptwins.errors import InputError
 from deeptwins.nets.blocks import Fork
 from deeptwins.nets.families import ResNet, check
 from deeptwins.nets.shortcuts import NoShortcut
-from deeptwins.study import Net
+from deeptwins.specs import Net
 
 
 @dataclass(frozen=True)
