@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,8 @@ from deeptwins.specs import RunSpec
 from deeptwins.training import Training, configure
 
 CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost; writing one takes some tens of milliseconds
+
+LASTING = ("epoch", "growth")  # records of the training itself; those of its end are made anew
 
 Status = Literal["done", "diverged", "stopped"]
 
@@ -51,6 +54,9 @@ def complete(  # noqa: PLR0913, PLR0917  what, on what, where, to where, and the
         training.step()
         if training.due:
             for record in training.evaluate():
+                records.append(path, record)
+        if training.grows:
+            for record in training.grow():
                 records.append(path, record)
         wanted = go_on(training.iteration)
         now = time.monotonic()
@@ -106,13 +112,14 @@ def _same_numbers(one: Record, other: Record) -> bool:
 
 def _stands(record: Record, iteration: int) -> bool:
     """Whether a record stands when training goes on from an iteration."""
-    return bool(record["kind"] == "run" or (record["kind"] == "epoch" and record["iteration"] <= iteration))
+    return bool(record["kind"] == "run" or (record["kind"] in LASTING and record["iteration"] <= iteration))
 
 
 def _header(training: Training, dataset: Dataset) -> Record:
     return {
         "kind": "run",
         "schema": records.SCHEMA,
+        "started": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "study": training.run.study,
         "run": training.run.id,
         "spec": training.run.model_dump(mode="json"),
@@ -120,8 +127,7 @@ def _header(training: Training, dataset: Dataset) -> Record:
         "dataset": {
             "name": dataset.name,
             "checksum": dataset.checksum,
-            "train": len(dataset.train.labels),
-            "test": len(dataset.test.labels),
+            **{name: len(split) for name, split in dataset.splits.items()},
             "classes": dataset.classes,
             "image": list(dataset.image),
         },

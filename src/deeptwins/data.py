@@ -40,9 +40,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images for training and test; `image` is (channels, height, width).
+    """Labelled images for training and test, and maybe for validation; `image` is (channels, height, width).
 
-    The same images give the same order and the same checksum, whatever files they lie in.
+    The same images give the same order and the same checksum, whatever files they lie in, and whatever is held out.
     """
 
     name: str
@@ -51,6 +51,13 @@ class Dataset:
     classes: int
     image: tuple[int, int, int]
     checksum: str
+    validation: Split | None = None
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Its parts by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def to(self, device: torch.device) -> Dataset:
         """Move what is resident to a device; what is streamed is moved batch by batch."""
@@ -59,7 +66,8 @@ class Dataset:
             pictures = split.images.to(device)
             return Split(split.labels.to(pictures.device), pictures)
 
-        return replace(self, train=moved(self.train), test=moved(self.test))
+        held = None if self.validation is None else moved(self.validation)
+        return replace(self, train=moved(self.train), test=moved(self.test), validation=held)
 
     def share(self) -> Dataset:
         """Move what is resident to shared memory, from where spawned processes receive it without a copy.
@@ -72,15 +80,17 @@ class Dataset:
             return Split(split.labels.share_memory_(), split.images.share())
 
         try:
-            return replace(self, train=shared(self.train), test=shared(self.test))
+            held = None if self.validation is None else shared(self.validation)
+            return replace(self, train=shared(self.train), test=shared(self.test), validation=held)
         except RuntimeError as error:
             raise InputError(f"{self.name}: does not fit into shared memory, often /dev/shm ({error})") from None
 
 
-def load(name: str, folder: Path | None = None, image_size: int | None = None) -> Dataset:
+def load(name: str, folder: Path | None = None, image_size: int | None = None, validation: float = 0.0) -> Dataset:
     """Load a dataset: one of `DATASETS`, with PATH filled in; looked for in `folder`, by default the cache folder.
 
-    With `image_size`, the shorter side of each image is scaled to that many pixels and its middle square is cut out.
+    With `image_size`, the shorter side of each image is scaled to that many pixels and its middle square is cut out;
+    `validation` is the share of the training images that is held out.
 
     Raises:
         InputError: there is no such dataset; it is not there and cannot be downloaded; it is damaged.
@@ -101,8 +111,8 @@ def load(name: str, folder: Path | None = None, image_size: int | None = None) -
                     "if changed on purpose, use it as folder:PATH or parquet:PATH"
                 )
             if image_size is None or original.image[1:] == (image_size, image_size):
-                return original
-        return _dataset(name, found, image_size)
+                return _held_out(original, validation)
+        return _held_out(_dataset(name, found, image_size), validation)
     except OSError as error:
         raise InputError(f"{error.filename or name}: {error.strerror or error}") from None
     except MemoryError:
@@ -149,6 +159,20 @@ def _dataset(name: str, found: Found, image_size: int | None) -> Dataset:
         raise InputError(f"{found.where}: images for training and test have {sizes} pixels: set recipe.image_size")
     classes = int(max(train.labels.max(), test.labels.max())) + 1
     return Dataset(name, train, test, classes, shape, checksum(train, test))
+
+
+def _held_out(dataset: Dataset, share: float) -> Dataset:
+    """Take a share of the training images away for validation: the last ones, whose order is one of digests."""
+    if share == 0:
+        return dataset
+    kept = len(dataset.train) - round(share * len(dataset.train))
+    if not 0 < kept < len(dataset.train):
+        raise InputError(f"{dataset.name}: recipe.validation = {share}: leaves {kept} of {len(dataset.train)} images")
+    order = np.arange(len(dataset.train))
+    train, held = (
+        Split(dataset.train.labels[part], dataset.train.images.take(part)) for part in (order[:kept], order[kept:])
+    )
+    return replace(dataset, train=train, validation=held)
 
 
 def _opened(part: Part, image_size: int | None) -> tuple[Images, bool]:

@@ -74,7 +74,8 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     datasets: dict[Source, Dataset] = {}
     for run in pending:
         if source(run) not in datasets:
-            datasets[source(run)] = data.load(run.recipe.dataset, data_folder, run.recipe.image_size)
+            name, image_size, validation = source(run)
+            datasets[source(run)] = data.load(name, data_folder, image_size, validation)
     labels = dict(zip(((run.study, run.id) for run in runs), _labels(runs), strict=True))
     jobs = [Job(run, labels[run.study, run.id], training.cost(run, datasets[source(run)])) for run in pending]
     jobs.sort(key=lambda job: -job.cost)

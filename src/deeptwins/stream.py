@@ -61,13 +61,13 @@ class Stream:
         images, batch = len(self.dataset.train) * every, self.recipe.batch_size
         return t * batch // images > (t - 1) * batch // images
 
-    def clean(self, split: Literal["train", "test"], size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Go through a split in order, normalised and not augmented, `size` images at a time.
+    def clean(self, split: str, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Go through a split of the dataset, by its name, in order, normalised and not augmented, `size` images a time.
 
         Raises:
             InputError: an image of a streamed dataset is damaged or gone.
         """
-        part = self.dataset.train if split == "train" else self.dataset.test
+        part = self.dataset.splits[split]
         indices = torch.split(torch.arange(len(part), device=part.images.device), size)
         for i, now in enumerate(indices):
             for coming in indices[i : i + 1 + part.images.ahead]:

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +20,16 @@ from deeptwins.data import Dataset
 from deeptwins.diagnostics import layer_responses
 from deeptwins.errors import InputError
 from deeptwins.kernels import unavailable
+from deeptwins.nets import growing
 from deeptwins.nets.initialization import weights_sha256
-from deeptwins.nets.inspection import size
+from deeptwins.nets.inspection import size, stages
 from deeptwins.records import Record
-from deeptwins.specs import Recipe, RunSpec
+from deeptwins.specs import Net, Recipe, RunSpec
 from deeptwins.stream import Stream
 
 EVALUATION_BATCH = 500
+# How far logits may move when a net grows, as a share of the largest: what rounding does in a hundred layers.
+SAME_OUTPUTS = {"fp32": 1e-3, "tf32": 0.05, "bf16": 0.2}
 
 OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {
     "sgd": lambda net, recipe: torch.optim.SGD(
@@ -35,6 +38,9 @@ OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
         fused=True,
+    ),
+    "adam": lambda net, recipe: torch.optim.Adam(
+        net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     ),
 }
 
@@ -60,6 +66,8 @@ def check(run: RunSpec, device: torch.device) -> None:
             raise ValueError(f"fused_op = {net.fused_op!r}: {reason}")
     if run.recipe.optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer = {run.recipe.optimizer!r}: choose from {', '.join(OPTIMIZERS)}")
+    if run.recipe.optimizer == "adam" and run.recipe.momentum:
+        raise ValueError(f"momentum = {run.recipe.momentum}: adam has moments of its own; leave it out")
 
 
 def cost(run: RunSpec, dataset: Dataset) -> float:
@@ -67,12 +75,14 @@ def cost(run: RunSpec, dataset: Dataset) -> float:
     flops = sum(size(net, dataset.image, dataset.classes)[1] for net in run.twins.values())
     trained = run.recipe.iterations * run.recipe.batch_size
     evaluations = trained / len(dataset.train.labels) / run.recipe.evaluate_every
-    evaluated = evaluations * (len(dataset.train.labels) + len(dataset.test.labels))
+    evaluated = evaluations * sum(len(split) for split in dataset.splits.values())
     return flops * (3.0 * trained + evaluated)
 
 
 def learning_rate(recipe: Recipe, iteration: int) -> float:
-    """The rate of an iteration (from 0): a linear warm-up to the full rate, times `decay` from each milestone on."""
+    """The rate of an iteration (from 0): a warm-up to the full rate, times `decay` from each milestone on."""
+    if recipe.warmup_rate is not None and iteration < recipe.warmup:
+        return recipe.warmup_rate
     warm = min(1.0, (iteration + 1) / recipe.warmup) if recipe.warmup else 1.0
     return recipe.learning_rate * warm * recipe.decay ** sum(iteration >= milestone for milestone in recipe.milestones)
 
@@ -81,7 +91,7 @@ def learning_rate(recipe: Recipe, iteration: int) -> float:
 class Twin:
     """One net of a run in training; `seen` sums what the batches since the last evaluation showed, on the device."""
 
-    net: nn.Module
+    net: nets.ResNet
     optimizer: torch.optim.Optimizer
     seen: Tensor  # float64 (3,): images, errors, loss
     diverged_at: int | None = None
@@ -98,10 +108,11 @@ class Training:
         self.twins: dict[str, Twin] = {}
         self.header: dict[str, dict[str, Any]] = {}
         for name, spec in run.twins.items():
-            net = nets.build(spec, dataset.image[0], dataset.classes, run.seed)
+            first = spec if spec.grown_from is None else spec.model_copy(update={"depth": spec.grown_from})
+            net = self._built(first)
             parameters, flops = size(spec, dataset.image, dataset.classes)
             self.header[name] = {"parameters": parameters, "flops": flops, "weights_sha256": weights_sha256(net)}
-            net = net.to(device).to(memory_format=torch.channels_last)
+            self.header[name]["stages"] = stages(spec, dataset.image, dataset.classes)
             seen = torch.zeros(3, dtype=torch.float64, device=device)
             self.twins[name] = Twin(net, OPTIMIZERS[run.recipe.optimizer](net, run.recipe), seen)
 
@@ -118,7 +129,7 @@ class Training:
     @property
     def due(self) -> bool:
         """Whether the twins are evaluated after this iteration."""
-        last = self.iteration == self.run.recipe.iterations
+        last = self.iteration in {self.run.recipe.iterations, self.run.recipe.grow_at}
         return last or self.stream.ends_epoch(self.iteration, self.run.recipe.evaluate_every)
 
     def step(self) -> None:
@@ -127,6 +138,8 @@ class Training:
         rate = learning_rate(self.run.recipe, self.iteration)
         for twin in self.training:
             twin.net.train()
+            # What a net draws by itself (dropout, blocks to drop) is a function of (seed, iteration), too.
+            torch.manual_seed(self.run.seed * 1_000_003 + self.iteration)
             with self._precision():
                 logits = twin.net(x)
             loss = F.cross_entropy(logits.float(), y)
@@ -139,13 +152,13 @@ class Training:
         self.iteration += 1
 
     def evaluate(self) -> Iterator[Record]:
-        """Measure every twin on both splits in evaluation mode, and start the running sums anew."""
+        """Measure every twin on all splits in evaluation mode, and start the running sums anew."""
         for name, twin in self.twins.items():
             if twin.diverged_at is not None:
                 continue
-            running, train, test = (
-                torch.stack([twin.seen, *(self._clean(twin.net, split) for split in ("train", "test"))]).cpu().tolist()
-            )
+            splits = self.stream.dataset.splits
+            sums = torch.stack([twin.seen, *(self._clean(twin.net, split) for split in splits)]).cpu().tolist()
+            measured = dict(zip(("running", *splits), sums, strict=True))
             twin.seen.zero_()
             record: Record = {
                 "kind": "epoch",
@@ -153,14 +166,48 @@ class Training:
                 "epoch": round(self.stream.epochs(self.iteration), 3),
                 "twin": name,
             }
-            for what, (images, errors, loss) in (("train", train), ("running", running), ("test", test)):
+            for what in ("train", "running", *(name for name in splits if name != "train")):
+                images, errors, loss = measured[what]
                 record[f"{what}_error_pct"] = 100.0 * errors / images
                 record[f"{what}_loss"] = loss / images if math.isfinite(loss) else None
             record["learning_rate"] = learning_rate(self.run.recipe, self.iteration - 1)
             if record["train_loss"] is None or record["running_loss"] is None:
                 twin.diverged_at = self.iteration
-                record |= {f"{what}_error_pct": 100.0 for what in ("train", "running", "test")}
+                record |= {f"{what}_error_pct": 100.0 for what in measured}
             yield record
+
+    @property
+    def grows(self) -> bool:
+        """Whether some twins are to be grown after this iteration."""
+        return self.iteration == self.run.recipe.grow_at
+
+    def grow(self) -> Iterator[Record]:
+        """Make the twins that are to be grown deeper without changing their outputs, and check that they have not.
+
+        Raises:
+            RuntimeError: the outputs of a net have changed.
+        """
+        for name, twin in self.twins.items():
+            spec = self.run.twins[name]
+            if spec.grown_from is None or twin.diverged_at is not None:
+                continue
+            shallow, before = twin.net, self._clean(twin.net, "train").tolist()
+            self._deepen(name)
+            growing.grow(shallow, twin.net, self._images())
+            difference = growing.largest_difference(shallow, twin.net, self._images())
+            if difference > SAME_OUTPUTS[self.run.recipe.precision]:
+                raise RuntimeError(f"{name}: its logits differ by {difference:.1e} after growth; they must be the same")
+            after = self._clean(twin.net, "train").tolist()
+            yield {
+                "kind": "growth",
+                "iteration": self.iteration,
+                "twin": name,
+                "depth_before": spec.grown_from,
+                "depth": spec.depth,
+                "largest_difference": difference,
+                "train_error_before_pct": 100.0 * before[1] / before[0],
+                "train_error_after_pct": 100.0 * after[1] / after[0],
+            }
 
     def layers(self) -> Iterator[Record]:
         """Measure the layer responses of the trained twins on the test split."""
@@ -187,6 +234,12 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state."""
         self.iteration = state["iteration"]
+        for name, spec in self.run.twins.items():
+            # A checkpoint is written after the growth that its iteration brings; a net that diverged stays small.
+            diverged = state["twins"][name]["diverged_at"]
+            grown = spec.grown_from is not None and self.iteration >= (self.run.recipe.grow_at or 0)
+            if grown and (diverged is None or diverged > (self.run.recipe.grow_at or 0)):
+                self._deepen(name)
         for name, saved in state["twins"].items():
             twin = self.twins[name]
             twin.net.load_state_dict(saved["net"])
@@ -194,11 +247,29 @@ class Training:
             twin.seen.copy_(saved["seen"])
             twin.diverged_at = saved["diverged_at"]
 
+    def _built(self, spec: Net) -> nets.ResNet:
+        dataset = self.stream.dataset
+        net = nets.build(spec, dataset.image[0], dataset.classes, self.run.seed)
+        return net.to(self.device).to(memory_format=torch.channels_last)
+
+    def _deepen(self, name: str) -> None:
+        """Put a net of the final depth in a twin's place; what its parameters share keep their optimizer's state."""
+        twin = self.twins[name]
+        known = {key: twin.optimizer.state[p] for key, p in twin.net.named_parameters() if p in twin.optimizer.state}
+        twin.net = self._built(self.run.twins[name])
+        twin.optimizer = OPTIMIZERS[self.run.recipe.optimizer](twin.net, self.run.recipe)
+        for key, parameter in twin.net.named_parameters():
+            if key in known:
+                twin.optimizer.state[parameter] = known[key]
+
+    def _images(self) -> Iterator[Tensor]:
+        return (x for x, _ in self.stream.clean("train", EVALUATION_BATCH))
+
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.recipe.precision == "bf16")
 
     @torch.inference_mode()
-    def _clean(self, net: nn.Module, split: Literal["train", "test"]) -> Tensor:
+    def _clean(self, net: nn.Module, split: str) -> Tensor:
         net.eval()
         total = torch.zeros(3, dtype=torch.float64, device=self.device)
         for x, y in self.stream.clean(split, EVALUATION_BATCH):

@@ -30,7 +30,7 @@ from deeptwins.specs import RunSpec
 
 REPORT_S = 0.2  # how often a worker tells its iteration and looks for an order to stop
 
-Source = tuple[str, int | None]  # a dataset's name and image size
+Source = tuple[str, int | None, float]  # a dataset's name and image size
 Equipment = tuple[Path, torch.device, Mapping[Source, Dataset]]  # results folder, device, datasets
 # glibc hands every freed block of some MiB back to the system, which then gives it out again page by page, hundreds of
 # times a training step. Kept in the process instead, an epoch on a CPU takes 2 to 7 % less time.
@@ -99,7 +99,7 @@ def signals_blocked() -> Iterator[None]:
 
 def source(run: RunSpec) -> Source:
     """What a run's dataset is known by."""
-    return run.recipe.dataset, run.recipe.image_size
+    return run.recipe.dataset, run.recipe.image_size, run.recipe.validation
 
 
 @contextmanager

@@ -2,36 +2,128 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import torch
 from torch import Tensor, nn
 
-from deeptwins.kernels import BNReLUAdd
-from deeptwins.nets.shortcuts import SHORTCUTS
+from deeptwins.nets.norms import NORMS
+from deeptwins.nets.orders import BLOCK_ORDERS, Layer
+from deeptwins.nets.shortcuts import SHORTCUTS, NoShortcut, Step
+from deeptwins.specs import Net
 
 Fork = tuple[Tensor, Tensor]
 """One tensor for two uses: the next layer's, and the next shortcut's. Their gradients come back apart."""
 
-
-def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
-    """Make a 3x3 convolution that keeps the image size at stride 1; the bias is the following BN's."""
-    return nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
+EXPANSION = 4  # of a bottleneck's output: its inner layers have a quarter of the channels
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 layers and a shortcut around them: `relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x))`.
+class ShiftedConv2d(nn.Conv2d):
+    """A convolution whose input gets one bias for all channels (Zhang et al. 2019, section 3.2, rule 3)."""
 
-    He et al. 2015, equation 1 and figure 5 (left). With the shortcut `none` nothing is added: the plain block.
+    def __init__(self, channels_in: int, channels_out: int, size: int, stride: int = 1, padding: int = 0) -> None:
+        super().__init__(channels_in, channels_out, size, stride, padding, bias=False)
+        self.shift = nn.Parameter(torch.empty(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
+        return super().forward(x + self.shift)
+
+
+def conv(net: Net, channels_in: int, channels_out: int, size: int, stride: int = 1) -> nn.Conv2d:
+    """Make a convolution that keeps the image size at stride 1; the bias is the following norm's."""
+    if net.norm == "scalar":
+        return ShiftedConv2d(channels_in, channels_out, size, stride, padding=size // 2)
+    return nn.Conv2d(channels_in, channels_out, size, stride, padding=size // 2, bias=False)
+
+
+class Join(nn.Module):
+    """Where branch and shortcut meet: weight * scale * F(x) + what the shortcut adds.
+
+    `scale` is a learned scalar, where the initialization asks for one, and in evaluation the block's probability to
+    survive (Huang et al. 2016, "Deep networks with stochastic depth", equation 5).
     """
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, shortcut: str, fused_op: str) -> None:
+    def __init__(self, scale: float | None, survival: float) -> None:
         super().__init__()
-        self.conv1 = conv3x3(channels_in, channels_out, stride)
-        self.bn1 = BNReLUAdd(channels_out, implementation=fused_op)
-        self.conv2 = conv3x3(channels_out, channels_out)
-        self.bn2 = BNReLUAdd(channels_out, implementation=fused_op)
-        self.shortcut = SHORTCUTS[shortcut](channels_in, channels_out, stride)
+        self.scale = None if scale is None else nn.Parameter(torch.empty(()))
+        self.start = {"scale": scale}
+        self.survival = survival
+
+    @property
+    def trivial(self) -> bool:
+        """Whether it does nothing but add, so that a fused operation can take its place."""
+        return self.scale is None and (self.training or self.survival == 1)
+
+    def forward(self, branch: Tensor, added: Tensor | None, weight: Tensor | float | None) -> Tensor:
+        """Weigh and add: branch and added (N, C, H, W) -> (N, C, H, W)."""
+        for factor in (weight, self.scale, None if self.training or self.survival == 1 else self.survival):
+            if factor is not None:
+                branch = branch * factor
+        return branch if added is None else branch + added
+
+
+class Block(nn.Module):
+    """Some layers and a shortcut around them; in the order `original`, relu(F(x) + shortcut(x)).
+
+    He et al. 2015, equation 1 and figure 5: two layers of 3x3 (left), or a bottleneck of 1x1, 3x3, 1x1 (right), whose
+    stride is the 3x3 layer's, as in torchvision. With the shortcut `none` nothing is added: the plain block.
+    """
+
+    def __init__(  # noqa: PLR0913  from where to where, and what kind of block
+        self, net: Net, step: Step, *, bottleneck: bool, first: bool, scale: float | None, survival: float
+    ) -> None:
+        """Lay out a block.
+
+        Args:
+            net: norm, shortcut, order and their options.
+            step: channels and stride.
+            bottleneck: of three layers.
+            first: whether it is the net's first, whose input the stem has already normalized and rectified.
+            scale: the initial value of the learned scalar that the branch is multiplied by; None: there is none.
+            survival: the probability that the branch is not dropped from a step.
+        """
+        super().__init__()
+        self.order = BLOCK_ORDERS[net.block_order]
+        inner = step.channels_out // EXPANSION if bottleneck else step.channels_out
+        sizes, strides = ((1, 3, 1), (1, step.stride, 1)) if bottleneck else ((3, 3), (step.stride, 1))
+        channels = [step.channels_in, *[inner] * (len(sizes) - 1), step.channels_out]
+        for i, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
+            closing = self.order.closing if i == len(sizes) - 1 else "add-relu"
+            norm = NORMS[net.norm](channels[i if self.order.before else i + 1], net, closing)
+            self.add_module(f"conv{i + 1}", conv(net, channels[i], channels[i + 1], size, stride))
+            self.add_module(f"bn{i + 1}", nn.Identity() if first and self.order.before and i == 0 else norm)
+        self.depth = len(sizes)
+        self.shortcut = SHORTCUTS[net.shortcut](step, net)
+        self.join = Join(scale if self.residual else None, survival)
+        self.fuse = True
+        self.survival = survival
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The convolutions with their norms, in order."""
+        return [(getattr(self, f"conv{i}"), getattr(self, f"bn{i}")) for i in range(1, self.depth + 1)]
+
+    @property
+    def residual(self) -> bool:
+        """Whether there is a shortcut, so that the layers are a residual branch."""
+        return not isinstance(self.shortcut, NoShortcut)
 
     def forward(self, fork: Fork) -> Fork:
         """(N, C_in, H, W), twice -> (N, C_out, H / stride, W / stride), twice."""
         x, again = fork
-        y: Fork = self.bn2(self.conv2(self.bn1(self.conv1(x))), self.shortcut(again), fork=True)
-        return y
+        added, weight = self.shortcut(again)
+        # The host draws: what is dropped is not computed. The trainer seeds this generator at every step.
+        if self.training and self.survival < 1 and torch.rand(()).item() >= self.survival:
+            y = self.order.close(self.layers, added)
+        elif self.fuse and weight is None and self.order.fused is not None and self.join.trivial:
+            both: Fork = self.order.fused(self.layers, x, added)
+            return both
+        else:
+            y = self.order.close(self.layers, self.join(self.order.branch(self.layers, x), added, weight))
+        return y, y
+
+
+def blocks(net: nn.Module) -> Iterator[Block]:
+    """Go through the blocks of a net, in order."""
+    return (module for module in net.modules() if isinstance(module, Block))

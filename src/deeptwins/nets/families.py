@@ -3,33 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd
-from deeptwins.nets.blocks import BasicBlock, conv3x3
-from deeptwins.nets.initialization import INITIALIZATIONS, initialize
-from deeptwins.nets.shortcuts import SHORTCUTS
+from deeptwins.nets.blocks import EXPANSION, Block, conv
+from deeptwins.nets.initialization import INITIALIZATIONS
+from deeptwins.nets.norms import NORMS
+from deeptwins.nets.orders import BLOCK_ORDERS
+from deeptwins.nets.shortcuts import Step
 from deeptwins.specs import Net
 
 
-def cifar(depth: int) -> tuple[int, ...]:
-    """Three stages of n blocks, 6n+2 layers (He et al. 2015, section 4.2)."""
-    n, rest = divmod(depth - 2, 6)
-    if rest or not 8 <= depth <= 1202:  # noqa: PLR2004
-        raise ValueError(f"depth = {depth}: family cifar has depths 6n+2 from 8 to 1202")
-    return n, n, n
+@dataclass(frozen=True)
+class Layout:
+    """The blocks of each stage, and whether they are bottlenecks."""
+
+    blocks: tuple[int, ...]
+    bottleneck: bool = False
 
 
-def imagenet(depth: int) -> tuple[int, ...]:
-    """Four stages of basic blocks (He et al. 2015, table 1)."""
-    stages = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
-    if depth not in stages:
-        raise ValueError(f"depth = {depth}: family imagenet has depths {', '.join(map(str, stages))}")
-    return stages[depth]
+def cifar(depth: int) -> Layout:
+    """Three stages of n blocks of two layers, 6n+2 layers (He et al. 2015, section 4.2)."""
+    return _three_stages("cifar", depth, layers=2)
 
 
-FAMILIES: dict[str, Callable[[int], tuple[int, ...]]] = {"cifar": cifar, "imagenet": imagenet}
+def cifar_bottleneck(depth: int) -> Layout:
+    """Three stages of n bottlenecks, 9n+2 layers (He et al. 2016, "Identity mappings in deep residual networks")."""
+    return _three_stages("cifar-bottleneck", depth, layers=3)
+
+
+def imagenet(depth: int) -> Layout:
+    """Four stages, of basic blocks up to depth 34, then of bottlenecks (He et al. 2015, table 1)."""
+    layouts = {
+        18: Layout((2, 2, 2, 2)),
+        34: Layout((3, 4, 6, 3)),
+        50: Layout((3, 4, 6, 3), bottleneck=True),
+        101: Layout((3, 4, 23, 3), bottleneck=True),
+        152: Layout((3, 8, 36, 3), bottleneck=True),
+    }
+    if depth not in layouts:
+        raise ValueError(f"depth = {depth}: family imagenet has depths {', '.join(map(str, layouts))}")
+    return layouts[depth]
+
+
+def _three_stages(family: str, depth: int, layers: int) -> Layout:
+    n, rest = divmod(depth - 2, 3 * layers)
+    if rest or not 3 * layers + 2 <= depth <= 1202:  # noqa: PLR2004
+        last = 1202 - 1200 % (3 * layers)
+        raise ValueError(f"depth = {depth}: family {family} has depths {3 * layers}n+2 from {3 * layers + 2} to {last}")
+    return Layout((n, n, n), bottleneck=layers == 3)  # noqa: PLR2004
+
+
+FAMILIES: dict[str, Callable[[int], Layout]] = {
+    "cifar": cifar,
+    "cifar-bottleneck": cifar_bottleneck,
+    "imagenet": imagenet,
+}
 
 
 class ResNet(nn.Module):
@@ -42,30 +74,51 @@ class ResNet(nn.Module):
         """Lay out the net; weights are `initialize`'s.
 
         Args:
-            net: family, depth, width of the first stage, stem and shortcut.
+            net: what it is.
             channels: of the input images.
             classes: outputs.
         """
         super().__init__()
+        layout, order = FAMILIES[net.family](net.depth), BLOCK_ORDERS[net.block_order]
         if net.stem == "cifar":
-            self.conv = conv3x3(channels, net.width)
+            self.conv = conv(net, channels, net.width, 3)
             self.pool: nn.Module | None = None
         else:
-            self.conv = nn.Conv2d(channels, net.width, 7, 2, padding=3, bias=False)
+            self.conv = conv(net, channels, net.width, 7, 2)
             self.pool = nn.MaxPool2d(3, 2, padding=1)
-        self.bn = BNReLUAdd(net.width, implementation=net.fused_op)
+        self.bn = NORMS[net.norm](net.width, net, "add-relu")
         self.stages = nn.Sequential()
-        width = net.width
-        for i, blocks in enumerate(FAMILIES[net.family](net.depth)):
+        width, total, number = net.width, sum(layout.blocks), 0
+        for i, blocks in enumerate(layout.blocks):
             stage = nn.Sequential()
             for j in range(blocks):
-                stride = 2 if i > 0 and j == 0 else 1
-                stage.append(BasicBlock(width, net.width * 2**i, stride, net.shortcut, net.fused_op))
-                width = net.width * 2**i
+                number += 1
+                step = Step(
+                    width, net.width * 2**i * (EXPANSION if layout.bottleneck else 1), 2 if i > 0 and j == 0 else 1
+                )
+                stage.append(
+                    Block(
+                        net,
+                        step,
+                        bottleneck=layout.bottleneck,
+                        first=number == 1,
+                        scale=INITIALIZATIONS[net.initialization].scale,
+                        survival=1 - number / total * (1 - net.survival),  # Huang et al. 2016, equation 4
+                    )
+                )
+                width = step.channels_out
             self.stages.append(stage)
+        self.ending: Callable[[Tensor], Tensor] | None = F.relu if order.ending == "relu" else None
+        if order.ending == "norm":
+            self.ending = NORMS[net.norm](width, net, "add-relu")
         self.average = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.linear = nn.Linear(width, classes)
+
+    @property
+    def blocks(self) -> list[list[Block]]:
+        """The blocks of each stage."""
+        return [[cast("Block", block) for block in stage.children()] for stage in self.stages.children()]
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) -> logits (N, classes)."""
@@ -76,26 +129,7 @@ class ResNet(nn.Module):
             x = self.pool(self.bn(x))
             fork = x, x
         x, _ = self.stages(fork)
+        if self.ending is not None:
+            x = self.ending(x)
         logits: Tensor = self.linear(self.flatten(self.average(x)))
         return logits
-
-
-def check(net: Net) -> None:
-    """Raise ValueError, naming field, value and what is allowed, for a net that cannot be built."""
-    for field, table in (
-        ("family", FAMILIES),
-        ("shortcut", SHORTCUTS),
-        ("initialization", INITIALIZATIONS),
-        ("fused_op", ("auto", *IMPLEMENTATIONS)),
-    ):
-        if getattr(net, field) not in table:
-            raise ValueError(f"{field} = {getattr(net, field)!r}: choose from {', '.join(table)}")
-    FAMILIES[net.family](net.depth)
-
-
-def build(net: Net, channels: int, classes: int, seed: int) -> ResNet:
-    """Build a net on the CPU with the initial weights of this seed."""
-    check(net)
-    model = ResNet(net, channels, classes)
-    initialize(model, net.initialization, seed)
-    return model

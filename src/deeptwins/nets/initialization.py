@@ -1,16 +1,35 @@
-"""Initial weights: a function of (seed, parameter name) alone, so that what twins share starts bit-identical."""
+"""Initial weights: a function of (seed, parameter name) alone, so that what twins share starts bit-identical.
+
+To add an initialization, write what it changes and name it in `INITIALIZATIONS`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from deeptwins.nets.blocks import Block, blocks
+from deeptwins.nets.norms import NORMS
 
-def he(weight: Tensor, generator: torch.Generator) -> None:
+
+@dataclass(frozen=True)
+class Initialization:
+    """What becomes of a net whose weights are He's, whose norms are the identity and whose biases are 0."""
+
+    change: Callable[[nn.Module], None]
+    """Changes the weights of a net."""
+    scale: float | None = None
+    """The initial value of a learned scalar that every residual branch is multiplied by; None: there is none."""
+    norms: tuple[str, ...] = tuple(NORMS)
+    """Those it is made for."""
+
+
+def he_normal(weight: Tensor, generator: torch.Generator) -> None:
     """Fill a weight (out, in, ...) from N(0, 2 / fan_in).
 
     He et al. 2015, "Delving deep into rectifiers", equation 10.
@@ -19,18 +38,65 @@ def he(weight: Tensor, generator: torch.Generator) -> None:
     weight.normal_(0.0, math.sqrt(2.0 / fan_in), generator=generator)
 
 
-INITIALIZATIONS: dict[str, Callable[[Tensor, torch.Generator], None]] = {"he": he}
+def he(_net: nn.Module) -> None:
+    """Leave the net as it is: He et al. 2015, "Delving deep into rectifiers"."""
+
+
+def zero_gamma(net: nn.Module) -> None:
+    """Let every residual branch start at 0 by the last thing in it that scales.
+
+    Goyal et al. 2017, "Accurate, large minibatch SGD", section 5.1. Blocks without a shortcut are left as they are.
+    """
+    for block in blocks(net):
+        if block.residual:
+            zero_branch(block)
+
+
+def fixup(net: nn.Module) -> None:
+    """Scale residual branches of m layers by L^(-1 / (2m - 2)), of L branches, and zero their last convolution.
+
+    Zhang et al. 2019, "Fixup initialization", section 3.2; the linear map starts at 0, too. Blocks without a shortcut
+    are left as they are.
+    """
+    branches = [block for block in blocks(net) if block.residual]
+    for block in branches:
+        *inner, (last, _) = block.layers
+        for conv, _ in inner:
+            conv.get_parameter("weight").mul_(len(branches) ** (-1.0 / (2 * block.depth - 2)))
+        last.get_parameter("weight").zero_()
+    net.get_parameter("linear.weight").zero_()
+
+
+INITIALIZATIONS: dict[str, Initialization] = {
+    "he": Initialization(he),
+    "zero-gamma": Initialization(zero_gamma),
+    "fixup": Initialization(fixup, scale=1.0, norms=("scalar",)),
+    # De and Smith 2020, "Batch normalization biases residual blocks towards the identity function", section 4.
+    "skipinit": Initialization(he, scale=0.0, norms=("none", "scalar")),
+    # Bachlechner et al. 2020, "ReZero is all you need", equation 1.
+    "rezero": Initialization(he, scale=0.0),
+}
+
+
+def zero_branch(block: Block) -> None:
+    """Let a block's branch be 0: its closing norm's weight is, or where none closes it, its last convolution's."""
+    conv, norm = block.layers[-1]
+    last = norm if block.order.ends_in_norm and hasattr(norm, "weight") else conv
+    last.get_parameter("weight").zero_()
 
 
 @torch.no_grad()
 def initialize(net: nn.Module, initialization: str, seed: int) -> None:
-    """Set every parameter of a net on the CPU: convolutions and linear maps by rule, BN to 1 and 0, biases to 0."""
+    """Set every parameter of a net on the CPU: convolutions and linear maps by rule, norms to the identity."""
     for prefix, module in net.named_modules():
+        start = getattr(module, "start", {})
         for name, parameter in module.named_parameters(prefix, recurse=False):
+            leaf = name.rpartition(".")[2]
             if isinstance(module, nn.Conv2d | nn.Linear) and parameter.ndim > 1:
-                INITIALIZATIONS[initialization](parameter, _generator(seed, name))
+                he_normal(parameter, _generator(seed, name))
             else:
-                parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+                parameter.fill_(start.get(leaf, 1.0 if leaf == "weight" else 0.0))
+    INITIALIZATIONS[initialization].change(net)
 
 
 def weights_sha256(net: nn.Module) -> str:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deeptwins.errors import InputError
-from deeptwins.nets.blocks import Fork
-from deeptwins.nets.families import ResNet, check
-from deeptwins.nets.shortcuts import NoShortcut
+from deeptwins.nets.blocks import Fork, Join
+from deeptwins.nets.building import check
+from deeptwins.nets.families import FAMILIES, ResNet
+from deeptwins.nets.shortcuts import NoShortcut, ZeroPad
 from deeptwins.specs import Net
 
 
@@ -78,7 +79,8 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> list[Layer]:
         return note
 
     for name, module in model.named_modules():
-        if not isinstance(module, NoShortcut | nn.Identity) and not list(module.children()):
+        copies = type(module) is ZeroPad and not module.step.changes
+        if not copies and not isinstance(module, NoShortcut | nn.Identity | Join) and not list(module.children()):
             module.register_forward_hook(look(name))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         try:
@@ -97,3 +99,14 @@ def size(net: Net, image: tuple[int, int, int], classes: int) -> tuple[int, int]
     """Count a net's parameters and the FLOPs of one image forward."""
     layers = trace(net, image, classes)
     return sum(layer.parameters for layer in layers), sum(layer.flops for layer in layers)
+
+
+@lru_cache(maxsize=1024)
+def stages(net: Net, image: tuple[int, int, int], classes: int) -> list[dict[str, Any]]:
+    """Describe the stages of a net: their blocks, the layers of each, and the shape (C, H, W) that they leave."""
+    layout = FAMILIES[net.family](net.depth)
+    ends = {layer.name.split(".")[1]: layer.output for layer in trace(net, image, classes) if "stages" in layer.name}
+    layers = 3 if layout.bottleneck else 2
+    return [
+        {"blocks": blocks, "layers": layers, "output": list(ends[str(i)])} for i, blocks in enumerate(layout.blocks)
+    ]

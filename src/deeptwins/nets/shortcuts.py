@@ -1,18 +1,43 @@
-"""Shortcuts: what is added to a block's output. To add one, write it and name it in `SHORTCUTS`."""
+"""Shortcuts: what is added to a block's output. To add one, write it and name it in `SHORTCUTS`.
+
+A shortcut takes a block's input (N, C_in, H, W) and returns what is added to the residual branch, of the output's shape
+(N, C_out, H / stride, W / stride), or None; and what the branch is multiplied by, None where it is left as it is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from deeptwins.specs import Net
+
+Way = tuple[Tensor | None, Tensor | float | None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """From what to what a shortcut leads."""
+
+    channels_in: int
+    channels_out: int
+    stride: int
+
+    @property
+    def changes(self) -> bool:
+        """Whether the shape changes on the way."""
+        return self.channels_in != self.channels_out or self.stride > 1
 
 
 class NoShortcut(nn.Module):
     """Nothing to add: the plain twin."""
 
-    def forward(self, x: Tensor) -> None:
-        """Return no residual, whatever x."""
+    def forward(self, _x: Tensor) -> Way:
+        """Add nothing, whatever x."""
+        return None, None
 
 
 class ZeroPad(nn.Module):
@@ -21,32 +46,141 @@ class ZeroPad(nn.Module):
     Option A of He et al. 2015, section 3.3; the paper does not say on which side the zeros stand.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+    def __init__(self, step: Step) -> None:
         super().__init__()
-        self.missing = channels_out - channels_in
-        self.stride = stride
+        self.step = step
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Way:
+        """Add the identity."""
+        return self.identity(x), None
+
+    def identity(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
-        if self.stride > 1:
-            x = x[:, :, :: self.stride, :: self.stride]
-        return F.pad(x, (0, 0, 0, 0, 0, self.missing)) if self.missing else x
+        stride, missing = self.step.stride, self.step.channels_out - self.step.channels_in
+        if stride > 1:
+            x = x[:, :, ::stride, ::stride]
+        return F.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
 
 
-def no_shortcut(_channels_in: int, _channels_out: int, _stride: int) -> nn.Module:
+class Scaled(ZeroPad):
+    """The identity times a constant, beside the branch times another.
+
+    He et al. 2016, "Identity mappings in deep residual networks", section 3.1, constant scaling.
+    """
+
+    def __init__(self, step: Step, shortcut: float, branch: float) -> None:
+        super().__init__(step)
+        self.shortcut, self.branch = shortcut, branch
+
+    def forward(self, x: Tensor) -> Way:
+        """Add shortcut * identity(x) to branch * F(x)."""
+        return self.shortcut * self.identity(x), None if self.branch == 1 else self.branch
+
+
+class Gate(nn.Conv2d):
+    """The map under a gate's sigmoid: a 1x1 convolution whose bias starts at a value of its own."""
+
+    def __init__(self, step: Step, bias: float) -> None:
+        super().__init__(step.channels_in, step.channels_out, 1, step.stride)
+        self.start = {"bias": bias}
+
+
+class Gated(ZeroPad):
+    """The identity times 1 - g(x), beside the branch times g(x), or times 1; g(x) = sigmoid(W x + b).
+
+    W is a 1x1 convolution; b starts as the net's `gate_bias`. He et al. 2016, section 3.1, exclusive gating and
+    shortcut-only gating, as in highway networks (Srivastava et al. 2015).
+    """
+
+    def __init__(self, step: Step, bias: float, *, exclusive: bool) -> None:
+        super().__init__(step)
+        self.gate = Gate(step, bias)
+        self.exclusive = exclusive
+
+    def forward(self, x: Tensor) -> Way:
+        """Add (1 - g(x)) * identity(x) to g(x) * F(x), or to F(x)."""
+        gate = self.gate(x).sigmoid()
+        return (1 - gate) * self.identity(x), gate if self.exclusive else None
+
+
+class Dropped(ZeroPad):
+    """The identity, half of whose values are dropped in training: the expectation is 0.5, as in evaluation.
+
+    He et al. 2016, section 3.2: equivalent, in expectation, to constant scaling by 0.5.
+    """
+
+    def forward(self, x: Tensor) -> Way:
+        """Add half the identity: in training each of its values or zero, else half of it."""
+        return 0.5 * F.dropout(self.identity(x), 0.5, self.training), None
+
+
+class Projection(nn.Sequential):
+    """1x1 convolution and BN: options B and C of He et al. 2015, section 3.3."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__(
+            nn.Conv2d(step.channels_in, step.channels_out, 1, step.stride, bias=False),
+            nn.BatchNorm2d(step.channels_out),
+        )
+
+    def forward(self, x: Tensor) -> Way:
+        """Add the projection of x."""
+        return cast("Tensor", nn.Sequential.forward(self, x)), None  # type: ignore[no-untyped-call]
+
+
+def none(_step: Step, _net: Net) -> nn.Module:
     """Make the plain twin's shortcut."""
     return NoShortcut()
 
 
-def projection(channels_in: int, channels_out: int, stride: int) -> nn.Module:
-    """Make the identity, or 1x1 convolution and BN where the shape changes: option B of He et al. 2015, section 3.3."""
-    if channels_in == channels_out and stride == 1:
-        return nn.Identity()
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out))
+def zero_pad(step: Step, _net: Net) -> nn.Module:
+    """Make option A."""
+    return ZeroPad(step)
 
 
-SHORTCUTS: dict[str, Callable[[int, int, int], nn.Module]] = {
-    "none": no_shortcut,
-    "zero-pad": ZeroPad,
+def projection(step: Step, _net: Net) -> nn.Module:
+    """Make option B: the identity, or a projection where the shape changes."""
+    return Projection(step) if step.changes else ZeroPad(step)
+
+
+def projections(step: Step, _net: Net) -> nn.Module:
+    """Make option C: a projection everywhere."""
+    return Projection(step)
+
+
+def scaled(step: Step, _net: Net) -> nn.Module:
+    """Make constant scaling: 0.5 times the identity."""
+    return Scaled(step, 0.5, 1.0)
+
+
+def frozen_gate(step: Step, _net: Net) -> nn.Module:
+    """Make constant scaling of both ways by 0.5: a gate that is frozen half open."""
+    return Scaled(step, 0.5, 0.5)
+
+
+def gate(step: Step, net: Net) -> nn.Module:
+    """Make exclusive gating."""
+    return Gated(step, net.gate_bias, exclusive=True)
+
+
+def shortcut_gate(step: Step, net: Net) -> nn.Module:
+    """Make shortcut-only gating."""
+    return Gated(step, net.gate_bias, exclusive=False)
+
+
+def dropout(step: Step, _net: Net) -> nn.Module:
+    """Make dropout on the shortcut."""
+    return Dropped(step)
+
+
+SHORTCUTS: dict[str, Callable[[Step, Net], nn.Module]] = {
+    "none": none,
+    "zero-pad": zero_pad,
     "projection": projection,
+    "projections": projections,
+    "scaled": scaled,
+    "frozen-gate": frozen_gate,
+    "gate": gate,
+    "shortcut-gate": shortcut_gate,
+    "dropout": dropout,
 }

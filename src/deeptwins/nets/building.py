@@ -1,0 +1,43 @@
+"""From a net's description to the net."""
+
+from __future__ import annotations
+
+from deeptwins.kernels import IMPLEMENTATIONS
+from deeptwins.nets.families import FAMILIES, ResNet
+from deeptwins.nets.growing import check_growth
+from deeptwins.nets.initialization import INITIALIZATIONS, initialize
+from deeptwins.nets.norms import NORMS
+from deeptwins.nets.orders import BLOCK_ORDERS
+from deeptwins.nets.shortcuts import SHORTCUTS
+from deeptwins.specs import Net
+
+
+def check(net: Net) -> None:
+    """Raise ValueError, naming field, value and what is allowed, for a net that cannot be built."""
+    for field, table in (
+        ("family", FAMILIES),
+        ("shortcut", SHORTCUTS),
+        ("block_order", BLOCK_ORDERS),
+        ("norm", NORMS),
+        ("initialization", INITIALIZATIONS),
+        ("fused_op", ("auto", *IMPLEMENTATIONS)),
+    ):
+        if getattr(net, field) not in table:
+            raise ValueError(f"{field} = {getattr(net, field)!r}: choose from {', '.join(table)}")
+    FAMILIES[net.family](net.depth)
+    check_growth(net)
+    needed = INITIALIZATIONS[net.initialization].norms
+    if net.norm not in needed:
+        raise ValueError(f"initialization = {net.initialization!r}: needs norm = {' or '.join(map(repr, needed))}")
+    if net.survival < 1 and net.shortcut == "none":
+        raise ValueError(f"survival = {net.survival}: without shortcuts, what is left when a block is dropped?")
+    if net.norm_batch is not None and net.norm != "batch":
+        raise ValueError(f"norm_batch = {net.norm_batch}: needs norm = 'batch'")
+
+
+def build(net: Net, channels: int, classes: int, seed: int) -> ResNet:
+    """Build a net on the CPU with the initial weights of this seed."""
+    check(net)
+    model = ResNet(net, channels, classes)
+    initialize(model, net.initialization, seed)
+    return model

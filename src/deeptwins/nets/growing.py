@@ -1,0 +1,109 @@
+"""Make a net deeper without changing what it computes: the solution that He et al. 2015 construct in section 1.
+
+"The added layers are identity mapping, and the other layers are copied from the learned shallower model."
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from deeptwins.nets.blocks import Block
+from deeptwins.nets.families import FAMILIES, ResNet
+from deeptwins.nets.initialization import zero_branch
+from deeptwins.specs import Net
+
+KEEPING = ("none", "zero-pad", "projection")  # shortcuts that add nothing, or x itself where its shape is kept
+
+
+def check_growth(net: Net) -> None:
+    """Raise ValueError where blocks that compute the identity cannot be added to a net of depth `grown_from`."""
+    if net.grown_from is None:
+        return
+    where = f"grown_from = {net.grown_from}"
+    try:
+        layout, before = FAMILIES[net.family](net.depth), FAMILIES[net.family](net.grown_from)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    fewer = any(new < old for new, old in zip(layout.blocks, before.blocks, strict=True))
+    if fewer or layout.bottleneck != before.bottleneck:
+        raise ValueError(f"{where}: its blocks are not among those of depth {net.depth}")
+    plain = net.shortcut == "none"
+    if net.shortcut not in KEEPING:
+        raise ValueError(f"{where}: no block with the shortcut {net.shortcut!r} computes the identity")
+    if plain and layout.bottleneck:
+        raise ValueError(f"{where}: no plain bottleneck computes the identity, its inner layers are too narrow")
+    if net.block_order in (("relu-pre-activation", "full-pre-activation") if plain else ("norm-after-addition",)):
+        raise ValueError(f"{where}: no block of the order {net.block_order!r} computes the identity")
+
+
+@torch.no_grad()
+def grow(shallow: ResNet, deep: ResNet, batches: Iterable[Tensor]) -> None:
+    """Give a deep net the weights of a shallow one, and let the blocks that only it has compute the identity.
+
+    A residual block does so with a branch of 0; a plain one with convolutions that copy, and norms that undo, by their
+    weight and bias, the normalization by the statistics of what arrives. These become the running statistics, too: in
+    evaluation the nets have the same outputs, up to rounding; in training up to the noise of a batch's statistics.
+
+    Args:
+        shallow: as trained; is put into evaluation mode.
+        deep: of the same kind, on the same device.
+        batches: images (N, C, H, W) over which the statistics are measured.
+    """
+    statistics = _statistics(shallow, batches)
+    deep.load_state_dict(deep.state_dict() | shallow.state_dict())
+    for stage, known, (mean, variance) in zip(deep.blocks, shallow.blocks, statistics, strict=True):
+        for block in stage[len(known) :]:
+            if block.residual:
+                zero_branch(block)
+                continue
+            for conv, norm in block.layers:
+                nn.init.dirac_(conv.get_parameter("weight"))
+                if isinstance(norm, nn.BatchNorm2d):
+                    norm.weight.copy_((variance + norm.eps).sqrt())
+                    norm.bias.copy_(mean)
+                    norm.get_buffer("running_mean").copy_(mean)
+                    norm.get_buffer("running_var").copy_(variance)
+
+
+@torch.no_grad()
+def largest_difference(one: nn.Module, other: nn.Module, batches: Iterable[Tensor]) -> float:
+    """Measure the largest difference of two nets' logits in evaluation mode, as a share of the largest logit."""
+    apart, largest = [], []
+    one.eval()
+    other.eval()
+    for x in batches:
+        y = one(x)
+        apart.append((other(x) - y).abs().max())
+        largest.append(y.abs().max())
+    return (torch.stack(apart).max() / torch.stack(largest).max()).item()
+
+
+def _statistics(net: ResNet, batches: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Measure mean and variance of each channel that leaves each stage."""
+    sums: list[list[Tensor]] = [[] for _ in net.stages]
+
+    def note(into: list[Tensor], block: Block) -> None:
+        def hook(_module: nn.Module, _inputs: object, output: tuple[Tensor, Tensor]) -> None:
+            y = output[0].double()
+            count = torch.full_like(y[0, :, 0, 0], y.numel() // y.shape[1])
+            into.append(torch.stack([count, y.sum((0, 2, 3)), y.square().sum((0, 2, 3))]))
+
+        handles.append(block.register_forward_hook(hook))
+
+    handles: list[torch.utils.hooks.RemovableHandle] = []
+    try:
+        for into, stage in zip(sums, net.blocks, strict=True):
+            note(into, stage[-1])
+        net.eval()
+        for x in batches:
+            net(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    totals = [torch.stack(parts).sum(0) for parts in sums]
+    means = [total[1] / total[0] for total in totals]
+    squares = [total[2] / total[0] for total in totals]
+    return [(mean, (square - mean.square()).clamp(min=0)) for mean, square in zip(means, squares, strict=True)]

@@ -1,0 +1,95 @@
+"""Orders of convolution, norm, ReLU and addition in a block. To add one, write it and name it in `BLOCK_ORDERS`.
+
+He et al. 2016, "Identity mappings in deep residual networks", figure 4 and table 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Layer = tuple[nn.Module, nn.Module]
+"""A convolution, and the norm behind it or before it."""
+Layers = Sequence[Layer]
+
+
+@dataclass(frozen=True)
+class BlockOrder:
+    """An order: the residual branch, what follows the addition, and what the net must know of it."""
+
+    branch: Callable[[Layers, Tensor], Tensor]
+    """F: the layers of a block and its input -> what is added to the shortcut."""
+    close: Callable[[Layers, Tensor], Tensor] = lambda _layers, y: y
+    """What follows the addition."""
+    fused: Callable[[Layers, Tensor, Tensor | None], tuple[Tensor, Tensor]] | None = None
+    """The layers, the block's input, what is added -> the block's output, twice; all the same, but in fewer steps."""
+    closing: Literal["add-relu", "relu-add"] = "add-relu"
+    """What the last norm of the block does first, where it is fused with the addition."""
+    before: bool = False
+    """Whether each norm stands before its convolution."""
+    ends_in_norm: bool = True
+    """Whether the last norm is the last thing in the branch that scales."""
+    ending: Literal["none", "relu", "norm"] = "none"
+    """What the last block of the net leaves to be done before pooling."""
+
+
+def original(layers: Layers, x: Tensor) -> Tensor:
+    """Convolution, norm, ReLU, convolution, norm."""
+    *inner, (conv, norm) = layers
+    return norm(conv(_activated(inner, x)), relu=False)  # type: ignore[no-any-return]
+
+
+def norm_after_addition(layers: Layers, x: Tensor) -> Tensor:
+    """Convolution, norm, ReLU, convolution; addition; norm and ReLU."""
+    *inner, (conv, _) = layers
+    return conv(_activated(inner, x))  # type: ignore[no-any-return]
+
+
+def relu_before_addition(layers: Layers, x: Tensor) -> Tensor:
+    """Convolution, norm, ReLU, convolution, norm, ReLU."""
+    return _activated(layers, x)
+
+
+def relu_pre_activation(layers: Layers, x: Tensor) -> Tensor:
+    """ReLU, convolution, norm, ReLU, convolution, norm."""
+    return original(layers, F.relu(x))
+
+
+def full_pre_activation(layers: Layers, x: Tensor) -> Tensor:
+    """Norm, ReLU, convolution, norm, ReLU, convolution."""
+    for conv, norm in layers:
+        x = conv(norm(x))
+    return x
+
+
+def _activated(layers: Layers, x: Tensor) -> Tensor:
+    for conv, norm in layers:
+        x = norm(conv(x))
+    return x
+
+
+def _rectified(_layers: Layers, y: Tensor) -> Tensor:
+    return F.relu(y)
+
+
+def _normalized(layers: Layers, y: Tensor) -> Tensor:
+    return layers[-1][1](y)  # type: ignore[no-any-return]
+
+
+def _fused(layers: Layers, x: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Let the last norm add and rectify."""
+    *inner, (conv, norm) = layers
+    return norm(conv(_activated(inner, x)), added, fork=True)  # type: ignore[no-any-return]
+
+
+BLOCK_ORDERS = {
+    "original": BlockOrder(original, close=_rectified, fused=_fused),
+    "norm-after-addition": BlockOrder(norm_after_addition, close=_normalized, ends_in_norm=False),
+    "relu-before-addition": BlockOrder(relu_before_addition, fused=_fused, closing="relu-add"),
+    "relu-pre-activation": BlockOrder(relu_pre_activation, ending="relu"),
+    "full-pre-activation": BlockOrder(full_pre_activation, before=True, ends_in_norm=False, ending="norm"),
+}
