@@ -21,11 +21,11 @@ def results(tmp_path):
 def numbers(results, run):
     """The records of a run without their timings."""
     found = records.read(records.path_of(results, run.study, run.id))
-    return [{key: value for key, value in record.items() if key != "seconds"} for record in found]
+    return [{key: value for key, value in record.items() if key not in ("seconds", "started")} for record in found]
 
 
 def test_leaves_the_records_of_every_twin(dataset, results):
-    """A finished run holds its header, one epoch record a twin and evaluation, the layers, and the end."""
+    """A finished run holds its header, epochs and gradients a twin and evaluation, what is inside, and the end."""
     run = tiny.run_of()
 
     assert complete(run, dataset, tiny.CPU, results) == "done"
@@ -38,7 +38,12 @@ def test_leaves_the_records_of_every_twin(dataset, results):
     assert end == {"kind": "end", "status": "done", "reason": None}
     evaluated = [(record["iteration"], record["twin"]) for record in found if record["kind"] == "epoch"]
     assert evaluated == [(t, twin) for t in (8, 16, 20) for twin in ("plain", "residual")]  # 512 images, batch 64
+    gradients = [record for record in found if record["kind"] == "gradient"]
+    assert [(record["iteration"], record["twin"]) for record in gradients] == evaluated
+    assert all(len(record["norms"]) == 8 and min(record["norms"]) > 0 for record in gradients)
     assert [record["layer"] for record in found if record["kind"] == "layer"] == [*range(1, 8)] * 2
+    assert [record["block"] for record in found if record["kind"] == "block"] == [1, 2, 3] * 2
+    assert [record["twin"] for record in found if record["kind"] == "precise"] == ["plain", "residual"]
     assert not checkpoints.path_of(results, run.study, run.id).exists()
 
 
@@ -48,7 +53,7 @@ def test_company_changes_nothing(dataset, results):
     complete(both, dataset, tiny.CPU, results)
     complete(alone, dataset, tiny.CPU, results)
 
-    kinds = ("epoch", "layer")
+    kinds = ("epoch", "gradient", "layer", "block", "precise")
     ours = [r for r in numbers(results, both) if r["kind"] in kinds and r["twin"] == "plain"]
     assert ours == [r for r in numbers(results, alone) if r["kind"] in kinds]
 

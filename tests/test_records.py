@@ -29,6 +29,14 @@ def test_reads_what_was_appended(path):
     assert records.read(path) == [HEADER, EPOCH, END]
 
 
+def test_many_records_are_appended_at_once(tmp_path):
+    """Several records are as many lines, as if they had been appended one by one."""
+    records.append(tmp_path / "r.jsonl", HEADER, EPOCH)
+    records.append(tmp_path / "r.jsonl", END)
+
+    assert records.read(tmp_path / "r.jsonl") == [HEADER, EPOCH, END]
+
+
 def test_a_missing_file_has_no_records(tmp_path):
     """A run that never started has no records, and that is no error."""
     assert records.read(tmp_path / "none.jsonl") == []

@@ -18,7 +18,7 @@ from deeptwins.training import Training, configure
 
 CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost; writing one takes some tens of milliseconds
 
-LASTING = ("epoch", "growth")  # records of the training itself; those of its end are made anew
+LASTING = ("epoch", "gradient", "growth")  # records of the training itself; those of its end are made anew
 
 Status = Literal["done", "diverged", "stopped"]
 
@@ -53,11 +53,9 @@ def complete(  # noqa: PLR0913, PLR0917  what, on what, where, to where, and the
     while not training.finished:
         training.step()
         if training.due:
-            for record in training.evaluate():
-                records.append(path, record)
+            records.append(path, *training.evaluate(), *training.gradients())
         if training.grows:
-            for record in training.grow():
-                records.append(path, record)
+            records.append(path, *training.grow())
         wanted = go_on(training.iteration)
         now = time.monotonic()
         if not wanted or now - saved >= CHECKPOINT_SECONDS:
@@ -65,8 +63,7 @@ def complete(  # noqa: PLR0913, PLR0917  what, on what, where, to where, and the
             saved = now
         if not wanted:
             return "stopped"
-    for record in training.layers():
-        records.append(path, record)
+    records.append(path, *training.diagnose())
     diverged = {name: twin.diverged_at for name, twin in training.twins.items() if twin.diverged_at is not None}
     reason = "; ".join(f"{name}: loss not finite at iteration {at}" for name, at in diverged.items()) or None
     status: Status = "diverged" if diverged else "done"

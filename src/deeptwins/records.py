@@ -1,8 +1,11 @@
 """The records that a run leaves behind: one JSON object a line in `results/<study>/<run-id>.jsonl`.
 
-First `kind: run` (what was run, on what), then `kind: epoch` (one a twin and evaluation), `kind: layer` (diagnostics of
-the trained twins), last `kind: end` (status `done`, `diverged` or `failed`). A run is over only when its `end` line
-stands.
+First `kind: run` (what was run, on what). At each evaluation, one a twin: `kind: epoch` (its errors) and `kind:
+gradient` (`norms`: the L2 norm of each layer's weight gradient in the last step before, in order); `kind: growth` where
+a twin is grown. When training is over, for each twin: `kind: layer` (`response_std`; `kernel`, its size in pixels; how
+far the running statistics of its batch normalization lie from precise ones), `kind: block` (`branch_share`), `kind:
+precise` (errors with precise statistics). Last `kind: end` (status `done`, `diverged` or `failed`): a run is over only
+when it stands. What is not finite, or not there, is null. `docs/method.md` defines the numbers.
 
 History of the format:
     1  the first
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +32,17 @@ def path_of(results: Path, study: str, run_id: str) -> Path:
     return results / study / f"{run_id}.jsonl"
 
 
-def append(path: Path, record: Record) -> None:
-    """Add one record as one line, durably: when this returns, neither a kill nor a power cut takes it back.
+def append(path: Path, *some: Record) -> None:
+    """Add records, a line each, durably: when this returns, neither a kill nor a power cut takes them back.
 
     Raises:
         OSError: the disk is full or not writable.
-        ValueError: the record holds a NaN or an infinity; JSON has neither, write None.
+        ValueError: a record holds a NaN or an infinity; JSON has neither, write None.
     """
-    line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
+    text = _lines(some)
     new = not path.exists()
     with path.open("ab") as file:
-        file.write(line.encode())
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     if new:
@@ -89,7 +92,7 @@ def keep(path: Path, wanted: Callable[[Record], bool]) -> list[Record]:
     """Rewrite a run's file with the wanted records alone (a torn last line goes too); returns them. Atomic."""
     before = read(path)
     records = [record for record in before if wanted(record)]
-    text = "".join(json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n" for record in records).encode()
+    text = _lines(records)
     if path.exists() and path.read_bytes() != text:
         replace(path, text)
     return records
@@ -109,6 +112,10 @@ def replace(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     part.replace(path)
     _sync(path.parent)
+
+
+def _lines(records: Iterable[Record]) -> bytes:
+    return "".join(json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n" for record in records).encode()
 
 
 def _sync(folder: Path) -> None:

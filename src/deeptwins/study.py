@@ -109,6 +109,33 @@ def find(name: str, folder: Path = FOLDER) -> Path:
     return folder / f"{name}.toml"
 
 
+def changed(net: Net, settings: Sequence[str]) -> Net:
+    """Change fields of a net by `KEY=VALUE` texts; whether it can be built, `deeptwins.nets` says.
+
+    Raises:
+        InputError: a text has another form, the key is none of a net's, or the value has the wrong type.
+    """
+    fields = net.model_dump()
+    for setting in settings:
+        match = re.fullmatch(r"([A-Za-z_-]+)=(.+)", setting, re.DOTALL)
+        if match is None:
+            raise InputError(f"--set {shown(setting)}: write KEY=VALUE")
+        _known("net", [match[1]], {*fields})
+        fields[match[1]] = _value(match[2])
+    try:
+        return Net(**fields)
+    except ValidationError as error:
+        raise InputError(_first(error)) from None
+
+
+def _value(text: str) -> Any:  # noqa: ANN401  whatever TOML has
+    """Read a value as TOML does, or else as a bare string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text
+
+
 def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -124,10 +151,7 @@ def _override(content: dict[str, Any], setting: str) -> None:
     if match is None:
         raise InputError(f"--set {shown(setting)}: write recipe.KEY=VALUE")
     key, text = match.groups()
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        value = text
+    value = _value(text)
     grids, recipe = content.get("vary"), content.setdefault("recipe", {})
     for i, grid in enumerate(grids if isinstance(grids, list) else []):
         if isinstance(grid, dict) and key in grid:

@@ -5,19 +5,20 @@ The trainer takes nets by name and does not know which has shortcuts. Speed is n
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeptwins import nets
+from deeptwins import diagnostics, nets
 from deeptwins.data import Dataset
-from deeptwins.diagnostics import layer_responses
 from deeptwins.errors import InputError
 from deeptwins.kernels import unavailable
 from deeptwins.nets import growing
@@ -28,21 +29,34 @@ from deeptwins.specs import Net, Recipe, RunSpec
 from deeptwins.stream import Stream
 
 EVALUATION_BATCH = 500
+# Precise statistics are measured over so many images, or over so small a part of a short run: they must cost little.
+PRECISE_IMAGES, PRECISE_EVERY = 2048, 40  # images; iterations for each batch
 # How far logits may move when a net grows, as a share of the largest: what rounding does in a hundred layers.
-SAME_OUTPUTS = {"fp32": 1e-3, "tf32": 0.05, "bf16": 0.2}
+# They are compared without autocast, so that the weights of a bf16 run are multiplied in fp32.
+SAME_OUTPUTS = {"fp32": 1e-3, "tf32": 0.05, "bf16": 1e-3}
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {
-    "sgd": lambda net, recipe: torch.optim.SGD(
+
+def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make stochastic gradient descent: v = momentum v + g + weight_decay w, from v = 0; w -= learning_rate v."""
+    optimizer = torch.optim.SGD(
         net.parameters(),
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
         fused=True,
-    ),
-    "adam": lambda net, recipe: torch.optim.Adam(
-        net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    ),
-}
+    )
+    if recipe.momentum:  # PyTorch's begins with v = g, which is the same, but cannot where only some have a v
+        for parameter in net.parameters():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def adam(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make Adam (Kingma and Ba 2015) with beta = (0.9, 0.999); weight decay is a part of the gradient."""
+    return torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam}
 
 
 def device(name: str) -> torch.device:
@@ -139,12 +153,15 @@ class Training:
         for twin in self.training:
             twin.net.train()
             # What a net draws by itself (dropout, blocks to drop) is a function of (seed, iteration), too.
-            torch.manual_seed(self.run.seed * 1_000_003 + self.iteration)
+            torch.manual_seed(_digest(self.run.seed, self.iteration))
             with self._precision():
                 logits = twin.net(x)
             loss = F.cross_entropy(logits.float(), y)
             twin.optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            if twin.net.drops:  # as in the paper's code, momentum and weight decay go on for blocks that were dropped
+                for parameter in twin.net.parameters():
+                    parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             for group in twin.optimizer.param_groups:
                 group["lr"] = rate
             twin.optimizer.step()
@@ -209,14 +226,24 @@ class Training:
                 "train_error_after_pct": 100.0 * after[1] / after[0],
             }
 
-    def layers(self) -> Iterator[Record]:
-        """Measure the layer responses of the trained twins on the test split."""
+    def gradients(self) -> Iterator[Record]:
+        """Measure the gradient of every layer of the twins in training, as the last step left it."""
         for name, twin in self.twins.items():
             if twin.diverged_at is None:
-                responses = layer_responses(twin.net, self.stream.clean("test", EVALUATION_BATCH))
-                for i, (layer, deviation) in enumerate(responses.items(), 1):
-                    record = {"kind": "layer", "iteration": self.iteration, "twin": name, "layer": i, "name": layer}
-                    yield {**record, "response_std": deviation}
+                norms = diagnostics.gradient_norms(twin.net)
+                yield {"kind": "gradient", "iteration": self.iteration, "twin": name, "norms": norms}
+
+    def diagnose(self) -> Iterator[Record]:
+        """Look inside the trained twins: over the test split, and over the last batches that were trained on."""
+        most = math.ceil(PRECISE_IMAGES / self.run.recipe.batch_size)
+        latest = range(self.iteration - min(most, math.ceil(self.iteration / PRECISE_EVERY)), self.iteration)
+        for name, twin in self.twins.items():
+            if twin.diverged_at is None:
+                test, count = self.stream.clean("test", EVALUATION_BATCH), partial(self._clean, twin.net, "test")
+                with self._precision():
+                    found = list(diagnostics.look(twin.net, test, map(self.stream.batch, latest), count))
+                for record in found:
+                    yield {"kind": record["kind"], "iteration": self.iteration, "twin": name} | record
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the numbers to come, as `torch.load` reads it with `weights_only`."""
@@ -261,6 +288,8 @@ class Training:
         for key, parameter in twin.net.named_parameters():
             if key in known:
                 twin.optimizer.state[parameter] = known[key]
+            elif self.run.recipe.momentum:  # fused SGD wants momentum of all or of none
+                twin.optimizer.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
 
     def _images(self) -> Iterator[Tensor]:
         return (x for x, _ in self.stream.clean("train", EVALUATION_BATCH))
@@ -288,6 +317,10 @@ def configure(recipe: Recipe, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = False
         torch.backends.cuda.matmul.allow_tf32 = recipe.precision == "tf32"
         torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
+
+
+def _digest(seed: int, iteration: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{iteration}".encode()).digest()[:8], "big")
 
 
 def _counts(logits: Tensor, y: Tensor, loss: Tensor) -> Tensor:

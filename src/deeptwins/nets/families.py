@@ -9,7 +9,8 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeptwins.nets.blocks import EXPANSION, Block, conv
+from deeptwins.nets.blocks import EXPANSION, Block
+from deeptwins.nets.convolutions import conv
 from deeptwins.nets.initialization import INITIALIZATIONS
 from deeptwins.nets.norms import NORMS
 from deeptwins.nets.orders import BLOCK_ORDERS
@@ -86,6 +87,8 @@ class ResNet(nn.Module):
         else:
             self.conv = conv(net, channels, net.width, 7, 2)
             self.pool = nn.MaxPool2d(3, 2, padding=1)
+        self.drops = net.survival < 1
+        """Whether blocks are dropped in training, which then have no gradient."""
         self.bn = NORMS[net.norm](net.width, net, "add-relu")
         self.stages = nn.Sequential()
         width, total, number = net.width, sum(layout.blocks), 0

@@ -57,7 +57,8 @@ def grow(shallow: ResNet, deep: ResNet, batches: Iterable[Tensor]) -> None:
     for stage, known, (mean, variance) in zip(deep.blocks, shallow.blocks, statistics, strict=True):
         for block in stage[len(known) :]:
             if block.residual:
-                zero_branch(block)
+                if block.join.scale is None or block.join.scale != 0:  # were both 0, neither would have a gradient
+                    zero_branch(block)
                 continue
             for conv, norm in block.layers:
                 nn.init.dirac_(conv.get_parameter("weight"))

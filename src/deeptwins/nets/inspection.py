@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, shown
 from deeptwins.nets.blocks import Fork, Join
 from deeptwins.nets.building import check
 from deeptwins.nets.families import FAMILIES, ResNet
 from deeptwins.nets.shortcuts import NoShortcut, ZeroPad
 from deeptwins.specs import Net
+from deeptwins.study import changed
+
+EXAMPLES = ("resnet-18", "plain-34", "cifar-resnet-20", "cifar-plain-56", "cifar-bottleneck-resnet-164")
+PARTS = {"conv": "stem", "bn": "stem", "pool": "stem", "ending": "last norm", "average": "average pooling"}
 
 
 @dataclass(frozen=True)
@@ -31,29 +36,39 @@ class Layer:
     flops: int
 
 
-def named(name: str) -> tuple[Net, tuple[int, int, int], int]:
+def named(name: str, settings: Sequence[str] = ()) -> tuple[Net, tuple[int, int, int], int]:
     """The net that a name like `resnet-18` or `cifar-plain-56` means, with its usual input (C, H, W) and classes.
 
+    A name says family and depth, and, as in the papers and torchvision, width, stem and shortcut. The prefix `cifar-`
+    always means 6n+2 layers; the bottlenecks of 9n+2 have a prefix of their own, since 164 is of both kinds.
+
+    Args:
+        name: of the net.
+        settings: `KEY=VALUE` texts that override fields of the net.
+
     Raises:
-        InputError: no net has this name.
+        InputError: no net has this name, or none can be built with these settings.
     """
-    match = re.fullmatch(r"(cifar-)?(plain|resnet)-(\d{1,4})", name)
+    match = re.fullmatch(r"(cifar-bottleneck-|cifar-|)(plain|resnet)-(\d{1,4})", name)
     if match is None:
-        raise InputError(f"no network {name!r}: write resnet-18, plain-34, cifar-resnet-20, cifar-plain-56 or the like")
-    cifar, kind, depth = match[1] is not None, match[2], int(match[3])
-    shortcut = "none" if kind == "plain" else "zero-pad" if cifar else "projection"  # as in the papers and torchvision
+        raise InputError(f"no network {shown(name)}: write {', '.join(EXAMPLES)} or the like")
+    family, plain, depth = match[1].rstrip("-") or "imagenet", match[2] == "plain", int(match[3])
+    small = family != "imagenet"
+    usual = Net(
+        family=family,
+        depth=depth,
+        width=16 if small else 64,
+        stem="cifar" if small else "imagenet",
+        shortcut="none" if plain else "zero-pad" if small else "projection",
+    )
+    net = changed(usual, settings)
     try:
-        net = Net(
-            family="cifar" if cifar else "imagenet",
-            depth=depth,
-            width=16 if cifar else 64,
-            stem="cifar" if cifar else "imagenet",
-            shortcut=shortcut,
-        )
         check(net)
     except ValueError as error:
-        raise InputError(f"no network {name!r}: {str(error).splitlines()[0]}") from None
-    return net, (3, 32, 32) if cifar else (3, 224, 224), 10 if cifar else 1000
+        nine = f"; of bottlenecks, cifar-bottleneck-{match[2]}-{depth}" if _is_depth(depth, "cifar-bottleneck") else ""
+        other = nine if family == "cifar" and not _is_depth(depth, family) else ""
+        raise InputError(f"no network {shown(name)}: {error}{other}") from None
+    return net, (3, 32, 32) if small else (3, 224, 224), 10 if small else 1000
 
 
 def trace(net: Net, image: tuple[int, int, int], classes: int) -> list[Layer]:
@@ -80,7 +95,8 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> list[Layer]:
 
     for name, module in model.named_modules():
         copies = type(module) is ZeroPad and not module.step.changes
-        if not copies and not isinstance(module, NoShortcut | nn.Identity | Join) and not list(module.children()):
+        adds = isinstance(module, Join) and module.scale is None
+        if not copies and not adds and not isinstance(module, NoShortcut | nn.Identity) and not [*module.children()]:
             module.register_forward_hook(look(name))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         try:
@@ -92,6 +108,26 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> list[Layer]:
         Layer(name, type(module).__name__, output, sum(p.numel() for p in module.parameters()), flops.get(name, 0))
         for name, module, output in seen
     ]
+
+
+def parts(layers: Sequence[Layer]) -> list[Layer]:
+    """Sum up a net's layers by what it is made of: stem, stages, average pooling, flattening, linear map."""
+
+    def part(layer: Layer) -> str:
+        first, *rest = layer.name.split(".")
+        return f"stage {int(rest[0]) + 1}" if first == "stages" else PARTS.get(first, first)
+
+    summed = []
+    for name, group in groupby(layers, part):
+        rows = list(group)
+        kind = ", ".join(row.kind for row in rows)
+        if name.startswith("stage "):
+            blocks = len({row.name.split(".")[2] for row in rows})
+            convolutions = sum(row.name.split(".")[3].startswith("conv") for row in rows)
+            kind = f"{blocks} block{'s' * (blocks > 1)} of {convolutions // blocks} layers"
+        sums = sum(row.parameters for row in rows), sum(row.flops for row in rows)
+        summed.append(Layer(name, kind, rows[-1].output, *sums))
+    return summed
 
 
 @lru_cache(maxsize=1024)
@@ -110,3 +146,11 @@ def stages(net: Net, image: tuple[int, int, int], classes: int) -> list[dict[str
     return [
         {"blocks": blocks, "layers": layers, "output": list(ends[str(i)])} for i, blocks in enumerate(layout.blocks)
     ]
+
+
+def _is_depth(depth: int, family: str) -> bool:
+    try:
+        FAMILIES[family](depth)
+    except ValueError:
+        return False
+    return True

@@ -95,7 +95,7 @@ def none(channels: int, _net: Net, order: Order) -> nn.Module:
 def scalar(_channels: int, _net: Net, order: Order) -> nn.Module:
     """No normalization: one bias for all channels, and one before each convolution.
 
-    Zhang et al. 2019, "Fixup initialization", section 3.2, rule 3.
+    Zhang et al. 2019, "Fixup initialization", section 3.2, rule 3; the linear map has its own bias instead.
     """
     return Bias(1, order)
 

@@ -13,6 +13,8 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deeptwins.nets.convolutions import conv
+from deeptwins.nets.norms import NORMS
 from deeptwins.specs import Net
 
 Way = tuple[Tensor | None, Tensor | float | None]
@@ -115,17 +117,18 @@ class Dropped(ZeroPad):
 
 
 class Projection(nn.Sequential):
-    """1x1 convolution and BN: options B and C of He et al. 2015, section 3.3."""
+    """1x1 convolution and the net's norm: options B and C of He et al. 2015, section 3.3."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, net: Net) -> None:
         super().__init__(
-            nn.Conv2d(step.channels_in, step.channels_out, 1, step.stride, bias=False),
-            nn.BatchNorm2d(step.channels_out),
+            conv(net, step.channels_in, step.channels_out, 1, step.stride),
+            NORMS[net.norm](step.channels_out, net, "add-relu"),
         )
 
     def forward(self, x: Tensor) -> Way:
         """Add the projection of x."""
-        return cast("Tensor", nn.Sequential.forward(self, x)), None  # type: ignore[no-untyped-call]
+        convolution, norm = self
+        return cast("Tensor", norm(convolution(x), relu=False)), None
 
 
 def none(_step: Step, _net: Net) -> nn.Module:
@@ -138,14 +141,14 @@ def zero_pad(step: Step, _net: Net) -> nn.Module:
     return ZeroPad(step)
 
 
-def projection(step: Step, _net: Net) -> nn.Module:
+def projection(step: Step, net: Net) -> nn.Module:
     """Make option B: the identity, or a projection where the shape changes."""
-    return Projection(step) if step.changes else ZeroPad(step)
+    return Projection(step, net) if step.changes else ZeroPad(step)
 
 
-def projections(step: Step, _net: Net) -> nn.Module:
+def projections(step: Step, net: Net) -> nn.Module:
     """Make option C: a projection everywhere."""
-    return Projection(step)
+    return Projection(step, net)
 
 
 def scaled(step: Step, _net: Net) -> nn.Module:
