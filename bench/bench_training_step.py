@@ -1,4 +1,4 @@
-"""A training step by depth and twin, and what a run spends on anything but forward, backward and optimizer."""
+"""A training step by depth and twin; what a run spends on anything but these steps, and on diagnostics."""
 
 import time
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from deeptwins import completion, data, training
+from deeptwins import completion, data, diagnostics, training
 from deeptwins.nets import ResNet
 
 NETS = [("cifar", 20), ("cifar", 32), ("cifar", 44), ("cifar", 56), ("imagenet", 18), ("imagenet", 34)]
@@ -58,17 +58,37 @@ def stopwatch(monkeypatch, *calls):
         yield spent
 
 
+def spent_in(benchmark, monkeypatch, run, results, calls):
+    """Train a run on the CPU; return the seconds inside the named methods, and those of the whole run."""
+    dataset = data.load("digits")
+    (results / run.study).mkdir()
+    with stopwatch(monkeypatch, *calls) as spent:
+        started = time.perf_counter()
+        benchmark.pedantic(completion.complete, (run, dataset, torch.device("cpu"), results), rounds=1)
+        return spent[0], time.perf_counter() - started
+
+
 @pytest.mark.parametrize(("family", "layers"), [("cifar", 20), ("cifar", 56)])
 def bench_overhead(benchmark, depth, family, layers, tmp_path, monkeypatch):  # noqa: PLR0913, PLR0917  fixtures
     """A whole run on the CPU; `outside_pct` of its wall time is not forward, backward or optimizer: at most 5."""
-    run, dataset = run_of(depth, family, layers, ["plain", "residual"]), data.load("digits")
-    (tmp_path / run.study).mkdir()
+    run = run_of(depth, family, layers, ["plain", "residual"])
     calls = [(ResNet, "__call__"), (torch.Tensor, "backward"), (torch.optim.SGD, "step")]
 
-    with stopwatch(monkeypatch, *calls) as spent:
-        started = time.perf_counter()
-        benchmark.pedantic(completion.complete, (run, dataset, torch.device("cpu"), tmp_path), rounds=1)
-        wall = time.perf_counter() - started
+    spent, wall = spent_in(benchmark, monkeypatch, run, tmp_path, calls)
 
-    benchmark.extra_info["outside_pct"] = round(100 * (1 - spent[0] / wall), 2)
+    benchmark.extra_info["outside_pct"] = round(100 * (1 - spent / wall), 2)
     print(f"\n{run.id}: {benchmark.extra_info['outside_pct']} % of {wall:.1f} s outside forward, backward, optimizer")
+
+
+@pytest.mark.parametrize(("family", "layers"), [("cifar", 20), ("cifar", 56)])
+def bench_diagnostics(benchmark, depth, family, layers, tmp_path, monkeypatch):  # noqa: PLR0913, PLR0917  fixtures
+    """A whole run on the CPU; `diagnostics_pct` of its wall time goes into diagnostics: at most 2."""
+    run, look = run_of(depth, family, layers, ["plain", "residual"]), diagnostics.look
+    # A generator works when it is gone through, outside of the call that the stopwatch sees.
+    monkeypatch.setattr(diagnostics, "look", lambda *arguments: list(look(*arguments)))
+
+    calls = [(diagnostics, "gradient_norms"), (diagnostics, "look")]
+    spent, wall = spent_in(benchmark, monkeypatch, run, tmp_path, calls)
+
+    benchmark.extra_info["diagnostics_pct"] = round(100 * spent / wall, 2)
+    print(f"\n{run.id}: {benchmark.extra_info['diagnostics_pct']} % of {wall:.1f} s are diagnostics")

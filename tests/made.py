@@ -7,9 +7,12 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from deeptwins import study
+import pandas as pd
+
+from deeptwins import frames, study
 from deeptwins.specs import RunSpec
 from deeptwins.study import Study
 
@@ -133,6 +136,43 @@ def small(
     return load(folder, f"question = {json.dumps(question)}\n[twins]\n{twins}\n{grid}\n[recipe]{recipe}", name)
 
 
+def asked(
+    twins: Sequence[str] = ("plain",),
+    depths: Sequence[int] = (20,),
+    seeds: int = 3,
+    claims: str = "",
+    margin: float = 1.0,
+) -> Study:
+    """Return a study of these twins at these depths; claims are TOML."""
+    tables = "".join(f"{twin} = {{ width = {8 + i} }}\n" for i, twin in enumerate(twins))
+    grid = f'[[vary]]\nfamily = "cifar"\ndepth = {list(depths)}\nseed = {list(range(seeds))}\n'
+    return load_text(f"[twins]\n{tables}{grid}", claims, f"flat_within_pct = {margin}")
+
+
+def load_text(twins_and_grid: str, claims: str = "", keys: str = "") -> Study:
+    """Return a study without a file that stays, from its tables of twins and grids, its claims, and keys before all.
+
+    The recipe is that of TOML, but for what the grids vary.
+    """
+    recipe = TOML.split("[recipe]")[1].split("[[expect]]", maxsplit=1)[0]
+    recipe = "".join(f"{line}\n" for line in recipe.splitlines() if line.split(" =")[0] not in twins_and_grid)
+    with TemporaryDirectory() as folder:
+        return load(Path(folder), f'question = "?"\n{keys}\n{twins_and_grid}[recipe]\n{recipe}{claims}')
+
+
+def last(study: Study, level: Level = level) -> pd.DataFrame:
+    """Return the last evaluation of each net of each run, as `findings.latest` would; NaN is a run that did not end."""
+    labels = frames._labels(study.runs)
+    rows = [
+        {"run": run.id, "setting": run.setting, "family": net.family, "group": frames._group(net, labels[run.setting])}
+        | {"depth": net.depth, "seed": run.seed, "twin": twin, "test_images": 360, "running_loss": 1.0}
+        | dict.fromkeys(("train_error_pct", "running_error_pct", "test_error_pct"), level(run, twin))
+        for run in study.runs
+        for twin, net in run.twins.items()
+    ]
+    return pd.DataFrame(rows).dropna(subset="train_error_pct", ignore_index=True)
+
+
 def records(
     run: RunSpec,
     level: Level = level,
@@ -157,12 +197,56 @@ def records(
             std = (1.0 if net.shortcut == "none" else 0.6) * (20 / net.depth) ** 0.5 / layer**0.25
             place = {"iteration": iterations, "twin": twin, "layer": layer, "name": f"conv{layer}"}
             lines.append({"kind": "layer", **place, "response_std": std})
+    for twin, net in run.twins.items():
+        if net.grown_from is not None:
+            place = {"iteration": run.recipe.grow_at, "twin": twin, "depth_before": net.grown_from, "depth": net.depth}
+            errors = dict.fromkeys(("train_error_before_pct", "train_error_after_pct"), 40.0)
+            lines.append({"kind": "growth", **place, "largest_difference": 1e-6 * (1 + run.seed), **errors})
     if status is not None:
         reason = f"{diverged[0]}: loss not finite at iteration {diverged_at}" if diverged else None
         seconds = 0.5 * sum(net.depth for net in run.twins.values())
         status = "diverged" if diverged else status
         lines.append({"kind": "end", "status": status, "reason": reason, "seconds": seconds})
     return lines
+
+
+def inside(  # noqa: PLR0913  every number of its own
+    run: RunSpec,
+    *,
+    response: Callable[[int, int], float] = lambda _seed, layer: 1 / layer,
+    kernel: Callable[[int], int | None] = lambda _layer: 3,
+    norm: Callable[[int, int, int], float | None] = lambda _seed, layer, _iteration: 1 / layer,
+    layers: Callable[[int, int], int] = lambda depth, _iteration: depth,
+    precise: Callable[[int, float], float] = lambda _seed, error: error,
+    error: float | None = 0.1,
+) -> list[dict[str, Any]]:
+    """Every record of what is inside the nets of a finished run; its layers take the place of those in `records`."""
+    every, last = run.recipe.evaluate_every, run.recipe.iterations
+    lines: list[dict[str, Any]] = []
+    for twin, net in run.twins.items():
+        for iteration in range(every, last + 1, every):
+            norms = [norm(run.seed, layer, iteration) for layer in range(1, layers(net.depth, iteration) + 1)]
+            lines.append({"kind": "gradient", "iteration": iteration, "twin": twin, "norms": norms})
+        place = {"iteration": last, "twin": twin}
+        for layer in range(1, net.depth):
+            errors = dict.fromkeys(("running_mean_error", "running_std_error"), error and error * (1 + run.seed))
+            line = {"kind": "layer", **place, "layer": layer, "name": f"bn{layer}", "kernel": kernel(layer)}
+            lines.append(line | {"response_std": response(run.seed, layer)} | errors)
+        for block in range(1, net.depth // 2):
+            share = {"name": f"block{block}", "branch_share": 0.5 + run.seed / 10}
+            lines.append({"kind": "block", **place, "block": block, **share})
+        if error is not None:
+            test = precise(run.seed, min(100.0, level(run, twin) + 2))
+            lines.append({"kind": "precise", **place, "test_error_pct": test, "test_loss": 1.0})
+    return lines
+
+
+def looked_into(folder: Path, study: Study, **options: Any) -> Path:
+    """Make a results folder in which every run is done, with all records of what is inside its nets."""
+    for run in study.runs:
+        *lines, end = [line for line in records(run) if line["kind"] != "layer"]
+        write(folder / "results", run, [*lines, *inside(run, **options), end])
+    return folder / "results"
 
 
 def write(results: Path, run: RunSpec, lines: Sequence[dict[str, Any]] | None = None) -> Path:
@@ -215,12 +299,14 @@ def _first(run: RunSpec) -> dict[str, Any]:
             "deeptwins": "0.1.0",
         },
         "commit": "abc1234",
+        "started": f"2026-11-2{run.seed}T02:40:00Z",
     }
 
 
 def _epoch(run: RunSpec, twin: str, iteration: int, error: float) -> dict[str, Any]:
     loss = None if error == 100.0 else error / 30
-    return {
+    validated = {"validation_error_pct": min(100.0, error + 1), "validation_loss": loss}
+    return (validated if run.recipe.validation else {}) | {
         "kind": "epoch",
         "iteration": iteration,
         "epoch": round(iteration * run.recipe.batch_size / 1437, 2),

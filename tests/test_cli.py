@@ -218,8 +218,16 @@ def test_a_broken_study_hides_no_other(call, root):
         ("report", "results: no results of a study in ablations/"),
         ("report nothing", 'no study "nothing" in ablations/'),
         ("report tiny", "results/tiny"),
-        ("show frob", "no network 'frob'"),
-        ("show cifar-plain-21", "no network 'cifar-plain-21': depth = 21: family cifar has depths 6n+2"),
+        ("show frob", 'no network "frob": write resnet-18'),
+        ("show cifar-plain-21", 'no network "cifar-plain-21": depth = 21: family cifar has depths 6n+2'),
+        ("show cifar-resnet-1001", 'no network "cifar-resnet-1001": depth = 1001: family cifar has depths 6n+2'),
+        ("show resnet-18 --set width", '--set "width": write KEY=VALUE'),
+        ("show resnet-18 --set widht=8", "net.widht: unknown key; did you mean width?"),
+        ("show resnet-18 --set width=wide", 'width = "wide": should be a valid integer'),
+        ("show resnet-18 --set survival=2", "survival = 2: should be less than or equal to 1"),
+        ("show resnet-18 --set norm=frob", "no network \"resnet-18\": norm = 'frob': choose from batch, none, scalar"),
+        ("show resnet-18 --set initialization=fixup", "no network \"resnet-18\": initialization = 'fixup': needs norm"),
+        ("show resnet-18 --diagram no/where.svg", "no/where.svg: No such file or directory"),
         ("show resnet-18 --input 3x32", "--input 3x32: write CxHxW"),
         ("show resnet-18 --width 1000000000", "Invalid value for '--width'"),
         ("show resnet-18 --classes 1000000000000000000", "Invalid value for '--classes'"),
@@ -445,9 +453,33 @@ def test_report_without_a_study_takes_all_with_results(call, root, reported):
     assert err == "gone: left out, its study is not in ablations/; name its .toml file\n"
 
 
-def test_show_adds_up_to_the_papers_counts(call):
-    """`show` lists layers in order, and its total is the known number of parameters."""
-    code, out, _ = call("show", "cifar-resnet-20")
+def test_show_prints_the_classic_shape_trace(call):
+    """`show` tells a net stage by stage, with shapes, parameters and FLOPs, and what they sum up to."""
+    code, out, _ = call("show", "resnet-18", "--input", "1x224x224", "--classes", "10")
+
+    rows = [re.split(r"  +", line) for line in out.splitlines()]
+    assert code == 0
+    assert rows[0] == ["STAGE", "KIND", "OUTPUT", "PARAMETERS", "FLOPS"]
+    assert [row[2] for row in rows[1:-1]] == [
+        "64x56x56", "64x56x56", "128x28x28", "256x14x14", "512x7x7", "512x1x1", "512", "10"
+    ]  # fmt: skip
+    assert [row[0] for row in rows[1:-1]] == [
+        "stem",
+        *(f"stage {i}" for i in range(1, 5)),
+        "average pooling",
+        "flatten",
+        "linear",
+    ]
+    assert rows[2][1] == "2 blocks of 2 layers"
+    for column in (-2, -1):
+        numbers = [int(row[column].replace(",", "")) for row in rows[1:]]
+        assert sum(numbers[:-1]) == numbers[-1]
+    assert rows[-1][1] == "11,175,370"  # torchvision's, with one channel and ten classes
+
+
+def test_show_layers_adds_up_to_the_papers_counts(call):
+    """With --layers `show` lists layers in order, and its total is the known number of parameters."""
+    code, out, _ = call("show", "cifar-resnet-20", "--layers")
 
     assert code == 0
     rows = [line.split() for line in out.splitlines()]
@@ -457,11 +489,29 @@ def test_show_adds_up_to_the_papers_counts(call):
 
 
 def test_show_takes_another_image_width_and_classes(call):
-    """Input, width and classes can be chosen."""
-    _, out, _ = call("show", "cifar-plain-8", "--input", "1x8x8", "--width", "4", "--classes", "3")
+    """Input, width and classes can be chosen, and so can every other field of a net."""
+    options = ("--input", "1x8x8", "--classes", "3", "--layers")
+    _, out, _ = call("show", "cifar-plain-8", "--width", "4", *options)
+    _, same, _ = call("show", "cifar-plain-8", "--set", "width=4", *options)
+    _, other, _ = call("show", "cifar-plain-8", "--set", "shortcut=gate", "--set", "gate_bias=-6", "--set", "norm=none")
 
     assert out.splitlines()[1].split()[2:4] == ["4x8x8", "36"]
     assert out.splitlines()[-2].split()[2] == "3"
+    assert same == out
+    assert "BatchNorm" not in other
+
+
+def test_show_draws_nets_side_by_side(call, root):
+    """Several nets are shown below each other, and --diagram draws them into one file."""
+    code, out, _ = call("show", "cifar-plain-56", "cifar-resnet-56", "--diagram", "nets.svg")
+
+    assert code == 0
+    assert out.count("853,018") == 2
+    assert out.splitlines()[0] == "cifar-plain-56"
+    drawn = (root / "nets.svg").read_text(encoding="utf-8")
+    assert drawn.startswith("<svg")
+    assert "cifar-plain-56" in drawn
+    assert "cifar-resnet-56" in drawn
 
 
 def test_doctor_tells_what_is_here(call):

@@ -75,6 +75,64 @@ def test_stopped_and_resumed_is_undisturbed(dataset, results, stops, tmp_path):
     assert numbers(results, run) == numbers(tmp_path / "other", run)
 
 
+DRAWS = {"shortcut": "dropout", "survival": 0.5}
+KINDS = {
+    "adam": tiny.run_of(tiny.RECIPE.model_copy(update={"optimizer": "adam", "momentum": 0.0, "learning_rate": 0.01})),
+    "draws": tiny.run_with(one=DRAWS, other={"shortcut": "shortcut-gate", "survival": 0.5}),
+    "growth": tiny.run_with(
+        tiny.RECIPE.model_copy(update={"grow_at": 10}),
+        plain={"depth": 14, "grown_from": 8},
+        residual={"depth": 14, "grown_from": 8, "shortcut": "zero-pad", "initialization": "rezero"},
+        deep={"depth": 14},
+    ),
+    "growth with adam": tiny.run_with(
+        tiny.RECIPE.model_copy(update={"grow_at": 10, "optimizer": "adam", "momentum": 0.0}),
+        plain={"depth": 14, "grown_from": 8},
+    ),
+    "parts": tiny.run_with(one={"shortcut": "projections", "norm_batch": 16}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stops", [(9,), (10,), (11,), (1, 9, 10, 19)])
+def test_every_kind_of_run_resumes_exactly(dataset, results, tmp_path, stops, kind):
+    """Whatever a run carries from step to step, it resumes bit for bit: moments, draws, nets that grow."""
+    run, asked = KINDS[kind], []
+    tmp_path.joinpath("other", "tiny").mkdir(parents=True)
+    complete(run, dataset, tiny.CPU, tmp_path / "other")
+
+    for stop in stops:
+        torch.manual_seed(stop)  # as in another process, whose generator stands elsewhere
+        go_on = lambda t, stop=stop: asked.append(t) or t < stop  # noqa: E731
+        assert complete(run, dataset, tiny.CPU, results, go_on) == "stopped"
+    torch.rand(5)
+    complete(run, dataset, tiny.CPU, results, lambda t: asked.append(t) or True)
+
+    assert asked == list(range(1, 21))  # nothing is trained twice
+    assert numbers(results, run) == numbers(tmp_path / "other", run)
+    growths = [record for record in numbers(results, run) if record["kind"] == "growth"]
+    assert [record["iteration"] for record in growths] == [10] * sum(
+        net.grown_from is not None for net in run.twins.values()
+    )
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 2, 3])
+def test_killed_while_it_grows_is_undisturbed(dataset, results, tmp_path, more):
+    """Killed before, between or after the records of growth, without its checkpoint, a run leaves the same records."""
+    run = KINDS["growth"]
+    tmp_path.joinpath("other", "tiny").mkdir(parents=True)
+    complete(run, dataset, tiny.CPU, tmp_path / "other")
+    whole = records.path_of(tmp_path / "other", run.study, run.id).read_bytes().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(whole) if b'"growth"' in line)
+    complete(run, dataset, tiny.CPU, results, lambda t: t < 7)
+    path = records.path_of(results, run.study, run.id)
+    path.write_bytes(b"".join(whole[: first + more]) + whole[first + more][:20])
+
+    complete(run, dataset, tiny.CPU, results)
+
+    assert numbers(results, run) == numbers(tmp_path / "other", run)
+
+
 class Killed(BaseException):
     """A kill, as seen from inside."""
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import made
-from deeptwins import figures, findings, frames
+from deeptwins import drawing, figures, findings, frames
 
 HEAD, TAIL = made.TOML.split("[twins]")[0], "[recipe]" + made.TOML.split("[recipe]")[1].split("[[expect]]")[0]
 FIVE = "\n".join(f't{i} = {{ shortcut = "s{i}" }}' for i in range(5))
@@ -31,9 +31,8 @@ def drawn(found):
     """All figures that a report draws."""
     yield figures.error_by_depth(found.by_depth, found.final)
     yield figures.learning_curves(found.curves)
-    if len(found.gaps):
-        yield figures.gap_by_depth(found.gaps)
-    yield figures.layer_responses(found.responses)
+    if len(found.comparisons):
+        yield figures.gap_by_depth(found.comparisons)
     if len(found.drift):
         yield figures.drift(found.drift, found.final)
 
@@ -47,14 +46,14 @@ def found(tmp_path_factory):
 @pytest.fixture(scope="module")
 def svgs(found):
     """The figures of the study that ships, as text."""
-    return {name: figures.svg(figure, name, "alt") for name, figure in zip("abcd", drawn(found), strict=True)}
+    return {name: drawing.svg(figure, name, "alt") for name, figure in zip("abc", drawn(found), strict=True)}
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_any_study_can_be_drawn(tmp_path, study):
     """One twin or five, one depth or eight, one seed or three: every figure is well-formed SVG."""
     for figure in drawn(derived(tmp_path, STUDIES[study])):
-        root = ET.fromstring(figures.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
+        root = ET.fromstring(drawing.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
 
         assert root.tag.endswith("svg")
 
@@ -129,8 +128,8 @@ def test_drift_has_a_line_a_pair_and_a_yardstick(tmp_path):
         "triton and eager",
         "two seeds of eager",
     ]
-    assert [compiled.get_color(), triton.get_color()] == list(figures.TWINS[1:3])  # eager has the first everywhere
-    assert (chance.get_color(), chance.get_linestyle()) == (figures.CHANCE, "--")
+    assert [compiled.get_color(), triton.get_color()] == list(drawing.TWINS[1:3])  # eager has the first everywhere
+    assert (chance.get_color(), chance.get_linestyle()) == (drawing.CHANCE, "--")
     assert list(triton.get_ydata()) == list(found.drift.loc[found.drift["twin"] == "triton", "median"])
     assert list(triton.get_xdata()) == [12, 24, 36, 48]
     assert list(chance.get_ydata()) == list(found.drift["between_seeds"].head(4))
@@ -161,7 +160,7 @@ def test_no_drift_at_all_can_be_drawn(tmp_path, zero, seeds):
     assert low < zero < next_tick
     assert ax.get_yticklabels()[list(ax.get_yticks()).index(0)].get_text() == "0"
     assert all(ax.get_ylim()[0] <= y <= ax.get_ylim()[1] for line in ax.get_lines() for y in line.get_ydata())
-    ET.fromstring(figures.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
+    ET.fromstring(drawing.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
 
 
 def test_labels_do_not_overlap(tmp_path):
@@ -177,7 +176,7 @@ def test_labels_do_not_overlap(tmp_path):
 
 def test_svg_is_the_same_every_time(found, svgs):
     """The same findings give the same bytes, with no date in them."""
-    again = figures.svg(figures.error_by_depth(found.by_depth, found.final), "a", "alt")
+    again = drawing.svg(figures.error_by_depth(found.by_depth, found.final), "a", "alt")
 
     assert again == svgs["a"]
     assert not re.search(r"20\d\d-\d\d-\d\d", again)
@@ -186,7 +185,7 @@ def test_svg_is_the_same_every_time(found, svgs):
 def test_ink_follows_the_page(svgs):
     """Text and axes take the page's colour, which a lone file chooses by the reader's light or dark mode."""
     for text in svgs.values():
-        assert figures.INK not in text
+        assert drawing.INK not in text
         assert text.count("currentColor") > 20
         assert "#000000" not in text
         assert "prefers-color-scheme:dark" in text
@@ -214,7 +213,7 @@ def test_figures_on_one_page_share_no_id(svgs):
 
 def test_alternative_text_is_escaped(found):
     """The words for those who cannot see the figure are its title, whatever is in them."""
-    root = ET.fromstring(figures.svg(figures.gap_by_depth(found.gaps), "gap", "a < b & c"))  # noqa: S314 - our own
+    root = ET.fromstring(drawing.svg(figures.gap_by_depth(found.comparisons), "gap", "a < b & c"))  # noqa: S314 - our own
 
     assert root.find("{http://www.w3.org/2000/svg}title").text == "a < b & c"
     assert root.get("role") == "img"
@@ -232,7 +231,7 @@ def contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("colour", sorted({*figures.TWINS, *figures.DEPTHS}))
+@pytest.mark.parametrize("colour", sorted({*drawing.TWINS, *drawing.DEPTHS}))
 def test_colours_stand_out_on_white_and_on_dark(colour):
     """Every line has a contrast of at least 3:1 (WCAG's bound for graphics) on a white and on a dark page."""
     assert contrast(colour, "#ffffff") >= 3

@@ -43,6 +43,34 @@ def test_epochs_and_layers_are_long_form(study, tmp_path):
         assert set(frames.KEYS) <= set(table.columns)
 
 
+def test_what_is_inside_nets_is_long_form(tmp_path):
+    """Gradients are rows by layer, numbered from 1 at every evaluation; blocks and precise errors are rows, too."""
+    study = made.small(tmp_path)
+    norm = lambda seed, layer, iteration: None if layer == 3 else iteration + layer + seed / 10  # noqa: E731
+    data = frames.load(study, made.looked_into(tmp_path, study, norm=norm))
+
+    net = data.gradients[(data.gradients["depth"] == 20) & (data.gradients["twin"] == "residual")]
+    assert len(net) == 3 * 20 * 20  # seeds, evaluations, layers
+    row = net[(net["seed"] == 1) & (net["iteration"] == 24) & (net["layer"] == 5)].iloc[0]
+    assert row["norm"] == 29.1
+    assert set(net.loc[net["norm"].isna(), "layer"]) == {3}
+    assert len(data.blocks) == 3 * 2 * (9 + 27)
+    assert len(data.precise) == 3 * 2 * 2
+    for table in (data.gradients, data.blocks, data.precise):
+        assert set(frames.KEYS) <= set(table.columns)
+
+
+def test_old_records_have_no_more_than_responses(study, tmp_path):
+    """Layers in records of the first kind are of 3x3; what these do not say gives tables without a row."""
+    data = frames.load(study, made.results(tmp_path, study))
+
+    assert set(data.layers["kernel"]) == {3}
+    assert data.layers["running_mean_error"].isna().all()
+    assert data.gradients.empty
+    assert data.blocks.empty
+    assert data.precise.empty
+
+
 def test_order_is_the_studys(study, tmp_path):
     """Rows come by family as the study lists them, then depth, seed and twin, whatever the files are called."""
     runs = frames.load(study, made.results(tmp_path, study)).runs
@@ -108,6 +136,50 @@ def test_what_varies_besides_depth_makes_groups(tmp_path):
     groups = frames.load(study, made.results(tmp_path, study)).runs["group"].unique()
 
     assert list(groups) == ["cifar", "imagenet, width 8", "imagenet, width 16"]
+
+
+LONGER = """
+[[vary]]
+family = "cifar"
+depth = [20, 56]
+seed = 0
+iterations = {0}
+warmup = {1}
+milestones = [{2}, {3}]
+"""
+
+
+def test_a_group_is_told_by_as_little_as_tells_it_apart():
+    """What follows from another key is left out: of a longer schedule the iterations are told, not the milestones."""
+    text = (
+        "[twins]\nplain = {}\nwide = { width = 32 }\n" + LONGER.format(60, 12, 30, 45) + LONGER.format(120, 24, 60, 90)
+    )
+    both = LONGER.format(60, 12, 30, 45) + LONGER.format(60, 0, 30, 45) + LONGER.format(120, 12, 60, 90)
+    study = made.load_text(text)
+    three = made.load_text("[twins]\nplain = {}\n" + both)
+
+    assert set(made.last(study)["group"]) == {"cifar, iterations 60", "cifar, iterations 120"}
+    assert set(made.last(three)["group"]) == {
+        "cifar, iterations 60, warmup 12",
+        "cifar, iterations 60, warmup 0",
+        "cifar, iterations 120, warmup 12",
+    }
+
+
+def test_growth_is_long_form(tmp_path):
+    """Nets that were grown are rows that know their run; without any the table is empty."""
+    grid = '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = [0, 1]\ngrow_at = 100\n'
+    grown = made.load_text(f"[twins]\na = {{}}\nb = {{ grown_from = 8 }}\n{grid}")
+    plain = made.small(tmp_path)
+
+    table = frames.load(grown, made.results(tmp_path, grown)).growth
+
+    assert list(table[["twin", "seed", "depth_before", "depth", "iteration"]].itertuples(index=False, name=None)) == [
+        ("b", 0, 8, 20, 100),
+        ("b", 1, 8, 20, 100),
+    ]
+    assert set(frames.KEYS) <= set(table.columns)
+    assert frames.load(plain, made.results(tmp_path, plain)).growth.empty
 
 
 def test_no_folder_says_what_to_run(study, tmp_path):

@@ -1,9 +1,10 @@
 """Prose: what a report says in words."""
 
+import pandas as pd
 import pytest
 
 import made
-from deeptwins import findings, frames, prose, tables
+from deeptwins import findings, frames, prose, provenance
 
 
 def verdicts(folder, study, level=made.level):
@@ -77,13 +78,216 @@ def test_one_seed_supports_no_verdict(tmp_path):
     assert "in 1 seed, which supports no verdict" in verdict(tmp_path, study)
 
 
-def test_one_depth_has_no_trend(tmp_path):
-    """One depth gives the error there."""
-    study = made.small(tmp_path, grid=made.GRID.replace("[20, 56]", "20"))
+def test_one_twin_at_one_depth_has_its_error(tmp_path):
+    """One twin at one depth has nothing to be compared with: its error there is given."""
+    study = made.small(tmp_path, "plain = {}", made.GRID.replace("[20, 56]", "20"))
 
-    text = verdict(tmp_path, study, lambda *_: 5)
+    assert verdict(tmp_path, study, lambda *_: 5) == (
+        "Without shortcuts, training error is 5.0 % at depth 20, the only depth (3 seeds)."
+    )
 
-    assert text.startswith("Without shortcuts, training error is 5.0 % at depth 20, the only depth (3 seeds);")
+
+SEVEN = {
+    "base": [3.0, 3.1, 3.2],
+    "more": [8.0, 8.2, 8.1],
+    "most": [13.0, 13.3, 13.1],
+    "less": [0.0, 0.2, 0.2],
+    "like": [3.1, 3.1, 3.2],
+    "some": [1.0, 9.0, 30.0],
+    "lost": [88.0, 90.0, 92.0],
+}
+
+
+ONE_DEPTH = made.GRID.replace("[20, 56]", "20")
+
+
+def comparing(folder, *twins, grid=ONE_DEPTH, level=None, keys=""):
+    """What is said of twins at one depth, by default those of SEVEN."""
+    tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(twins))
+    study = made.load_text(f"[twins]\n{tables}\n{grid}", keys)
+    return verdicts(folder, study, level or (lambda run, twin: SEVEN[twin][run.seed]))
+
+
+def test_verdict_on_twins_at_one_depth(tmp_path):
+    """The sentence sorts twins by how they compare with the first, each with its difference and interval."""
+    (sentence,) = comparing(tmp_path, *SEVEN)
+
+    assert sentence == (
+        "Against base, whose training error is 3.1 % (3 seeds): "
+        "higher in more (+5.0 points, 95 % interval 4.8 to 5.2) and most (+10.0, 9.7 to 10.4); "
+        "lower in less (-3.0, -3.1 to -2.8); within 1 point in like (+0.0, -0.1 to 0.2); "
+        "not clearly different in some (+10.2, -26.7 to 47.2, fails in 1 of 3 seeds); "
+        "lost (90.0 %, 3 of 3 seeds) fails to train."
+    )
+
+
+def test_two_that_fail_are_told_together(tmp_path):
+    """Several twins that fail to train share a verb, and so does the first, where it fails."""
+    (sentence,) = comparing(tmp_path, "a", "b", "c", level=lambda run, _: 90.0)
+
+    assert sentence == (
+        "Against a, whose training error is 90.0 % and which fails to train (3 seeds): "
+        "b (90.0 %, 3 of 3 seeds) and c (90.0 %, 3 of 3 seeds) fail to train."
+    )
+
+
+def test_one_seed_compares_nothing(tmp_path):
+    """From one seed the sentence gives the differences, without intervals, and says that they support no verdict."""
+    grid = ONE_DEPTH.replace("[0, 1, 2]", "0")
+
+    (sentence,) = comparing(tmp_path, "base", "more", grid=grid)
+
+    assert sentence == (
+        "Against base, whose training error is 3.0 % (1 seed, which supports no verdict): "
+        "not clearly different in more (+5.0 points)."
+    )
+
+
+def test_several_settings_are_told_apart_by_what_they_are(tmp_path):
+    """Where all settings are of one family, a sentence begins with what tells its setting from the others."""
+    grid = ONE_DEPTH + "warmup = [0, 45]\n"
+
+    sentences = comparing(tmp_path, "base", "more", grid=grid)
+    trends = comparing(tmp_path, "base", grid=made.GRID + "warmup = [0, 45]\n")
+
+    assert [sentence.split(",")[0] for sentence in sentences] == ["Warmup 0: against base", "Warmup 45: against base"]
+    assert trends[0].startswith("Warmup 0: without shortcuts, training error ")
+
+
+CLAIMS = '[[expect]]\ntwin = "more"\nabove = "base"\n[[expect]]\ntwin = "less"\nabove = "base"\n'
+
+
+def test_claims_name_the_error_that_is_compared(tmp_path):
+    """A study that claims something of the test error is told by the test error."""
+    keys = '[[expect]]\ntwin = "more"\nabove = "base"\nmetric = "test_error_pct"\n'
+
+    (sentence,) = comparing(tmp_path, "base", "more", keys=keys)
+
+    assert sentence.startswith("Against base, whose test error is 5.1 % (3 seeds): higher in more (+5.0 points, ")
+
+
+def test_claimed_pairs_are_told_beside_trends(tmp_path):
+    """Where depth varies, trends come first; then the pairs that a claim names, at each depth."""
+    trend, *sentences = comparing(
+        tmp_path, "base", "more", grid=made.GRID, keys=CLAIMS.split('[[expect]]\ntwin = "less', maxsplit=1)[0]
+    )
+
+    assert trend.startswith("In the base twin, training error ")
+    assert [sentence.partition(" (3")[0] for sentence in sentences] == [
+        "Against base, whose training error at depth 20 is 3.1 %",
+        "Against base, whose training error at depth 56 is 3.1 %",
+    ]
+
+
+ANSWER = '[answer]\nmet = "Yes, they are."\ncontradicted = "No, they are not."\n'
+
+
+@pytest.mark.parametrize(
+    ("level", "first"),
+    [
+        ({"more": 9, "less": 9}, "Yes, they are."),
+        ({"more": 1, "less": 1}, "No, they are not."),
+        (
+            {"more": 9, "less": 1},
+            "In part: 1 of 2 claims met; contradicted: training error of less is above that of base.",
+        ),
+    ],
+)
+def test_the_answer_comes_first(tmp_path, level, first):
+    """A study that words its answer gives it in the first sentence, as its claims are met, contradicted, or some so."""
+    answered, evidence = comparing(
+        tmp_path,
+        *("base", "more", "less"),
+        keys=CLAIMS + ANSWER,
+        level=lambda run, twin: level.get(twin, 5) + run.seed,
+    )
+
+    assert answered == first
+    assert evidence.startswith("Against base, whose training error is 6.0 %")
+
+
+@pytest.mark.parametrize(("seeds", "why"), [("[0, 1, 2]", ""), ("0", "; 1 seed supports no verdict")])
+def test_an_answer_that_nobody_can_give_is_undecided(tmp_path, seeds, why):
+    """Where no claim is decided the first sentence says so, and, of one seed, why."""
+    grid = ONE_DEPTH.replace("[0, 1, 2]", seeds)
+
+    undecided = comparing(
+        tmp_path,
+        *("base", "more", "less"),
+        keys=CLAIMS + ANSWER,
+        grid=grid,
+        level=lambda run, twin: 5 if twin == "base" else SEVEN["some"][run.seed],
+    )
+
+    assert undecided[0] == f"Undecided: the records decide none of the 2 claims{why}."
+
+
+@pytest.mark.parametrize(
+    ("results", "text"),
+    [
+        (["met"], "The claim is met."),
+        (["contradicted"] * 2, "All 2 claims are contradicted."),
+        (["undecided"], "Undecided: the records do not decide the claim."),
+        (
+            ["met", "contradicted", "undecided", "undecided"],
+            "In part: 1 of 4 claims met; 1 contradicted; 2 undecided.",
+        ),
+        (["contradicted", "undecided"] * 2, "Not as claimed: 0 of 4 claims met; 2 contradicted; 2 undecided."),
+        ([], ""),
+    ],
+)
+def test_an_answer_without_words_counts_claims(results, text):
+    """Of a study that does not word its answer, the list of pages says how many claims are met."""
+    claims = pd.DataFrame({"result": results, "group": "cifar", "n": 3, "twin": "a", "metric": "train_error_pct"})
+
+    assert prose.answer(made.asked(), claims.assign(trend="rises")) == text
+
+
+def paper(twin, value, more=""):
+    """Spell a published value of the test error at depth 20."""
+    net = f'[[paper]]\nfamily = "cifar"\ndepth = 20\ntwin = "{twin}"\nmetric = "test_error_pct"\n'
+    return f'{net}value = {value}\nsource = "table 1"\n{more}\n'
+
+
+SCALE = 'scale = "Ours are small."\n'
+FAR = 'dataset = "cifar10"'
+OWN = "test error of base at depth 20 is 5.1 % (95 % interval 4.9 to 5.3; there"
+BASE = "test error less that of base (cifar10, 9.00 %; table 1):"
+MORE = "more +5.0 points (95 % interval 4.8 to 5.2; there 6.00 %)"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (paper("base", 90.0), f"{OWN} 90.00 %, table 1)"),
+        (paper("base", '"fails"'), f"{OWN} it fails, table 1)"),
+        (paper("base", 9.0, FAR) + paper("more", 6.0, FAR), f"{BASE} {MORE}"),
+        (
+            paper("base", 9.0, FAR) + paper("more", 6.0, FAR) + paper("some", '"fails"', FAR),
+            f"{BASE} {MORE}, some +10.2 (-26.7 to 47.2; there it fails)",
+        ),
+        (paper("base", '"fails"', FAR), "base trains here (5.1 %), and fails on cifar10 (table 1)"),
+    ],
+)
+def test_what_differs_from_the_paper_is_said(tmp_path, values, words):
+    """Where our answer is not the published one, a remark says in what, and then why that may be."""
+    tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(("base", "more", "some")))
+    study = made.load_text(f"[twins]\n{tables}\n{ONE_DEPTH}", values, SCALE)
+    data = frames.load(study, made.results(tmp_path, study, lambda run, twin: SEVEN[twin][run.seed]))
+
+    (remark,) = prose.remarks(study, data, findings.derive(study, data))
+
+    assert remark == f"Other than published: {words}. Ours are small."
+
+
+def test_what_is_as_published_needs_no_excuse(tmp_path):
+    """Where ours is the published answer, nothing is said, and the scale is not blamed."""
+    values = paper("base", 9.0, FAR) + paper("more", '"fails"', FAR) + paper("base", 5.1) + paper("lost", '"fails"')
+    tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(("base", "more", "lost")))
+    study = made.load_text(f"[twins]\n{tables}\n{ONE_DEPTH}", values, SCALE)
+    data = frames.load(study, made.results(tmp_path, study, lambda run, twin: SEVEN[twin][run.seed]))
+
+    assert prose.remarks(study, data, findings.derive(study, data)) == []
 
 
 ERRORS = {"eager": [2.0, 3.0, 4.0], "compiled": [2.0, 3.0, 4.0], "triton": [2.1, 3.0, 3.9]}
@@ -195,7 +399,7 @@ def test_agreement_comes_before_trends(tmp_path):
     ]
 
 
-def test_without_records_of_a_claimed_pair_trends_are_told(tmp_path):
+def test_without_records_of_a_claimed_pair_comparisons_are_told(tmp_path):
     """While no run of the family that a claim names has finished, the verdict is not empty."""
     text = made.AGREEING.replace("[recipe]", '[[vary]]\nfamily = "imagenet"\ndepth = 18\nseed = 0\n[recipe]')
     study = made.load(tmp_path, text.replace('"eager"\n', '"eager"\nfamily = "imagenet"\n'), "kernel")
@@ -204,12 +408,12 @@ def test_without_records_of_a_claimed_pair_trends_are_told(tmp_path):
 
     (sentence,) = prose.verdicts(study, data, findings.derive(study, data))
 
-    assert sentence.startswith("In the eager twin, training error is ")
+    assert sentence.startswith("Against eager, whose training error is ")
 
 
 def test_what_is_missing_is_said(tmp_path):
     """Unfinished, failed and diverged runs, and runs left aside, are named under the verdict."""
-    study = made.load(tmp_path)
+    study = made.load(tmp_path, made.TOML.partition("[[paper]]")[0])
     results = made.results(tmp_path, study)
     unfinished, failed, diverged, other = study.runs[:4]
     made.write(results, unfinished, made.records(unfinished, status=None))
@@ -218,13 +422,13 @@ def test_what_is_missing_is_said(tmp_path):
     made.write(results, other.model_copy(update={"recipe": other.recipe.model_copy(update={"momentum": 0.5})}))
 
     data = frames.load(study, results)
-    assert prose.remarks(study, data, findings.final(data.epochs)) == [
+    assert prose.remarks(study, data, findings.derive(study, data)) == [
         "Provisional: 16 of 18 runs have finished.",
         "Nets that diverged, and count with an error of 100 %: 1 of 32.",
         "Runs that failed, and are left out: 1.",
         "Runs with other settings than the study's, left out: 1.",
     ]
-    assert tables.provenance(data).rows[0] == ["runs", "15 done, 1 diverged, 1 failed, 1 unfinished"]
+    assert provenance.origin(data).rows[0] == ["runs", "15 done, 1 diverged, 1 failed, 1 unfinished"]
 
 
 def test_a_complete_study_needs_no_remark(tmp_path):
@@ -232,7 +436,7 @@ def test_a_complete_study_needs_no_remark(tmp_path):
     study = made.small(tmp_path)
     data = frames.load(study, made.results(tmp_path, study))
 
-    assert prose.remarks(study, data, findings.final(data.epochs)) == []
+    assert prose.remarks(study, data, findings.derive(study, data)) == []
 
 
 def test_diverging_in_the_last_evaluation_is_said(tmp_path):
@@ -243,7 +447,7 @@ def test_diverging_in_the_last_evaluation_is_said(tmp_path):
     made.write(results, study.runs[0], made.records(study.runs[0], diverged=["plain"], diverged_at=last))
     data = frames.load(study, results)
 
-    (remark,) = prose.remarks(study, data, findings.final(data.epochs))
+    (remark,) = prose.remarks(study, data, findings.derive(study, data))
 
     assert remark == "Nets that diverged, and count with an error of 100 %: 1 of 12."
 
@@ -256,6 +460,6 @@ def test_other_data_is_said(tmp_path):
     made.write(results, study.runs[0], [first | {"dataset": first["dataset"] | {"checksum": "sha256:00"}}, *rest])
     data = frames.load(study, results)
 
-    (remark,) = prose.remarks(study, data, findings.final(data.epochs))
+    (remark,) = prose.remarks(study, data, findings.derive(study, data))
 
     assert remark == "Not all runs were trained on the same data: digits has 2 checksums."

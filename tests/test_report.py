@@ -46,7 +46,15 @@ def test_the_verdict_comes_first(made_report):
     question = text.index("Does training error rise with depth when there is no shortcut?</h1>")
     words = text.index("without shortcuts, training error rises from ", question)
     assert words < text.index("<svg")
-    for heading in ["Learning curves", "Gap between", "Layer responses", "claims", "paper", "All errors", "cost"]:
+    for heading in [
+        "Learning curves",
+        "Differences between",
+        "Layer responses",
+        "claims",
+        "paper",
+        "All errors",
+        "cost",
+    ]:
         assert words < text.index(heading, words)
 
 
@@ -162,7 +170,7 @@ def test_agreement_comes_first(agreeing):
     )
     assert re.search(r"\| triton and eager \| furthest apart, last \| 48 \| 1\.0e-3 \|", text)
     assert "Two twins agree in an error where" in text
-    assert "A trend rises or falls" not in text
+    assert "An effect (a trend that rises" not in text
     assert "| fused\\_op | eager: eager; compiled: compiled; triton: triton |" in text
 
 
@@ -224,22 +232,68 @@ def test_nets_that_have_no_loss_do_not_drift(tmp_path):
 
 
 def test_a_single_depth_has_a_page(tmp_path):
-    """A study of one depth tells the gap between its twins, and draws nothing against depth."""
+    """A study of one depth opens with how its twins compare, and draws nothing against depth."""
     study = made.small(tmp_path, grid=made.GRID.replace("[20, 56]", "20"))
 
     written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
 
-    assert headings(written)[:4] == ["Learning curves", "Gap between the twins", "Layer responses", "All errors"]
+    assert headings(written)[:4] == [
+        "Differences between the twins",
+        "Learning curves",
+        "Layer responses",
+        "All errors",
+    ]
+    assert (written.page.parent / "error-by-twin.svg").is_file()
     assert not list(written.page.parent.glob("*-by-depth.svg"))
 
 
 def test_a_single_twin_has_a_page(tmp_path):
-    """A study of one twin has no gap to tell."""
+    """A study of one twin has nothing to compare."""
     study = made.small(tmp_path, "plain = {}")
 
     written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
 
     assert headings(written)[:3] == ["Training error against depth", "Learning curves", "Layer responses"]
+
+
+def test_a_study_of_one_depth_draws_its_twins(tmp_path):
+    """Of one depth the page draws each twin's errors, and tells them to who cannot see them."""
+    study = made.small(tmp_path, grid=made.GRID.replace("[20, 56]", "20"))
+
+    written = report.write(study, made.results(tmp_path, study, lambda run, _: 5.0 + run.seed), tmp_path / "reports")
+
+    text = written.markdown.read_text(encoding="utf-8")
+    alt = re.search(r"!\[([^]]*)\]\(error-by-twin\.svg\)", text).group(1)
+    assert "cifar, residual: 6.0 % in training, 8.0 % in test" in alt
+    assert "| cifar | 20 | residual minus plain | training error | agree | +0.0 |" in text
+
+
+def test_other_data_and_failures_are_on_the_page(tmp_path):
+    """Published values of other data have a table of their own, and what is other than published is said above."""
+    value = (
+        '[[paper]]\nfamily = "cifar"\ndepth = 110\ndataset = "cifar10"\nmetric = "test_error_pct"\nsource = "table 6"\n'
+    )
+    far = f'{value}twin = "plain"\nvalue = "fails"\n{value}twin = "residual"\nvalue = 6.43\n'
+    study = made.load(tmp_path, made.TOML.replace("[twins]", 'scale = "Ours are small."\n[twins]', 1) + far)
+    results = made.results(tmp_path, study, lambda run, twin: 3.0 + run.seed + 0.5 * (twin == "residual"))
+
+    written = report.write(study, results, tmp_path / "reports")
+
+    text = written.markdown.read_text(encoding="utf-8")
+    assert "| residual against plain | test error | table 6: cifar10, depth 110 |" in text
+    assert re.search(r"^Other than published: .* Ours are small\.$", text, re.MULTILINE)
+    assert text.index("Other than published") < text.index("## ")
+
+
+def test_growth_is_on_the_page(tmp_path):
+    """A study that grows nets shows what growing changed."""
+    grid = '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = [0, 1]\ngrow_at = 100\n'
+    study = made.load_text(f"[twins]\na = {{}}\nb = {{ grown_from = 8 }}\n{grid}")
+
+    written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
+
+    assert "Growth" in headings(written)
+    assert "| cifar | 8 to 20 | b | 100 | 2.0e-6 | 40.00 | 40.00 | 2 |" in written.markdown.read_text(encoding="utf-8")
 
 
 def commands(written):
@@ -420,11 +474,51 @@ def test_the_index_lists_every_report(tmp_path):
     outline = Outline(pages.write_index(tmp_path / "reports").read_text(encoding="utf-8"))
 
     links = [attrs["href"] for tag, attrs in outline.tags if tag == "a"]
-    assert links == ["alpha/index.html", "zeta/index.html"]
+    assert links == ["alpha/index.html", "zeta/index.html"] * 2  # in the table, and above each entry
     images = [attrs["src"] for tag, attrs in outline.tags if tag == "img"]
     assert all((tmp_path / "reports" / path).is_file() for path in links + images)
     assert "Does alpha rise?" in outline.text
     assert "1 of 6 runs finished" in outline.text
+
+
+def test_the_index_gives_answers_costs_and_dates(tmp_path):
+    """Every report has a row with its question, its answer, what it cost and when; the answer comes before the rest."""
+    answer = '[answer]\nmet = "Yes, it does."\ncontradicted = "No."\n'
+    study = made.load(tmp_path, made.TOML.replace("[twins]", f"{answer}[twins]", 1))
+    written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
+
+    text = pages.write_index(tmp_path / "reports").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+
+    rows = re.findall(r"<tr>(.*)</tr>", text)
+    assert len(rows) == 2
+    for part in (
+        "depth",
+        study.question,
+        "<strong>Yes, it does.</strong>",
+        "10.2 min on AMD EPYC",
+        "2026-11-20 to 2026-11-22",
+    ):
+        assert part in rows[1]
+    assert text.index("<p>Yes, it does.</p>") < text.index("<p>Family cifar: without shortcuts")
+    page = written.markdown.read_text(encoding="utf-8")
+    assert page.index("**Yes, it does.**") < page.index("**Family cifar: without")
+    assert "| training time | 10.2 min on AMD EPYC |" in page
+    assert "| date | 2026-11-20 to 2026-11-22 |" in page
+
+
+def test_a_page_without_answer_or_date_is_listed(tmp_path):
+    """A study without claims, from records without a date, has a row of what is known."""
+    study = made.small(tmp_path)
+    for run in study.runs:
+        first, *rest = made.records(run)
+        made.write(tmp_path / "results", run, [{key: first[key] for key in first if key != "started"}, *rest])
+    report.write(study, tmp_path / "results", tmp_path / "reports")
+
+    text = pages.write_index(tmp_path / "reports").read_text(encoding="utf-8")
+
+    assert "<strong>" not in text
+    assert "<br>" not in text
+    assert "2026" not in text
 
 
 def test_an_index_of_nothing(tmp_path):

@@ -94,7 +94,7 @@ def train(folder, runs, display=None, **options):
 def numbers(folder, runs):
     """The records of runs without their timings."""
     found = [records.read(records.path_of(folder / "results", run.study, run.id)) for run in runs]
-    return [[{k: v for k, v in record.items() if k != "seconds"} for record in run] for run in found]
+    return [[{k: v for k, v in record.items() if k not in ("seconds", "started")} for record in run] for run in found]
 
 
 def left(folder):

@@ -116,16 +116,69 @@ def test_a_twin_can_be_claimed_to_agree_with_another(write):
     assert (claim.twin, claim.agrees_with, claim.metric, claim.trend) == ("plain", "residual", "test_error_pct", None)
 
 
-def test_twins_that_are_never_alike_cannot_agree(write):
-    """A twin of another depth, or of the same depth in another family than the claim's, is none to agree with."""
-    text = STUDY.replace('trend = "rises"', 'agrees_with = "residual"')
-    fixed = text.replace('"zero-pad" }', '"zero-pad", depth = 8 }')
-    second = f'{fixed}family = "cifar"\n[[vary]]\nfamily = "imagenet"\ndepth = 8\nseed = 0\n'
+def test_twins_of_two_depths_can_be_compared(write):
+    """A claim may name any other twin of the same runs, whatever its depth."""
+    for statement in ("agrees_with", "above", "below"):
+        text = STUDY.replace('trend = "rises"', f'{statement} = "residual"')
 
-    for none in (fixed, second):
-        with pytest.raises(InputError, match=r'agrees_with = "residual": no other twin .*; there is none$'):
-            study.load(write(text=none))
-    assert study.load(write(text=second.replace('family = "cifar"\n[[vary]]', "[[vary]]"))).expect
+        (claim,) = study.load(write(text=text.replace('"zero-pad" }', '"zero-pad", depth = 8 }'))).expect
+
+        assert (claim.statement, claim.other) == (statement, "residual")
+
+
+@pytest.mark.parametrize(
+    ("text", "statement", "value"),
+    [("at_most = 5", "at_most", 5), ("fails = true", "fails", True), ("fails = false", "fails", False)],
+)
+def test_a_claim_can_be_of_one_twin_alone(write, text, statement, value):
+    """A claim says how high an error is at most, or whether the twin fails to train, which may be that it does not."""
+    (claim,) = study.load(write('trend = "rises"', text)).expect
+
+    assert (claim.statement, claim.other) == (statement, None)
+    assert getattr(claim, statement) == value
+
+
+@pytest.mark.parametrize(
+    ("scope", "covered"),
+    [
+        ("", 9),
+        ('family = "cifar"', 6),
+        ("where = { depth = 20 }", 3),
+        ("where = { warmup = 5 }", 3),
+        ("where = { milestones = [50, 75], shortcut = 'none' }", 9),
+        ("family = 'cifar'\nwhere = { warmup = 0, depth = 32 }", 3),
+    ],
+)
+def test_a_claim_covers_the_runs_that_it_names(write, scope, covered):
+    """`family` and `where` limit a claim to the runs whose recipe, or net of its twin, has these values."""
+    grid = '[[vary]]\nfamily = "imagenet"\ndepth = 18\nseed = [0, 1, 2]\nwarmup = 5\n[recipe]'
+    read = study.load(write(text=f"{STUDY}{scope}\n".replace("[recipe]", grid)))
+
+    assert sum(read.expect[0].covers(run) for run in read.runs) == covered
+
+
+def test_published_values_may_be_of_other_data(write):
+    """A value of other data may be of a net that nobody trains here; a net may be published to fail."""
+    other = paper(family='"resnet"', depth="1202").replace("value = 8.75", 'value = "fails"\ndataset = "cifar10"')
+
+    (value,) = study.load(write("[[expect]]", other)).paper
+
+    assert (value.value, value.dataset, value.depth) == ("fails", "cifar10", 1202)
+
+
+def test_an_answer_is_read(write):
+    """A study may word its answer, say why a small scale may change it, and what counts as a failure."""
+    keys = 'scale = "It is small."\nfails_above_pct = 50\n[answer]\nmet = "Yes."\ncontradicted = "No."\n[twins]'
+
+    read = study.load(write("[twins]", keys))
+
+    assert (read.answer.met, read.answer.contradicted, read.scale, read.fails_above_pct) == (
+        "Yes.",
+        "No.",
+        "It is small.",
+        50,
+    )
+    assert study.load(write()).answer is None
 
 
 def test_a_net_s_fused_op_is_its_own(write):
@@ -199,13 +252,63 @@ def test_seeds_share_a_setting(write):
         (
             'trend = "rises"',
             'agrees_with = "residul"',
-            'expect[0].agrees_with = "residul": no other twin of the same family and depth; did you mean residual?',
+            'expect[0].agrees_with = "residul": no other twin of these runs; did you mean residual?',
         ),
         (
             'trend = "rises"',
             'agrees_with = "plain"',
-            'expect[0].agrees_with = "plain": no other twin of the same family and depth; choose from residual',
+            'expect[0].agrees_with = "plain": no other twin of these runs; choose from residual',
         ),
+        (
+            'trend = "rises"',
+            'above = "residual"\nbelow = "residual"',
+            'expect[0].below = "residual": given beside above = "residual"; give one of the two',
+        ),
+        ('trend = "rises"', "at_most = 101", "expect[0].at_most = 101: should be less than or equal to 100"),
+        ('trend = "rises"', 'at_most = "5"', 'expect[0].at_most = "5": should be a valid number'),
+        ('trend = "rises"', 'fails = "yes"', 'expect[0].fails = "yes": should be a valid boolean'),
+        (
+            'trend = "rises"',
+            'trend = "rises"\nwhere = { warmpu = 0 }',
+            "expect[0].where.warmpu: unknown key; did you mean warmup?",
+        ),
+        (
+            'trend = "rises"',
+            'trend = "rises"\nwhere = { warmup = 5, depth = 20 }',
+            "expect[0].where: no run of the study has warmup = 5, depth = 20",
+        ),
+        ('trend = "rises"', 'trend = "rises"\nwhere = 3', "expect[0].where = 3: should be a valid dictionary"),
+        ("[twins]", "[answer]\nmet = 'Yes.'\n[twins]", "answer.contradicted: missing"),
+        ("[twins]", "[answer]\nmet = ''\ncontradicted = 'No.'\n[twins]", 'answer.met = "": should have at least 1'),
+        ("[twins]", "answer = 'Yes.'\n[twins]", 'answer = "Yes.": should be a valid dictionary'),
+        ("[twins]", "fails_above_pct = 101\n[twins]", "fails_above_pct = 101: should be less than or equal to 100"),
+        ("[[expect]]", paper().replace("8.75", '"fail"'), "paper[0].value"),
+        (
+            "[[expect]]",
+            paper(depth="110").replace('"test_error_pct"', '"test_error_pct"\ndataset = "digits"'),
+            "paper[0].depth = 110: no run of the study has it; choose from 20, 32",
+        ),
+        (
+            "[[expect]]",
+            paper(twin='"ours"').replace("8.75", "8.75\ndataset = 'svhn'"),
+            'paper[0].twin = "ours": no run',
+        ),
+        ("milestones", "warmup_rate = 0.01\nmilestones", "recipe.warmup_rate = 0.01: of no use without recipe.warmup"),
+        (
+            'shortcut = "none"',
+            "norm_batch = 48",
+            "twins.plain.norm_batch = 48: must divide batch_size = 128",
+        ),
+        (
+            'shortcut = "none"',
+            "grown_from = 20",
+            "twins.plain.grown_from = 20: must be less than depth = 20",
+        ),
+        ('shortcut = "none"', "grown_from = 8", "twins.plain.grown_from = 8: say when in recipe.grow_at"),
+        ("milestones", "grow_at = 50\nmilestones", "recipe.grow_at = 50: no twin has grown_from"),
+        ("milestones", "grow_at = 101\nmilestones", "recipe.grow_at = 101: beyond the last of 100 iterations"),
+        ('shortcut = "none"', "survival = 0.0", "twins.plain.survival = 0.0: should be greater than 0"),
+        ("milestones", "validation = 1.0\nmilestones", "recipe.validation = 1.0: should be less than 1"),
         ("question", "name = 'x'\nquestion", "name: unknown key"),
         ("question", "settings = []\nquestion", "settings: unknown key"),
         (
@@ -256,7 +359,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-NAMES = ("seed", "twin", "trend", "agrees_with", "value", "plain")
+NAMES = ("seed", "twin", "trend", "agrees_with", "above", "at_most", "fails", "where", "value", "plain")
 KEYS = st.sampled_from([*specs.Net.model_fields, *specs.Recipe.model_fields, *NAMES])
 
 

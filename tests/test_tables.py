@@ -1,20 +1,18 @@
 """Tables: findings as text, and how numbers are written."""
 
-import dataclasses
 import re
 from typing import get_args
 
 import pytest
 
 import made
-from deeptwins import findings, frames, tables
+from deeptwins import comparisons, findings, frames, judging, tables
 from deeptwins.claims import Metric
-from deeptwins.specs import Net, Recipe
 
 
 def test_every_metric_has_a_label():
     """What the metrics are called is said for each of them, and for nothing else."""
-    assert list(tables.METRICS) == list(findings.METRICS) == list(get_args(Metric))
+    assert list(tables.METRICS) == list(comparisons.METRICS) == list(get_args(Metric))
 
 
 def test_the_table_of_trends(tmp_path):
@@ -22,7 +20,7 @@ def test_the_table_of_trends(tmp_path):
     study = made.load(tmp_path)
     data = frames.load(study, made.results(tmp_path, study))
 
-    table = tables.trends(findings.derive(study, data).trends)
+    table = tables.trends(findings.derive(study, data).trends, 1.0)
 
     assert len(table.rows) == 2 * 2 * 3
     cifar, imagenet = (next(row for row in table.rows if row[0] == name) for name in ("cifar", "imagenet"))
@@ -30,8 +28,10 @@ def test_the_table_of_trends(tmp_path):
     assert all(re.fullmatch(r"[+-]?\d+\.\d( to \d+\.\d)?", text) for text in cifar[4:7])
     assert re.fullmatch(r"\d\.\d{3}", cifar[7])
     assert re.fullmatch(r"\d\.\d{3} to \d\.\d{3}", cifar[8])
-    assert cifar[9:] == ["< 0.001", "1.000", "3"]
-    assert imagenet[9:] == ["-", "-", "3"]
+    assert cifar[9:11] == ["< 0.001", "1.000"]
+    assert imagenet[9:11] == ["-", "-"]
+    assert table.columns[11:] == ("p", "p, Holm", "seeds", "seeds to see 1 point")
+    assert all(len(row) == len(table.columns) and row[13] == "3" and int(row[14]) > 3 for row in (cifar, imagenet))
 
 
 def test_the_table_of_agreements(tmp_path):
@@ -39,9 +39,9 @@ def test_the_table_of_agreements(tmp_path):
     study = made.load(tmp_path, made.AGREEING, "kernel")
     data = frames.load(study, made.results(tmp_path, study, lambda run, twin: 2 + run.seed + 0.5 * (twin == "triton")))
 
-    rows = tables.agreements(findings.derive(study, data).agreements).rows
+    rows = tables.agreements(findings.derive(study, data).agreements, 1.0).rows
 
-    same, apart = ["+0.0", "0.0 to 0.0", "0.0 to 0.0", "3"], ["+0.5", "0.5 to 0.5", "0.5 to 0.5", "3"]
+    same, apart = ["+0.0", "0.0 to 0.0", "0.0 to 0.0", "3", "2"], ["+0.5", "0.5 to 0.5", "0.5 to 0.5", "3", "2"]
     assert rows == [
         ["cifar", "8", "compiled minus eager", "training error", "agree", *same],
         ["cifar", "8", "triton minus eager", "training error", "agree", *apart],
@@ -87,37 +87,139 @@ def test_the_table_of_claims(tmp_path):
     ]
 
 
-def test_the_table_of_the_recipe(tmp_path):
-    """Every field of the recipe is told: what twins share once, what differs by twin, what the grid varies as such."""
-    grid = made.GRID + "learning_rate = [0.05, 0.1]\n"
-    path = tmp_path / "small.toml"
-    made.small(tmp_path)
-    text = path.read_text().replace(made.GRID, grid).replace("learning_rate = 0.05\n", "milestones = [100, 200]\n")
-    study = made.load(tmp_path, text, "small")
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"above": "a"}, "training error of b is above that of a"),
+        ({"below": "a"}, "training error of b is below that of a"),
+        ({"at_most": 5.0}, "training error of b is at most 5 %"),
+        ({"fails": True}, "b fails to train"),
+        ({"fails": False}, "b trains"),
+        ({"fails": True, "metric": "test_error_pct"}, "b fails to train, by its test error"),
+        (
+            {"trend": float("nan"), "above": "a", "where": "warmup = 5"},
+            "training error of b is above that of a, where warmup = 5",
+        ),
+    ],
+)
+def test_a_claim_is_spelled_out(row, text):
+    """Whatever a study claims is a sentence; columns of claims of other kinds are empty."""
+    assert tables.claim({"twin": "b", "metric": "train_error_pct"} | row) == text
+
+
+def derived(study, level):
+    """The comparisons and errors of a made-up study that needs no files."""
+    last = made.last(study, level)
+    return comparisons.judge(study, last)[1], findings.by_depth(findings.final(last), study.fails_above_pct)
+
+
+def test_the_table_of_comparisons():
+    """Every difference stands beside its tests and the seeds that it would take; the running error is not shown."""
+    errors = {"a": [5, 5, 5], "b": [25, 26, 27], "c": [5, 5.1, 5.1]}
+    compared, _ = derived(made.asked("abc", margin=2.0), lambda run, twin: errors[twin][run.seed])
+
+    table = tables.comparisons(compared, 2.0)
+
+    assert table.columns[-1] == "seeds to see 2 points"
+    assert table.columns[table.words] == "points"
+    numbers = ["+21.0", "18.5 to 23.5", "20.0 to 22.0", "< 0.001", "0.002", "3", "5"]
+    assert table.rows[0] == ["cifar", "20", "b minus a", "training error", "above", *numbers]
+    assert [row[2:5] for row in table.rows] == [
+        ["b minus a", "training error", "above"],
+        ["b minus a", "test error", "above"],
+        ["c minus a", "training error", "agree"],
+        ["c minus a", "test error", "agree"],
+    ]
+
+
+def test_what_is_not_tested_has_no_column():
+    """Over several depths, where no claim names a pair, differences have neither a verdict nor Holm's p."""
+    compared, _ = derived(made.asked("ab", (20, 32)), made.level)
+    named, _ = derived(made.asked("ab", (20, 32), claims='[[expect]]\ntwin = "b"\nabove = "a"\n'), made.level)
+
+    assert not {"verdict", "p, Holm"} & {*tables.comparisons(compared, 1.0).columns}
+    assert {"verdict", "p, Holm"} < {*tables.comparisons(named, 1.0).columns}
+    for table in (tables.comparisons(compared, 1.0), tables.comparisons(named, 1.0)):
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_twins_of_two_depths_are_told_with_both():
+    """Where twins have different depths, a difference names the twin's and the other's."""
+    twins = "[twins]\na = { depth = 20 }\nb = { depth = 56 }\n"
+    study = made.load_text(f'{twins}[[vary]]\nfamily = "cifar"\nseed = [0, 1]\n')
+
+    assert tables.comparisons(derived(study, made.level)[0], 1.0).rows[0][1] == "56/20"
+
+
+def test_the_table_of_errors():
+    """Each error stands beside its interval, the test error beside the noise of its test set too."""
+    _, summary = derived(made.asked("ab"), lambda run, twin: 10.0 + run.seed)
+
+    table = tables.errors(summary)
+
+    assert table.columns[3:] == (
+        *("training error (%)", "95 % interval", "running training error (%)", "95 % interval"),
+        *("test error (%)", "95 % interval", "noise floor (points)", "seeds"),
+    )
+    assert table.rows[1] == ["cifar", "20", "b", *["11.0", "8.5 to 13.5"] * 3, "1.6", "3"]
+
+
+def test_failures_have_a_column_where_there_are_any():
+    """Where a seed fails to train the table of errors says of each twin what becomes of it, and in how many seeds."""
+    _, summary = derived(made.asked("ab"), lambda run, twin: 2.0 if twin == "a" else 90.0)
+
+    table = tables.errors(summary)
+
+    assert table.columns[-2:] == ("training fails, seeds", "seeds")
+    assert [row[-2] for row in table.rows] == ["trains, 0 of 3", "fails, 3 of 3"]
+
+
+def test_a_validation_error_has_a_column_where_there_is_one(tmp_path):
+    """With a validation set its error stands before the test error."""
+    study = made.load(tmp_path, made.TOML.replace("evaluate_every", "validation = 0.1\nevaluate_every"))
     data = frames.load(study, made.results(tmp_path, study))
 
-    rows = dict(tables.recipe(data.runs).rows)
+    table = tables.errors(findings.derive(study, data).by_depth)
 
-    assert rows.keys() == {*Recipe.model_fields, *Net.model_fields} - {"dataset", "family", "depth"}
-    assert rows["iterations"] == "240 (21.4 epochs)"
-    assert rows["milestones"] == "100, 200"
-    assert rows["learning_rate"] == "varies: 0.05 or 0.1"
-    assert rows["shortcut"] == "plain: none; residual: zero-pad"
-    assert rows["image_size"] == "the dataset's"
-    assert rows["shift"] == rows["flip"] == "no augmentation"
+    assert [head for head in table.columns if "error" in head][2:] == ["validation error (%)", "test error (%)"]
+    assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
-def test_versions_are_those_that_the_records_name(tmp_path):
-    """Every package's version is told, but for one that was not there, or that older records do not name."""
-    study = made.load(tmp_path)
+def published(twin, value, dataset):
+    """Spell a published value of other data."""
+    net = f'[[paper]]\ntwin = "{twin}"\nfamily = "cifar"\ndepth = 110\nmetric = "test_error_pct"\n'
+    return f'{net}value = {value}\nsource = "table 6"\ndataset = "{dataset}"\n'
+
+
+def test_the_table_across_scales():
+    """Published differences stand beside ours: values, points, depth and data of both, and the reading."""
+    values = published("a", 6.6, "cifar10") + published("b", 12.9, "cifar10") + published("c", '"fails"', "cifar10")
+    study = made.asked("abc", claims=values + published("b", '"fails"', "svhn"))
+    errors = {"a": 5.0, "b": 4.0, "c": 52.0}
+    last = made.last(study, lambda run, twin: errors[twin] + run.seed)
+    summary = findings.by_depth(findings.final(last), 20)
+
+    rows = tables.across_scales(judging.across_scales(study, last, summary)).rows
+
+    error, source, ours = "test error", "table 6: cifar10, depth 110", "cifar, depth 20"
+    lower = ["12.90 against 6.60", "+6.3", "5.0 against 6.0", "-1.0", "-1.0 to -1.0", "3"]
+    higher = ["fails against 6.60", "-", "53.0 against 6.0", "+47.0", "47.0 to 47.0", "3"]
+    assert rows == [
+        ["b against a", error, source, ours, "opposite direction", *lower],
+        ["c against a", error, source, ours, "same direction", *higher],
+        ["b", error, "table 6: svhn, depth 110", ours, "trains here", "fails", "-", "5.0", "-", "-", "3"],
+    ]
+
+
+def test_the_table_of_growth(tmp_path):
+    """Nets that were grown have a row that says when, between which depths, and what that changed."""
+    grid = '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = [0, 1]\ngrow_at = 100\n'
+    study = made.load_text(f"[twins]\na = {{}}\nb = {{ grown_from = 8 }}\n{grid}")
     data = frames.load(study, made.results(tmp_path, study))
-    without = dataclasses.replace(data, runs=data.runs.assign(machine_triton=None))
-    older = dataclasses.replace(data, runs=data.runs.drop(columns="machine_triton"))
 
-    told, *untold = (dict(tables.provenance(each).rows)["versions"] for each in (data, without, older))
-
-    assert "torch 2.14.1, triton 3.8.0, numpy" in told
-    assert untold == [told.replace(" triton 3.8.0,", "")] * 2
+    assert tables.growth(findings.derive(study, data).growth).rows == [
+        ["cifar", "8 to 20", "b", "100", "2.0e-6", "40.00", "40.00", "2"]
+    ]
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.04, "+0.0"), (-0.04, "+0.0"), (-1.25, "-1.2"), (56.12, "+56.1")])

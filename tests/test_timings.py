@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from deeptwins import figures, timings
+from deeptwins import drawing, timings
 from deeptwins.errors import InputError
 
 H100 = "NVIDIA H100 80GB HBM3, 79 GiB"
@@ -207,7 +207,7 @@ def test_any_timings_can_be_drawn(tmp_path, benchmarks):
     frame = loaded(tmp_path, *benchmarks)
 
     for figure in (timings.roofline(frame), timings.speedups(frame)):
-        assert ET.fromstring(figures.svg(figure, "name", "what it shows")).tag.endswith("svg")  # noqa: S314 - our own
+        assert ET.fromstring(drawing.svg(figure, "name", "what it shows")).tag.endswith("svg")  # noqa: S314 - our own
 
 
 def test_the_figures_show_the_roof_and_the_line_at_one(tmp_path):

@@ -16,3 +16,9 @@ def run_of(recipe=RECIPE, seed=0, **shortcuts):
     twins = shortcuts or {"plain": "none", "residual": "zero-pad"}
     nets = {name: Net(family="cifar", depth=8, width=4, shortcut=shortcut) for name, shortcut in twins.items()}
     return RunSpec(study="tiny", seed=seed, twins=nets, recipe=recipe)
+
+
+def run_with(recipe=RECIPE, seed=0, **twins):
+    """Make a run of tiny nets; the twins are given as name={field: value}."""
+    nets = {name: Net(**{"family": "cifar", "depth": 8, "width": 4, **fields}) for name, fields in twins.items()}
+    return RunSpec(study="tiny", seed=seed, twins=nets, recipe=recipe)

@@ -7,16 +7,18 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
+    from deeptwins.nets.inspection import Layer
     from deeptwins.scheduling import Outcome
+    from deeptwins.specs import Net
     from deeptwins.study import Study
 
 ABLATIONS = Path("ablations")
@@ -186,36 +188,56 @@ def report(  # noqa: PLR0913, PLR0917
 
 
 @app.command()
-def show(
-    network: Annotated[str, typer.Argument(metavar="NETWORK", help="resnet-18, plain-34, cifar-plain-56 or the like.")],
+def show(  # noqa: PLR0913, PLR0917
+    networks: Annotated[
+        list[str], typer.Argument(metavar="NETWORK", help="resnet-18, plain-34, cifar-plain-56 or the like.")
+    ],
     image: Annotated[str | None, typer.Option("--input", metavar="CxHxW", help="The image, e.g. 1x28x28.")] = None,
     classes: Annotated[int | None, typer.Option(min=1, max=CLASSES, metavar="N", help="Outputs.")] = None,
     width: Annotated[
         int | None, typer.Option(min=1, max=WIDTH, metavar="N", help="Channels of the first stage.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one field of the network. Can be given again."),
+    ] = None,
+    layers: Annotated[  # noqa: FBT002
+        bool, typer.Option("--layers", help="Layer by layer, not stage by stage.")
+    ] = False,
+    diagram: Annotated[
+        Path | None, typer.Option("--diagram", metavar="FILE", help="Draw the networks' blocks, too: an SVG file.")
+    ] = None,
 ) -> None:
-    """Show a network layer by layer: shapes, parameters, FLOPs.
+    """Show networks stage by stage: shapes, parameters, FLOPs.
+
+    The names: resnet-N and plain-N, N from 18, 34, 50, 101, 152; cifar-resnet-N and cifar-plain-N, N = 6n+2, two
+    layers a block; cifar-bottleneck-resnet-N and cifar-bottleneck-plain-N, N = 9n+2, like the literature's ResNet-164.
+    Any other network is one of these with --set, whose keys are those of a study file.
 
     FLOPs are those of one image forward, two a multiply-add.
 
     \b
     Examples:
-      deeptwins show resnet-18 --input 1x224x224
-      deeptwins show cifar-plain-56
+      deeptwins show resnet-18 --input 1x224x224 --classes 10
+      deeptwins show cifar-plain-56 cifar-resnet-56 --diagram nets.svg
+      deeptwins show cifar-resnet-110 --set shortcut=shortcut-gate --set gate_bias=-6 --layers
     """  # noqa: D301
     from deeptwins.nets import inspection
 
-    net, usual, outputs = inspection.named(network)
     if width is not None:
-        net = net.model_copy(update={"width": width})
-    layers = inspection.trace(net, usual if image is None else _shape(image), outputs if classes is None else classes)
-    rows = [("LAYER", "KIND", "OUTPUT", "PARAMETERS", "FLOPS")]
-    rows += [
-        (layer.name, layer.kind, "x".join(map(str, layer.output)), f"{layer.parameters:,}", f"{layer.flops:,}")
-        for layer in layers
-    ]
-    parameters, flops = sum(layer.parameters for layer in layers), sum(layer.flops for layer in layers)
-    _print_table([*rows, ("total", "", "", f"{parameters:,}", f"{flops:,}")], right=(2, 3, 4))
+        settings = [*(settings or []), f"width={width}"]
+    traced, drawn = {}, {}
+    for network in networks:
+        net, usual, outputs = inspection.named(network, settings or [])
+        shape, outputs = usual if image is None else _shape(image), outputs if classes is None else classes
+        traced[network] = inspection.trace(net, shape, outputs)
+        drawn[network] = net, inspection.stages(net, shape, outputs)
+    if diagram is not None:
+        _draw(drawn, diagram)
+    for i, (network, found) in enumerate(traced.items()):
+        if len(traced) > 1:
+            typer.echo(f"\n{network}" if i else network)
+        _print_layers("LAYER" if layers else "STAGE", found if layers else inspection.parts(found))
 
 
 @app.command()
@@ -390,6 +412,25 @@ def _with_results(results: Path) -> list[str]:
     if not known:
         raise InputError(f"{results}: no results of a study in {ABLATIONS}/; `deeptwins run depth` makes some")
     return known
+
+
+def _print_layers(title: str, layers: Sequence[Layer]) -> None:
+    """Print layers or stages, and what they sum up to."""
+    rows = [(title, "KIND", "OUTPUT", "PARAMETERS", "FLOPS")]
+    rows += [
+        (layer.name, layer.kind, "x".join(map(str, layer.output)), f"{layer.parameters:,}", f"{layer.flops:,}")
+        for layer in layers
+    ]
+    parameters, flops = sum(layer.parameters for layer in layers), sum(layer.flops for layer in layers)
+    _print_table([*rows, ("total", "", "", f"{parameters:,}", f"{flops:,}")], right=(2, 3, 4))
+
+
+def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> None:
+    """Write a diagram of nets, with their stages, to an SVG file."""
+    from deeptwins import diagram, drawing
+
+    drawn = [diagram.Drawn(name, net, stages) for name, (net, stages) in nets.items()]
+    path.write_text(drawing.svg(diagram.draw(drawn), "nets", diagram.alt(drawn)), encoding="utf-8")
 
 
 def _shape(text: str) -> tuple[int, int, int]:

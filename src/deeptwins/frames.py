@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from deeptwins.specs import Net, Recipe, RunSpec
 from deeptwins.study import Study
 
 FINISHED = ("done", "diverged")
+KINDS = ("epoch", "growth", "gradient", "layer", "block", "precise")  # of records that become rows
+# What the oldest records of layers lack: all were of 3x3.
+OLDEST = {"layer": {"kernel": 3, "running_mean_error": math.nan, "running_std_error": math.nan}}
 KEYS = ["run", "setting", "family", "group", "depth", "seed", "twin"]
 
 Row = dict[str, Any]
@@ -30,7 +34,15 @@ class Frames:
     epochs: pd.DataFrame
     """One row a twin and evaluation, of finished runs only: what an unfinished run last said is no result."""
     layers: pd.DataFrame
-    """One row a twin and 3x3 layer, of finished runs only."""
+    """One row a twin and layer, of finished runs only."""
+    blocks: pd.DataFrame
+    """One row a twin and block, of finished runs only."""
+    gradients: pd.DataFrame
+    """One row a twin, evaluation and layer, of finished runs only: the norm of the gradient in the last step before."""
+    precise: pd.DataFrame
+    """One row a twin, of finished runs only: its errors with precise statistics."""
+    growth: pd.DataFrame
+    """One row a twin that was grown, of finished runs only: its errors just before and after."""
     asked: int
     """Runs that the study file asks for."""
     missing: int
@@ -50,8 +62,7 @@ def load(study: Study, results: Path) -> Frames:
         raise InputError(f"{folder}: no such folder; run the study first")
     labels = _labels(study.runs)
     runs: list[Row] = []
-    epochs: list[Row] = []
-    layers: list[Row] = []
+    found: dict[str, list[Row]] = {kind: [] for kind in KINDS}
     files: dict[str, Path] = {}
     aside = 0
     for path in sorted(folder.glob("*.jsonl")):
@@ -69,8 +80,8 @@ def load(study: Study, results: Path) -> Frames:
             rows = _rows(spec, labels[spec.setting], lines)
             runs += rows.values()
             if records.status(lines) in FINISHED:
-                epochs += _joined(rows, lines, "epoch")
-                layers += _joined(rows, lines, "layer")
+                for kind in KINDS:
+                    found[kind] += _joined(rows, lines, kind)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: not a run's records ({error!r}); move it away and run the study again") from None
     finished = {row["run"] for row in runs if row["status"] in FINISHED}
@@ -85,8 +96,12 @@ def load(study: Study, results: Path) -> Frames:
 
     return Frames(
         runs=table(runs),
-        epochs=table(epochs, "iteration"),
-        layers=table(layers, "layer"),
+        epochs=table(found["epoch"], "iteration"),
+        layers=table(found["layer"], "layer"),
+        blocks=table(found["block"], "block"),
+        gradients=_by_layer(table(found["gradient"], "iteration")),
+        precise=table(found["precise"]),
+        growth=table(found["growth"], "iteration"),
         asked=len(study.runs),
         missing=len({run.id for run in study.runs} - finished),
         aside=aside,
@@ -104,28 +119,38 @@ def _spec(path: Path, record: records.Record) -> RunSpec:
 def _labels(specs: list[RunSpec]) -> dict[str, str]:
     """Setting -> what tells it from others of the same family and depth, e.g. `width 32`; empty where nothing does.
 
-    A study may vary more than depth; a mean over two widths, or a trend across them, would be no finding.
+    A study may vary more than depth; a mean over two widths, or a trend across them, would be no finding. What another
+    key tells already (the milestones of a longer schedule) is left out.
     """
     fields: dict[str, Row] = {}
-    cells = defaultdict(set)
+    cells: dict[Any, dict[Any, set[str]]] = defaultdict(lambda: defaultdict(set))  # family -> depth -> settings
     for spec in specs:
         nets = [net.model_dump() for net in spec.twins.values()]
-        fields[spec.setting] = {key: tuple(dict.fromkeys(net[key] for net in nets)) for key in Net.model_fields}
+        fields[spec.setting] = {key: tuple(net[key] for net in nets) for key in Net.model_fields}
         fields[spec.setting] |= {key: (value,) for key, value in spec.recipe.model_dump().items()}
-        cells[fields[spec.setting]["family"], fields[spec.setting]["depth"]].add(spec.setting)
-    apart = defaultdict(set)
-    for (family, _), settings in cells.items():
-        for key in [*Net.model_fields, *Recipe.model_fields]:
-            if len({fields[setting][key] for setting in settings}) > 1:
-                apart[family].add(key)
+        cells[fields[spec.setting]["family"]][fields[spec.setting]["depth"]].add(spec.setting)
+    apart = {family: _telling(list(depths.values()), fields) for family, depths in cells.items()}
     return {
         setting: ", ".join(
-            f"{key.replace('_', ' ')} {'/'.join(map(str, values))}"
-            for key, values in row.items()
-            if key in apart[row["family"]]
+            f"{key.replace('_', ' ')} {'/'.join(dict.fromkeys(map(str, row[key])))}" for key in apart[row["family"]]
         )
         for setting, row in fields.items()
     }
+
+
+def _telling(cells: list[set[str]], fields: dict[str, Row]) -> list[str]:
+    """Return as few keys as tell the settings of every cell apart; of two that do, the one that a study gives first."""
+
+    def told(keys: list[str]) -> bool:
+        return all(
+            len({tuple(fields[setting][key] for key in keys) for setting in cell}) == len(cell) for cell in cells
+        )
+
+    keys = [*Net.model_fields, *Recipe.model_fields]
+    for key in reversed(keys):
+        if told(fewer := [other for other in keys if other != key]):
+            keys = fewer
+    return keys
 
 
 def _group(net: Net, label: str) -> str:
@@ -147,6 +172,7 @@ def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, R
             **net.model_dump(),
             **spec.recipe.model_dump(),
             **{key: first["twins"][twin][key] for key in ("parameters", "flops", "weights_sha256")},
+            "stages": first["twins"][twin].get("stages"),  # older records do not say
             "checksum": data["checksum"],
             "train_images": data["train"],
             "test_images": data["test"],
@@ -154,6 +180,7 @@ def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, R
             "image": "x".join(map(str, data["image"])),
             **{f"machine_{key}": value for key, value in first["machine"].items()},
             "commit": first["commit"],
+            "started": first.get("started"),  # older records do not say
             "status": last.get("status", "unfinished"),
             "reason": last.get("reason"),
             "seconds": last.get("seconds"),
@@ -164,5 +191,13 @@ def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, R
 
 def _joined(rows: dict[str, Row], lines: list[records.Record], kind: str) -> list[Row]:
     """The records of one kind, with the keys of their twin's row."""
-    keys = {twin: {key: row[key] for key in KEYS} for twin, row in rows.items()}
+    keys = {twin: {key: row[key] for key in KEYS} | OLDEST.get(kind, {}) for twin, row in rows.items()}
     return [keys[line["twin"]] | line for line in lines if line["kind"] == kind]
+
+
+def _by_layer(gradients: pd.DataFrame) -> pd.DataFrame:
+    """One row a twin and evaluation, with its `norms` -> one row a layer, numbered from 1, with its `norm`."""
+    if gradients.empty:
+        return gradients.assign(layer=[], norm=[])
+    table = gradients.explode("norms").rename(columns={"norms": "norm"}).astype({"norm": float})
+    return table.assign(layer=table.groupby(level=0).cumcount() + 1).reset_index(drop=True)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from deeptwins.figures import MARKERS, STYLE, TWINS, WIDTH
+from deeptwins.drawing import MARKERS, STYLE, TWINS, WIDTH
 
 LAYOUTS = {"channels_last": "channels last", "contiguous": "channels first"}
 REGISTERS = {32: 64, 64: 32, 128: 16, 255: 8}  # a thread, and the warps that 64 Ki registers are then enough for

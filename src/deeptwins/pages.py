@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from deeptwins import figures
+from deeptwins import drawing
 from deeptwins.errors import InputError
 from deeptwins.tables import Table
 
@@ -56,6 +56,11 @@ class Page:
     """How much of it there is, e.g. how many runs have finished."""
     data: Mapping[str, pd.DataFrame]
     """The tables behind it, by the stem of their file; those without a row are left out."""
+    answer: str = ""
+    """The verdict in a few words, for the list of pages."""
+    cost: str = ""
+    """What was spent on it, as measured."""
+    date: str = ""
 
 
 def write(page: Page, reports: Path) -> Path:
@@ -66,8 +71,8 @@ def write(page: Page, reports: Path) -> Path:
     """
     pictures = [picture for section in page.sections for picture in section.pictures]
     data = {name: table for name, table in page.data.items() if len(table)}
-    facts = (page.question, page.verdict, page.remarks, page.runs, f"{pictures[0].name}.svg", pictures[0].alt)
-    summary = dict(zip(_SUMMARY, facts, strict=True))
+    first = pictures[0]
+    summary = {key: getattr(page, key) for key in _TOLD} | {"figure": f"{first.name}.svg", "alt": first.alt}
     files = {f"{picture.name}.svg": str(picture.svg) for picture in pictures}
     files |= {f"data/{name}.csv": table.to_csv(index=False, float_format="%.6g") for name, table in data.items()}
     files["summary.json"] = json.dumps(summary, indent=1) + "\n"
@@ -97,7 +102,7 @@ def write_index(reports: Path) -> Path:
 
 def illustrate(name: str, caption: str, alt: str, figure: Figure) -> Picture:
     """Put a figure on the page."""
-    return Picture(name, caption, alt, Markup(figures.svg(figure, name, alt)))  # noqa: S704  `svg` escapes
+    return Picture(name, caption, alt, Markup(drawing.svg(figure, name, alt)))  # noqa: S704  `svg` escapes
 
 
 def _save(folder: Path, files: dict[str, str]) -> None:
@@ -137,4 +142,5 @@ _TEMPLATES |= dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newl
 _HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
 _MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
 _MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML
-_SUMMARY = ("question", "verdict", "remarks", "runs", "figure", "alt")
+_TOLD = ("question", "answer", "verdict", "remarks", "runs", "cost", "date")
+_SUMMARY = (*_TOLD, "figure", "alt")

@@ -1,37 +1,89 @@
-"""From findings to words: the verdict in a sentence, remarks, figures. Plain text: the templates escape it."""
+"""From findings to words: the answer, the verdict, remarks. Plain text: the templates escape it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from deeptwins.findings import Findings, jointly
+from deeptwins.claims import FAILS
+from deeptwins.comparisons import NOT_TESTED
+from deeptwins.findings import Findings
 from deeptwins.frames import Frames
+from deeptwins.judging import CONTRADICTED, DIFFERENT, MET, UNDECIDED, jointly
 from deeptwins.study import Study
-from deeptwins.tables import METRICS, count, interval, percent, points, share
+from deeptwins.tables import METRICS, claim, count, interval, percent, points, published, share
 
 _AGREEMENTS = {"agree": "agrees with", "differ": "differs from", "inconclusive": "may or may not agree with"}
 _READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"}
+_NAMED = 2  # claims that an answer names, at most
 
 
 def verdicts(study: Study, frames: Frames, found: Findings) -> list[str]:
-    """Say what was found: which twins agree, where the study claims that some do, and else what depth does to errors.
+    """Say what was found: the answer, if the study words one, and then the evidence.
 
-    A study that claims agreements and trends gets both.
+    That is which twins agree, where the study claims that some do; else what depth does to errors, where depth varies,
+    and how twins compare, at a single depth or where a claim says that they do.
     """
-    sentences = _agreements(found.agreements, found.drift)
-    if not sentences or any(claim.trend for claim in study.expect):
-        sentences += _trends(study, frames, found.trends)
-    return sentences
+    evidence = _agreements(found.agreements, found.drift)
+    trended = bool((found.trends["depths"] > 1).any()) or found.comparisons.empty
+    if trended and (not evidence or any(claim.trend for claim in study.expect)):
+        evidence += _trends(study, frames, found.trends)
+    answered = [answer(study, found.claims)] if study.answer and len(found.claims) else []
+    return [*answered, *evidence, *_comparisons(study, found)]
+
+
+def answer(study: Study, claims: pd.DataFrame) -> str:
+    """Answer the study's question in a sentence, from what became of its claims; empty where it has none."""
+    results = list(claims["result"])
+    n, met = len(results), results.count(MET)
+    if not results:
+        return ""
+    if study.answer and {*results} == {MET}:
+        return study.answer.met
+    if study.answer and {*results} == {CONTRADICTED}:
+        return study.answer.contradicted
+    if {*results} == {UNDECIDED}:
+        seeds = "; 1 seed supports no verdict" if claims["n"].max() == 1 else ""
+        none = "do not decide the claim" if n == 1 else f"decide none of the {n} claims"
+        return f"Undecided: the records {none}{seeds}."
+    if len({*results}) == 1:
+        return f"The claim is {results[0]}." if n == 1 else f"All {n} claims are {results[0]}."
+    found = {result: claims[claims["result"] == result].to_dict("records") for result in (CONTRADICTED, UNDECIDED)}
+    parts = []
+    for result, rows in found.items():
+        named = "; ".join(claim(row) + _within(row["group"], claims["group"]) for row in rows)
+        few = sum(map(len, found.values())) <= _NAMED
+        parts += ([f"{result}: {named}"] if few else [f"{len(rows)} {result}"]) if rows else []
+    return f"{'In part' if met else 'Not as claimed'}: {met} of {n} claims met; {'; '.join(parts)}."
+
+
+def _place(group: object, groups: Iterable[object]) -> str:
+    """Name a family or setting, by what tells it from the others; empty where there is only one."""
+    names = [str(name) for name in dict.fromkeys(groups)]
+    family, _, label = str(group).partition(", ")
+    if len(names) == 1:
+        return ""
+    return label if label and all(name.startswith(f"{family}, ") for name in names) else f"family {group}"
+
+
+def _within(group: object, groups: Iterable[object]) -> str:
+    return f" ({place})" if (place := _place(group, groups)) else ""
+
+
+def _of_group(group: object, groups: Iterable[object], sentence: str) -> str:
+    """Begin a sentence with what it is about, where there are several families or settings."""
+    place = _place(group, groups)
+    text = f"{place}: {sentence}" if place else sentence
+    return text[0].upper() + text[1:]
 
 
 def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
     """Say in one sentence a family and pair of twins whether their errors agree, and how far their losses drift."""
     sentences = []
     for (group, twin, other), rows in agreements.groupby(["group", "twin", "other"], sort=False):
-        metrics = {metric: jointly(cell["verdict"]) for metric, cell in rows.groupby("metric", sort=False)}
+        metrics = {metric: _agree(cell["verdict"]) for metric, cell in rows.groupby("metric", sort=False)}
         mixed = len({*metrics.values()}) > 1
         clauses = []
         for metric, verdict in metrics.items():
@@ -40,10 +92,14 @@ def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
         traces = drift[(drift["group"] == group) & (drift["twin"] == twin) & (drift["other"] == other)]
         if len(traces):
             clauses.append(f"loss traces {_drift(traces)}")
-        family = f"Family {group}: " if agreements["group"].nunique() > 1 else ""
-        verb = _AGREEMENTS[jointly(metrics.values())]
-        sentences.append(f"{family}{twin} {verb} {other}: {'; '.join(clauses)}.")
+        sentence = f"{twin} {_AGREEMENTS[_agree(metrics.values())]} {other}: {'; '.join(clauses)}."
+        several = agreements["group"].nunique() > 1  # else the sentence begins with a name, as it is written
+        sentences.append(_of_group(group, agreements["group"], sentence) if several else sentence)
     return sentences
+
+
+def _agree(verdicts: Iterable[str]) -> str:
+    return jointly(list(verdicts), "agree")
 
 
 def _difference(depths: pd.DataFrame, verdict: str) -> str:
@@ -89,8 +145,7 @@ def _trends(study: Study, frames: Frames, trends: pd.DataFrame) -> list[str]:
         clauses = [f"{names[twins[0]]}, training error {_movement(first, flat)}"]
         clauses += [f"{names[twin]} it {_movement(trend[twin], flat, first['verdict'])}" for twin in twins[1:]]
         sentence = "; ".join(clauses) + "."
-        several = table["group"].nunique() > 1
-        sentences.append(f"Family {group}: {sentence}" if several else sentence[0].upper() + sentence[1:])
+        sentences.append(_of_group(group, table["group"], sentence))
     return sentences
 
 
@@ -116,8 +171,102 @@ def _movement(trend: Mapping[Hashable, Any], flat_within_pct: float, first: obje
     return f"{denial}{verdict}{' too,' if first == verdict else ''} from {start} to {end} ({evidence})"
 
 
-def remarks(study: Study, frames: Frames, final: pd.DataFrame) -> list[str]:
+def _comparisons(study: Study, found: Findings) -> list[str]:
+    """Say how twins compare with another, a sentence for each place: which have higher errors, lower, or alike ones."""
+    stated = [claim.metric for claim in study.expect if not claim.trend and not claim.agrees_with]
+    table = found.comparisons[found.comparisons["metric"].isin(stated or ["train_error_pct"])]
+    place, keys = ["group", "depth", "other", "metric"], ("group", "depth", "twin", "metric")
+    told = {*found.agreements[[*place, "twin"]].itertuples(index=False, name=None)}
+    new = [key not in told for key in table[[*place, "twin"]].itertuples(index=False, name=None)]
+    table = table[(table["verdict"] != NOT_TESTED) & pd.Series(new, table.index, dtype=bool)]
+    cells = {tuple(row[key] for key in keys): row for row in found.by_depth.to_dict("records")}
+    sentences = []
+    for (group, depth, other, metric), rows in table.groupby(place, sort=False):
+        outcomes = {
+            row["twin"]: cells[group, row["depth_twin"], row["twin"], metric] for row in rows.to_dict("records")
+        }
+        baseline = cells[group, rows["depth_other"].iloc[0], other, metric]
+        at = f" at depth {depth}" if table["depth"].nunique() > 1 else ""
+        fails = " and which fails to train" if baseline["outcome"] == FAILS else ""
+        error = f"whose {METRICS[str(metric)]}{at} is {percent(baseline['mean'])}{fails} ({_seeds(rows['n'])})"
+        sentence = f"against {other}, {error}: {_against(rows, outcomes, study.flat_within_pct)}."
+        sentences.append(_of_group(group, found.final["group"], sentence))
+    return sentences
+
+
+def _against(rows: pd.DataFrame, outcomes: Mapping[Any, Mapping[Hashable, Any]], margin: float) -> str:
+    """Sort twins by how they compare with the other: each with its difference in points and the interval."""
+    kinds: dict[str, list[str]] = {"above": [], "below": [], "agree": [], "inconclusive": [], FAILS: []}
+    for row in sorted(rows.to_dict("records"), key=lambda row: list(kinds).index(row["verdict"])):
+        ours = outcomes[row["twin"]]
+        failed = f"{ours['failed']} of {count(ours['n'], 'seed')}"
+        if ours["outcome"] == FAILS:
+            kinds[FAILS].append(f"{row['twin']} ({percent(ours['mean'])}, {failed})")
+            continue
+        first = not any(named for kind, named in kinds.items() if kind != FAILS)  # it says what the numbers are
+        evidence = points(row["difference"]) + (" points" if first else "")
+        if row["n"] > 1:
+            evidence += f",{' 95 % interval' if first else ''} {interval(row['low'], row['high'])}"
+        evidence += f", fails in {failed}" if ours["failed"] else ""
+        kinds[row["verdict"]].append(f"{row['twin']} ({evidence})")
+    words = {"above": "higher in ", "below": "lower in ", "agree": f"within {count(margin, 'point')} in "}
+    words["inconclusive"] = "not clearly different in "
+    clauses = [f"{word}{_listed(kinds[kind])}" for kind, word in words.items() if kinds[kind]]
+    if failing := kinds[FAILS]:
+        clauses.append(f"{_listed(failing)} {'fails' if len(failing) == 1 else 'fail'} to train")
+    return "; ".join(clauses)
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _seeds(numbers: pd.Series) -> str:
+    least, most = int(numbers.min()), int(numbers.max())
+    if most == 1:
+        return "1 seed, which supports no verdict"
+    return count(most, "seed") if least == most else f"{least} to {most} seeds"
+
+
+def against_paper(study: Study, found: Findings) -> list[str]:
+    """Say where our answer is not the published one, and why that may be; nothing where it is nowhere."""
+    parts = []
+    for row in found.against_paper.to_dict("records"):
+        if row["reading"] in DIFFERENT:
+            was = "it fails" if row["paper"] == FAILS else f"{published(row['paper'])} %"
+            error = f"{METRICS[row['metric']]} of {row['twin']} at depth {row['depth']} is {percent(row['mean'])}"
+            ours = f"95 % interval {interval(row['low'], row['high'])}"
+            parts.append(f"{error} ({ours}; there {was}, {row['source']})")
+    other = found.across_scales[found.across_scales["reading"].isin(DIFFERENT)]
+    parts += [
+        f"{row['twin']} trains here ({percent(row['mean'])}), and fails on {row['data']} ({row['source']})"
+        for row in other[other["other"].isna()].to_dict("records")
+    ]
+    keys = ["metric", "other", "paper_other", "data", "source"]
+    parts += [_across(rows) for _, rows in other.dropna(subset="other").groupby(keys, sort=False)]
+    if not parts:
+        return []
+    return [f"Other than published: {'; '.join(parts)}." + (f" {study.scale}" if study.scale else "")]
+
+
+def _across(rows: pd.DataFrame) -> str:
+    """Say how twins differ from another here, and what was published of them and it."""
+    row = rows.iloc[0]
+    there = "where it fails" if row["paper_other"] == FAILS else f"{published(row['paper_other'])} %"
+    parts: list[str] = []
+    for other in rows.to_dict("records"):
+        ours = f"{points(other['difference'])}{'' if parts else ' points'}"
+        ours += f" ({'' if parts else '95 % interval '}{interval(other['low'], other['high'])}; there "
+        place = _within(other["group"], rows["group"])
+        paper = "it fails" if other["paper"] == FAILS else f"{published(other['paper'])} %"
+        parts.append(f"{other['twin']}{place} {ours}{paper})")
+    source = f"{row['data']}, {there}; {row['source']}"
+    return f"{METRICS[row['metric']]} less that of {row['other']} ({source}): {', '.join(parts)}"
+
+
+def remarks(study: Study, frames: Frames, found: Findings) -> list[str]:
     """Say what a reader must know before trusting the verdict."""
+    final = found.final
     runs = frames.runs.drop_duplicates("run")
     texts = []
     if study.settings:
@@ -133,54 +282,4 @@ def remarks(study: Study, frames: Frames, final: pd.DataFrame) -> list[str]:
     for dataset, checksums in runs.groupby("dataset")["checksum"]:
         if checksums.nunique() > 1:
             texts.append(f"Not all runs were trained on the same data: {dataset} has {checksums.nunique()} checksums.")
-    return texts
-
-
-def alt_drift(drift: pd.DataFrame) -> str:
-    """Describe the figure of the drift: each line by its ends."""
-    lines = []
-    for (group, depth, twin, other), cell in drift.groupby(["group", "depth", "twin", "other"], sort=False):
-        ends = [
-            f"{share(row['median'])} at iteration {row['iteration']:,}"
-            for row in cell.iloc[[0, -1]].drop_duplicates().to_dict("records")
-        ]
-        seeds = cell["between_seeds"].iloc[-1]
-        chance = "" if pd.isna(seeds) else f"; two seeds of {other} {share(seeds)} there"
-        lines.append(f"{group}, depth {depth}, {twin} and {other}: {', '.join(ends)}{chance}")
-    text = "Difference of the loss traces of two twins, as a share of the loss, against iterations, on a log scale. "
-    return f"{text}{'. '.join(lines)}."
-
-
-def alt_errors(by_depth: pd.DataFrame) -> str:
-    """Describe the first figure to someone who cannot see it."""
-    table = by_depth[by_depth["metric"] == "train_error_pct"]
-    return "Training error against depth. " + _described(table, "mean", percent)
-
-
-def alt_curves(curves: pd.DataFrame) -> str:
-    """Describe the learning curves."""
-    last = curves.groupby(["group", "twin", "depth"], sort=False).tail(1)
-    numbers = _described(last, "test_error_pct", percent)
-    return "Training and test error against iterations; test error at the end: " + numbers
-
-
-def alt_gaps(gaps: pd.DataFrame) -> str:
-    """Describe the figure of the gaps."""
-    table = gaps[gaps["metric"] == "train_error_pct"].rename(columns={"gap": "twin"})
-    return "Difference in training error against depth, in points. " + _described(table, "difference", points)
-
-
-def alt_responses(responses: pd.DataFrame) -> str:
-    """Describe the figure of the layer responses."""
-    means = responses.groupby(["group", "twin", "depth"], sort=False)["response_std"].mean().reset_index()
-    numbers = _described(means, "response_std", "{:.2f}".format)
-    return "Standard deviation of the response of each layer; mean over layers: " + numbers
-
-
-def _described(table: pd.DataFrame, value: str, written: Callable[[float], str]) -> str:
-    """Read a figure's last numbers out, line by line."""
-    lines = []
-    for (group, name), cell in table.groupby(["group", "twin"], sort=False):
-        numbers = [f"{written(y)} at depth {depth}" for depth, y in zip(cell["depth"], cell[value], strict=True)]
-        lines.append(f"{group}, {name}: {', '.join(numbers)}")
-    return "; ".join(lines) + "."
+    return texts + against_paper(study, found)

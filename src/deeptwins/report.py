@@ -9,27 +9,55 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeptwins import figures, findings, frames, pages, prose, tables
+import pandas as pd
+
+from deeptwins import (
+    comparison_figures,
+    descriptions,
+    diagnostic_findings,
+    diagnostic_report,
+    diagram,
+    figures,
+    findings,
+    frames,
+    pages,
+    prose,
+    provenance,
+    tables,
+)
+from deeptwins.diagnostic_findings import Inside
 from deeptwins.errors import InputError
 from deeptwins.findings import Findings
 from deeptwins.frames import Frames
 from deeptwins.pages import Page, Picture, Section, illustrate
 from deeptwins.study import FOLDER, Study
+from deeptwins.tables import count
 
 ERRORS = """
 Training error (train_error_pct) is measured in evaluation mode on the whole training set without augmentation, after
 the last iteration; running training error (running_error_pct) is averaged over the last epoch as trained, augmented,
 the weights moving; test error (test_error_pct) is that of the last iteration, never the best.
 """
-VERDICTS = """
-Intervals are Student's t over seeds, 95 %; differences are paired by seed. A trend rises or falls where the interval of
-deepest minus shallowest excludes 0 and, from three depths on, Page's trend test agrees (p < 0.05); it is flat where
-that interval lies between -{flat:g} and +{flat:g} points; else it is inconclusive, as it is with one seed.
+DIFFERENCES = """
+Intervals are Student's t over seeds, 95 %; differences are paired by seed. An effect (a trend that rises or falls, a
+twin whose error is above or below another's) needs p < 0.05 after Holm's correction for all that is tested of an error,
+in which effects that the study claims weigh ten times as much as others; a trend's p, from three depths on, is the
+larger of Student's and Page's. A trend is flat, and twins agree, where the interval lies between -{within:g} and
++{within:g} points. Else it is inconclusive, as it is with one seed. Seeds to see {points} are those with which four
+studies in five would, if differences spread as these do.
+"""
+FAILURES = """
+A net fails to train where the interval of its error lies above {above:g} %, or it diverges; it trains where the
+interval does not reach above. The noise floor of the test set is the standard deviation of an error that is measured on
+so many images: sqrt(p (1 - p) / n).
 """
 AGREEMENTS = """
 Two twins agree in an error where the 95 % interval of its difference (Student's t, paired by seed) lies between
--{within:g} and +{within:g} points; they differ where it does not and excludes 0; else it is inconclusive, as it is with
-one seed. A loss trace is the running loss (running_loss, averaged over the batches since the last evaluation). Drift is
+-{within:g} and +{within:g} points; they differ where it does not and p < 0.05 after Holm's correction for all that is
+compared in that error; else it is inconclusive, as it is with one seed.
+"""
+DRIFT = """
+A loss trace is the running loss (running_loss, averaged over the batches since the last evaluation). Drift is
 its difference between the two twins of a run, as a share of the other's loss; between two seeds of the other twin, the
 same difference is what chance alone makes.
 """
@@ -58,14 +86,20 @@ def write(study: Study, results: Path, reports: Path) -> Report:
         raise InputError(f"{results / study.name}: no run has finished yet; go on with `deeptwins run {_words(study)}`")
     found = findings.derive(study, data)
     verdict = prose.verdicts(study, data, found)
-    behind = {"runs": data.runs} | {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    inside = diagnostic_findings.derive(data)
+    behind = {"runs": data.runs.drop(columns="stages")}
+    for part in (found, inside):
+        behind |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     page = Page(
+        answer=prose.answer(study, found.claims),
+        cost=provenance.spent(data.runs),
+        date=provenance.dates(data.runs),
         name=_folder(study),
         question=study.question,
         source=study.source,
         verdict=verdict,
-        remarks=prose.remarks(study, data, found.final),
-        sections=_sections(study, data, found),
+        remarks=prose.remarks(study, data, found),
+        sections=_sections(study, data, found, inside),
         runs=f"{data.asked - data.missing} of {data.asked} runs finished",
         data=behind,
     )
@@ -79,47 +113,83 @@ def write(study: Study, results: Path, reports: Path) -> Report:
     )
 
 
-def _sections(study: Study, data: Frames, found: Findings) -> list[Section]:
+def _sections(study: Study, data: Frames, found: Findings, inside: Inside) -> list[Section]:
     """Lay out the page; what the records have nothing to say about is left out."""
-    agreed, paper = len(found.agreements) > 0, found.against_paper
+    margin = study.flat_within_pct
+    agreed = len(found.agreements) > 0
     depths = bool((found.trends["depths"] > 1).any())  # nothing can be drawn against a single depth
+    compared = [_compared(study, found, depths=depths)] if _beyond_agreement(found) else []
     return [
-        *([_agreement(found)] if agreed else []),
-        *([Section("Training error against depth", (_errors(found),))] if depths else []),
+        *([_agreement(found, margin)] if agreed else []),
+        *([Section("Training error against depth", (_errors(found),))] if depths else compared),
         Section("Learning curves", (_curves(found),)),
-        *([_gap(found, drawn=depths)] if len(found.gaps) and (depths or not agreed) else []),
-        *([Section("Layer responses", (_responses(found),))] if len(found.responses) else []),
+        *(compared if depths else []),
+        *diagnostic_report.sections(inside),
+        *_nets(data),
+        *([Section("Growth", tables=(tables.growth(found.growth),))] if len(found.growth) else []),
         *([Section("What the study claims", tables=(tables.claims(found.claims),))] if study.expect else []),
-        *([Section("Against the paper", tables=(tables.paper(paper),))] if len(paper) else []),
-        *([Section("Trends", tables=(tables.trends(found.trends),))] if depths else []),
+        *_published(found),
+        *([Section("Trends", tables=(tables.trends(found.trends, margin),))] if depths else []),
         Section("All errors", tables=(tables.errors(found.by_depth),)),
-        Section("What it cost", tables=(tables.cost(found.cost),)),
+        Section("What it cost", tables=(provenance.cost(found.cost),)),
         Section(
             "Provenance",
-            tables=(tables.provenance(data), tables.recipe(data.runs), tables.nets(data.runs)),
+            tables=(provenance.origin(data), provenance.recipe(data.runs), provenance.nets(data.runs)),
             paragraphs=(
                 ERRORS,
-                *([AGREEMENTS.format(within=study.flat_within_pct)] if agreed else []),
-                *([VERDICTS.format(flat=study.flat_within_pct)] if depths or not agreed else []),
+                *([AGREEMENTS.format(within=margin)] if agreed else []),
+                *([DRIFT] if len(found.drift) else []),
+                *([DIFFERENCES.format(within=margin, points=count(margin, "point"))] if depths or not agreed else []),
+                FAILURES.format(above=study.fails_above_pct),
             ),
         ),
         _reproduce(study, data),
     ]
 
 
-def _agreement(found: Findings) -> Section:
+def _nets(data: Frames) -> list[Section]:
+    """Draw the deepest nets."""
+    nets = diagram.deepest(data.runs)
+    if not nets:
+        return []
+    caption = "The deepest nets; a box is a block, below a stage is its output. Dashed shortcuts change the shape."
+    return [Section("The nets", (illustrate("nets", caption, diagram.alt(nets), diagram.draw(nets)),))]
+
+
+def _beyond_agreement(found: Findings) -> bool:
+    """Tell whether twins are compared that no claim says agree."""
+    compared, agreed = (
+        {(row["group"], row["depth"], frozenset((row["twin"], row["other"]))) for row in table.to_dict("records")}
+        for table in (found.comparisons, found.agreements)
+    )
+    return not compared <= agreed
+
+
+def _published(found: Findings) -> list[Section]:
+    """Set published values beside ours, those of our data and those of other data."""
+    parts = [tables.paper(found.against_paper)] if len(found.against_paper) else []
+    parts += [tables.across_scales(found.across_scales)] if len(found.across_scales) else []
+    return [Section("Against the paper", tables=tuple(parts))] if parts else []
+
+
+def _compared(study: Study, found: Findings, *, depths: bool) -> Section:
+    """Show how twins differ: against depth, or, of a single one, error by error."""
+    drawn = found.comparisons[found.comparisons["other"] == next(iter(study.twins))]
+    pictures = ((_gaps(drawn),) if len(drawn) else ()) if depths else (_by_twin(found),)
+    return Section(
+        "Differences between the twins", pictures, (tables.comparisons(found.comparisons, study.flat_within_pct),)
+    )
+
+
+def _agreement(found: Findings, margin: float) -> Section:
     """Show how far twins that are claimed to agree do so; where nothing drifts there is nothing to draw."""
-    agreements, title = tables.agreements(found.agreements), "Agreement of the twins"
+    agreements, title = tables.agreements(found.agreements, margin), "Agreement of the twins"
     if found.drift.empty:
         return Section(title, tables=(agreements,))
     if not found.drift["largest"].any():
         same = "At every evaluation the loss traces of these twins are identical to the last bit."
         return Section(title, tables=(agreements,), paragraphs=(same,))
     return Section(title, (_drift(found),), (agreements, tables.drift(found.drift)))
-
-
-def _gap(found: Findings, *, drawn: bool) -> Section:
-    return Section("Gap between the twins", (_gaps(found),) if drawn else (), (tables.gaps(found.gaps),))
 
 
 def _reproduce(study: Study, data: Frames) -> Section:
@@ -160,27 +230,27 @@ def _folder(study: Study) -> str:
 
 def _drift(found: Findings) -> Picture:
     caption = "Lines are medians over seeds, bands reach to the largest; dashed, two seeds of one twin: chance alone."
-    return illustrate("drift", caption, prose.alt_drift(found.drift), figures.drift(found.drift, found.final))
+    return illustrate("drift", caption, descriptions.drift(found.drift), figures.drift(found.drift, found.final))
 
 
 def _errors(found: Findings) -> Picture:
     caption = "Mean over seeds; bars are 95 % intervals, dots single seeds. Evaluation mode, no augmentation."
     figure = figures.error_by_depth(found.by_depth, found.final)
-    return illustrate("error-by-depth", caption, prose.alt_errors(found.by_depth), figure)
+    return illustrate("error-by-depth", caption, descriptions.errors(found.by_depth), figure)
 
 
 def _curves(found: Findings) -> Picture:
     caption = "Error in evaluation mode, mean over seeds: training thin and dashed, test bold."
     figure = figures.learning_curves(found.curves)
-    return illustrate("learning-curves", caption, prose.alt_curves(found.curves), figure)
+    return illustrate("learning-curves", caption, descriptions.curves(found.curves), figure)
 
 
-def _gaps(found: Findings) -> Picture:
+def _gaps(comparisons: pd.DataFrame) -> Picture:
     caption = "Difference in training error between twins of the same seed; bars are 95 % intervals."
-    return illustrate("gap-by-depth", caption, prose.alt_gaps(found.gaps), figures.gap_by_depth(found.gaps))
+    return illustrate("gap-by-depth", caption, descriptions.gaps(comparisons), figures.gap_by_depth(comparisons))
 
 
-def _responses(found: Findings) -> Picture:
-    caption = "Outputs of each 3x3 layer, after batch normalization, before addition and ReLU; mean over seeds."
-    figure = figures.layer_responses(found.responses)
-    return illustrate("layer-responses", caption, prose.alt_responses(found.responses), figure)
+def _by_twin(found: Findings) -> Picture:
+    caption = "Mean over seeds, training filled and test hollow; bars are 95 % intervals, small dots single seeds."
+    figure = comparison_figures.errors_by_twin(found.by_depth, found.final)
+    return illustrate("error-by-twin", caption, descriptions.comparison(found.by_depth), figure)

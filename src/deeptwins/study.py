@@ -244,5 +244,5 @@ def _first(error: ValidationError) -> str:
         where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
     if first["type"] in {"missing", "extra_forbidden"}:
         return f"{line(where)}: {'missing' if first['type'] == 'missing' else 'unknown key'}"
-    message = first["msg"].removeprefix("Input ").removeprefix("should ")
+    message = re.sub(r"^\w+ should ", "", first["msg"])
     return f"{line(where)} = {shown(first['input'])}: should {message}"

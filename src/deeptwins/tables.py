@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import pandas as pd
 
-from deeptwins.claims import Metric
-from deeptwins.frames import FINISHED, Frames
-from deeptwins.specs import Net, Recipe
+from deeptwins.claims import FAILS, STATEMENTS, Metric
+from deeptwins.comparisons import NOT_TESTED
 
-METRICS = dict(zip(get_args(Metric), ("training error", "running training error", "test error"), strict=True))
+METRICS = dict(
+    zip(get_args(Metric), ("training error", "running training error", "validation error", "test error"), strict=True)
+)
 _TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}
 _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
-_IN_OTHER_TABLES = ("dataset", "family", "depth")
-_HASHES = 3
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,27 @@ class Table:
 
 
 def errors(by_depth: pd.DataFrame) -> Table:
-    """Tabulate the three errors of every net."""
+    """Tabulate the errors of every net, and which fail to train, if any does."""
+    metrics = list(dict.fromkeys(by_depth["metric"]))
+    failing = bool(by_depth["failed"].any())
     rows = []
     for (group, depth, twin), cell in by_depth.groupby(["group", "depth", "twin"], sort=False):
-        numbers = [(_number(row["mean"]), interval(row["low"], row["high"])) for row in cell.to_dict("records")]
-        seeds = str(cell["n"].max())
-        rows.append([str(group), str(depth), str(twin), *(text for pair in numbers for text in pair), seeds])
-    heads = [head for name in METRICS.values() for head in (f"{name} (%)", "95 % interval")]
-    heads = ["family", "depth", "twin", *heads, "seeds"]
-    return Table("Errors after the last iteration, mean over seeds", tuple(heads), rows, 3)
+        row = [str(group), str(depth), str(twin)]
+        for error in cell.to_dict("records"):
+            row += [_number(error["mean"]), interval(error["low"], error["high"])]
+            row += [_number(error["noise_floor"])] if error["metric"] == "test_error_pct" else []
+        first = cell.iloc[0]
+        row += [f"{first['outcome']}, {first['failed']} of {first['n']}"] if failing else []
+        rows.append([*row, str(cell["n"].max())])
+    heads = ["family", "depth", "twin"]
+    for metric in metrics:
+        heads += [f"{METRICS[metric]} (%)", "95 % interval"]
+        heads += ["noise floor (points)"] if metric == "test_error_pct" else []
+    heads += ["training fails, seeds"] if failing else []
+    return Table("Errors after the last iteration, mean over seeds", (*heads, "seeds"), rows, 3)
 
 
-def trends(table: pd.DataFrame) -> Table:
+def trends(table: pd.DataFrame, margin: float) -> Table:
     """Tabulate what every verdict on a trend rests on."""
     rows = [
         [
@@ -54,35 +62,44 @@ def trends(table: pd.DataFrame) -> Table:
             interval(row["bootstrap_low"], row["bootstrap_high"]),
             _number(row["slope"], 3),
             interval(row["slope_low"], row["slope_high"], 3),
-            *(_p_value(row[key]) for key in ("page_p_rises", "page_p_falls")),
+            *(_p_value(row[key]) for key in ("page_p_rises", "page_p_falls", "p", "p_holm")),
             str(row["n"]),
+            _seeds(row["seeds_for"]),
         ]
         for row in table.to_dict("records")
     ]
     heads = ("family", "twin", "metric", "verdict", "deepest minus shallowest", "95 % interval", "bootstrap interval")
-    more = ("slope a layer", "95 % interval", "Page's p, rises", "Page's p, falls", "seeds")
-    return Table("Trends over depth, in points, paired by seed", (*heads, *more), rows, 4)
+    more = ("slope a layer", "95 % interval", "Page's p, rises", "Page's p, falls", "p", "p, Holm", "seeds")
+    return Table("Trends over depth, in points, paired by seed", (*heads, *more, _seeds_for(margin)), rows, 4)
 
 
-def gaps(table: pd.DataFrame) -> Table:
-    """Tabulate the difference between twins."""
+def comparisons(table: pd.DataFrame, margin: float) -> Table:
+    """Tabulate differences between twins and, where any was tested, verdicts; the running error is in the data."""
+    tested = bool((table["verdict"] != NOT_TESTED).any())
     rows = [
         [
             row["group"],
-            str(row["depth"]),
-            row["gap"],
+            "/".join(dict.fromkeys(str(row[key]) for key in ("depth_twin", "depth_other"))),
+            f"{row['twin']} minus {row['other']}",
+            METRICS[row["metric"]],
+            *([row["verdict"]] if tested else []),
             points(row["difference"]),
             interval(row["low"], row["high"]),
             interval(row["bootstrap_low"], row["bootstrap_high"]),
+            _p_value(row["p"]),
+            *([_p_value(row["p_holm"])] if tested else []),
             str(row["n"]),
+            _seeds(row["seeds_for"]),
         ]
-        for row in table[table["metric"] == "train_error_pct"].to_dict("records")
+        for row in table[table["metric"] != "running_error_pct"].to_dict("records")
     ]
-    heads = ("family", "depth", "difference", "points", "95 % interval", "bootstrap interval", "seeds")
-    return Table("Difference in training error, in points, paired by seed", heads, rows, 3)
+    heads = ["family", "depth", "difference", "metric", *(["verdict"] if tested else [])]
+    numbers = ["points", "95 % interval", "bootstrap interval", "p", *(["p, Holm"] if tested else []), "seeds"]
+    caption = "Differences between twins, in points, paired by seed"
+    return Table(caption, (*heads, *numbers, _seeds_for(margin)), rows, len(heads))
 
 
-def agreements(table: pd.DataFrame) -> Table:
+def agreements(table: pd.DataFrame, margin: float) -> Table:
     """Tabulate what every verdict on an agreement rests on."""
     rows = [
         [
@@ -95,11 +112,12 @@ def agreements(table: pd.DataFrame) -> Table:
             interval(row["low"], row["high"]),
             interval(row["bootstrap_low"], row["bootstrap_high"]),
             str(row["n"]),
+            _seeds(row["seeds_for"]),
         ]
         for row in table.to_dict("records")
     ]
     heads = ("family", "depth", "difference", "metric", "verdict", "points", "95 % interval", "bootstrap interval")
-    return Table("Agreement of twins, in points, paired by seed", (*heads, "seeds"), rows, 5)
+    return Table("Agreement of twins, in points, paired by seed", (*heads, "seeds", _seeds_for(margin)), rows, 5)
 
 
 def drift(table: pd.DataFrame) -> Table:
@@ -123,22 +141,30 @@ def drift(table: pd.DataFrame) -> Table:
 def claims(table: pd.DataFrame) -> Table:
     """Tabulate what the study expected and what the records say."""
     rows = [
-        [
-            row["group"],
-            f"{METRICS[row['metric']]} of {row['twin']} {_claimed(row)}",
-            row["verdict"],
-            _MARKS[row["result"]],
-            str(row["n"]),
-        ]
+        [row["group"], claim(row), row["verdict"], _MARKS[row["result"]], str(row["n"])]
         for row in table.to_dict("records")
     ]
     heads = ("family", "claim", "verdict", "result", "seeds")
     return Table("What the study expects, and what the records say", heads, rows, 4)
 
 
-def _claimed(claim: Mapping[Hashable, Any]) -> str:
-    trend = claim.get("trend")  # missing, or no text, where the claim is of an agreement
-    return _TRENDS[trend] if isinstance(trend, str) else f"agrees with that of {claim['agrees_with']}"
+def claim(row: Mapping[Hashable, Any]) -> str:
+    """Say what a study claims."""
+    key, value = next((key, row[key]) for key in STATEMENTS if key in row and not pd.isna(row[key]))
+    text = f"{METRICS[row['metric']]} of {row['twin']} "
+    match key:
+        case "trend":
+            text += _TRENDS[value]
+        case "agrees_with":
+            text += f"agrees with that of {value}"
+        case "above" | "below":
+            text += f"is {key} that of {value}"
+        case "at_most":
+            text += f"is at most {value:g} %"
+        case _:
+            text = f"{row['twin']} {'fails to train' if value else 'trains'}"
+            text += "" if row["metric"] == "train_error_pct" else f", by its {METRICS[row['metric']]}"
+    return f"{text}, where {row['where']}" if row.get("where") else text
 
 
 def paper(table: pd.DataFrame) -> Table:
@@ -150,7 +176,7 @@ def paper(table: pd.DataFrame) -> Table:
             row["twin"],
             METRICS[row["metric"]],
             row["source"],
-            f"{row['paper']:.2f}",
+            published(row["paper"]),
             _number(row["mean"]),
             interval(row["low"], row["high"]),
             points(row["difference"]),
@@ -164,84 +190,56 @@ def paper(table: pd.DataFrame) -> Table:
     return Table(caption, (*heads, "seeds", "reading"), rows, 5)
 
 
-def cost(table: pd.DataFrame) -> Table:
-    """Tabulate training time."""
+def across_scales(table: pd.DataFrame) -> Table:
+    """Tabulate how twins differ in published values of other data, and in ours."""
+    rows = []
+    for row in table.to_dict("records"):
+        alone = pd.isna(row["other"])
+        paper = [row["paper"]] if alone else [row["paper"], row["paper_other"]]
+        ours = [row["mean"]] if alone else [row["mean"], row["other_mean"]]
+        difference = None if FAILS in paper or alone else paper[0] - paper[1]
+        rows.append(
+            [
+                f"{row['twin']}" if alone else f"{row['twin']} against {row['other']}",
+                METRICS[row["metric"]],
+                f"{row['source']}: {row['data']}, depth {row['paper_depth']}",
+                f"{row['group']}, depth {row['depth']}",
+                row["reading"],
+                " against ".join(map(published, paper)),
+                "-" if difference is None else points(difference),
+                " against ".join(map(_number, ours)),
+                points(row["difference"]),
+                "-" if alone else interval(row["low"], row["high"]),
+                str(row["n"]),
+            ]
+        )
+    heads = ("twins", "metric", "published", "ours", "reading", "paper (%)", "paper's difference", "ours (%)")
+    caption = "Published differences on other data beside ours, in points, and whether they have the same direction"
+    return Table(caption, (*heads, "our difference", "95 % interval", "seeds"), rows, 5)
+
+
+def growth(table: pd.DataFrame) -> Table:
+    """Tabulate what growing changed in the nets that were grown."""
     rows = [
         [
             row["group"],
-            str(row["depth"]),
-            str(row["runs"]),
-            f"{row['mean_seconds']:.1f}",
-            _minutes(row["total_seconds"]),
+            f"{row['depth_before']} to {row['depth']}",
+            row["twin"],
+            f"{row['iteration']:,}",
+            _power(row["largest_difference"]),
+            *(f"{row[f'train_error_{when}_pct']:.2f}" for when in ("before", "after")),
+            str(row["n"]),
         ]
         for row in table.to_dict("records")
     ]
-    total = ["all", "", str(table["runs"].sum()), "", _minutes(table["total_seconds"].sum())]
-    heads = ("family", "depth", "runs", "seconds a run", "minutes in all")
-    return Table("Training time; a run trains all its twins", heads, [*rows, total], 2)
+    heads = ("family", "depth", "twin", "at iteration", "largest change of a logit", "training error before (%)")
+    caption = "Nets before and after they were grown; the largest change over all training images and seeds"
+    return Table(caption, (*heads, "after (%)", "seeds"), rows, 3)
 
 
-def nets(runs: pd.DataFrame) -> Table:
-    """Tabulate the nets and the hashes of their initial weights."""
-    rows = []
-    for (group, depth, twin), cell in runs.groupby(["group", "depth", "twin"], sort=False):
-        hashes = [text[:8] for text in dict.fromkeys(cell["weights_sha256"])]
-        shown = " ".join(hashes[:_HASHES]) + (" ..." if len(hashes) > _HASHES else "")
-        size = [_values(f"{value:,}" for value in cell[key]) for key in ("parameters", "flops")]
-        rows.append([str(group), str(depth), str(twin), _values(cell["shortcut"]), shown, *size])
-    heads = ("family", "depth", "twin", "shortcut", "initial weights (SHA-256, a seed)", "parameters", "FLOPs")
-    return Table("Nets; FLOPs of a forward pass of one image, two for each multiply-add", heads, rows, 5)
-
-
-def recipe(runs: pd.DataFrame) -> Table:
-    """Tabulate how the nets were made and trained: every setting once, by twin where twins differ."""
-    table = pd.DataFrame([_settings(run) for run in runs.to_dict("records")])
-    rows = []
-    for key in table:
-        cells = {str(twin): " or ".join(dict.fromkeys(cell)) for twin, cell in table[key].groupby(list(runs["twin"]))}
-        cells = {twin: f"varies: {cell}" if " or " in cell else cell for twin, cell in cells.items()}
-        shared = len({*cells.values()}) == 1
-        text = min(cells.values()) if shared else "; ".join(f"{twin}: {cells[twin]}" for twin in runs["twin"].unique())
-        rows.append([str(key), text])
-    return Table("The recipe, by the keys of a study file", ("key", "value"), rows, 2)
-
-
-def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
-    """Write every field of a run's recipe and net out."""
-    texts = {key: str(run[key]) for key in (*Recipe.model_fields, *Net.model_fields) if key not in _IN_OTHER_TABLES}
-    epochs = run["iterations"] * run["batch_size"] / run["train_images"]
-    return texts | {
-        "iterations": f"{run['iterations']:,} ({epochs:.1f} epochs)",
-        "milestones": ", ".join(map(str, run["milestones"])) or "none",
-        "image_size": "the dataset's" if pd.isna(run["image_size"]) else count(run["image_size"], "pixel"),
-        "shift": f"augmentation by up to {count(run['shift'], 'pixel')}" if run["shift"] else "no augmentation",
-        "flip": "augmentation of one image in two" if run["flip"] else "no augmentation",
-        "evaluate_every": count(run["evaluate_every"], "epoch"),
-    }
-
-
-def provenance(frames: Frames) -> Table:
-    """Tabulate where the numbers come from."""
-    runs = frames.runs.drop_duplicates("run")
-    counts = runs["status"].value_counts()
-    images = "{0.train_images:,} training and {0.test_images:,} test images, {0.classes} classes, {0.image}"
-    data = [f"{run.dataset}: {images.format(run)}, {run.checksum}" for run in runs.itertuples()]
-    machines = [
-        f"{run['machine_cpu']}, {count(run['machine_cores'], 'core')}, {run['machine_os']}"
-        for run in runs.to_dict("records")
-    ]
-    packages = [name for name in ("deeptwins", "torch", "triton", "numpy", "python") if f"machine_{name}" in runs]
-    versions = {name: _values(runs[f"machine_{name}"].dropna()) for name in packages}
-    gpus = runs["machine_gpu"].dropna()
-    rows = [
-        ["runs", ", ".join(f"{counts[key]} {key}" for key in (*FINISHED, "failed", "unfinished") if key in counts)],
-        ["data", _values(data)],
-        ["machine", _values(machines)],
-        ["device", _values(runs["machine_device"]) + (f": {_values(gpus)}" if len(gpus) else "")],
-        ["versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)],
-        ["commit", _values(runs["commit"].dropna()) or "not known"],
-    ]
-    return Table("Where the numbers come from", ("what", "value"), rows, 2)
+def published(value: object) -> str:
+    """Return a published value as text."""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def percent(value: float) -> str:
@@ -283,13 +281,13 @@ def _power(value: float, decimals: int = 1) -> str:
     return f"{digits}e{int(exponent)}"
 
 
+def _seeds(number: float) -> str:
+    return f"{number:,.0f}" if math.isfinite(number) else "-"
+
+
+def _seeds_for(margin: float) -> str:
+    return f"seeds to see {count(margin, 'point')}"
+
+
 def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else _number(p, 3)  # noqa: PLR2004
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.1f}"
-
-
-def _values(column: Iterable[object]) -> str:
-    return "; ".join(dict.fromkeys(map(str, column)))

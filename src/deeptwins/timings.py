@@ -19,8 +19,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from deeptwins.drawing import DASHED, INK, MARKERS, STYLE, TWINS, WIDTH
 from deeptwins.errors import InputError, line
-from deeptwins.figures import DASHED, INK, MARKERS, STYLE, TWINS, WIDTH
 from deeptwins.tables import Table
 
 BENCH = "bench_bn_relu_add.py::"

@@ -45,7 +45,7 @@ def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         weight_decay=recipe.weight_decay,
         fused=True,
     )
-    if recipe.momentum:  # PyTorch's begins with v = g, which is the same, but cannot where only some have a v
+    if recipe.momentum:  # PyTorch begins with v = g, the same, but its fused steps fail where only some have a v
         for parameter in net.parameters():
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
@@ -288,8 +288,6 @@ class Training:
         for key, parameter in twin.net.named_parameters():
             if key in known:
                 twin.optimizer.state[parameter] = known[key]
-            elif self.run.recipe.momentum:  # fused SGD wants momentum of all or of none
-                twin.optimizer.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
 
     def _images(self) -> Iterator[Tensor]:
         return (x for x, _ in self.stream.clean("train", EVALUATION_BATCH))

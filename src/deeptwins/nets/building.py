@@ -29,6 +29,11 @@ def check(net: Net) -> None:
     needed = INITIALIZATIONS[net.initialization].norms
     if net.norm not in needed:
         raise ValueError(f"initialization = {net.initialization!r}: needs norm = {' or '.join(map(repr, needed))}")
+    learns = net.shortcut == "none" or BLOCK_ORDERS[net.block_order].learns_from_zero
+    if INITIALIZATIONS[net.initialization].zeroes and not learns:
+        raise ValueError(
+            f"initialization = {net.initialization!r}: no block of the order {net.block_order!r} learns then"
+        )
     if net.survival < 1 and net.shortcut == "none":
         raise ValueError(f"survival = {net.survival}: without shortcuts, what is left when a block is dropped?")
     if net.norm_batch is not None and net.norm != "batch":

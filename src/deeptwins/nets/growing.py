@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from deeptwins.nets.blocks import Block
 from deeptwins.nets.families import FAMILIES, ResNet
-from deeptwins.nets.initialization import zero_branch
+from deeptwins.nets.initialization import INITIALIZATIONS, zero_branch
+from deeptwins.nets.orders import BLOCK_ORDERS
 from deeptwins.specs import Net
 
 KEEPING = ("none", "zero-pad", "projection")  # shortcuts that add nothing, or x itself where its shape is kept
@@ -35,6 +36,11 @@ def check_growth(net: Net) -> None:
         raise ValueError(f"{where}: no block with the shortcut {net.shortcut!r} computes the identity")
     if plain and layout.bottleneck:
         raise ValueError(f"{where}: no plain bottleneck computes the identity, its inner layers are too narrow")
+    zeroed = (
+        INITIALIZATIONS[net.initialization].scale != 0
+    )  # as opposed to a learned scale of 0, which makes it 0 alone
+    if not plain and zeroed and not BLOCK_ORDERS[net.block_order].learns_from_zero:
+        raise ValueError(f"{where}: no block of the order {net.block_order!r} learns whose branch is 0")
     if net.block_order in (("relu-pre-activation", "full-pre-activation") if plain else ("norm-after-addition",)):
         raise ValueError(f"{where}: no block of the order {net.block_order!r} computes the identity")
 

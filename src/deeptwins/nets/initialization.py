@@ -25,6 +25,8 @@ class Initialization:
     """Changes the weights of a net."""
     scale: float | None = None
     """The initial value of a learned scalar that every residual branch is multiplied by; None: there is none."""
+    zeroes: bool = False
+    """Whether the last thing in a residual branch that scales starts at 0."""
     norms: tuple[str, ...] = tuple(NORMS)
     """Those it is made for."""
 
@@ -69,8 +71,8 @@ def fixup(net: nn.Module) -> None:
 
 INITIALIZATIONS: dict[str, Initialization] = {
     "he": Initialization(he),
-    "zero-gamma": Initialization(zero_gamma),
-    "fixup": Initialization(fixup, scale=1.0, norms=("scalar",)),
+    "zero-gamma": Initialization(zero_gamma, zeroes=True),
+    "fixup": Initialization(fixup, scale=1.0, zeroes=True, norms=("scalar",)),
     # De and Smith 2020, "Batch normalization biases residual blocks towards the identity function", section 4.
     "skipinit": Initialization(he, scale=0.0, norms=("none", "scalar")),
     # Bachlechner et al. 2020, "ReZero is all you need", equation 1.

@@ -33,6 +33,8 @@ class BlockOrder:
     """Whether each norm stands before its convolution."""
     ends_in_norm: bool = True
     """Whether the last norm is the last thing in the branch that scales."""
+    learns_from_zero: bool = True
+    """Whether a gradient reaches the last thing that scales where it is 0: not through a ReLU."""
     ending: Literal["none", "relu", "norm"] = "none"
     """What the last block of the net leaves to be done before pooling."""
 
@@ -89,7 +91,7 @@ def _fused(layers: Layers, x: Tensor, added: Tensor | None) -> tuple[Tensor, Ten
 BLOCK_ORDERS = {
     "original": BlockOrder(original, close=_rectified, fused=_fused),
     "norm-after-addition": BlockOrder(norm_after_addition, close=_normalized, ends_in_norm=False),
-    "relu-before-addition": BlockOrder(relu_before_addition, fused=_fused, closing="relu-add"),
+    "relu-before-addition": BlockOrder(relu_before_addition, fused=_fused, closing="relu-add", learns_from_zero=False),
     "relu-pre-activation": BlockOrder(relu_pre_activation, ending="relu"),
     "full-pre-activation": BlockOrder(full_pre_activation, before=True, ends_in_norm=False, ending="norm"),
 }

@@ -1,0 +1,242 @@
+"""Diagrams of nets: their stages and blocks, twin by twin, and what is inside a block. Drawn from records alone.
+
+How a new shortcut, block order or norm is best drawn can be told here; until it is, it is drawn by its name.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, PathPatch, Rectangle
+from matplotlib.path import Path
+
+from deeptwins.drawing import CHANCE, DASHED, DEPTHS, INK, WIDTH, styled
+from deeptwins.specs import Net
+
+Point = tuple[float, float]
+
+# He et al. 2016, "Identity mappings in deep residual networks", figure 4: each layer but the last, the last, and what
+# follows the addition.
+ORDERS = {
+    "original": ("conv norm ReLU", "conv norm", "ReLU"),
+    "norm-after-addition": ("conv norm ReLU", "conv", "norm ReLU"),
+    "relu-before-addition": ("conv norm ReLU", "conv norm ReLU", ""),
+    "relu-pre-activation": ("ReLU conv norm", "ReLU conv norm", ""),
+    "full-pre-activation": ("norm ReLU conv", "norm ReLU conv", ""),
+}
+SHORTCUTS = {
+    "zero-pad": "x",
+    "projection": "x",
+    "projections": "BN(W x)",
+    "scaled": "0.5 x",
+    "frozen-gate": "0.5 x",
+    "gate": "(1 - g(x)) x",
+    "shortcut-gate": "(1 - g(x)) x",
+    "dropout": "dropout(x)",
+}
+BRANCHES = {"frozen-gate": "\N{MULTIPLICATION SIGN} 0.5", "gate": "\N{MULTIPLICATION SIGN} g(x)"}
+LEARNED = dict.fromkeys(("fixup", "skipinit", "rezero"), "\N{MULTIPLICATION SIGN} \N{GREEK SMALL LETTER ALPHA}")
+NORMS = {"batch": "BN", "none": "bias", "scalar": "bias"}
+SIZES = {2: ("3x3", "3x3"), 3: ("1x1", "3x3", "1x1")}  # of the convolutions of a block, by their number
+STEMS = {"cifar": "3x3", "imagenet": "7x7, /2\npool, /2"}
+
+FIELDS = (
+    "family",
+    "depth",
+    "width",
+    "stem",
+    "shortcut",
+    "block_order",
+    "norm",
+    "initialization",
+)  # of a net: what shows
+
+# In inches: the height of a block, of an operation inside one, of a line of text, of a shortcut above what it skips.
+BLOCK, OPERATION, LINE, ARC = 0.42, 0.25, 0.17, 0.14
+GAP, SPACE = 0.13, 0.2  # between boxes, between drawings
+PLUS = 0.09  # radius
+STEM, POOL, LINEAR = 0.66, 0.62, 0.5  # their widths
+CHARACTERS = 72  # of a title, in a line
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A net to be drawn: its name, what it is, and its stages as a run's header describes them."""
+
+    name: str
+    net: Net
+    stages: Sequence[dict[str, Any]]
+    """Of each stage: `blocks`, `layers` (of a block), `output` [C, H, W]."""
+
+    @property
+    def outline(self) -> Hashable:
+        """What nets have in common that look the same from outside."""
+        stages = tuple((stage["blocks"], stage["layers"], *stage["output"]) for stage in self.stages)
+        return self.net.family, self.net.depth, self.net.stem, self.net.shortcut == "none", stages
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """The operations of a block in order; `+` is the addition, if there is a shortcut."""
+        net, sizes = self.net, iter(SIZES.get(self.stages[0]["layers"], ()))
+        inner, last, after = ORDERS.get(net.block_order, ("conv", "conv", net.block_order))
+        words = [*inner.split() * (self.stages[0]["layers"] - 1), *last.split()]
+        if net.shortcut != "none":
+            weights = BRANCHES.get(net.shortcut), LEARNED.get(net.initialization)
+            words += [*(weight for weight in weights if weight), "+"]
+        names = {"norm": NORMS.get(net.norm, net.norm)}
+        return tuple(next(sizes, "conv") if word == "conv" else names.get(word, word) for word in words + after.split())
+
+    @property
+    def around(self) -> str | None:
+        """What is added, if there is a shortcut."""
+        return None if self.net.shortcut == "none" else SHORTCUTS.get(self.net.shortcut, self.net.shortcut)
+
+
+def deepest(runs: pd.DataFrame) -> list[Drawn]:
+    """Choose from the runs of a study what to draw: each twin's deepest net in each group, if records describe it.
+
+    Args:
+        runs: one row a run and twin, with the fields of its net, and its `stages` or None.
+    """
+    told = runs[runs["stages"].notna() & (runs["depth"] == runs.groupby(["group", "twin"])["depth"].transform("max"))]
+    rows = told.drop_duplicates(["group", "twin"]).to_dict("records")
+    return [Drawn(row["twin"], Net(**{key: row[key] for key in FIELDS}), row["stages"]) for row in rows]
+
+
+def draw(nets: Sequence[Drawn]) -> Figure:
+    """Draw nets below each other, then the inside of their blocks; those that look the same are drawn once."""
+    drawings: list[tuple[list[str], str, float, Callable[[Axes, float], None]]] = []
+    for same in _alike(nets, lambda net: net.outline):
+        what, height = f"{same[0].net.family}, depth {same[0].net.depth}", ARC + BLOCK + 2 * LINE
+        drawings.append((_names(same), what, height, partial(_outline, drawn=same[0])))
+    for same in _alike(nets, lambda net: (net.inside, net.around)):
+        height = OPERATION + (ARC + LINE if same[0].around else 0)
+        drawings.append((_names(same), "inside a block", height, partial(_inside, drawn=same[0])))
+    total = sum(len(names) * LINE + height + SPACE for names, _, height, _ in drawings)
+    with styled():
+        figure = Figure(figsize=(WIDTH, total))
+        ax = figure.add_axes((0, 0, 1, 1))
+        ax.set(xlim=(0, WIDTH), ylim=(-total, 0))
+        ax.set_axis_off()
+        top = 0.0
+        for names, what, height, drawn in drawings:
+            for i, name in enumerate(names):
+                ax.text(0, top - i * LINE, name, va="top", fontsize=9.5, fontweight="bold")
+            ax.text(WIDTH, top, what, va="top", ha="right", fontsize=9)
+            top -= len(names) * LINE
+            drawn(ax, top - 0.06)
+            top -= height + SPACE
+    return figure
+
+
+def alt(nets: Sequence[Drawn]) -> str:
+    """Say in words what the diagram shows."""
+    texts = []
+    for same in _alike(nets, lambda net: net.outline):
+        net = same[0]
+        stages = ", ".join(f"{stage['blocks']} to {'x'.join(map(str, stage['output']))}" for stage in net.stages)
+        shortcuts = "without shortcuts" if net.around is None else "with shortcuts"
+        texts.append(
+            f"{' '.join(_names(same))}: {net.net.family}, depth {net.net.depth}, blocks {shortcuts}: {stages}."
+        )
+    for same in _alike(nets, lambda net: (net.inside, net.around)):
+        added = "" if same[0].around is None else f", + adds {same[0].around}"
+        texts.append(f"Inside a block of {' '.join(_names(same))}: {' - '.join(same[0].inside)}{added}.")
+    return " ".join(texts)
+
+
+def _alike(nets: Iterable[Drawn], key: Callable[[Drawn], Hashable]) -> list[list[Drawn]]:
+    found: dict[Hashable, list[Drawn]] = {}
+    for net in nets:
+        found.setdefault(key(net), []).append(net)
+    return list(found.values())
+
+
+def _names(nets: Sequence[Drawn]) -> list[str]:
+    """Name nets, in lines of a title."""
+    return textwrap.wrap(", ".join(dict.fromkeys(net.name for net in nets)), CHARACTERS, break_on_hyphens=False)
+
+
+def _outline(ax: Axes, top: float, drawn: Drawn) -> None:
+    """Draw stem, stages and classifier from left to right, below a height."""
+    shape, y = [drawn.net.width, *drawn.stages[0]["output"][1:]], top - ARC - BLOCK / 2
+    counts = []  # of the blocks that one box of a stage stands for: one that changes the shape has a box of its own
+    for stage in drawn.stages:
+        changes, shape = stage["output"] != shape, stage["output"]
+        counts.append([1, stage["blocks"] - 1] if changes and stage["blocks"] > 1 else [stage["blocks"]])
+    boxes = sum(map(len, counts))
+    room = WIDTH - STEM - POOL - LINEAR - GAP * (2 * boxes + len(counts) + 2) - 0.04
+    width, shape = min(0.46, room / boxes), [drawn.net.width, *drawn.stages[0]["output"][1:]]
+    x = _box(ax, (0.02, y), (STEM, BLOCK), STEMS.get(drawn.net.stem, drawn.net.stem))
+    for i, (stage, blocks) in enumerate(zip(drawn.stages, counts, strict=True)):
+        start, colour = x + GAP, DEPTHS[i % len(DEPTHS)]
+        text = "\n".join(SIZES.get(stage["layers"], [f"{stage['layers']}"]))
+        for j, count in enumerate(blocks):
+            _line(ax, x, x + 2 * GAP, y)
+            x = _box(ax, (x + 2 * GAP, y), (width, BLOCK), text, colour)
+            if count > 1:
+                times = f"\N{MULTIPLICATION SIGN} {count}"
+                ax.text(x - width / 2, y - BLOCK / 2 - 0.03, times, ha="center", va="top", fontsize=8)
+            if drawn.around is not None:
+                dashed = j == 0 and stage["output"] != shape
+                _arc(ax, (x - width - 0.5 * GAP, y), (x + 0.5 * GAP, y), y + BLOCK / 2 + ARC / 2, dashed=dashed)
+        _line(ax, x, x + GAP, y)
+        x, shape, height = x + GAP, stage["output"], ARC + BLOCK + LINE
+        ax.add_patch(Rectangle((start, top - height), x - start, height, color=colour, alpha=0.13, linewidth=0))
+        output = "x".join(map(str, shape))
+        ax.text((start + x) / 2, top - height - 0.03, output, ha="center", va="top", fontsize=8)
+    _line(ax, x, x + GAP, y)
+    x = _box(ax, (x + GAP, y), (POOL, BLOCK), "average\npool")
+    _line(ax, x, x + GAP, y)
+    _box(ax, (x + GAP, y), (LINEAR, BLOCK), "linear")
+
+
+def _inside(ax: Axes, top: float, drawn: Drawn) -> None:
+    """Draw the operations of a block from left to right, and the shortcut around those before the addition."""
+    y = top - OPERATION / 2 - (ARC + LINE if drawn.around else 0)
+    x = fork = 2 * GAP
+    _line(ax, 0, x, y)
+    for word in drawn.inside:
+        _line(ax, x, x + GAP, y)
+        x += GAP
+        if word == "+":
+            ax.add_patch(Circle((x + PLUS, y), PLUS, fill=False, edgecolor=INK, linewidth=0.9))
+            ax.text(x + PLUS, y, "+", ha="center", va="center_baseline", fontsize=9)
+            above = y + OPERATION / 2 + ARC
+            _arc(ax, (fork, y), (x + PLUS, y + PLUS), above, dashed=False)
+            ax.text((fork + x + PLUS) / 2, above + 0.03, drawn.around or "", ha="center", va="bottom", fontsize=8)
+            x += 2 * PLUS
+        else:
+            colour = DEPTHS[0] if word[0].isdigit() else DEPTHS[1] if word in NORMS.values() else CHANCE
+            x = _box(ax, (x, y), (max(0.42, 0.12 + 0.075 * len(word)), OPERATION), word, colour)
+    _line(ax, x, x + 2 * GAP, y)
+
+
+def _box(ax: Axes, at: Point, size: Point, text: str, colour: str = CHANCE) -> float:
+    """Draw a box; `at` is the middle of its left side. Returns where it ends."""
+    (x, y), (width, height) = at, size
+    ax.add_patch(Rectangle((x, y - height / 2), width, height, fill=False, edgecolor=colour, linewidth=1.3))
+    fontsize = 8 if text.count("\n") < 2 else 7  # noqa: PLR2004  lines
+    ax.text(x + width / 2, y, text, ha="center", va="center", fontsize=fontsize, linespacing=1.1)
+    return x + width
+
+
+def _line(ax: Axes, start: float, end: float, y: float) -> None:
+    ax.plot([start, end], [y, y], color=INK, linewidth=0.9, solid_capstyle="butt")
+
+
+def _arc(ax: Axes, start: Point, end: Point, above: float, *, dashed: bool) -> None:
+    """Draw a shortcut: up from where it starts, across at a height, and down to where it ends."""
+    (left, right), r = (start[0], end[0]), 0.09
+    points = [start, (left, above - r), (left, above), (left + r, above)]
+    points += [(right - r, above), (right, above), (right, above - r), end]
+    way = Path(points, [Path.MOVETO, Path.LINETO, *[Path.CURVE3] * 2, Path.LINETO, *[Path.CURVE3] * 2, Path.LINETO])
+    style = DASHED if dashed else "solid"
+    ax.add_patch(PathPatch(way, fill=False, edgecolor=INK, linewidth=1.1, linestyle=style))

@@ -1,0 +1,193 @@
+"""How figures look: colours, panels, axes, legends; and the SVG that fits them to light and dark pages."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+Panels = dict[str, Axes]
+End = tuple[str, float, float, str, Any]  # of a line: panel, x, y, text beside it, colour
+
+# Near Okabe and Ito's hues: told apart by the colour-blind, and at least 3:1 against white and GitHub's dark page.
+TWINS = ("#d55e00", "#2580c8", "#0a9a74", "#c06c9c", "#8a8a8a")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+# Depth is ordered, so its colours are a ramp; of one lightness, so that both ends stand out on white and on dark.
+DEPTHS = ("#2580c8", "#8c6bd1", "#cc5a8e", "#d55e00")
+CHANCE = "#8a8a8a"
+DASHED = (0, (3, 1.5))
+DECADES = 8  # between ticks of a logarithmic axis, at most
+INK = "#010203"  # stands for the page's own text colour: `svg` puts currentColor in its place
+INK_LIGHT, INK_DARK = "#1f2328", "#e6edf3"  # where a page does not give one: GitHub's
+FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+COLUMNS = 3  # panels side by side, at most
+WIDTH = 7.6  # inches: shown at 96 px an inch the figure fills a page's column, and its text has the size it says
+
+STYLE: Any = {
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "grid.color", "xtick.color", "ytick.color"), INK
+    ),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlesize": 10,
+    "axes.labelsize": 9.5,
+    "figure.labelsize": 9.5,
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that the layout is the same on every machine
+    "grid.alpha": 0.15,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "deeptwins",
+    "text.parse_math": False,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "ytick.major.size": 0,
+}
+
+
+def svg(figure: Figure, name: str, alt: str) -> str:
+    """Render a figure as standalone SVG whose ink follows the reader's light or dark mode. Same figure, same text."""
+    buffer = io.StringIO()
+    with styled():
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{name}-", text)  # figures that share a page share no id
+    text = re.sub(r"'DejaVu Sans'[^;\"]*", FONTS, text).replace(INK, "currentColor")
+    # `svg:root` is the figure where it stands alone; inside a page it takes the page's colour.
+    style = f"svg:root{{color:{INK_LIGHT}}}@media(prefers-color-scheme:dark){{svg:root{{color:{INK_DARK}}}}}"
+    start, rest = text.split(">", 1)
+    start += f' role="img" aria-labelledby="{name}-title" stroke-linejoin="round">'
+    return f'{start}\n<title id="{name}-title">{escape(alt)}</title>\n<style>{style}</style>{rest}'
+
+
+def styled() -> AbstractContextManager[None]:
+    """Draw in the project's style while this is entered."""
+    return mpl.rc_context(STYLE)
+
+
+def panels(titles: pd.Series, columns: int = COLUMNS, height: float = 3.0) -> tuple[Figure, Panels]:
+    """Lay out one panel a title, with common y: the families are there to be compared."""
+    names = list(dict.fromkeys(titles))
+    columns = min(columns, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(WIDTH, height * rows + 0.3), layout=ConstrainedLayoutEngine(h_pad=0.06))
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
+    for ax in axes[len(names) :]:
+        ax.remove()
+    for name, ax in zip(names, axes, strict=False):
+        ax.set_title(name)
+    return figure, dict(zip(names, axes, strict=False))
+
+
+def palette(names: pd.Series, colours: Sequence[Any]) -> dict[Any, Any]:
+    """Give each name a colour, in order, and again from the first where they run out."""
+    return {name: colours[i % len(colours)] for i, name in enumerate(dict.fromkeys(names))}
+
+
+def points(ax: Axes, table: pd.DataFrame, y: str, aside: float = 0.0, **style: Any) -> None:  # noqa: ANN401 - matplotlib's
+    """Draw a line through the means, with their intervals where there are any."""
+    x = table["depth"] + aside
+    ax.vlines(x, table["low"], table["high"], color=style["color"], linewidth=7, alpha=0.2)
+    ax.plot(x, table[y], linewidth=1.6, markersize=5, **style)
+
+
+def depth_axis(ax: Axes, depths: pd.Series) -> None:
+    """Put a tick at each depth."""
+    ax.set_xlabel("depth")
+    ax.set_xticks(sorted(set(depths)))
+    ax.margins(x=0.08)
+
+
+def iteration_axis(ax: Axes) -> None:
+    """Count iterations from 0."""
+    ax.set(xlabel="iteration", ylabel="", xlim=(0, None))
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+
+
+def share_axis(axes: Panels, values: NDArray[np.float64]) -> None:
+    """Scale by powers of ten; where there are zeros, they get a place of their own, a decade below the rest."""
+    first = next(iter(axes.values()))
+    positive, zeros = values[values > 0], bool((values == 0).any())
+    least, most = (np.floor(np.log10(positive.min())), np.ceil(np.log10(positive.max()))) if len(positive) else (-1, 0)
+    most = max(most, least + 1)
+    if zeros:
+        first.set_yscale("symlog", linthresh=10.0**least)
+    else:
+        first.set_yscale("log")
+    exponents = range(int(least), int(most) + 1, int(np.ceil((most - least) / DECADES)))
+    ticks = {10.0**exponent: f"1e{exponent}" if exponent else "1" for exponent in exponents}
+    ticks |= {0.0: "0"} if zeros else {}
+    first.set_yticks(list(ticks), list(ticks.values()))
+    first.yaxis.set_minor_locator(NullLocator())
+    first.set_ylim(-0.2 * 10.0**least if zeros else 10.0**least, 10.0**most)
+
+
+def error_axis(figure: Figure, axes: Panels, label: str, values: Iterable[float], *, across: bool = False) -> None:
+    """Choose the scale: linear, or square roots where errors differ so much that the low ones would lie on the axis.
+
+    It is that of y, which the panels share, or, with `across`, of x in each panel.
+    """
+    shown = [value for value in values if np.isfinite(value)]
+    top = max(1.05 * max(shown), 0.1)
+    ticks = [0.0]
+    for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 100):
+        if tick <= top and np.sqrt(tick) - np.sqrt(ticks[-1]) > 0.09 * np.sqrt(top):
+            ticks.append(tick)
+    root = top > 6 * min(shown)
+    for ax in axes.values() if across else list(axes.values())[:1]:
+        axis = ax.xaxis if across else ax.yaxis
+        if root:
+            # Unlike a logarithm, the root has room for 0 % and keeps large differences looking large.
+            scale = ax.set_xscale if across else ax.set_yscale
+            scale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+            axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.set_minor_locator(NullLocator())
+        ax.set(**{"xlim" if across else "ylim": (0, top)})
+    text = f"{label} (%{', square-root scale' if root else ''})"
+    figure.supxlabel(text) if across else figure.supylabel(text)
+
+
+def label_ends(figure: Figure, axes: Panels, ends: Sequence[End]) -> None:
+    """Write beside each line's end; labels that would overlap are moved apart, as little as that takes."""
+    figure.draw_without_rendering()  # settles where on the page the ends lie
+    columns = defaultdict(list)
+    for end in sorted(ends, key=lambda end: end[2]):
+        columns[end[:2]].append(end)
+    for (panel, x), column in columns.items():
+        at = np.array([axes[panel].transData.transform((x, y))[1] * 72 / figure.dpi for _, _, y, _, _ in column])
+        room = 11.0 * np.arange(len(at))  # in points; least squares with such gaps is an isotonic regression
+        offsets = isotonic_regression(at - room).x + room - at
+        for (_, _, y, text, colour), offset in zip(column, offsets, strict=True):
+            style: dict[str, Any] = {"va": "center", "fontsize": 9, "color": colour, "annotation_clip": False}
+            axes[panel].annotate(text, (x, y), (10, offset), textcoords="offset points", **style)
+
+
+def legend(figure: Figure, axes: Panels, note: str = "") -> None:
+    """Write one legend over all panels, at the left, and a note at the right."""
+    handles, labels = next(iter(axes.values())).get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=len(labels) + 1)
+    if note:
+        figure.legend([Line2D([], [], linestyle="")], [note], loc="upper right", handlelength=0, handletextpad=0)

@@ -1,0 +1,127 @@
+"""Where numbers come from, in rows: nets, recipe, machines, data, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from deeptwins.frames import FINISHED, Frames
+from deeptwins.specs import Net, Recipe
+from deeptwins.tables import Table, count
+
+_IN_OTHER_TABLES = ("dataset", "family", "depth")
+_HASHES = 3
+
+
+def cost(table: pd.DataFrame) -> Table:
+    """Tabulate training time."""
+    rows = [
+        [
+            row["group"],
+            str(row["depth"]),
+            str(row["runs"]),
+            f"{row['mean_seconds']:.1f}",
+            _minutes(row["total_seconds"]),
+        ]
+        for row in table.to_dict("records")
+    ]
+    total = ["all", "", str(table["runs"].sum()), "", _minutes(table["total_seconds"].sum())]
+    heads = ("family", "depth", "runs", "seconds a run", "minutes in all")
+    return Table("Training time; a run trains all its twins", heads, [*rows, total], 2)
+
+
+def nets(runs: pd.DataFrame) -> Table:
+    """Tabulate the nets and the hashes of their initial weights."""
+    rows = []
+    for (group, depth, twin), cell in runs.groupby(["group", "depth", "twin"], sort=False):
+        hashes = [text[:8] for text in dict.fromkeys(cell["weights_sha256"])]
+        shown = " ".join(hashes[:_HASHES]) + (" ..." if len(hashes) > _HASHES else "")
+        size = [_values(f"{value:,}" for value in cell[key]) for key in ("parameters", "flops")]
+        rows.append([str(group), str(depth), str(twin), _values(cell["shortcut"]), shown, *size])
+    heads = ("family", "depth", "twin", "shortcut", "initial weights (SHA-256, a seed)", "parameters", "FLOPs")
+    return Table("Nets; FLOPs of a forward pass of one image, two for each multiply-add", heads, rows, 5)
+
+
+def recipe(runs: pd.DataFrame) -> Table:
+    """Tabulate how the nets were made and trained: every setting once, by twin where twins differ."""
+    table = pd.DataFrame([_settings(run) for run in runs.to_dict("records")])
+    rows = []
+    for key in table:
+        cells = {str(twin): " or ".join(dict.fromkeys(cell)) for twin, cell in table[key].groupby(list(runs["twin"]))}
+        cells = {twin: f"varies: {cell}" if " or " in cell else cell for twin, cell in cells.items()}
+        shared = len({*cells.values()}) == 1
+        text = min(cells.values()) if shared else "; ".join(f"{twin}: {cells[twin]}" for twin in runs["twin"].unique())
+        rows.append([str(key), text])
+    return Table("The recipe, by the keys of a study file", ("key", "value"), rows, 2)
+
+
+def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
+    """Write every field of a run's recipe and net out."""
+    texts = {key: str(run[key]) for key in (*Recipe.model_fields, *Net.model_fields) if key not in _IN_OTHER_TABLES}
+    epochs = run["iterations"] * run["batch_size"] / run["train_images"]
+    missing = {
+        "norm_batch": "the whole batch",
+        "grown_from": "not grown",
+        "warmup_rate": "rises linearly",
+        "grow_at": "never",
+        "image_size": "the dataset's",
+    }
+    texts |= {key: text if pd.isna(run[key]) else f"{run[key]:g}" for key, text in missing.items()}
+    return texts | {
+        "iterations": f"{run['iterations']:,} ({epochs:.1f} epochs)",
+        "milestones": ", ".join(map(str, run["milestones"])) or "none",
+        "image_size": texts["image_size"] if pd.isna(run["image_size"]) else count(run["image_size"], "pixel"),
+        "shift": f"augmentation by up to {count(run['shift'], 'pixel')}" if run["shift"] else "no augmentation",
+        "flip": "augmentation of one image in two" if run["flip"] else "no augmentation",
+        "validation": f"{100 * run['validation']:g} % of the training images" if run["validation"] else "no images",
+        "evaluate_every": count(run["evaluate_every"], "epoch"),
+    }
+
+
+def dates(runs: pd.DataFrame) -> str:
+    """Return the days, UTC, on which training began, first and last; empty where records do not say."""
+    days = [str(started)[:10] for started in runs["started"].dropna()]
+    return "" if not days else min(days) if min(days) == max(days) else f"{min(days)} to {max(days)}"
+
+
+def spent(runs: pd.DataFrame) -> str:
+    """Return the measured training time of all runs together, and on what."""
+    each = runs.drop_duplicates("run").dropna(subset="seconds")
+    devices = _values(each["machine_gpu"].fillna(each["machine_cpu"]))
+    return f"{_minutes(each['seconds'].sum())} min on {devices}"
+
+
+def origin(frames: Frames) -> Table:
+    """Tabulate where the numbers come from."""
+    runs = frames.runs.drop_duplicates("run")
+    counts = runs["status"].value_counts()
+    images = "{0.train_images:,} training and {0.test_images:,} test images, {0.classes} classes, {0.image}"
+    data = [f"{run.dataset}: {images.format(run)}, {run.checksum}" for run in runs.itertuples()]
+    machines = [
+        f"{run['machine_cpu']}, {count(run['machine_cores'], 'core')}, {run['machine_os']}"
+        for run in runs.to_dict("records")
+    ]
+    packages = [name for name in ("deeptwins", "torch", "triton", "numpy", "python") if f"machine_{name}" in runs]
+    versions = {name: _values(runs[f"machine_{name}"].dropna()) for name in packages}
+    gpus = runs["machine_gpu"].dropna()
+    rows = [
+        ["runs", ", ".join(f"{counts[key]} {key}" for key in (*FINISHED, "failed", "unfinished") if key in counts)],
+        ["data", _values(data)],
+        ["machine", _values(machines)],
+        ["device", _values(runs["machine_device"]) + (f": {_values(gpus)}" if len(gpus) else "")],
+        ["versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)],
+        ["commit", _values(runs["commit"].dropna()) or "not known"],
+        ["training time", spent(runs)],
+        *([["date", date]] if (date := dates(runs)) else []),
+    ]
+    return Table("Where the numbers come from", ("what", "value"), rows, 2)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:,.1f}"
+
+
+def _values(column: Iterable[object]) -> str:
+    return "; ".join(dict.fromkeys(map(str, column)))

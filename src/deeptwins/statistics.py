@@ -1,0 +1,119 @@
+"""The statistics behind findings, on plain arrays: intervals, tests, many tests at once, power, noise of a test set."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import scipy.stats
+from numpy.typing import NDArray
+from scipy.special import nctdtr, ndtri, stdtr, stdtrit  # the distributions: quicker than those of scipy.stats
+
+CONFIDENCE = 0.95
+ALPHA = 0.05  # 1 - CONFIDENCE, without its rounding
+POWER = 0.8
+SEEDS_FOR_INTERVAL = 2
+DEPTHS_FOR_PAGE = 3
+
+Floats = NDArray[np.float64]
+
+
+def mean(values: Floats) -> float:
+    """Return the mean, NaN of nothing."""
+    return float(values.mean()) if len(values) else math.nan
+
+
+def sd(values: Floats) -> float:
+    """Return the standard deviation of the population that the values are drawn from, NaN of fewer than two."""
+    return float(values.std(ddof=1)) if len(values) >= SEEDS_FOR_INTERVAL else math.nan
+
+
+def t_interval(values: Floats) -> tuple[float, float]:
+    """Student's t interval of the mean: a point where all values are equal, NaN where there are fewer than two."""
+    if len(values) < SEEDS_FOR_INTERVAL:
+        return math.nan, math.nan
+    half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * sd(values) / math.sqrt(len(values))
+    return mean(values) - half, mean(values) + half
+
+
+def t_test(values: Floats) -> float:
+    """Student's two-sided p that the mean is 0: below 0.05 where `t_interval` excludes it. NaN of fewer than two.
+
+    Values that are all equal leave no doubt: p is 1 where they are 0, else 0.
+    """
+    if len(values) < SEEDS_FOR_INTERVAL:
+        return math.nan
+    error = sd(values) / math.sqrt(len(values))
+    if error == 0:
+        return float(mean(values) == 0)
+    return float(2 * stdtr(len(values) - 1, -abs(mean(values)) / error))
+
+
+def bootstrap_interval(values: Floats) -> tuple[float, float]:
+    """Return the percentile bootstrap's interval of the mean (Efron 1979), the same at every call."""
+    if len(values) < SEEDS_FOR_INTERVAL:
+        return math.nan, math.nan
+    interval = scipy.stats.bootstrap(
+        (values,), np.mean, confidence_level=CONFIDENCE, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def page(values: Floats) -> tuple[float, float, float]:
+    """Page's trend test (1963) of rows that should each rise: L, the one-sided p that they rise, and that they fall.
+
+    NaN where there are fewer than three columns or two rows.
+    """
+    rows, columns = values.shape
+    if columns < DEPTHS_FOR_PAGE or rows < SEEDS_FOR_INTERVAL:
+        return math.nan, math.nan, math.nan
+    ranks = np.arange(1, columns + 1)
+    rises = scipy.stats.page_trend_test(values, predicted_ranks=ranks)
+    falls = scipy.stats.page_trend_test(values, predicted_ranks=ranks[::-1])
+    return float(rises.statistic), float(rises.pvalue), float(falls.pvalue)
+
+
+def holm(p: Floats, weights: Floats) -> Floats:
+    """Adjust p values for their number, by Holm 1979 with weights: what weighs more is given up less.
+
+    Whatever is true, the chance that any true hypothesis has an adjusted p below alpha is at most alpha. Weights are
+    relative to each other. What has none, or a p of NaN, is no test, and is adjusted to NaN.
+    """
+    adjusted = np.full(len(p), math.nan)
+    tested = np.flatnonzero(np.isfinite(p) & (weights > 0))
+    order = tested[np.argsort(p[tested] / weights[tested], kind="stable")]
+    left = np.cumsum(weights[order][::-1])[::-1]  # of all that is not rejected before
+    adjusted[order] = np.clip(np.maximum.accumulate(p[order] * (left / weights[order])), 0, 1)
+    return adjusted
+
+
+def seeds_needed(sd: float, difference: float) -> float:
+    """Return how many seeds show a mean difference, of paired differences with this standard deviation.
+
+    So many that the t test at 5 %, two-sided, sees it in 80 of 100 studies, by the noncentral t distribution (Cohen
+    1988, section 2.3). NaN where the standard deviation is not known, infinite for a difference of 0.
+    """
+    if not math.isfinite(sd) or difference == 0:
+        return math.nan if not math.isfinite(sd) else math.inf
+    effect = abs(difference) / sd if sd > 0 else math.inf
+    normal = ndtri(1 - ALPHA / 2) + ndtri(POWER)
+    n = max(
+        SEEDS_FOR_INTERVAL, math.floor((normal / effect) ** 2)
+    )  # known variance: Student needs some more, none less
+    while math.isfinite(effect) and power(n, effect) < POWER:
+        n += 1
+    return float(n)
+
+
+def power(n: int, effect: float) -> float:
+    """Return the chance that the t test at 5 %, two-sided, of n values sees a mean of `effect` standard deviations."""
+    critical = stdtrit(n - 1, 1 - ALPHA / 2)
+    shift = effect * math.sqrt(n)
+    # The far tail is left out: a difference of the wrong sign, which is less than 0.025 and no success.
+    return float(1 - nctdtr(n - 1, shift, critical))
+
+
+def noise_floor(error_pct: Floats | float, images: Floats | float) -> Floats:
+    """Return the standard deviation, in points, of an error measured on so many images: that of a binomial share."""
+    share = np.asarray(error_pct, float) / 100
+    return np.asarray(100 * np.sqrt(share * (1 - share) / images), float)

@@ -1,0 +1,73 @@
+"""The figure of a study of one depth."""
+
+from xml.etree import ElementTree as ET
+
+import pytest
+
+import made
+from deeptwins import comparison_figures, drawing, findings
+
+TWO_FAMILIES = (
+    '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = [0, 1]\n[[vary]]\nfamily = "imagenet"\ndepth = 18\nseed = [0, 1]\n'
+)
+STUDIES = {
+    "two twins": made.asked("ab"),
+    "nine twins": made.asked("abcdefghi"),
+    "one seed": made.asked("ab", seeds=1),
+    "two families": made.load_text(f"[twins]\na = {{}}\nb = {{ width = 8 }}\n{TWO_FAMILIES}"),
+}
+
+
+def drawn(study, level=made.level):
+    """The figure of a made-up study, and the tables behind it."""
+    last = made.last(study, level)
+    final = findings.final(last)
+    summary = findings.by_depth(final, 20)
+    return comparison_figures.errors_by_twin(summary, final), summary
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_any_study_of_one_depth_can_be_drawn(study):
+    """Few twins or many, one seed or three, one family or two: the figure is well-formed SVG, with all twins named."""
+    figure, summary = drawn(STUDIES[study])
+
+    root = ET.fromstring(drawing.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
+
+    words = {text.text for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {*summary["twin"], "training", "test"} <= words
+
+
+def test_a_row_a_twin_and_a_mark_an_error():
+    """Each twin has its row, from the first at the top, and in it the means of training, filled, and test, hollow."""
+    figure, summary = drawn(STUDIES["two twins"])
+
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+    marks = [line for line in ax.get_lines() if len(line.get_xdata())]
+    means = summary[summary["metric"] != "running_error_pct"].set_index(["twin", "metric"])["mean"]
+    for line in marks:
+        metric = "test_error_pct" if line.get_markerfacecolor() == "none" else "train_error_pct"
+        twin = "ab"[round(line.get_ydata()[0])]
+        assert line.get_xdata()[0] == means[twin, metric]
+        assert line.get_color() == drawing.TWINS["ab".index(twin)]
+    assert len(marks) == 4
+
+
+def test_each_family_has_a_panel():
+    """Two families stand side by side, with the twins named once and errors on the same scale."""
+    figure, _ = drawn(STUDIES["two families"], lambda run, twin: 90.0 if run.twins[twin].depth == 20 else 1.0)
+
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["cifar", "imagenet"]
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+    assert {ax.get_xscale() for ax in figure.axes} == {"function"}
+
+
+def test_errors_alike_have_a_plain_scale():
+    """Where errors do not differ by much, the scale is linear, and nothing is cut off."""
+    figure, summary = drawn(STUDIES["two twins"], lambda run, twin: 20.0 + run.seed)
+
+    (ax,) = figure.axes
+    assert ax.get_xscale() == "linear"
+    assert ax.get_xlim()[0] == 0
+    assert ax.get_xlim()[1] > summary["high"].max()

@@ -1,0 +1,124 @@
+"""Findings about the inside of nets: means over seeds, ranks, whether gradients vanish, what precise statistics do."""
+
+import math
+
+import pytest
+
+import made
+from deeptwins import diagnostic_findings as findings
+from deeptwins import frames
+
+
+def inside(folder, study, **options):
+    """Derive the findings of a study whose runs have left diagnostics."""
+    return findings.derive(frames.load(study, made.looked_into(folder, study, **options)))
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study of two depths, two twins and three seeds."""
+    return made.small(tmp_path)
+
+
+def test_responses_are_means_over_seeds_and_ranked(study, tmp_path):
+    """A layer's response is the mean over seeds of its standard deviation; rank 1 is the largest of its net."""
+    table = inside(tmp_path, study, response=lambda seed, layer: [3.0, 1.0, 2.0][layer % 3] + seed).responses
+
+    net = table[(table["depth"] == 20) & (table["twin"] == "plain")]
+    assert list(net["layer"]) == list(range(1, 20))
+    assert list(net["response_std"][:3]) == pytest.approx([2.0, 3.0, 4.0])  # seeds 0, 1, 2 add 1 on average
+    assert net.set_index("rank").loc[1, "response_std"] == 4.0
+    assert sorted(net["rank"]) == list(range(1, 20))
+
+
+def test_only_layers_of_3x3_have_their_responses_shown(study, tmp_path):
+    """The 1x1 layers of a bottleneck are in the records, and not in the paper's figure."""
+    table = inside(tmp_path, study, kernel=lambda layer: 3 if layer % 3 == 2 else 1).responses
+
+    assert set(table["layer"] % 3) == {2}
+
+
+def test_gradients_are_geometric_means_of_the_deepest_nets(study, tmp_path):
+    """Of the deepest nets, at the first, the last and three evaluations between; a norm of 0 or none is left out."""
+    norms = {0: 1.0, 1: 100.0, 2: 0.0}
+    table = inside(tmp_path, study, norm=lambda seed, *_: norms[seed]).gradients
+
+    assert set(table["depth"]) == {56}
+    assert list(dict.fromkeys(table["evaluation"])) == list(findings.EVALUATIONS)
+    assert list(dict.fromkeys(table["iteration"])) == [12, 60, 120, 180, 240]
+    assert list(table.loc[table["twin"] == "plain", "layer"][:56]) == list(range(1, 57))
+    assert list(table["norm"].unique()) == [pytest.approx(10.0)]
+
+
+@pytest.mark.parametrize(("slope", "verdict"), [(0.0, "neither"), (-0.1, "explode"), (0.1, "vanish")])
+def test_gradients_that_shrink_tenfold_on_their_way_vanish(study, tmp_path, slope, verdict):
+    """The first third of the layers is compared with the last: medians of what all evaluations give, for each seed."""
+    flow = inside(tmp_path, study, norm=lambda seed, layer, _: math.exp(slope * layer) * (1 + seed)).gradient_flow
+
+    row = flow.set_index("twin").loc["plain"]
+    assert (row["depth"], row["n"], row["verdict"]) == (56, 3, verdict)
+    # Thirds of 18 layers whose middles lie 38 apart, whatever a seed multiplies all with.
+    assert row["ratio"] == pytest.approx(math.exp(-38 * slope))
+    assert row["lowest"] == pytest.approx(row["highest"])
+    assert row["first_third"] == pytest.approx(math.exp(9.5 * slope) * 6 ** (1 / 3))
+
+
+def test_the_worst_evaluation_is_told(study, tmp_path):
+    """Gradients that are small on their way at one evaluation alone do not vanish, but that it was so is told."""
+    norm = lambda _seed, layer, iteration: 0.01 if layer < 20 and iteration == 36 else 1.0  # noqa: E731
+    row = inside(tmp_path, study, norm=norm).gradient_flow.set_index("twin").loc["plain"]
+
+    assert row["verdict"] == "neither"
+    assert row["ratio"] == pytest.approx(0.01 ** (1 / 20))
+    assert (row["least"], row["least_at"]) == (pytest.approx(0.01), 36)
+
+
+def test_evaluations_before_growth_are_of_another_net(study, tmp_path):
+    """A net that was grown has more layers at the end, and only evaluations of all of them are compared."""
+    layers = lambda depth, iteration: depth if iteration > 120 else 20  # noqa: E731
+    grown = inside(tmp_path, study, layers=layers, norm=lambda _seed, _layer, iteration: 1 / iteration)
+
+    assert grown.gradients["iteration"].min() == 132
+    assert grown.gradient_flow["first_third"].min() > 1 / 240
+    assert grown.gradient_flow["first_third"].max() < 1 / 132
+
+
+def test_without_a_gradient_there_is_nothing_to_find(study, tmp_path):
+    """Where no norm is finite, or all are 0, there are no rows, and nothing is said to vanish."""
+    found = inside(tmp_path, study, norm=lambda seed, *_: 0.0 if seed else None)
+
+    assert found.gradients.empty
+    assert found.gradient_flow.empty
+
+
+def test_precise_statistics_are_paired_by_seed(study, tmp_path):
+    """The difference is precise minus running, of the same run, in points, with Student's interval."""
+    table = inside(tmp_path, study, precise=lambda seed, error: error - seed).precise
+
+    row = table.set_index(["depth", "twin"]).loc[56, "plain"]
+    assert (row["n"], row["difference"]) == (3, pytest.approx(-1))
+    assert row["precise_pct"] == pytest.approx(row["running_pct"] - 1)
+    assert (row["low"], row["high"]) == pytest.approx((-1 - 2.484, -1 + 2.484), abs=1e-3)  # t(2) = 4.303, sd 1
+
+
+def test_shares_and_statistics_are_means_over_seeds(study, tmp_path):
+    """What blocks and layers leave is averaged over seeds."""
+    found = inside(tmp_path, study)
+
+    assert found.branches["branch_share"].unique() == pytest.approx([0.6])  # 0.5, 0.6, 0.7
+    assert found.running_statistics["running_mean_error"].unique() == pytest.approx([0.2])
+    assert list(found.branches.loc[(found.branches["depth"] == 20), "block"][:9]) == list(range(1, 10))
+
+
+def test_nets_without_batch_normalization_have_no_statistics(study, tmp_path):
+    """Where every error of running statistics is null there is no row."""
+    assert inside(tmp_path, study, error=None).running_statistics.empty
+
+
+def test_old_records_have_responses_alone(study, tmp_path):
+    """Records from before there were other diagnostics give their responses, and empty tables."""
+    found = findings.derive(frames.load(study, made.results(tmp_path, study)))
+
+    assert len(found.responses) == 2 * (19 + 55)
+    for name in ("gradients", "gradient_flow", "branches", "running_statistics", "precise"):
+        assert getattr(found, name).empty

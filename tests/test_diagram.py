@@ -1,0 +1,158 @@
+"""Diagrams: what is drawn is what the nets compute."""
+
+import xml.etree.ElementTree as ET
+
+import pandas as pd
+import pytest
+
+import made
+import nets_made
+from deeptwins import diagram, drawing, report
+from deeptwins.diagram import Drawn
+from deeptwins.nets import inspection
+from nets_made import EXAMPLES, LINES, build, images, shaken, spec
+
+
+@pytest.fixture(autouse=True)
+def _added(monkeypatch):
+    nets_made.with_examples(monkeypatch)
+
+
+def drawn(net, name="twin", image=(3, 32, 32)):
+    """What is drawn of a net."""
+    return Drawn(name, net, inspection.stages(net, image, 10))
+
+
+def texts(nets):
+    """All words of a drawing, in order."""
+    return [text.get_text() for text in diagram.draw(nets).axes[0].texts]
+
+
+@pytest.mark.parametrize("family", ["cifar", "cifar-bottleneck"])
+@pytest.mark.parametrize("shortcut", ["none", "zero-pad", "frozen-gate"])
+@pytest.mark.parametrize("order", diagram.ORDERS)
+def test_a_drawn_block_computes_what_the_block_does(order, shortcut, family):
+    """Done one by one from left to right, the operations that are drawn inside a block give its output."""
+    net = spec(family, 20, shortcut=shortcut, block_order=order)
+    block = shaken(build(net)).eval().blocks[1][1]
+    x = images(2, channels=block.conv1.in_channels)
+    sizes, layers, operations = [], iter(block.layers), drawn(net).inside
+    convolutions, norms = zip(*layers, strict=True)
+    convolutions, norms, y = iter(convolutions), iter(norms), x
+    for word in operations:
+        if word == "BN":
+            y = next(norms)(y, relu=False)
+        elif word == "ReLU":
+            y = y.relu()
+        elif word == "+":
+            y = y + float((drawn(net).around or "").split(" ")[0].replace("x", "1")) * x
+        elif word.startswith("\N{MULTIPLICATION SIGN}"):
+            y = float(word[1:]) * y
+        else:
+            convolution = next(convolutions)
+            sizes.append("x".join(map(str, convolution.kernel_size)))
+            y = convolution(y)
+
+    assert ("+" in operations) == (shortcut != "none")
+    assert sizes == [word for word in operations if word[0].isdigit()]
+    assert [*convolutions, *norms] == []
+    assert y.allclose(block((x, x))[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("field", "name"), [*LINES, *EXAMPLES])
+def test_everything_can_be_drawn(field, name):
+    """Each line of the tables is drawn: what the diagram does not know, by its name."""
+    net = drawn(spec(**{field: name}))
+    svg = drawing.svg(diagram.draw([net]), "nets", diagram.alt([net]))
+
+    ET.fromstring(svg)  # noqa: S314  our own
+    if (field, name) in EXAMPLES and field != "initialization":
+        assert name in svg
+
+
+def test_plain_and_residual_differ_in_their_shortcuts():
+    """Only the residual twin has arcs, one a drawn block and one inside, dashed where the shape changes."""
+    arcs = []
+    for shortcut in ("none", "zero-pad"):
+        figure = diagram.draw([drawn(spec(depth=56, shortcut=shortcut))])
+        paths = [patch for patch in figure.axes[0].patches if type(patch).__name__ == "PathPatch"]
+        arcs.append([patch.get_linestyle() != "solid" for patch in paths])
+
+    assert arcs == [[], [False, True, False, True, False, False]]
+
+
+def test_deep_nets_stay_small():
+    """However deep, a stage is at most two boxes, the second with how often it comes."""
+    shallow, deep = ([drawn(spec(depth=depth))] for depth in (14, 110))
+
+    assert diagram.draw(shallow).get_size_inches().tolist() == diagram.draw(deep).get_size_inches().tolist()
+    assert [text for text in texts(deep) if text.startswith("\N{MULTIPLICATION SIGN}")] == [
+        f"\N{MULTIPLICATION SIGN} {n}" for n in (18, 17, 17)
+    ]
+    assert [text for text in texts(deep) if text.startswith(("4x", "8x", "16x"))] == ["4x32x32", "8x16x16", "16x8x8"]
+
+
+def test_nothing_leaves_the_page():
+    """Four stages of bottlenecks, and more names than a line holds, stay within the width of a page."""
+    nets = [drawn(spec("imagenet", 152), f"a-rather-long-name-{i}") for i in range(12)]
+    figure = diagram.draw(nets)
+    figure.draw_without_rendering()
+    for artist in [*figure.axes[0].texts, *figure.axes[0].patches]:
+        box = artist.get_window_extent()
+        assert box.x0 >= -1
+        assert box.x1 <= figure.bbox.x1 + 1
+        assert box.y0 >= -1
+        assert box.y1 <= figure.bbox.y1 + 1
+
+
+def test_what_looks_the_same_is_drawn_once():
+    """Twins that differ in nothing that is drawn share a drawing, with all their names."""
+    nets = [drawn(spec(), "one"), drawn(spec(fused_op="eager"), "two"), drawn(spec(shortcut="scaled"), "three")]
+
+    assert texts(nets).count("one, two, three") == 1
+    assert texts(nets).count("cifar, depth 8") == 1
+    assert "one, two" in texts(nets)
+    assert diagram.alt(nets).count("Inside a block of") == 2
+
+
+def test_the_deepest_of_each_group_are_drawn():
+    """Of a study's runs those of the deepest nets are drawn, once whatever the seeds; without stages, nothing."""
+    rows = [
+        {
+            "group": group,
+            "twin": twin,
+            "seed": seed,
+            **net.model_dump(),
+            "stages": inspection.stages(net, (3, 8, 8), 10),
+        }
+        for seed in (0, 1)
+        for group, net in (("a", spec(depth=8)), ("a", spec(depth=14)), ("b", spec(depth=8)))
+        for twin in ("plain", "residual")
+    ]
+    chosen = diagram.deepest(pd.DataFrame(rows))
+
+    assert [(net.name, net.net.depth) for net in chosen] == [
+        ("plain", 14), ("residual", 14), ("plain", 8), ("residual", 8)
+    ]  # fmt: skip
+    assert diagram.deepest(pd.DataFrame(rows).assign(stages=None)) == []
+
+
+def test_a_page_has_the_nets_where_records_describe_them(tmp_path):
+    """The page of a study draws its nets from the records; from older ones, which lack the stages, it does not."""
+    small = made.small(tmp_path)
+    for described in (False, True):
+        for run in small.runs:
+            lines = made.records(run)
+            for name, net in run.twins.items():
+                stages = {"stages": inspection.stages(net, (1, 8, 8), 10)} if described else {}
+                lines[0]["twins"][name] = {
+                    **{key: value for key, value in lines[0]["twins"][name].items() if key != "stages"},
+                    **stages,
+                }
+            made.write(tmp_path / "results", run, lines)
+        page = report.write(small, tmp_path / "results", tmp_path / "reports").page
+
+        assert ("The nets" in page.read_text(encoding="utf-8")) == described
+        assert "stages" not in (page.parent / "data" / "runs.csv").read_text(encoding="utf-8")
+        if described:
+            assert "cifar, depth 56" in (page.parent / "nets.svg").read_text(encoding="utf-8")

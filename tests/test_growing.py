@@ -1,0 +1,112 @@
+"""Growth: a deeper net that computes the same."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from deeptwins import nets
+from deeptwins.nets import growing
+from deeptwins.nets.growing import KEEPING
+from nets_made import TABLES, build, images, shaken, spec
+
+DEPTHS = {"cifar": (8, 20), "cifar-bottleneck": (11, 29), "imagenet": (18, 34)}
+BATCHES = [images(seed=seed) for seed in range(3)]
+
+
+def possible():
+    """Every net that `check` allows to grow, of each family, shortcut, order, norm and initialization."""
+    for family, (before, depth) in DEPTHS.items():
+        for shortcut in KEEPING:
+            for order in TABLES["block_order"]:
+                for norm in TABLES["norm"]:
+                    for name in TABLES["initialization"]:
+                        fields = {"shortcut": shortcut, "block_order": order, "norm": norm, "initialization": name}
+                        net = spec(family, depth, grown_from=before, **fields)
+                        try:
+                            nets.check(net)
+                        except ValueError:
+                            continue
+                        yield pytest.param(net, id="-".join([family, *fields.values()]))
+
+
+def grown(net):
+    """Build the shallow net, as if it had been trained, and grow it."""
+    shallow = shaken(build(net.model_copy(update={"depth": net.grown_from})))
+    deep = build(net)
+    growing.grow(shallow, deep, BATCHES)
+    return shallow, deep
+
+
+@pytest.mark.parametrize("net", [*possible()])
+def test_growth_changes_no_output(net):
+    """In evaluation a grown net has the logits of the shallow one, on images it was not grown on, too."""
+    shallow, deep = grown(net)
+    x = images(16, seed=9)
+
+    torch.testing.assert_close(deep.eval()(x), shallow.eval()(x), rtol=1e-3, atol=1e-3)
+    assert growing.largest_difference(shallow, deep, BATCHES) < 1e-3
+    assert len(list(nets.blocks.blocks(deep))) > len(list(nets.blocks.blocks(shallow)))
+
+
+@pytest.mark.parametrize("net", [case for case in possible() if "-batch-" not in case.id or "-he" in case.id])
+def test_what_was_added_learns(net):
+    """In the first steps a gradient reaches every parameter of the blocks that were added."""
+    _, deep = grown(net)
+    deep.train()
+    optimizer, reached = torch.optim.SGD(deep.parameters(), lr=0.01), set()
+    for _ in range(4):
+        optimizer.zero_grad()
+        F.cross_entropy(deep(images()), torch.arange(8)).backward()
+        optimizer.step()
+        reached |= {name for name, p in deep.named_parameters() if p.grad.any()}
+
+    assert {name for name, _ in deep.named_parameters()} - reached == set()
+
+
+def test_in_training_a_grown_plain_net_is_the_same_up_to_the_batch():
+    """Normalized by the statistics of the very batch that was measured, an added plain block copies in training."""
+    net = spec(shortcut="none", depth=14, grown_from=8)
+    shallow = shaken(build(net.model_copy(update={"depth": 8})))
+    deep, x = build(net), images(32)
+    shallow.eval()
+    growing.grow(shallow, deep, [x])
+    added = deep.blocks[0][1]
+    arriving = []
+    deep.blocks[0][0].register_forward_hook(lambda _module, _inputs, output: arriving.append(output[0]))
+    deep.eval()(x)
+
+    torch.testing.assert_close(added.train()((arriving[0],) * 2)[0], arriving[0], rtol=1e-3, atol=1e-3)
+
+
+def test_a_difference_is_seen():
+    """The largest difference is that of the logits, as a share of the largest."""
+    one, other = build(spec()), build(spec())
+    other.linear.bias.data[3] += 0.5
+    largest = max(one.eval()(x).abs().max().item() for x in BATCHES)
+
+    assert growing.largest_difference(one, one, BATCHES) == 0
+    assert growing.largest_difference(one, other, BATCHES) == pytest.approx(0.5 / largest, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"grown_from": 9}, "grown_from = 9: depth = 9: family cifar has depths"),
+        ({"family": "imagenet", "depth": 18, "grown_from": 34}, "grown_from = 34: its blocks are not among"),
+        ({"family": "imagenet", "depth": 50, "grown_from": 34}, "grown_from = 34: its blocks are not among"),
+        ({"shortcut": "gate", "grown_from": 8}, "grown_from = 8: no block with the shortcut 'gate'"),
+        ({"shortcut": "scaled", "grown_from": 8}, "grown_from = 8: no block with the shortcut 'scaled'"),
+        ({"shortcut": "projections", "grown_from": 8}, "grown_from = 8: no block with the shortcut 'projections'"),
+        ({"family": "imagenet", "depth": 101, "grown_from": 50}, "grown_from = 50: no plain bottleneck"),
+        ({"block_order": "full-pre-activation", "grown_from": 8}, "grown_from = 8: no block of the order"),
+        ({"block_order": "relu-pre-activation", "grown_from": 8}, "grown_from = 8: no block of the order"),
+        ({"shortcut": "zero-pad", "block_order": "norm-after-addition", "grown_from": 8}, "no block of the order"),
+        ({"shortcut": "zero-pad", "block_order": "relu-before-addition", "grown_from": 8}, "learns whose branch is 0"),
+    ],
+)
+def test_growth_that_would_change_the_net_is_refused(fields, message):
+    """Where no added block can compute the identity the net is refused, in one line that says why."""
+    with pytest.raises(ValueError, match=message) as refused:
+        nets.check(spec(**{"depth": 20, "shortcut": "none", **fields}))
+
+    assert "\n" not in str(refused.value)

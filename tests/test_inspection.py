@@ -1,0 +1,120 @@
+"""Inspection: nets by name, layer by layer, part by part, stage by stage."""
+
+from pathlib import Path
+
+import pytest
+
+from deeptwins import nets, study
+from deeptwins.errors import InputError
+from deeptwins.nets import inspection
+from nets_made import smallest, spec
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "usual"),
+    [
+        ("resnet-18", ("imagenet", 18, 64, "imagenet", "projection"), ((3, 224, 224), 1000)),
+        ("plain-34", ("imagenet", 34, 64, "imagenet", "none"), ((3, 224, 224), 1000)),
+        ("cifar-resnet-164", ("cifar", 164, 16, "cifar", "zero-pad"), ((3, 32, 32), 10)),
+        ("cifar-plain-1202", ("cifar", 1202, 16, "cifar", "none"), ((3, 32, 32), 10)),
+        ("cifar-bottleneck-resnet-164", ("cifar-bottleneck", 164, 16, "cifar", "zero-pad"), ((3, 32, 32), 10)),
+        ("cifar-bottleneck-plain-1001", ("cifar-bottleneck", 1001, 16, "cifar", "none"), ((3, 32, 32), 10)),
+    ],
+)
+def test_names_mean_the_papers_nets(name, fields, usual):
+    """A name says family and depth, and means the papers' width, stem, shortcut, image and classes."""
+    net, *rest = inspection.named(name)
+
+    assert (net.family, net.depth, net.width, net.stem, net.shortcut) == fields
+    assert tuple(rest) == usual
+
+
+@pytest.mark.parametrize("name", inspection.EXAMPLES)
+def test_the_names_that_are_suggested_exist(name):
+    """What a refusal tells a user to write is a net."""
+    nets.check(inspection.named(name)[0])
+
+
+def test_bottlenecks_have_a_name_of_their_own():
+    """A depth that is only the bottlenecks' is refused with the name that means it."""
+    with pytest.raises(InputError, match=r"of bottlenecks, cifar-bottleneck-resnet-1001$"):
+        inspection.named("cifar-resnet-1001")
+    with pytest.raises(InputError, match=r"cifar has depths 6n\+2 from 8 to 1202$"):
+        inspection.named("cifar-resnet-21")
+
+
+@pytest.mark.parametrize("name", ["resnet", "resnet-19", "cifar-plain-21", "vgg-16", "cifar-resnet-99999", ""])
+def test_unknown_networks_are_refused(name):
+    """A name that means no net is refused."""
+    with pytest.raises(InputError, match="no network"):
+        inspection.named(name)
+
+
+def test_settings_are_fields_of_a_net():
+    """Every field can be set, with the types that a study file has; what is not set stays."""
+    settings = ("shortcut=gate", "gate_bias=-6.0", "norm_batch=32", 'stem="imagenet"', "survival=0.5")
+    net, _, _ = inspection.named("cifar-resnet-20", settings)
+
+    assert (net.shortcut, net.gate_bias, net.norm_batch, net.stem, net.survival) == ("gate", -6.0, 32, "imagenet", 0.5)
+    assert (net.family, net.depth, net.width) == ("cifar", 20, 16)
+
+
+def test_every_net_of_a_study_can_be_shown():
+    """Any net that a study in ablations/ names can be built, and is traced: at the least depth, to save time."""
+    paths = sorted(Path(__file__).parents[1].glob("ablations/*.toml"))
+    assert paths
+    named = {net for path in paths for run in study.load(path).runs for net in run.twins.values()}
+    for net in named:
+        nets.check(net)
+    for net in {net.model_copy(update={"depth": smallest(net.family), "grown_from": None}) for net in named}:
+        assert inspection.parts(inspection.trace(net, (1, 32, 32), 10))[-1].output == (10,)
+
+
+def test_parts_sum_up_layers():
+    """The parts of a net have all its layers, each with the output of the last of its own."""
+    net = spec(depth=14, block_order="full-pre-activation", shortcut="projections", stem="imagenet")
+    layers = inspection.trace(net, (3, 32, 32), 7)
+
+    parts = inspection.parts(layers)
+
+    assert [part.name for part in parts] == [
+        "stem", "stage 1", "stage 2", "stage 3", "last norm", "average pooling", "flatten", "linear"
+    ]  # fmt: skip
+    assert [part.output for part in parts] == [
+        (4, 8, 8), (4, 8, 8), (8, 4, 4), (16, 2, 2), (16, 2, 2), (16, 1, 1), (16,), (7,)
+    ]  # fmt: skip
+    assert parts[2].kind == "2 blocks of 2 layers"
+    assert parts[0].kind == "Conv2d, BatchNorm, MaxPool2d"
+    for what in ("parameters", "flops"):
+        assert sum(getattr(part, what) for part in parts) == sum(getattr(layer, what) for layer in layers)
+
+
+@pytest.mark.parametrize("order", ["original", "full-pre-activation", "norm-after-addition"])
+@pytest.mark.parametrize("shortcut", ["none", "zero-pad", "gate", "projections"])
+def test_stages_are_described(order, shortcut):
+    """A run's header tells blocks, layers of a block and output of each stage."""
+    basic = spec(depth=20, shortcut=shortcut, block_order=order)
+    bottleneck = spec("imagenet", 50, shortcut=shortcut, block_order=order)
+
+    assert inspection.stages(basic, (3, 32, 32), 10) == [
+        {"blocks": 3, "layers": 2, "output": [4 * 2**i, 32 // 2**i, 32 // 2**i]} for i in range(3)
+    ]
+    assert inspection.stages(bottleneck, (3, 32, 32), 10) == [
+        {"blocks": n, "layers": 3, "output": [16 * 2**i, 32 // 2**i, 32 // 2**i]} for i, n in enumerate((3, 4, 6, 3))
+    ]
+
+
+def test_small_images_are_refused():
+    """An image without pixels ends in one line, not in a traceback."""
+    net, _, classes = inspection.named("resnet-18")
+
+    with pytest.raises(InputError, match="input 3x0x5"):
+        inspection.trace(net, (3, 0, 5), classes)
+
+
+def test_sizes_beyond_any_machine_are_refused():
+    """A net too large to lay out is refused in one line."""
+    net, image, _ = inspection.named("resnet-18")
+
+    with pytest.raises(InputError, match="classes"):
+        inspection.trace(net, image, 10**18)

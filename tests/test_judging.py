@@ -1,0 +1,321 @@
+"""Judging: a study's claims, and published values."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import made
+from deeptwins import comparisons, findings, judging
+
+AGREES = '[[expect]]\ntwin = "b"\nagrees_with = "a"\n'
+TWINS = "[twins]\na = {}\nb = { width = 8 }\n"
+
+
+def claim(twin, statement, more=""):
+    """Spell a claim."""
+    return f'[[expect]]\ntwin = "{twin}"\n{statement}\n{more}\n'
+
+
+def judged(study, level):
+    """The claims of a study, and its agreements, from the error of each run and twin."""
+    last = made.last(study, level)
+    scopes = comparisons.scopes(study, last)
+    trends, compared = comparisons.judge(study, last)
+    summary = findings.by_depth(findings.final(last), study.fails_above_pct)
+    return judging.claims(scopes, trends, compared, summary), judging.agreements(scopes, compared)
+
+
+def results(claims, errors, depths=(20,)):
+    """The results of claims about twins, from {twin: one error a seed} or {(twin, depth): ...}."""
+    names = list(dict.fromkeys(key[0] if isinstance(key, tuple) else key for key in errors))
+    study = made.asked(names, depths, len(next(iter(errors.values()))), claims)
+
+    def level(run, twin):
+        depth = run.twins[twin].depth
+        return errors.get(twin, errors.get((twin, depth)))[run.seed]
+
+    return list(judged(study, level)[0]["result"])
+
+
+@pytest.mark.parametrize(
+    ("deep", "expected"),
+    [
+        ([60, 66, 63], {"rises": "met", "falls": "contradicted", "flat": "contradicted"}),
+        ([8, 9, 7.1], {"rises": "contradicted", "falls": "contradicted", "flat": "met"}),
+        ([0, 30, 9], {"rises": "undecided", "falls": "undecided", "flat": "undecided"}),
+    ],
+)
+@pytest.mark.parametrize("trend", ["rises", "falls", "flat"])
+def test_a_claimed_trend(deep, expected, trend):
+    """A claim of a trend is met by its verdict, contradicted by another, and undecided where that is inconclusive."""
+    errors = {("a", 20): [8, 9, 7], ("a", 56): deep}
+
+    assert results(claim("a", f'trend = "{trend}"'), errors, (20, 56)) == [expected[trend]]
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ([25, 27, 30], {"above": "met", "below": "contradicted", "agrees_with": "contradicted"}),
+        ([1, 2, 2.5], {"above": "contradicted", "below": "met", "agrees_with": "contradicted"}),
+        ([5.1, 7, 9], {"above": "contradicted", "below": "contradicted", "agrees_with": "met"}),
+        ([9, 7, 5], {"above": "undecided", "below": "undecided", "agrees_with": "undecided"}),
+    ],
+)
+@pytest.mark.parametrize("statement", ["above", "below", "agrees_with"])
+def test_a_claimed_difference(own, expected, statement):
+    """A twin above another is not below it and does not agree with it; what nobody can tell is undecided."""
+    errors = {"a": [5, 7, 9], "b": own}
+
+    assert results(claim("b", f'{statement} = "a"'), errors) == [expected[statement]]
+
+
+@pytest.mark.parametrize(("own", "result"), [([25, 27, 30], "met"), ([1, 2, 2.5], "contradicted")])
+def test_a_claim_may_name_the_twins_either_way_round(own, result):
+    """That the first twin is below another is what the comparison of that other with the first says."""
+    assert results(claim("a", 'below = "b"'), {"a": [5, 7, 9], "b": own}) == [result]
+
+
+@pytest.mark.parametrize(
+    ("errors", "fails", "trains"),
+    [
+        ([90.0, 88, 91], "met", "contradicted"),
+        ([100.0, 100, 100], "met", "contradicted"),
+        ([2.0, 3, 2], "contradicted", "met"),
+        ([90.0, 10, 50], "undecided", "undecided"),
+        ([30.0, 90, 60], "undecided", "undecided"),  # all above the bound, and the interval of the mean reaches below
+        ([90.0], "undecided", "undecided"),
+    ],
+)
+def test_a_claimed_failure(errors, fails, trains):
+    """A twin fails where the interval of its error lies above the bound, and trains where it does not reach above."""
+    claims = claim("a", "fails = true") + claim("a", "fails = false")
+
+    assert results(claims, {"a": errors}) == [fails, trains]
+
+
+def test_where_failure_begins_is_the_study_s_choice():
+    """The bound of failure is `fails_above_pct`; a net that diverged fails wherever that lies."""
+    study = made.asked(["a"], claims=claim("a", "fails = true"))
+    verdicts = []
+    for bound, error in ((20, 15.0), (10, 15.0), (100, 100.0)):
+        verdicts += list(judged(study.model_copy(update={"fails_above_pct": bound}), lambda *_: error)[0]["verdict"])  # noqa: B023
+
+    assert verdicts == ["trains", "fails", "fails"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "result"),
+    [([2, 3, 2], "met"), ([9, 9.1, 9.2], "contradicted"), ([4, 6, 5], "undecided"), ([2], "undecided")],
+)
+def test_a_claimed_bound(errors, result):
+    """A mean is at most so much where its interval ends there, and more where it begins there."""
+    assert results(claim("a", "at_most = 5.0"), {"a": errors}) == [result]
+
+
+@pytest.mark.parametrize(
+    ("deep", "result"),
+    [([60, 70, 80], "met"), ([66, 76, 86], "contradicted"), ([50, 70, 90], "undecided")],
+)
+def test_a_claim_covers_every_depth(deep, result):
+    """Twins that agree at one depth must do so at all of them."""
+    errors = {("a", 20): [5, 7, 9], ("b", 20): [5, 7, 9], ("a", 56): [60, 70, 80], ("b", 56): deep}
+
+    assert results(AGREES, errors, (20, 56)) == [result]
+
+
+@given(st.lists(st.sampled_from(["agree", "differ", "inconclusive"]), min_size=1))
+def test_several_depths_are_judged_together(verdicts):
+    """Together, twins agree if they do in all, and differ if they do in one; the order changes nothing."""
+    joint = judging.jointly(verdicts, "agree")
+
+    assert joint == judging.jointly(verdicts[::-1], "agree")
+    assert (joint == "agree") == (set(verdicts) == {"agree"})
+    assert (joint == "differ") == ("differ" in verdicts)
+
+
+def test_a_claim_of_agreement_is_about_its_own_pair():
+    """That a twin agrees with one other says nothing about its agreeing with a third."""
+    errors = {"a": [5, 7, 9], "b": [5, 7, 9], "c": [15, 17, 19]}
+
+    assert results(AGREES + claim("b", 'agrees_with = "c"'), errors) == ["met", "contradicted"]
+
+
+GROUPS = '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = [0, 1]\nwarmup = [0, 5]\n'
+GROUPS += '[[vary]]\nfamily = "imagenet"\ndepth = [18, 34]\nseed = [0, 1]\n'
+
+
+@pytest.mark.parametrize(
+    ("scope", "groups"),
+    [
+        ("", ["cifar, warmup 0", "cifar, warmup 5", "imagenet"]),
+        ('family = "imagenet"', ["imagenet"]),
+        ("where = { warmup = 5 }", ["cifar, warmup 5"]),
+        ("where = { depth = 34 }", ["imagenet"]),
+        ('family = "cifar"\nwhere = { width = 8 }', ["cifar, warmup 0", "cifar, warmup 5"]),
+    ],
+)
+@pytest.mark.parametrize("statement", ["above", "agrees_with"])
+def test_a_claim_is_about_what_it_covers(scope, groups, statement):
+    """A claim has a row for each group of the family and the runs that it names, and no other."""
+    study = made.load_text(TWINS + GROUPS, claim("b", f'{statement} = "a"', scope))
+
+    table, agreements = judged(study, lambda run, twin: 5 + 20 * (twin == "b"))
+
+    assert list(table["group"]) == groups
+    assert list(agreements["group"].unique()) == (groups if statement == "agrees_with" else [])
+
+
+def test_a_claim_about_one_depth_says_nothing_of_others():
+    """With `where` a claim can be about one depth: the others neither meet nor contradict it."""
+    study = made.load_text(TWINS + GROUPS, claim("b", 'agrees_with = "a"', "where = { depth = 34 }"))
+
+    table, agreements = judged(study, lambda run, twin: 5 + 20 * (twin == "b" and run.twins[twin].depth == 18))
+
+    (row,) = table.to_dict("records")
+    assert (row["where"], row["n"], row["result"]) == ("depth = 34", 2, "met")
+    assert set(agreements["depth"]) == {34}
+
+
+def test_what_nothing_was_found_about_is_undecided():
+    """A claim about runs that have not finished is undecided, with no seed."""
+    claims = claim("a", 'trend = "rises"', 'family = "imagenet"') + claim("a", "fails = true", 'family = "imagenet"')
+    study = made.load_text(TWINS + GROUPS, claims)
+    last = made.last(study, lambda run, _: 5.0 if run.twins["a"].family == "cifar" else float("nan"))
+
+    trends, compared = comparisons.judge(study, last)
+    summary = findings.by_depth(findings.final(last), 20)
+    table = judging.claims(comparisons.scopes(study, last), trends, compared, summary)
+
+    assert list(table["group"]) == ["imagenet"] * 2
+    assert list(table["result"]) == ["undecided"] * 2
+    assert list(table["n"]) == [0, 0]
+
+
+def test_claims_of_all_kinds_stand_in_one_table():
+    """Each kind of statement has a column of its own, if anything of that kind is claimed."""
+    claims = claim("a", "fails = false") + AGREES + claim("b", "at_most = 50.0", 'metric = "test_error_pct"')
+
+    table, _ = judged(made.asked("ab", claims=claims), lambda *_: 5.0)
+
+    assert list(table) == ["group", "twin", "metric", "agrees_with", "at_most", "fails", "n", "verdict", "result"]
+    assert list(table["verdict"]) == ["trains", "agree", "at most"]
+    assert list(table["result"]) == ["met"] * 3
+
+
+def paper(twin, value, more="", depth=20, metric="test_error_pct"):
+    """Spell a published value of family cifar."""
+    net = f'[[paper]]\ntwin = "{twin}"\nfamily = "cifar"\ndepth = {depth}\nmetric = "{metric}"\n'
+    return f'{net}value = {value}\nsource = "table 6"\n{more}\n'
+
+
+def against(study, level):
+    """What is found beside the published values of a study: those of its own data, and those of others."""
+    last = made.last(study, level)
+    summary = findings.by_depth(findings.final(last), study.fails_above_pct)
+    return judging.against_paper(study, last, summary), judging.across_scales(study, last, summary)
+
+
+@pytest.mark.parametrize(
+    ("ours", "reading"), [([9, 10, 13], "inside"), ([1.1, 1.2, 1.3], "outside"), ([12], "too few seeds")]
+)
+@pytest.mark.parametrize("data", ["", 'dataset = "digits"'])
+def test_a_published_number(ours, reading, data):
+    """A published value of the same data lies inside our interval or outside, or there are too few seeds to say."""
+    study = made.asked("a", (20, 32), len(ours), paper("a", 10.0, data))
+
+    table, others = against(study, lambda run, _: ours[run.seed])
+
+    (row,) = table.to_dict("records")
+    assert (row["depth"], row["paper"], row["reading"], row["n"]) == (20, 10, reading, len(ours))
+    assert row["difference"] == pytest.approx(sum(ours) / len(ours) - 10)
+    assert others.empty
+
+
+@pytest.mark.parametrize(
+    ("ours", "reading"),
+    [([90, 92], "fails too"), ([2, 3], "trains here"), ([90, 2], "inconclusive"), ([90], "too few seeds")],
+)
+@pytest.mark.parametrize("data", ["", 'dataset = "cifar10"'])
+def test_a_published_failure(ours, reading, data):
+    """Where a net failed to train ours fails too, or trains, or nobody can tell; of other data just so."""
+    study = made.asked("a", (20,), len(ours), paper("a", '"fails"', data))
+
+    tables = against(study, lambda run, _: ours[run.seed])
+
+    ((row,),) = [table.to_dict("records") for table in tables if len(table)]
+    assert (row["paper"], row["reading"]) == ("fails", reading)
+    assert len(tables[1]) == bool(data)
+
+
+FAR = 'dataset = "cifar10"'
+
+
+@pytest.mark.parametrize(
+    ("published", "ours", "reading"),
+    [
+        ((6.6, 12.9), 5, "same direction"),
+        ((6.6, 12.9), -5, "opposite direction"),
+        ((6.6, 12.9), 0, "no difference seen"),
+        ((12.9, 6.6), -5, "same direction"),
+        ((6.6, '"fails"'), 5, "same direction"),
+        ((6.6, '"fails"'), 80, "same direction"),
+        (('"fails"', 6.6), 5, "opposite direction"),
+        (('"fails"', '"fails"'), 0, "no difference either"),
+        (('"fails"', '"fails"'), 5, "a difference here"),
+        ((6.6, 6.6), 0, "no difference either"),
+    ],
+)
+def test_of_other_data_directions_are_compared(published, ours, reading):
+    """Of other data what counts is whether the twin differs from the first in the direction that was published."""
+    values = paper("b", published[1], FAR, 110) + paper("a", published[0], FAR, 110)
+    study = made.asked("ab", (20, 32), 2, values)
+
+    table, others = against(
+        study, lambda run, twin: 10 + run.seed + (twin == "b") * (ours + 0.01 * run.seed * (ours != 0))
+    )
+
+    (row,) = others.to_dict("records")
+    assert table.empty
+    assert (row["twin"], row["other"], row["paper_depth"], row["depth"]) == ("b", "a", 110, 32)
+    assert row["difference"] == pytest.approx(ours, abs=0.01)
+    assert row["reading"] == reading
+
+
+@pytest.mark.parametrize(("own", "other", "reading"), [(90, 91, "no difference seen"), (90, 5, "same direction")])
+def test_of_nets_that_fail_none_is_worse(own, other, reading):
+    """Where both of ours fail to train they do not differ, whatever their errors; where one fails it is the worse."""
+    study = made.asked("ab", (20,), 2, paper("a", 6.6, FAR, 110) + paper("b", 12.9, FAR, 110))
+
+    _, table = against(study, lambda run, twin: own + 0.1 * run.seed if twin == "b" else other)
+
+    assert list(table["reading"]) == [reading]
+
+
+def test_one_seed_has_no_direction():
+    """From one seed nothing is said about directions."""
+    study = made.asked("ab", (20,), 1, paper("a", 6.6, FAR, 110) + paper("b", 12.9, FAR, 110))
+
+    assert list(against(study, made.level)[1]["reading"]) == ["too few seeds"]
+
+
+def test_the_baseline_is_the_first_twin_with_a_value():
+    """Each twin is compared with the study's first that has a value on the same data, of the same depth and metric."""
+    values = "".join(paper(twin, value, FAR, 110) for twin, value in (("c", 8.0), ("b", 6.0), ("d", '"fails"')))
+    values += paper("a", 7.0, 'dataset = "cifar100"', 110) + paper("b", 9.0, FAR, 110, "train_error_pct")
+    study = made.asked("abcd", (20,), 2, values)
+
+    _, table = against(study, lambda run, twin: 5 + run.seed + 10 * "abcd".index(twin))
+
+    pairs = zip(table["twin"], table["other"].fillna("-"), table["metric"], table["reading"], strict=True)
+    assert list(pairs) == [
+        ("c", "b", "test_error_pct", "same direction"),
+        ("d", "b", "test_error_pct", "same direction"),
+        ("a", "-", "test_error_pct", "other data"),
+        ("b", "-", "train_error_pct", "other data"),
+    ]
+
+
+def test_no_published_values():
+    """A study without published values has empty tables."""
+    assert [len(table) for table in against(made.asked("ab"), made.level)] == [0, 0]

@@ -1,0 +1,81 @@
+"""Provenance: what a page says of where its numbers come from."""
+
+import dataclasses
+
+import made
+from deeptwins import frames, provenance
+from deeptwins.specs import Net, Recipe
+
+
+def test_the_table_of_the_recipe(tmp_path):
+    """Every field of the recipe is told: what twins share once, what differs by twin, what the grid varies as such."""
+    grid = made.GRID + "learning_rate = [0.05, 0.1]\n"
+    path = tmp_path / "small.toml"
+    made.small(tmp_path)
+    text = path.read_text().replace(made.GRID, grid).replace("learning_rate = 0.05\n", "milestones = [100, 200]\n")
+    study = made.load(tmp_path, text, "small")
+    data = frames.load(study, made.results(tmp_path, study))
+
+    rows = dict(provenance.recipe(data.runs).rows)
+
+    assert rows.keys() == {*Recipe.model_fields, *Net.model_fields} - {"dataset", "family", "depth"}
+    assert rows["iterations"] == "240 (21.4 epochs)"
+    assert rows["milestones"] == "100, 200"
+    assert rows["learning_rate"] == "varies: 0.05 or 0.1"
+    assert rows["shortcut"] == "plain: none; residual: zero-pad"
+    assert rows["image_size"] == "the dataset's"
+    assert rows["shift"] == rows["flip"] == "no augmentation"
+    assert rows["norm_batch"] == "the whole batch"
+    assert rows["warmup_rate"] == "rises linearly"
+    assert rows["validation"] == "no images"
+
+
+def test_versions_are_those_that_the_records_name(tmp_path):
+    """Every package's version is told, but for one that was not there, or that older records do not name."""
+    study = made.load(tmp_path)
+    data = frames.load(study, made.results(tmp_path, study))
+    without = dataclasses.replace(data, runs=data.runs.assign(machine_triton=None))
+    older = dataclasses.replace(data, runs=data.runs.drop(columns="machine_triton"))
+
+    told, *untold = (dict(provenance.origin(each).rows)["versions"] for each in (data, without, older))
+
+    assert "torch 2.14.1, triton 3.8.0, numpy" in told
+    assert untold == [told.replace(" triton 3.8.0,", "")] * 2
+
+
+def test_what_only_some_recipes_have(tmp_path):
+    """Fields that are usually empty are told as numbers where they are given, and in words where they are not."""
+    grid = '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = 0\ngrow_at = 100\nvalidation = 0.1\n'
+    twins = "[twins]\na = { norm_batch = 32 }\nb = { grown_from = 8 }\n"
+    study = made.load_text(f"{twins}{grid}warmup = 5\nwarmup_rate = 0.01\n")
+
+    rows = dict(provenance.recipe(frames.load(study, made.results(tmp_path, study)).runs).rows)
+
+    assert rows["norm_batch"] == "a: 32; b: the whole batch"
+    assert rows["grown_from"] == "a: not grown; b: 8"
+    assert (rows["grow_at"], rows["warmup_rate"], rows["validation"]) == ("100", "0.01", "10 % of the training images")
+
+
+def test_when_and_at_what_cost(tmp_path):
+    """The page tells the days on which runs began, the measured time of all runs, and the device."""
+    study = made.small(tmp_path)
+    runs = frames.load(study, made.results(tmp_path, study)).runs
+    some = runs[runs["seed"] == 1]
+
+    assert provenance.dates(runs) == "2026-11-20 to 2026-11-22"
+    assert provenance.dates(some) == "2026-11-21"
+    assert provenance.spent(runs) == "3.8 min on AMD EPYC"
+    assert provenance.spent(runs.assign(machine_gpu="NVIDIA H100")) == "3.8 min on NVIDIA H100"
+
+
+def test_older_records_have_no_date(tmp_path):
+    """Records that do not say when they began have no date, and the table of provenance no row for it."""
+    study = made.small(tmp_path)
+    results = made.results(tmp_path, study)
+    for run in study.runs:
+        first, *rest = made.records(run)
+        made.write(results, run, [{key: value for key, value in first.items() if key != "started"}, *rest])
+    data = frames.load(study, results)
+
+    assert provenance.dates(data.runs) == ""
+    assert "date" not in dict(provenance.origin(data).rows)
