@@ -50,7 +50,7 @@ def test_gradients_are_geometric_means_of_the_deepest_nets(study, tmp_path):
     assert list(table["norm"].unique()) == [pytest.approx(10.0)]
 
 
-@pytest.mark.parametrize(("slope", "verdict"), [(0.0, "neither"), (-0.1, "explode"), (0.1, "vanish")])
+@pytest.mark.parametrize(("slope", "verdict"), [(0.0, "healthy"), (-0.1, "explode"), (0.1, "vanish")])
 def test_gradients_that_shrink_tenfold_on_their_way_vanish(study, tmp_path, slope, verdict):
     """The first third of the layers is compared with the last: medians of what all evaluations give, for each seed."""
     flow = inside(tmp_path, study, norm=lambda seed, layer, _: math.exp(slope * layer) * (1 + seed)).gradient_flow
@@ -63,12 +63,21 @@ def test_gradients_that_shrink_tenfold_on_their_way_vanish(study, tmp_path, slop
     assert row["first_third"] == pytest.approx(math.exp(9.5 * slope) * 6 ** (1 / 3))
 
 
+def test_seeds_that_differ_leave_open_whether_gradients_vanish(study, tmp_path):
+    """No verdict without an interval that lies within its limits: not where seeds spread over one."""
+    flow = inside(tmp_path, study, norm=lambda seed, layer, _: math.exp(0.05 * seed * layer)).gradient_flow
+
+    assert set(flow["verdict"]) == {"inconclusive"}
+    assert (flow["low"] < 0.1).all()
+    assert (flow["high"] > 0.1).all()
+
+
 def test_the_worst_evaluation_is_told(study, tmp_path):
     """Gradients that are small on their way at one evaluation alone do not vanish, but that it was so is told."""
     norm = lambda _seed, layer, iteration: 0.01 if layer < 20 and iteration == 36 else 1.0  # noqa: E731
     row = inside(tmp_path, study, norm=norm).gradient_flow.set_index("twin").loc["plain"]
 
-    assert row["verdict"] == "neither"
+    assert row["verdict"] == "healthy"
     assert row["ratio"] == pytest.approx(0.01 ** (1 / 20))
     assert (row["least"], row["least_at"]) == (pytest.approx(0.01), 36)
 

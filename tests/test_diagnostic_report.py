@@ -122,7 +122,7 @@ def test_words_say_whether_gradients_vanish(tmp_path, slope, said):
 def test_twins_whose_gradients_differ_have_sentences_of_their_own(tmp_path):
     """Where the gradients of one twin vanish and those of the other do not, that is two sentences."""
     found = derived(tmp_path, made.small(tmp_path))
-    flow = found.gradient_flow.assign(verdict=["vanish", "neither"])
+    flow = found.gradient_flow.assign(verdict=["vanish", "healthy"])
 
     first, second = diagnostic_prose.flow(flow)
 

@@ -1,11 +1,13 @@
 """Judging: a study's claims, and published values."""
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import made
-from deeptwins import comparisons, findings, judging
+from deeptwins import comparisons, findings, judging, tables
+from deeptwins.judging import Evidence
 
 AGREES = '[[expect]]\ntwin = "b"\nagrees_with = "a"\n'
 TWINS = "[twins]\na = {}\nb = { width = 8 }\n"
@@ -22,7 +24,8 @@ def judged(study, level):
     scopes = comparisons.scopes(study, last)
     trends, compared = comparisons.judge(study, last)
     summary = findings.by_depth(findings.final(last), study.fails_above_pct)
-    return judging.claims(scopes, trends, compared, summary), judging.agreements(scopes, compared)
+    evidence = Evidence(trends, compared, summary, pd.DataFrame())
+    return judging.claims(scopes, evidence), judging.agreements(scopes, compared)
 
 
 def results(claims, errors, depths=(20,)):
@@ -185,7 +188,8 @@ def test_what_nothing_was_found_about_is_undecided():
 
     trends, compared = comparisons.judge(study, last)
     summary = findings.by_depth(findings.final(last), 20)
-    table = judging.claims(comparisons.scopes(study, last), trends, compared, summary)
+    evidence = Evidence(trends, compared, summary, pd.DataFrame())
+    table = judging.claims(comparisons.scopes(study, last), evidence)
 
     assert list(table["group"]) == ["imagenet"] * 2
     assert list(table["result"]) == ["undecided"] * 2
@@ -319,3 +323,29 @@ def test_the_baseline_is_the_first_twin_with_a_value():
 def test_no_published_values():
     """A study without published values has empty tables."""
     assert [len(table) for table in against(made.asked("ab"), made.level)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "claimed", "result"),
+    [
+        ("healthy", "healthy", "met"),
+        ("vanish", "vanish", "met"),
+        ("explode", "healthy", "contradicted"),
+        ("inconclusive", "vanish", "undecided"),
+    ],
+)
+def test_a_claim_about_gradients_is_judged_by_those_of_the_deepest_net(verdict, claimed, result):
+    """Whether gradients vanish is one finding a twin and group, and a claim is about its own twin's."""
+    study = made.load_text(TWINS + made.GRID, claim("a", f'gradients = "{claimed}"'))
+    last = made.last(study, lambda *_: 5.0)
+    trends, compared = comparisons.judge(study, last)
+    flow = pd.DataFrame(
+        {"group": ["cifar"] * 2, "twin": ["b", "a"], "depth": 20, "n": 3, "verdict": ["other than any", verdict]}
+    )
+
+    evidence = Evidence(trends, compared, findings.by_depth(findings.final(last), 20), flow)
+    (row,) = judging.claims(comparisons.scopes(study, last), evidence).to_dict("records")
+
+    assert (row["group"], row["gradients"], row["n"], row["result"]) == ("cifar", claimed, 3, result)
+    told = {"healthy": "gradients of a neither vanish nor explode", "vanish": "gradients of a vanish"}
+    assert tables.claim(row) == told[claimed]

@@ -13,7 +13,8 @@ from deeptwins.specs import Checked, Layers, Net, Percent, Recipe, RunSpec, Text
 Metric = Literal["train_error_pct", "running_error_pct", "validation_error_pct", "test_error_pct"]
 Trend = Literal["rises", "falls", "flat"]
 FAILS: Literal["fails"] = "fails"
-STATEMENTS = ("trend", "agrees_with", "above", "below", "at_most", "fails")
+Flow = Literal["healthy", "vanish", "explode"]
+STATEMENTS = ("trend", "agrees_with", "above", "below", "at_most", "fails", "gradients")
 BESIDE = ("agrees_with", "above", "below")  # statements about two twins, by the name of the other
 
 
@@ -37,6 +38,8 @@ class Expect(Checked):
     """Its mean over seeds is at most this much."""
     fails: bool | None = None
     """The twin fails to train: it diverges, or the metric ends above the study's `fails_above_pct`; or it does not."""
+    gradients: Flow | None = None
+    """On the way to the first layers of the twin's deepest net they vanish, or explode, or do neither."""
     metric: Metric = "train_error_pct"
     family: str | None = None
     where: dict[str, Any] = Field(default_factory=dict)

@@ -68,24 +68,47 @@ def gradient_flow(gradients: pd.DataFrame) -> pd.DataFrame:
     """Compare gradient norms in the first third of the layers of the deepest nets with those in the last third.
 
     Each seed gives two numbers: medians over the layers of a third, of a layer's geometric mean over all evaluations.
-    `ratio` is the geometric mean of first / last over seeds, between `lowest` and `highest`. Gradients vanish where it
-    is below 1/10, explode where it is above 10. `least` is the ratio of the evaluation, at `least_at`, where it is
-    smallest.
+    `ratio` is the geometric mean of first / last over seeds, between `lowest` and `highest`; `low` to `high` is the t
+    interval of its logarithm. Gradients `vanish` where all of that lies below 1/10, `explode` where it lies above 10,
+    and are `healthy` where it lies between; else, and always with one seed, it is `inconclusive`. `least` is the ratio
+    of the evaluation, at `least_at`, where it is smallest.
     """
     rows = []
     for keys, cell in _deepest(gradients).groupby(CELL, sort=False):
         first, last = _thirds(cell, "seed")
         ratios = np.exp(first - last)
         ratio = float(np.exp((first - last).mean()))
-        verdict = "vanish" if ratio < 1 / TENFOLD else "explode" if ratio > TENFOLD else "neither"
-        row = dict(zip(CELL, keys, strict=True)) | {"verdict": verdict, "n": len(first), "ratio": ratio}
+        low, high = np.exp(t_interval((first - last).to_numpy()))
+        row = dict(zip(CELL, keys, strict=True)) | {"verdict": _flow(low, high), "n": len(first), "ratio": ratio}
+        row |= {"low": float(low), "high": float(high)}
         row |= {"lowest": float(ratios.min()), "highest": float(ratios.max())}
         row |= {"first_third": float(np.exp(first.mean())), "last_third": float(np.exp(last.mean()))}
         early, late = _thirds(cell, "iteration")
         apart = early - late
         rows.append(row | {"least": float(np.exp(apart.min())), "least_at": apart.idxmin()})
-    columns = [*CELL, "verdict", "n", "ratio", "lowest", "highest", "first_third", "last_third", "least", "least_at"]
+    columns = [
+        *CELL,
+        "verdict",
+        "n",
+        "ratio",
+        "low",
+        "high",
+        "lowest",
+        "highest",
+        "first_third",
+        "last_third",
+        "least",
+        "least_at",
+    ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _flow(low: float, high: float) -> str:
+    if high < 1 / TENFOLD:
+        return "vanish"
+    if low > TENFOLD:
+        return "explode"
+    return "healthy" if low >= 1 / TENFOLD and high <= TENFOLD else "inconclusive"
 
 
 def precise(precise: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from deeptwins.descriptions import described
-from deeptwins.tables import Table, count, interval, points
+from deeptwins.tables import FLOWS, Table, count, interval, points
 
-_VERDICTS = {"vanish": "vanish", "explode": "explode", "neither": "neither vanish nor explode"}
+_VERDICTS = FLOWS | {"inconclusive": "may or may not vanish or explode"}
 
 
 def flow(gradient_flow: pd.DataFrame) -> list[str]:

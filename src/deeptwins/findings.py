@@ -15,8 +15,9 @@ import pandas as pd
 from deeptwins import judging, statistics
 from deeptwins.claims import FAILS, Expect
 from deeptwins.comparisons import CELL, PAIR, PLACE, Places, judge, measured, pair, scopes
+from deeptwins.diagnostic_findings import gradient_flow
 from deeptwins.frames import Frames
-from deeptwins.judging import INCONCLUSIVE, TRAINS
+from deeptwins.judging import INCONCLUSIVE, TRAINS, Evidence
 from deeptwins.statistics import Floats
 from deeptwins.study import Study
 
@@ -52,7 +53,7 @@ def derive(study: Study, frames: Frames) -> Findings:
         comparisons=compared,
         agreements=judging.agreements(claimed, compared),
         drift=drift(_implementations(study, claimed), frames.epochs),
-        claims=judging.claims(claimed, trends, compared, summary),
+        claims=judging.claims(claimed, Evidence(trends, compared, summary, gradient_flow(frames.gradients))),
         against_paper=judging.against_paper(study, last, summary),
         across_scales=judging.across_scales(study, last, summary),
         curves=curves(frames.epochs),

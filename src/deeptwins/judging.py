@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -20,6 +20,15 @@ TRAINS, INCONCLUSIVE = "trains", "inconclusive"
 TOO_FEW = "too few seeds"
 DIFFERENT = ("outside", "trains here", "opposite direction", "no difference seen", "a difference here")
 """Readings that say that our answer is not the paper's."""
+
+
+class Evidence(NamedTuple):
+    """The tables of findings that claims are about."""
+
+    trends: pd.DataFrame
+    comparisons: pd.DataFrame
+    by_depth: pd.DataFrame
+    gradient_flow: pd.DataFrame
 
 
 def agreements(claimed: Iterable[tuple[Expect, Places]], compared: pd.DataFrame) -> pd.DataFrame:
@@ -42,9 +51,7 @@ def agreements(claimed: Iterable[tuple[Expect, Places]], compared: pd.DataFrame)
     ).reset_index(drop=True)
 
 
-def claims(
-    claimed: Iterable[tuple[Expect, Places]], trends: pd.DataFrame, compared: pd.DataFrame, by_depth: pd.DataFrame
-) -> pd.DataFrame:
+def claims(claimed: Iterable[tuple[Expect, Places]], evidence: Evidence) -> pd.DataFrame:
     """Check a study's claims, group by group: `met`, `contradicted` (the verdict is another one) or `undecided`.
 
     A claim about errors, not trends, covers every depth: it is met where it is at all of them, and contradicted where
@@ -53,7 +60,7 @@ def claims(
     rows = []
     for claim, places in claimed:
         wanted = _wanted(claim)
-        found = _evidence(claim, places, trends, compared, by_depth)
+        found = _judged(claim, places, evidence)
         groups: list[tuple[Any, Sequence[Record]]]
         groups = [(group, cell.to_dict("records")) for group, cell in found.groupby("group", sort=False)]
         for group, cells in groups or [(claim.family or "any", [{"verdict": INCONCLUSIVE, "n": 0}])]:
@@ -142,24 +149,21 @@ def across_scales(study: Study, last: pd.DataFrame, by_depth: pd.DataFrame) -> p
 def _wanted(claim: Expect) -> str:
     """Return the verdict that meets a claim."""
     words = {"agrees_with": "agree", "at_most": "at most", "fails": FAILS if claim.fails else TRAINS}
-    return str(claim.trend or words.get(claim.statement, claim.statement))
+    return str(claim.trend or claim.gradients or words.get(claim.statement, claim.statement))
 
 
-def _evidence(
-    claim: Expect, places: Places, trends: pd.DataFrame, compared: pd.DataFrame, by_depth: pd.DataFrame
-) -> pd.DataFrame:
+def _judged(claim: Expect, places: Places, evidence: Evidence) -> pd.DataFrame:
     """Return the rows that a claim is about, with the verdict on each."""
-    if claim.trend:
-        groups = {group for group, _ in places}
-        return trends[
-            (trends["twin"] == claim.twin) & (trends["metric"] == claim.metric) & trends["group"].isin(groups)
-        ]
+    if claim.trend or claim.gradients:  # of all depths, or of the deepest net
+        table = evidence.trends if claim.trend else evidence.gradient_flow
+        table = table[(table["twin"] == claim.twin) & table["group"].isin({group for group, _ in places})]
+        return table[table["metric"] == claim.metric] if claim.trend else table
     if claim.other:
-        table = _at(between(compared, claim.twin, claim.other), claim, places)
+        table = _at(between(evidence.comparisons, claim.twin, claim.other), claim, places)
         if claim.agrees_with:
             table = table.assign(verdict=table["verdict"].replace({"above": "differ", "below": "differ"}))
         return table
-    table = _at(by_depth[by_depth["twin"] == claim.twin], claim, places)
+    table = _at(evidence.by_depth[evidence.by_depth["twin"] == claim.twin], claim, places)
     if claim.at_most is None:
         return table.assign(verdict=table["outcome"])
     return table.assign(verdict=[_at_most(row, claim.at_most) for row in table.to_dict("records")])

@@ -15,6 +15,7 @@ from deeptwins.comparisons import NOT_TESTED
 METRICS = dict(
     zip(get_args(Metric), ("training error", "running training error", "validation error", "test error"), strict=True)
 )
+FLOWS = {"vanish": "vanish", "explode": "explode", "healthy": "neither vanish nor explode"}
 _TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}
 _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
 
@@ -161,6 +162,8 @@ def claim(row: Mapping[Hashable, Any]) -> str:
             text += f"is {key} that of {value}"
         case "at_most":
             text += f"is at most {value:g} %"
+        case "gradients":
+            text = f"gradients of {row['twin']} {FLOWS[value]}"
         case _:
             text = f"{row['twin']} {'fails to train' if value else 'trains'}"
             text += "" if row["metric"] == "train_error_pct" else f", by its {METRICS[row['metric']]}"
