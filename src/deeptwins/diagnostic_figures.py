@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,33 +12,32 @@ from matplotlib.ticker import MaxNLocator
 
 from deeptwins.diagnostic_findings import EVALUATIONS
 from deeptwins.drawing import (
-    COLUMNS,
-    DASHED,
+    DEPTH_NOTE,
     DEPTHS,
-    INK,
-    TWINS,
     End,
     Panels,
+    headings,
     label_ends,
     legend,
+    name_x_once,
+    one_depth,
     palette,
     panels,
     share_axis,
     styled,
+    styles,
 )
 
-ORDERS = {"in order": "layer", "ranked": "rank"}
+RESPONSES = {"in order": ("layer", "response_std"), "ranked": ("rank", "response_std")}
+STATISTICS = {"mean": ("layer", "running_mean_error"), "standard deviation": ("layer", "running_std_error")}
 
 
 def layer_responses(responses: pd.DataFrame) -> Figure:
     """Draw the response of each 3x3 layer, in order and ranked: two panels a family, a line a net."""
-    tables = [
-        responses.assign(panel=responses["group"] + ": " + name, place=responses[key]) for name, key in ORDERS.items()
-    ]
-    titles = [f"{group}: {name}" for group in dict.fromkeys(responses["group"]) for name in ORDERS]
+    table = _sides(responses, RESPONSES)
     with styled():
-        figure, axes = panels(pd.Series(titles), columns=len(ORDERS), height=2.4)
-        _draw_nets(figure, axes, pd.concat(tables), "response_std")
+        figure, axes = panels(table["panel"], columns=len(RESPONSES), height=2.4)
+        _draw_nets(figure, axes, table)
         _number(axes, "layer")
         figure.supylabel("standard deviation")
     return figure
@@ -45,9 +45,10 @@ def layer_responses(responses: pd.DataFrame) -> Figure:
 
 def branches(branches: pd.DataFrame) -> Figure:
     """Draw the share of each block's branch: a panel a family, a line a net."""
+    table = branches.assign(panel=branches["group"], place=branches["block"], value=branches["branch_share"])
     with styled():
-        figure, axes = panels(branches["group"])
-        _draw_nets(figure, axes, branches.assign(panel=branches["group"], place=branches["block"]), "branch_share")
+        figure, axes = panels(table["panel"])
+        _draw_nets(figure, axes, table)
         _number(axes, "block")
         figure.supylabel("||F(x)|| / ||x||")
     return figure
@@ -55,11 +56,10 @@ def branches(branches: pd.DataFrame) -> Figure:
 
 def gradients(gradients: pd.DataFrame) -> Figure:
     """Draw the gradient norm of each layer of the deepest nets: a panel a family and twin, a line an evaluation."""
-    names = gradients["group"] + " " + gradients["depth"].astype(str) + ": " + gradients["twin"]
-    table = gradients.assign(panel=names)
+    table = gradients.assign(panel=headings(gradients, "group", "depth", "twin"))
     shown = [name for name in EVALUATIONS if name in set(table["evaluation"])]
     with styled():
-        figure, axes = panels(table["panel"], columns=min(table["twin"].nunique(), COLUMNS))
+        figure, axes = panels(table["panel"], columns=table["twin"].nunique())
         colours = palette(pd.Series(shown), sns.blend_palette(DEPTHS, len(shown)))
         for title, ax in axes.items():
             panel = table[table["panel"] == title]
@@ -74,53 +74,62 @@ def gradients(gradients: pd.DataFrame) -> Figure:
 
 
 def running_statistics(statistics: pd.DataFrame) -> Figure:
-    """Draw how far running statistics lie from precise ones by layer, in the deepest nets: a panel a family."""
+    """Draw how far running statistics lie from precise ones by layer, in the deepest nets: two panels a family."""
     deepest = statistics.groupby(["group", "twin"])["depth"].transform("max")
-    table = statistics[statistics["depth"] == deepest]
-    styles: dict[str, Any] = {"running_mean_error": "-", "running_std_error": DASHED}
+    table = _sides(statistics[statistics["depth"] == deepest], STATISTICS)
     with styled():
-        figure, axes = panels(table["group"])
-        twins = palette(table["twin"], TWINS)
-        for group, ax in axes.items():
-            for twin, colour in twins.items():
-                line = table[(table["group"] == group) & (table["twin"] == twin)]
-                for (key, style), label in zip(styles.items(), (twin, None), strict=True):
-                    ax.plot(line["layer"], line[key], color=colour, linewidth=1.6, linestyle=style, label=label)
+        figure, axes = panels(table["panel"], columns=len(STATISTICS), height=2.4)
+        share_axis(axes, table["value"].to_numpy(float))
+        _draw_nets(figure, axes, table)
         _number(axes, "layer")
-        share_axis(axes, table[[*styles]].to_numpy(float))
-        first = next(iter(axes.values()))
-        for label, style in zip(("mean", "standard deviation"), styles.values(), strict=True):
-            first.plot([], [], color=INK, linewidth=1.6, linestyle=style, label=label)
         figure.supylabel("error of running statistics")
-        legend(figure, axes)
     return figure
 
 
-def _draw_nets(figure: Figure, axes: Panels, table: pd.DataFrame, value: str) -> None:
-    """Draw a line a net, in its twin's colour, the deeper the thicker, with its depth at its end.
+def _sides(table: pd.DataFrame, sides: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """Lay out what is drawn side by side in each family: under each name, what goes to the right, and what up."""
+    groups = [group for _, group in table.groupby("group", sort=False)]
+    parts = [
+        group.assign(side=side, place=group[place], value=group[value])
+        for group in groups
+        for side, (place, value) in sides.items()
+    ]
+    both = pd.concat(parts)
+    return both.assign(panel=headings(both, "group", "side"))
 
-    The table's column `panel` says where it belongs, `place` how far to the right.
+
+def _draw_nets(figure: Figure, axes: Panels, table: pd.DataFrame) -> None:
+    """Draw a line a net, in its twin's colour, the deeper the thicker, with its depth at its end if twins have several.
+
+    The table's columns say what is drawn: in which `panel`, at which `place` to the right, which `value` above.
     """
-    twins = palette(table["twin"], TWINS)
+    twins = styles(table["twin"])
+    depths = table.groupby("twin")["depth"].agg(lambda depths: "/".join(map(str, dict.fromkeys(depths))))
+    alone, apart = one_depth(table), depths.nunique() > 1
     ends: list[End] = []
     for title, ax in axes.items():
         panel = table[table["panel"] == title].sort_values("place", kind="stable")
         for depth in sorted(panel["depth"].unique()):
-            for twin, colour in twins.items():
+            for twin, style in twins.items():
                 net = panel[(panel["depth"] == depth) & (panel["twin"] == twin)]
                 width = 0.8 + 1.1 * (depth / table["depth"].max()) ** 2
-                end: dict[str, Any] = {"marker": "o", "markersize": 3, "markevery": [-1]}
-                label = twin if depth == panel["depth"].max() else None
-                ax.plot(net["place"], net[value], color=colour, linewidth=width, label=label, **end)
-                last = zip(net["place"].tail(1), net[value].tail(1), strict=True)
-                ends += [(title, x, y, str(depth), colour) for x, y in last]
-    next(iter(axes.values())).set_ylim(0, None)
-    label_ends(figure, axes, ends)
-    legend(figure, axes, "the number at a line's end is its depth")
+                end: dict[str, Any] = {} if alone else {"marker": "o", "markersize": 3, "markevery": [-1]}
+                name = f"{twin}, depth {depths[twin]}" if alone and apart else twin
+                label = name if depth == panel["depth"].max() else None
+                ax.plot(net["place"], net["value"], linewidth=width, label=label, **style, **end)
+                last = zip(net["place"].tail(1), net["value"].tail(1), strict=True)
+                ends += [(title, x, y, str(depth), style["color"]) for x, y in last]
+    first = next(iter(axes.values()))
+    if first.get_yscale() == "linear":
+        first.set_ylim(0, None)
+    if not alone:
+        label_ends(figure, axes, ends)
+    legend(figure, axes, "" if alone else DEPTH_NOTE)
 
 
 def _number(axes: Panels, what: str) -> None:
     """Count layers or blocks from the first."""
     for title, ax in axes.items():
-        ax.set_xlabel(f"{what}, the largest first" if title.endswith(": ranked") else what)
+        ax.set_xlabel(f"{what}, the largest first" if title.endswith("ranked") else what)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    name_x_once(axes)

@@ -5,24 +5,57 @@ from __future__ import annotations
 import pandas as pd
 
 from deeptwins.descriptions import described
+from deeptwins.prose import listed, of_group
 from deeptwins.tables import FLOWS, Table, count, interval, points
 
-_VERDICTS = FLOWS | {"inconclusive": "may or may not vanish or explode"}
+_VERDICTS = {
+    "vanish": FLOWS["vanish"],
+    "explode": FLOWS["explode"],
+    "inconclusive": "may or may not vanish or explode",
+    "healthy": FLOWS["healthy"],
+}
+_NAMED = 2  # twins of which there is nothing special to say, at most
 
 
 def flow(gradient_flow: pd.DataFrame) -> list[str]:
-    """Say in one sentence a family and verdict whether the gradients of its deepest nets reach their first layers."""
+    """Say in one sentence a family whether the gradients of its deepest nets reach their first layers."""
     sentences = []
-    for (group, verdict), rows in gradient_flow.groupby(["group", "verdict"], sort=False):
-        nets = []
-        for row in rows.to_dict("records"):
-            spread = f" between {row['lowest']:.2g} and {row['highest']:.2g}" if row["n"] > 1 else ""
-            evidence = f"{count(row['n'], 'seed')}{spread}; at the least {row['least']:.2g}"
-            where = f"in {row['twin']} at depth {row['depth']}"
-            nets.append(f"{row['ratio']:.2g} times as large {where} ({evidence}, at iteration {row['least_at']:,})")
-        told = f"Family {group}: gradients {_VERDICTS[str(verdict)]}"
-        sentences.append(f"{told}. In the first third of the layers, against the last, they are {', '.join(nets)}.")
+    for group, nets in gradient_flow.groupby("group", sort=False):
+        clauses: list[str] = []
+        for verdict, words in _VERDICTS.items():
+            rows = nets[nets["verdict"] == verdict]
+            if rows.empty:
+                continue
+            twins = listed(list(rows["twin"]))
+            if verdict == "healthy" and len(rows) > _NAMED:
+                twins = f"{'all' if len(rows) == len(nets) else 'the other'} {count(len(rows), 'twin')}"
+            sizes = " to ".join(dict.fromkeys(f"{ratio:.2g}" for ratio in (rows["ratio"].min(), rows["ratio"].max())))
+            of = "" if clauses else " times as large in the first third of the layers as in the last"
+            clauses.append(f"{words} in {twins} ({sizes}{of})")
+        sentences.append(of_group(group, gradient_flow["group"], f"gradients {'; they '.join(clauses)}."))
     return sentences
+
+
+def flows(gradient_flow: pd.DataFrame) -> Table:
+    """Tabulate what the sentences on gradients rest on."""
+    rows = [
+        [
+            row["group"],
+            str(row["depth"]),
+            row["twin"],
+            _VERDICTS[row["verdict"]],
+            f"{row['ratio']:.2g}",
+            f"{row['low']:.2g} to {row['high']:.2g}" if row["n"] > 1 else "-",
+            f"{row['lowest']:.2g} to {row['highest']:.2g}",
+            f"{row['least']:.2g}",
+            f"{row['least_at']:,}",
+            str(row["n"]),
+        ]
+        for row in gradient_flow.to_dict("records")
+    ]
+    heads = ("family", "depth", "twin", "gradients", "ratio", "95 % interval", "of single seeds", "least")
+    caption = "Gradient norms of the deepest nets: the ratio of the first third of the layers to the last"
+    return Table(caption, (*heads, "at iteration", "seeds"), rows, 4)
 
 
 def precise(precise: pd.DataFrame) -> Table:

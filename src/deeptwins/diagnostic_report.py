@@ -35,7 +35,8 @@ def sections(inside: Inside) -> list[Section]:
     if len(inside.gradients):
         figure = figures.gradients(inside.gradients)
         picture = illustrate("gradients", _line(GRADIENTS), prose.gradients(inside.gradients), figure)
-        parts.append(Section("Gradients", (picture,), paragraphs=tuple(prose.flow(inside.gradient_flow))))
+        flow = inside.gradient_flow
+        parts.append(Section("Gradients", (picture,), (prose.flows(flow),), tuple(prose.flow(flow))))
     if len(inside.branches):
         figure = figures.branches(inside.branches)
         picture = illustrate("branches", _line(BRANCHES), prose.branches(inside.branches), figure)

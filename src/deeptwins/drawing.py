@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -24,19 +25,26 @@ from scipy.optimize import isotonic_regression
 Panels = dict[str, Axes]
 End = tuple[str, float, float, str, Any]  # of a line: panel, x, y, text beside it, colour
 
-# Near Okabe and Ito's hues: told apart by the colour-blind, and at least 3:1 against white and GitHub's dark page.
-TWINS = ("#d55e00", "#2580c8", "#0a9a74", "#c06c9c", "#8a8a8a")
+# Near Okabe and Ito's hues: told apart by the colour-blind, and at least 3:1 against white and GitHub's dark page. No
+# more than five can be so: those that follow are for everyone else, and their lines are dashed.
+HUES = ("#d55e00", "#2580c8", "#0a9a74", "#c06c9c", "#8a8a8a")
+TWINS = (*HUES, "#8c6bd1", "#a17c00", "#1593a8", "#d0435b", "#7d8b2f")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 # Depth is ordered, so its colours are a ramp; of one lightness, so that both ends stand out on white and on dark.
 DEPTHS = ("#2580c8", "#8c6bd1", "#cc5a8e", "#d55e00")
+DEPTH_NOTE = "the number at a line's end is its depth"
 CHANCE = "#8a8a8a"
 DASHED = (0, (3, 1.5))
+LINES = ("-", DASHED, (0, (1, 1)))
 DECADES = 8  # between ticks of a logarithmic axis, at most
 INK = "#010203"  # stands for the page's own text colour: `svg` puts currentColor in its place
 INK_LIGHT, INK_DARK = "#1f2328", "#e6edf3"  # where a page does not give one: GitHub's
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 COLUMNS = 3  # panels side by side, at most
+HEIGHTS = (3.0, 3.0, 2.2)  # of a panel, in inches, by the number of columns
+LEGEND_LINE = 0.19  # inches
+TITLE = 80  # characters in all titles of a row, at most: the longer ones are wrapped
 WIDTH = 7.6  # inches: shown at 96 px an inch the figure fills a page's column, and its text has the size it says
 
 STYLE: Any = {
@@ -87,23 +95,48 @@ def styled() -> AbstractContextManager[None]:
     return mpl.rc_context(STYLE)
 
 
-def panels(titles: pd.Series, columns: int = COLUMNS, height: float = 3.0) -> tuple[Figure, Panels]:
-    """Lay out one panel a title, with common y: the families are there to be compared."""
+def panels(titles: pd.Series, columns: int = COLUMNS, height: float | None = None) -> tuple[Figure, Panels]:
+    """Lay out one panel a title, with common y: the families are there to be compared. A lone panel needs no title."""
     names = list(dict.fromkeys(titles))
-    columns = min(columns, len(names))
-    rows = -(-len(names) // columns)
+    rows = -(-len(names) // min(columns, COLUMNS))
+    columns = -(-len(names) // rows)  # that no row is nearly empty
+    height = height or HEIGHTS[columns - 1]
     figure = Figure(figsize=(WIDTH, height * rows + 0.3), layout=ConstrainedLayoutEngine(h_pad=0.06))
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
     for ax in axes[len(names) :]:
         ax.remove()
     for name, ax in zip(names, axes, strict=False):
-        ax.set_title(name)
+        ax.set_title(textwrap.fill(name, TITLE // columns, break_on_hyphens=False) if len(names) > 1 else "")
     return figure, dict(zip(names, axes, strict=False))
 
 
 def palette(names: pd.Series, colours: Sequence[Any]) -> dict[Any, Any]:
     """Give each name a colour, in order, and again from the first where they run out."""
     return {name: colours[i % len(colours)] for i, name in enumerate(dict.fromkeys(names))}
+
+
+def styles(twins: pd.Series) -> dict[Any, dict[str, Any]]:
+    """Give each twin its colour, and its line where colours alone do not tell all apart."""
+    colours = palette(twins, TWINS)
+    return {
+        twin: {"color": colour, "linestyle": LINES[i // len(HUES) % len(LINES)]}
+        for i, (twin, colour) in enumerate(colours.items())
+    }
+
+
+def headings(table: pd.DataFrame, *keys: str) -> pd.Series:
+    """Name the panel of each row: by the last key and, before a colon, those of the others that differ between rows."""
+    names = table[keys[-1]].astype(str)
+    told = [key for key in keys[:-1] if table[key].nunique() > 1]
+    if not told:
+        return names
+    before = table[told].astype(str).agg(" ".join, axis="columns")
+    return ("depth " if told == ["depth"] else "") + before + ": " + names
+
+
+def one_depth(table: pd.DataFrame) -> bool:
+    """Tell whether each twin of a family has a single depth, so that it need not be told line by line."""
+    return int(table.groupby(["group", "twin"])["depth"].nunique().max()) == 1
 
 
 def points(ax: Axes, table: pd.DataFrame, y: str, aside: float = 0.0, **style: Any) -> None:  # noqa: ANN401 - matplotlib's
@@ -170,6 +203,14 @@ def error_axis(figure: Figure, axes: Panels, label: str, values: Iterable[float]
     figure.supxlabel(text) if across else figure.supylabel(text)
 
 
+def name_x_once(axes: Panels) -> None:
+    """Leave the name of the x axis to the lowest panel of each column."""
+    lowest = {ax.get_subplotspec().colspan.start: ax for ax in axes.values()}  # type: ignore[union-attr]
+    for ax in axes.values():
+        if ax not in lowest.values():
+            ax.set_xlabel("")
+
+
 def label_ends(figure: Figure, axes: Panels, ends: Sequence[End]) -> None:
     """Write beside each line's end; labels that would overlap are moved apart, as little as that takes."""
     figure.draw_without_rendering()  # settles where on the page the ends lie
@@ -186,8 +227,16 @@ def label_ends(figure: Figure, axes: Panels, ends: Sequence[End]) -> None:
 
 
 def legend(figure: Figure, axes: Panels, note: str = "") -> None:
-    """Write one legend over all panels, at the left, and a note at the right."""
+    """Write one legend over all panels, at the left, in as many lines as it takes, and a note at the right."""
     handles, labels = next(iter(axes.values())).get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=len(labels) + 1)
+    room = figure.bbox.width
     if note:
-        figure.legend([Line2D([], [], linestyle="")], [note], loc="upper right", handlelength=0, handletextpad=0)
+        blank = [Line2D([], [], linestyle="")]
+        told = figure.legend(blank, [note], loc="upper right", handlelength=0, handletextpad=0)
+        room -= told.get_window_extent().width
+    for columns in range(len(labels), 0, -1):
+        written = figure.legend(handles, labels, loc="outside upper left", ncols=columns)
+        if columns == 1 or written.get_window_extent().width <= room:
+            figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (-(-len(labels) // columns) - 1))
+            break
+        written.remove()

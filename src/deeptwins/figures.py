@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from deeptwins.drawing import (
     CHANCE,
-    COLUMNS,
     DASHED,
+    DEPTH_NOTE,
     DEPTHS,
     INK,
     MARKERS,
@@ -19,14 +19,18 @@ from deeptwins.drawing import (
     End,
     depth_axis,
     error_axis,
+    headings,
     iteration_axis,
     label_ends,
     legend,
+    name_x_once,
+    one_depth,
     palette,
     panels,
     points,
     share_axis,
     styled,
+    styles,
 )
 
 
@@ -35,16 +39,17 @@ def error_by_depth(by_depth: pd.DataFrame, final: pd.DataFrame) -> Figure:
     table = by_depth[by_depth["metric"] == "train_error_pct"]
     with styled():
         figure, axes = panels(table["group"])
-        twins = palette(table["twin"], TWINS)
+        twins = styles(table["twin"])
         ends: list[End] = []
         for group, ax in axes.items():
             panel, seeds = table[table["group"] == group], final[final["group"] == group]
             step = 0.015 * (panel["depth"].max() - panel["depth"].min())  # so that intervals do not hide each other
-            for i, (twin, colour) in enumerate(twins.items()):
+            for i, (twin, style) in enumerate(twins.items()):
+                colour = style["color"]
                 aside = step * (i - (len(twins) - 1) / 2)
                 dots, line = seeds[seeds["twin"] == twin], panel[panel["twin"] == twin]
                 ax.scatter(dots["depth"] + aside, dots["train_error_pct"], s=7, color=colour, alpha=0.6, linewidths=0)
-                points(ax, line, "mean", aside, color=colour, marker=MARKERS[i % len(MARKERS)], label=twin)
+                points(ax, line, "mean", aside, **style, marker=MARKERS[i % len(MARKERS)], label=twin)
                 right = panel["depth"].max() + step * (len(twins) - 1) / 2
                 ends += [(group, right, mean, f"{mean:.1f} %", colour) for mean in line["mean"].tail(1)]
             depth_axis(ax, panel["depth"])
@@ -55,25 +60,34 @@ def error_by_depth(by_depth: pd.DataFrame, final: pd.DataFrame) -> Figure:
 
 
 def learning_curves(curves: pd.DataFrame) -> Figure:
-    """Draw errors against iterations, mean over seeds: a panel a family and twin, training dashed, test bold."""
-    table = curves.assign(panel=curves["group"] + ": " + curves["twin"])
+    """Draw errors against iterations, mean over seeds: a panel a family and twin, training dashed, test bold.
+
+    A line has the colour of its depth or, where twins have one depth each, of its twin.
+    """
+    alone = one_depth(curves)
+    table = curves.assign(panel=headings(curves, "group", *(["depth"] if alone else []), "twin"))
     with styled():
-        figure, axes = panels(table["panel"], columns=min(table["twin"].nunique(), COLUMNS))
+        figure, axes = panels(table["panel"], columns=table["twin"].nunique())
+        twins = palette(table["twin"], TWINS)
         depths = palette(table["depth"].sort_values(), sns.blend_palette(DEPTHS, table["depth"].nunique()))
         for title, ax in axes.items():
-            lines: dict[str, Any] = {"data": table[table["panel"] == title], "x": "iteration", "hue": "depth"}
-            lines |= {"palette": depths, "errorbar": None, "legend": False, "ax": ax}
+            panel = table[table["panel"] == title]
+            colours = dict.fromkeys(panel["depth"], twins[panel["twin"].iloc[0]]) if alone else depths
+            lines: dict[str, Any] = {"data": panel, "x": "iteration", "hue": "depth"}
+            lines |= {"palette": colours, "errorbar": None, "legend": False, "ax": ax}
             sns.lineplot(**lines, y="train_error_pct", linewidth=1.0, linestyle=DASHED)
             sns.lineplot(**lines, y="test_error_pct", linewidth=1.9)
             iteration_axis(ax)
+        name_x_once(axes)
         error_axis(figure, axes, "error", [*table["train_error_pct"], *table["test_error_pct"]])
-        last = table.groupby(["panel", "depth"], sort=False).tail(1)
-        ends = zip(last["panel"], last["iteration"], last["test_error_pct"], last["depth"], strict=True)
-        label_ends(figure, axes, [(panel, x, y, str(depth), depths[depth]) for panel, x, y, depth in ends])
+        if not alone:
+            last = table.groupby(["panel", "depth"], sort=False).tail(1)
+            ends = zip(last["panel"], last["iteration"], last["test_error_pct"], last["depth"], strict=True)
+            label_ends(figure, axes, [(panel, x, y, str(depth), depths[depth]) for panel, x, y, depth in ends])
         first = next(iter(axes.values()))
         first.plot([], [], color=INK, linewidth=1.9, label="test")
         first.plot([], [], color=INK, linewidth=1.0, linestyle=DASHED, label="training")
-        legend(figure, axes, "the number at a line's end is its depth")
+        legend(figure, axes, "" if alone else DEPTH_NOTE)
     return figure
 
 
@@ -120,6 +134,7 @@ def drift(drift: pd.DataFrame, final: pd.DataFrame) -> Figure:
                 style = {"color": CHANCE, "linewidth": 1.6, "linestyle": DASHED}
                 ax.plot(line["iteration"], line["between_seeds"], label=f"two seeds of {other}", **style)
             iteration_axis(ax)
+        name_x_once(axes)
         share_axis(axes, table[["median", "largest", "between_seeds"]].to_numpy(float))
         figure.supylabel("difference (share of the loss)")
         legend(figure, axes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from deeptwins.tables import METRICS, claim, count, interval, percent, points, p
 
 _AGREEMENTS = {"agree": "agrees with", "differ": "differs from", "inconclusive": "may or may not agree with"}
 _READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"}
+FAILS_TO_TRAIN = "fails to train"
+HIGHER, SAME = "higher", "the same"
 _NAMED = 2  # claims that an answer names, at most
 
 
@@ -72,7 +75,7 @@ def _within(group: object, groups: Iterable[object]) -> str:
     return f" ({place})" if (place := _place(group, groups)) else ""
 
 
-def _of_group(group: object, groups: Iterable[object], sentence: str) -> str:
+def of_group(group: object, groups: Iterable[object], sentence: str) -> str:
     """Begin a sentence with what it is about, where there are several families or settings."""
     place = _place(group, groups)
     text = f"{place}: {sentence}" if place else sentence
@@ -94,7 +97,7 @@ def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
             clauses.append(f"loss traces {_drift(traces)}")
         sentence = f"{twin} {_AGREEMENTS[_agree(metrics.values())]} {other}: {'; '.join(clauses)}."
         several = agreements["group"].nunique() > 1  # else the sentence begins with a name, as it is written
-        sentences.append(_of_group(group, agreements["group"], sentence) if several else sentence)
+        sentences.append(of_group(group, agreements["group"], sentence) if several else sentence)
     return sentences
 
 
@@ -145,7 +148,7 @@ def _trends(study: Study, frames: Frames, trends: pd.DataFrame) -> list[str]:
         clauses = [f"{names[twins[0]]}, training error {_movement(first, flat)}"]
         clauses += [f"{names[twin]} it {_movement(trend[twin], flat, first['verdict'])}" for twin in twins[1:]]
         sentence = "; ".join(clauses) + "."
-        sentences.append(_of_group(group, table["group"], sentence))
+        sentences.append(of_group(group, table["group"], sentence))
     return sentences
 
 
@@ -190,34 +193,38 @@ def _comparisons(study: Study, found: Findings) -> list[str]:
         fails = " and which fails to train" if baseline["outcome"] == FAILS else ""
         error = f"whose {METRICS[str(metric)]}{at} is {percent(baseline['mean'])}{fails} ({_seeds(rows['n'])})"
         sentence = f"against {other}, {error}: {_against(rows, outcomes, study.flat_within_pct)}."
-        sentences.append(_of_group(group, found.final["group"], sentence))
+        sentences.append(of_group(group, found.final["group"], sentence))
     return sentences
 
 
 def _against(rows: pd.DataFrame, outcomes: Mapping[Any, Mapping[Hashable, Any]], margin: float) -> str:
     """Sort twins by how they compare with the other: each with its difference in points and the interval."""
     kinds: dict[str, list[str]] = {"above": [], "below": [], "agree": [], "inconclusive": [], FAILS: []}
+    failed = {twin: f"{ours['failed']} of {count(ours['n'], 'seed')}" for twin, ours in outcomes.items()}
+    seeds = {failed[twin] for twin, ours in outcomes.items() if ours["outcome"] == FAILS}
     for row in sorted(rows.to_dict("records"), key=lambda row: list(kinds).index(row["verdict"])):
         ours = outcomes[row["twin"]]
-        failed = f"{ours['failed']} of {count(ours['n'], 'seed')}"
         if ours["outcome"] == FAILS:
-            kinds[FAILS].append(f"{row['twin']} ({percent(ours['mean'])}, {failed})")
+            often = f", {failed[row['twin']]}" if len(seeds) > 1 else ""  # else it is said once for all
+            kinds[FAILS].append(f"{row['twin']} ({percent(ours['mean'])}{often})")
             continue
         first = not any(named for kind, named in kinds.items() if kind != FAILS)  # it says what the numbers are
         evidence = points(row["difference"]) + (" points" if first else "")
         if row["n"] > 1:
             evidence += f",{' 95 % interval' if first else ''} {interval(row['low'], row['high'])}"
-        evidence += f", fails in {failed}" if ours["failed"] else ""
+        evidence += f", fails in {failed[row['twin']]}" if ours["failed"] else ""
         kinds[row["verdict"]].append(f"{row['twin']} ({evidence})")
     words = {"above": "higher in ", "below": "lower in ", "agree": f"within {count(margin, 'point')} in "}
     words["inconclusive"] = "not clearly different in "
-    clauses = [f"{word}{_listed(kinds[kind])}" for kind, word in words.items() if kinds[kind]]
+    clauses = [f"{word}{listed(kinds[kind])}" for kind, word in words.items() if kinds[kind]]
     if failing := kinds[FAILS]:
-        clauses.append(f"{_listed(failing)} {'fails' if len(failing) == 1 else 'fail'} to train")
+        often = f"{'' if len(failing) == 1 else ', each'} in {seeds.pop()}" if len(seeds) == 1 else ""
+        clauses.append(f"{listed(failing)} {'fails' if len(failing) == 1 else 'fail'} to train{often}")
     return "; ".join(clauses)
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Name several things in a sentence."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -230,38 +237,54 @@ def _seeds(numbers: pd.Series) -> str:
 
 def against_paper(study: Study, found: Findings) -> list[str]:
     """Say where our answer is not the published one, and why that may be; nothing where it is nowhere."""
-    parts = []
+    sentences = []
     for row in found.against_paper.to_dict("records"):
         if row["reading"] in DIFFERENT:
-            was = "it fails" if row["paper"] == FAILS else f"{published(row['paper'])} %"
-            error = f"{METRICS[row['metric']]} of {row['twin']} at depth {row['depth']} is {percent(row['mean'])}"
-            ours = f"95 % interval {interval(row['low'], row['high'])}"
-            parts.append(f"{error} ({ours}; there {was}, {row['source']})")
+            error, net = METRICS[row["metric"]], f"{row['twin']} at depth {row['depth']}"
+            ours = f"{percent(row['mean'])} (95 % interval {interval(row['low'], row['high'])})"
+            there = f"Published {error} of {net} is {_value(row['paper'])} ({row['source']}); here it is"
+            if row["paper"] == FAILS:
+                there = f"Published: {net} {FAILS_TO_TRAIN} ({row['source']}); here its {error} is"
+            sentences.append(f"{there} {ours}.")
     other = found.across_scales[found.across_scales["reading"].isin(DIFFERENT)]
-    parts += [
-        f"{row['twin']} trains here ({percent(row['mean'])}), and fails on {row['data']} ({row['source']})"
-        for row in other[other["other"].isna()].to_dict("records")
-    ]
-    keys = ["metric", "other", "paper_other", "data", "source"]
-    parts += [_across(rows) for _, rows in other.dropna(subset="other").groupby(keys, sort=False)]
-    if not parts:
-        return []
-    return [f"Other than published: {'; '.join(parts)}." + (f" {study.scale}" if study.scale else "")]
+    for row in other[other["other"].isna()].to_dict("records"):
+        there = f"{row['twin']} {FAILS_TO_TRAIN} on {row['data']} ({row['source']})"
+        sentences.append(f"Published: {there}; here it trains ({percent(row['mean'])}).")
+    both = other.dropna(subset="other")
+    both = both.assign(way=[_way(*values) for values in zip(both["paper"], both["paper_other"], strict=True)])
+    source = None
+    for _, rows in both.groupby(["source", "data", "paper_depth", "metric", "other", "way", "reading"], sort=False):
+        told, source = source, rows["source"].iloc[0]
+        sentences.append(f"{'Also' if source == told else f'Published in {source}:'} {_across(rows)}.")
+    return [" ".join([*sentences, *([study.scale] if study.scale else [])])] if sentences else []
 
 
 def _across(rows: pd.DataFrame) -> str:
-    """Say how twins differ from another here, and what was published of them and it."""
+    """Say how twins differ from another in what was published, and that they do not do so here."""
     row = rows.iloc[0]
-    there = "where it fails" if row["paper_other"] == FAILS else f"{published(row['paper_other'])} %"
-    parts: list[str] = []
+    named = [f"{twin} ({_value(paper)})" for twin, paper in zip(rows["twin"], rows["paper"], strict=True)]
+    ours: list[str] = []
     for other in rows.to_dict("records"):
-        ours = f"{points(other['difference'])}{'' if parts else ' points'}"
-        ours += f" ({'' if parts else '95 % interval '}{interval(other['low'], other['high'])}; there "
-        place = _within(other["group"], rows["group"])
-        paper = "it fails" if other["paper"] == FAILS else f"{published(other['paper'])} %"
-        parts.append(f"{other['twin']}{place} {ours}{paper})")
-    source = f"{row['data']}, {there}; {row['source']}"
-    return f"{METRICS[row['metric']]} less that of {row['other']} ({source}): {', '.join(parts)}"
+        name = f"{other['twin']}{_within(other['group'], rows['group'])} " if len(rows) > 1 else ""
+        points_, interval_ = ("", "") if ours else (" points", "95 % interval ")
+        ours.append(f"{name}{points(other['difference'])}{points_}, {interval_}{interval(other['low'], other['high'])}")
+    here = {"no difference seen": "no difference is seen", "a difference here": "they differ"}
+    opposite = f"it is {'lower' if row['way'] == HIGHER else 'higher'}"
+    than = "as" if row["way"] == SAME else "than"
+    other = f"{row['other']} ({_value(row['paper_other'])})"
+    twins = listed([*dict.fromkeys(named)])
+    there = f"{METRICS[row['metric']]} is {row['way']} with {twins} {than} with {other}"
+    return f"on {row['data']} at depth {row['paper_depth']}, {there}; here {here.get(row['reading'], opposite)} ({'; '.join(ours)})"
+
+
+def _way(paper: Any, other: Any) -> str:  # noqa: ANN401 - a number, or that it fails
+    """Compare published errors; a net that fails has a higher one than any that trains."""
+    own, reference = (math.inf if value == FAILS else value for value in (paper, other))
+    return SAME if own == reference else HIGHER if own > reference else "lower"
+
+
+def _value(paper: object) -> str:
+    return f"it {FAILS_TO_TRAIN}" if paper == FAILS else f"{published(paper)} %"
 
 
 def remarks(study: Study, frames: Frames, found: Findings) -> list[str]:

@@ -99,7 +99,7 @@ def write(study: Study, results: Path, reports: Path) -> Report:
         source=study.source,
         verdict=verdict,
         remarks=prose.remarks(study, data, found),
-        sections=_sections(study, data, found, inside),
+        sections=[_shortened(section) for section in _sections(study, data, found, inside)],
         runs=f"{data.asked - data.missing} of {data.asked} runs finished",
         data=behind,
     )
@@ -145,6 +145,11 @@ def _sections(study: Study, data: Frames, found: Findings, inside: Inside) -> li
         ),
         _reproduce(study, data),
     ]
+
+
+def _shortened(section: Section) -> Section:
+    """Say once what all rows of a table say."""
+    return dataclasses.replace(section, tables=tuple(map(tables.shorten, section.tables)))
 
 
 def _nets(data: Frames) -> list[Section]:

@@ -16,6 +16,7 @@ METRICS = dict(
     zip(get_args(Metric), ("training error", "running training error", "validation error", "test error"), strict=True)
 )
 FLOWS = {"vanish": "vanish", "explode": "explode", "healthy": "neither vanish nor explode"}
+SHARED = ("family", "depth", "minus", "against", "metric", "source", "published", "ours", "seeds")
 _TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}
 _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
 
@@ -30,25 +31,40 @@ class Table:
     words: int
 
 
+def shorten(table: Table) -> Table:
+    """Leave out columns whose cells are all the same, and say so in the caption; see `SHARED` for which."""
+    cells = dict(zip(table.columns, zip(*table.rows, strict=True), strict=False)) if len(table.rows) > 1 else {}
+    same = {name: cells[name][0] for name in SHARED if len({*cells.get(name, ())}) == 1}
+    if not same:
+        return table
+    kept = [i for i, name in enumerate(table.columns) if name not in same]
+    return Table(
+        f"{table.caption}. The same in all rows: {'; '.join(f'{name} {value}' for name, value in same.items())}",
+        tuple(table.columns[i] for i in kept),
+        [[row[i] for i in kept] for row in table.rows],
+        sum(i < table.words for i in kept),
+    )
+
+
 def errors(by_depth: pd.DataFrame) -> Table:
     """Tabulate the errors of every net, and which fail to train, if any does."""
-    metrics = list(dict.fromkeys(by_depth["metric"]))
+    metrics = sorted(dict.fromkeys(by_depth["metric"]), key="running_error_pct".__eq__)  # that one last
     failing = bool(by_depth["failed"].any())
     rows = []
     for (group, depth, twin), cell in by_depth.groupby(["group", "depth", "twin"], sort=False):
+        first = cell.iloc[0]
         row = [str(group), str(depth), str(twin)]
-        for error in cell.to_dict("records"):
+        row += [f"{first['outcome']}, {first['failed']} of {first['n']}"] if failing else []
+        for error in cell.set_index("metric", drop=False).loc[metrics].to_dict("records"):
             row += [_number(error["mean"]), interval(error["low"], error["high"])]
             row += [_number(error["noise_floor"])] if error["metric"] == "test_error_pct" else []
-        first = cell.iloc[0]
-        row += [f"{first['outcome']}, {first['failed']} of {first['n']}"] if failing else []
         rows.append([*row, str(cell["n"].max())])
-    heads = ["family", "depth", "twin"]
+    names = ["family", "depth", "twin", *(["training fails, seeds"] if failing else [])]
+    heads = []
     for metric in metrics:
         heads += [f"{METRICS[metric]} (%)", "95 % interval"]
         heads += ["noise floor (points)"] if metric == "test_error_pct" else []
-    heads += ["training fails, seeds"] if failing else []
-    return Table("Errors after the last iteration, mean over seeds", (*heads, "seeds"), rows, 3)
+    return Table("Errors after the last iteration, mean over seeds", (*names, *heads, "seeds"), rows, len(names))
 
 
 def trends(table: pd.DataFrame, margin: float) -> Table:
@@ -60,18 +76,19 @@ def trends(table: pd.DataFrame, margin: float) -> Table:
             row["verdict"],
             points(row["difference"]),
             interval(row["low"], row["high"]),
+            _p_value(row["p_holm"]),
+            str(row["n"]),
+            _seeds(row["seeds_for"]),
+            *(_p_value(row[key]) for key in ("p", "page_p_rises", "page_p_falls")),
             interval(row["bootstrap_low"], row["bootstrap_high"]),
             _number(row["slope"], 3),
             interval(row["slope_low"], row["slope_high"], 3),
-            *(_p_value(row[key]) for key in ("page_p_rises", "page_p_falls", "p", "p_holm")),
-            str(row["n"]),
-            _seeds(row["seeds_for"]),
         ]
         for row in table.to_dict("records")
     ]
-    heads = ("family", "twin", "metric", "verdict", "deepest minus shallowest", "95 % interval", "bootstrap interval")
-    more = ("slope a layer", "95 % interval", "Page's p, rises", "Page's p, falls", "p", "p, Holm", "seeds")
-    return Table("Trends over depth, in points, paired by seed", (*heads, *more, _seeds_for(margin)), rows, 4)
+    heads = ("family", "twin", "metric", "verdict", "deepest minus shallowest", "95 % interval", "p, Holm", "seeds")
+    more = ("p", "Page's p, rises", "Page's p, falls", "bootstrap interval", "slope a layer", "95 % interval")
+    return Table("Trends over depth, in points, paired by seed", (*heads, _seeds_for(margin), *more), rows, 4)
 
 
 def comparisons(table: pd.DataFrame, margin: float) -> Table:
@@ -81,23 +98,24 @@ def comparisons(table: pd.DataFrame, margin: float) -> Table:
         [
             row["group"],
             "/".join(dict.fromkeys(str(row[key]) for key in ("depth_twin", "depth_other"))),
-            f"{row['twin']} minus {row['other']}",
+            row["twin"],
+            row["other"],
             METRICS[row["metric"]],
             *([row["verdict"]] if tested else []),
             points(row["difference"]),
             interval(row["low"], row["high"]),
-            interval(row["bootstrap_low"], row["bootstrap_high"]),
-            _p_value(row["p"]),
             *([_p_value(row["p_holm"])] if tested else []),
             str(row["n"]),
             _seeds(row["seeds_for"]),
+            _p_value(row["p"]),
+            interval(row["bootstrap_low"], row["bootstrap_high"]),
         ]
         for row in table[table["metric"] != "running_error_pct"].to_dict("records")
     ]
-    heads = ["family", "depth", "difference", "metric", *(["verdict"] if tested else [])]
-    numbers = ["points", "95 % interval", "bootstrap interval", "p", *(["p, Holm"] if tested else []), "seeds"]
+    heads = ["family", "depth", "twin", "minus", "metric", *(["verdict"] if tested else [])]
+    numbers = ["points", "95 % interval", *(["p, Holm"] if tested else []), "seeds", _seeds_for(margin)]
     caption = "Differences between twins, in points, paired by seed"
-    return Table(caption, (*heads, *numbers, _seeds_for(margin)), rows, len(heads))
+    return Table(caption, (*heads, *numbers, "p", "bootstrap interval"), rows, len(heads))
 
 
 def agreements(table: pd.DataFrame, margin: float) -> Table:
@@ -106,19 +124,21 @@ def agreements(table: pd.DataFrame, margin: float) -> Table:
         [
             row["group"],
             str(row["depth"]),
-            f"{row['twin']} minus {row['other']}",
+            row["twin"],
+            row["other"],
             METRICS[row["metric"]],
             row["verdict"],
             points(row["difference"]),
             interval(row["low"], row["high"]),
-            interval(row["bootstrap_low"], row["bootstrap_high"]),
             str(row["n"]),
             _seeds(row["seeds_for"]),
+            interval(row["bootstrap_low"], row["bootstrap_high"]),
         ]
         for row in table.to_dict("records")
     ]
-    heads = ("family", "depth", "difference", "metric", "verdict", "points", "95 % interval", "bootstrap interval")
-    return Table("Agreement of twins, in points, paired by seed", (*heads, "seeds", _seeds_for(margin)), rows, 5)
+    heads = ("family", "depth", "twin", "minus", "metric", "verdict", "points", "95 % interval", "seeds")
+    caption = "Agreement of twins, in points, paired by seed"
+    return Table(caption, (*heads, _seeds_for(margin), "bootstrap interval"), rows, 6)
 
 
 def drift(table: pd.DataFrame) -> Table:
@@ -203,7 +223,8 @@ def across_scales(table: pd.DataFrame) -> Table:
         difference = None if FAILS in paper or alone else paper[0] - paper[1]
         rows.append(
             [
-                f"{row['twin']}" if alone else f"{row['twin']} against {row['other']}",
+                row["twin"],
+                "-" if alone else row["other"],
                 METRICS[row["metric"]],
                 f"{row['source']}: {row['data']}, depth {row['paper_depth']}",
                 f"{row['group']}, depth {row['depth']}",
@@ -216,9 +237,9 @@ def across_scales(table: pd.DataFrame) -> Table:
                 str(row["n"]),
             ]
         )
-    heads = ("twins", "metric", "published", "ours", "reading", "paper (%)", "paper's difference", "ours (%)")
+    heads = ("twin", "against", "metric", "published", "ours", "reading", "paper (%)", "paper's difference", "ours (%)")
     caption = "Published differences on other data beside ours, in points, and whether they have the same direction"
-    return Table(caption, (*heads, "our difference", "95 % interval", "seeds"), rows, 5)
+    return Table(caption, (*heads, "our difference", "95 % interval", "seeds"), rows, 6)
 
 
 def growth(table: pd.DataFrame) -> Table:
