@@ -1,14 +1,13 @@
-"""Where ResNets normalize: the shapes that the fused operation meets, derived from how the nets are stacked."""
+"""Where ResNets normalize: the shapes that the fused operation meets, read off the nets themselves."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from deeptwins.nets.families import cifar, imagenet
+from deeptwins.nets.inspection import named, stages, trace
 
 DTYPES = ("bf16", "fp32", "fp16")
 LAYOUTS = ("channels_last", "contiguous")
@@ -48,42 +47,19 @@ class Setting:
         return "-".join(("+".join(self.site.nets), kind, shape, self.dtype, self.layout))
 
 
-def layers(  # noqa: PLR0913
-    blocks: tuple[int, ...], width: int, stem: int, size: int, *, expansion: int = 1, projection: bool = True
-) -> Iterator[Layer]:
-    """Yield a ResNet's batch normalizations: stages of blocks that each double the width and halve the image.
-
-    He et al. 2015, table 1. Bottlenecks stride in their 3x3 convolution, as torchvision's and everybody's timings do.
-
-    Args:
-        blocks: of each stage.
-        width: of the first stage.
-        stem: the size of the image after the first convolution.
-        size: that in the first stage.
-        expansion: channels of a block's output, as a multiple of its width; above 1, blocks are bottlenecks.
-        projection: whether a shortcut between different widths is a convolution with a normalization.
-    """
-    yield Layer("relu", width, stem)
-    channels = width
-    for stage, count in enumerate(blocks):
-        inner, outer = width * 2**stage, width * 2**stage * expansion
-        for block in range(count):
-            if expansion > 1:
-                yield Layer("relu", inner, size)
-            if stage > 0 and block == 0:
-                size //= 2
-            yield Layer("relu", inner, size)
-            if projection and channels != outer:
-                yield Layer("bare", outer, size)
-            yield Layer("join", outer, size)
-            channels = outer
+def layers(network: str) -> tuple[Layer, ...]:
+    """List a net's batch normalizations, in order of execution, by its name and with its usual input."""
+    net, image, classes = named(network)
+    last = f"bn{stages(net, image, classes)[0]['layers']}"
+    found = []
+    for layer in trace(net, image, classes):
+        if layer.kind == "BatchNorm":
+            kind = "bare" if "shortcut" in layer.name else "join" if layer.name.endswith(last) else "relu"
+            found.append(Layer(kind, *layer.output[:2]))
+    return tuple(found)
 
 
-NETS = {
-    "resnet-50": tuple(layers(imagenet(34), 64, 112, 56, expansion=4)),  # ResNet-34's stages, of bottlenecks
-    "resnet-18": tuple(layers(imagenet(18), 64, 112, 56)),
-    "cifar-resnet-20": tuple(layers(cifar(20), 16, 32, 32, projection=False)),
-}
+NETS = {name: layers(name) for name in ("resnet-50", "resnet-18", "cifar-resnet-20")}
 BATCHES = {"resnet-50": (128, 256), "resnet-18": (128, 256), "cifar-resnet-20": (128,)}
 
 
