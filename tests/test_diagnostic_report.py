@@ -3,6 +3,7 @@
 import math
 from xml.etree import ElementTree as ET
 
+import pandas as pd
 import pytest
 
 import made
@@ -10,6 +11,7 @@ from deeptwins import diagnostic_figures as figures
 from deeptwins import diagnostic_findings, diagnostic_prose, diagnostic_report, drawing, frames
 from deeptwins.study import Study
 
+RATIOS = {"a": 1.2, "b": 0.4, "c": 0.9, "d": 0.01}
 TITLES = ["Layer responses", "Gradients", "Residual branches", "Statistics of batch normalization"]
 
 
@@ -78,6 +80,23 @@ def test_responses_are_drawn_in_order_and_ranked(found):
         assert list(ranked.get_xdata()) == list(range(1, len(ranked.get_xdata()) + 1))
 
 
+def test_twins_of_one_depth_are_told_apart(tmp_path):
+    """Ten twins of one depth: no two lines alike, no depth at their ends, a legend that stays on the figure."""
+    twins = [f"a-rather-long-name-{i}" for i in range(10)]
+    study = made.small(tmp_path, "\n".join(f"{twin} = {{}}" for twin in twins), made.GRID.replace("[20, 56]", "20"))
+    found = derived(tmp_path, study)
+
+    for figure in (figures.layer_responses(found.responses), figures.running_statistics(found.running_statistics)):
+        lines = figure.axes[0].get_lines()
+        assert [line.get_label() for line in lines] == twins
+        assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 10
+        assert not figure.axes[0].texts
+        (legend,) = figure.legends
+        figure.draw_without_rendering()
+        assert legend.get_window_extent().x1 <= figure.bbox.x1
+        assert titles(figure)[0] in {"in order", "mean"}
+
+
 def test_gradients_have_a_panel_a_deepest_net_and_a_line_an_evaluation(found):
     """Gradients are drawn by layer on a log scale, the colours a ramp over time."""
     figure = figures.gradients(found.gradients)
@@ -107,29 +126,40 @@ def test_nothing_is_cut_off(found):
 
 @pytest.mark.parametrize(("slope", "said"), [(0.0, "neither vanish nor explode"), (0.1, "vanish"), (-0.1, "explode")])
 def test_words_say_whether_gradients_vanish(tmp_path, slope, said):
-    """The sentence on gradients is computed: what they do in the deepest nets, and its numbers for each twin."""
+    """The sentence on gradients is computed: what they do in the deepest nets; the table has the numbers behind."""
     found = derived(tmp_path, made.small(tmp_path), norm=lambda _seed, layer, _iteration: math.exp(slope * layer))
 
     (sentence,) = diagnostic_prose.flow(found.gradient_flow)
+    table = diagnostic_prose.flows(found.gradient_flow)
 
     ratio = f"{math.exp(-38 * slope):.2g}"
-    evidence = f"3 seeds between {ratio} and {ratio}; at the least {ratio}, at iteration"
-    assert sentence.startswith(f"Family cifar: gradients {said}. ")
-    for twin in ("plain", "residual"):
-        assert f"{ratio} times as large in {twin} at depth 56 ({evidence}" in sentence
+    size = f"{ratio} times as large in the first third of the layers as in the last"
+    assert sentence == f"Gradients {said} in plain and residual ({size})."
+    for row, twin in zip(table.rows, ("plain", "residual"), strict=True):
+        spread = [f"{ratio} to {ratio}"] * 2
+        assert row[:-2] == ["cifar", "56", twin, said, ratio, *spread, ratio]
+        assert len(row) == len(table.columns)
 
 
-def test_twins_whose_gradients_differ_have_sentences_of_their_own(tmp_path):
-    """Where the gradients of one twin vanish and those of the other do not, that is two sentences."""
+def test_twins_whose_gradients_differ_are_told_apart(tmp_path):
+    """Where the gradients of one twin vanish, and of the others do not, that one is named, and the others counted."""
     found = derived(tmp_path, made.small(tmp_path))
-    flow = found.gradient_flow.assign(verdict=["vanish", "healthy"])
+    row = found.gradient_flow.head(1)
+    flow = pd.concat(
+        [
+            row.assign(twin=twin, ratio=ratio, verdict="vanish" if twin == "d" else "healthy")
+            for twin, ratio in RATIOS.items()
+        ]
+    )
 
-    first, second = diagnostic_prose.flow(flow)
+    (one,) = diagnostic_prose.flow(flow)
+    first, second = diagnostic_prose.flow(pd.concat([flow, flow.assign(group="imagenet").iloc[:3]]))
 
-    assert "gradients vanish" in first
-    assert "plain" in first
-    assert "residual" not in first
-    assert "neither vanish" in second
+    size = "times as large in the first third of the layers as in the last"
+    vanish = f"vanish in d (0.01 {size}); they neither vanish nor explode in the other 3 twins (0.4 to 1.2)."
+    assert one == f"Gradients {vanish}"
+    assert first == f"Family cifar: gradients {vanish}"
+    assert second == f"Family imagenet: gradients neither vanish nor explode in all 3 twins (0.4 to 1.2 {size})."
 
 
 def test_precise_statistics_have_a_row_a_net(tmp_path):

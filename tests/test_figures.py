@@ -85,6 +85,18 @@ def test_learning_curves_have_a_panel_a_family_and_twin(found):
     assert {text.get_text() for text in figure.axes[1].texts} == {"20", "32", "44", "56"}
 
 
+def test_learning_curves_of_one_depth_have_their_twins_colours(tmp_path):
+    """Of one family and depth a panel is a twin, by its name alone and in its colour; the depth is not repeated."""
+    found = derived(tmp_path, STUDIES["five"].replace("[8, 14, 20, 26, 32, 38, 44, 50]", "8"))
+
+    figure = figures.learning_curves(found.curves)
+
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [f"t{i}" for i in range(5)]
+    assert [ax.get_lines()[1].get_color() for ax in figure.axes] == list(drawing.TWINS[:5])
+    assert not any(ax.texts for ax in figure.axes)
+    assert [bool(ax.get_xlabel()) for ax in figure.axes] == [False, False, True, True, True]
+
+
 def test_low_errors_stay_legible_beside_high_ones(found):
     """An error of 2 % beside one of 60 % stands clear of the axis: at least a tenth of the panel's height."""
     ax = figures.error_by_depth(found.by_depth, found.final).axes[0]

@@ -117,7 +117,7 @@ def test_verdict_on_twins_at_one_depth(tmp_path):
         "higher in more (+5.0 points, 95 % interval 4.8 to 5.2) and most (+10.0, 9.7 to 10.4); "
         "lower in less (-3.0, -3.1 to -2.8); within 1 point in like (+0.0, -0.1 to 0.2); "
         "not clearly different in some (+10.2, -26.7 to 47.2, fails in 1 of 3 seeds); "
-        "lost (90.0 %, 3 of 3 seeds) fails to train."
+        "lost (90.0 %) fails to train in 3 of 3 seeds."
     )
 
 
@@ -127,8 +127,18 @@ def test_two_that_fail_are_told_together(tmp_path):
 
     assert sentence == (
         "Against a, whose training error is 90.0 % and which fails to train (3 seeds): "
-        "b (90.0 %, 3 of 3 seeds) and c (90.0 %, 3 of 3 seeds) fail to train."
+        "b (90.0 %) and c (90.0 %) fail to train, each in 3 of 3 seeds."
     )
+
+
+def test_failures_in_different_numbers_of_seeds_are_counted_apart(tmp_path):
+    """Where twins fail in different numbers of seeds, each has its own."""
+    errors = {"a": [1] * 5, "b": [90] * 5, "c": [19.9, 23, 23, 23, 23]}
+    grid = ONE_DEPTH.replace("[0, 1, 2]", "[0, 1, 2, 3, 4]")
+
+    (sentence,) = comparing(tmp_path, *errors, grid=grid, level=lambda run, twin: errors[twin][run.seed])
+
+    assert sentence.endswith(": b (90.0 %, 5 of 5 seeds) and c (22.4 %, 4 of 5 seeds) fail to train.")
 
 
 def test_one_seed_compares_nothing(tmp_path):
@@ -251,33 +261,57 @@ def paper(twin, value, more=""):
 
 SCALE = 'scale = "Ours are small."\n'
 FAR = 'dataset = "cifar10"'
-OWN = "test error of base at depth 20 is 5.1 % (95 % interval 4.9 to 5.3; there"
-BASE = "test error less that of base (cifar10, 9.00 %; table 1):"
-MORE = "more +5.0 points (95 % interval 4.8 to 5.2; there 6.00 %)"
+OURS = "5.1 % (95 % interval 4.9 to 5.3)."
+BASE = "Published in table 1: on cifar10 at depth 20, test error is"
+MORE = "+5.0 points, 95 % interval 4.8 to 5.2)."
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (paper("base", 90.0), f"{OWN} 90.00 %, table 1)"),
-        (paper("base", '"fails"'), f"{OWN} it fails, table 1)"),
-        (paper("base", 9.0, FAR) + paper("more", 6.0, FAR), f"{BASE} {MORE}"),
+        (paper("base", 90.0), f"Published test error of base at depth 20 is 90.00 % (table 1); here it is {OURS}"),
+        (
+            paper("base", '"fails"'),
+            f"Published: base at depth 20 fails to train (table 1); here its test error is {OURS}",
+        ),
+        (
+            paper("base", 9.0, FAR) + paper("more", 6.0, FAR),
+            f"{BASE} lower with more (6.00 %) than with base (9.00 %); here it is higher ({MORE}",
+        ),
         (
             paper("base", 9.0, FAR) + paper("more", 6.0, FAR) + paper("some", '"fails"', FAR),
-            f"{BASE} {MORE}, some +10.2 (-26.7 to 47.2; there it fails)",
+            (
+                f"{BASE} lower with more (6.00 %) than with base (9.00 %); here it is higher ({MORE} "
+                "Also on cifar10 at depth 20, test error is higher with some (it fails to train) "
+                "than with base (9.00 %); here no difference is seen (+10.2 points, 95 % interval -26.7 to 47.2)."
+            ),
         ),
-        (paper("base", '"fails"', FAR), "base trains here (5.1 %), and fails on cifar10 (table 1)"),
+        (
+            paper("base", 3.0, FAR) + paper("more", 3.0, FAR) + paper("some", 3.0, FAR),
+            f"{BASE} the same with more (3.00 %) as with base (3.00 %); here they differ ({MORE}",
+        ),
+        (
+            paper("base", 9.0, FAR) + paper("more", 6.0, FAR) + paper("most", 5.0, FAR),
+            (
+                f"{BASE} lower with more (6.00 %) and most (5.00 %) than with base (9.00 %); here it is higher "
+                "(more +5.0 points, 95 % interval 4.8 to 5.2; most +10.0, 9.7 to 10.4)."
+            ),
+        ),
+        (
+            paper("base", '"fails"', FAR),
+            "Published: base fails to train on cifar10 (table 1); here it trains (5.1 %).",
+        ),
     ],
 )
 def test_what_differs_from_the_paper_is_said(tmp_path, values, words):
     """Where our answer is not the published one, a remark says in what, and then why that may be."""
-    tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(("base", "more", "some")))
+    tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(("base", "more", "most", "some")))
     study = made.load_text(f"[twins]\n{tables}\n{ONE_DEPTH}", values, SCALE)
     data = frames.load(study, made.results(tmp_path, study, lambda run, twin: SEVEN[twin][run.seed]))
 
     (remark,) = prose.remarks(study, data, findings.derive(study, data))
 
-    assert remark == f"Other than published: {words}. Ours are small."
+    assert remark == f"{words} Ours are small."
 
 
 def test_what_is_as_published_needs_no_excuse(tmp_path):

@@ -166,7 +166,9 @@ def test_agreement_comes_first(agreeing):
     assert not (agreeing.page.parent / "error-by-depth.svg").exists()
     text = agreeing.markdown.read_text(encoding="utf-8")
     assert (
-        text.index("**triton agrees with eager: ") < text.index("](drift.svg)") < text.index("| triton minus eager |")
+        text.index("**triton agrees with eager: ")
+        < text.index("](drift.svg)")
+        < text.index("| triton | training error | agree |")
     )
     assert re.search(r"\| triton and eager \| furthest apart, last \| 48 \| 1\.0e-3 \|", text)
     assert "Two twins agree in an error where" in text
@@ -265,7 +267,8 @@ def test_a_study_of_one_depth_draws_its_twins(tmp_path):
     text = written.markdown.read_text(encoding="utf-8")
     alt = re.search(r"!\[([^]]*)\]\(error-by-twin\.svg\)", text).group(1)
     assert "cifar, residual: 6.0 % in training, 8.0 % in test" in alt
-    assert "| cifar | 20 | residual minus plain | training error | agree | +0.0 |" in text
+    assert "| residual | training error | agree | +0.0 |" in text
+    assert "The same in all rows: family cifar; depth 20; minus plain; seeds 3" in text
 
 
 def test_other_data_and_failures_are_on_the_page(tmp_path):
@@ -280,9 +283,9 @@ def test_other_data_and_failures_are_on_the_page(tmp_path):
     written = report.write(study, results, tmp_path / "reports")
 
     text = written.markdown.read_text(encoding="utf-8")
-    assert "| residual against plain | test error | table 6: cifar10, depth 110 |" in text
-    assert re.search(r"^Other than published: .* Ours are small\.$", text, re.MULTILINE)
-    assert text.index("Other than published") < text.index("## ")
+    assert "| residual | plain | test error | table 6 | cifar10, depth 110 |" in text
+    assert re.search(r"^Published in table 6: on cifar10 .* Ours are small\.$", text, re.MULTILINE)
+    assert text.index("Published in table 6") < text.index("## ")
 
 
 def test_growth_is_on_the_page(tmp_path):

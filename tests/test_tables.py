@@ -25,13 +25,13 @@ def test_the_table_of_trends(tmp_path):
     assert len(table.rows) == 2 * 2 * 3
     cifar, imagenet = (next(row for row in table.rows if row[0] == name) for name in ("cifar", "imagenet"))
     assert cifar[:4] == ["cifar", "plain", "training error", "rises"]
-    assert all(re.fullmatch(r"[+-]?\d+\.\d( to \d+\.\d)?", text) for text in cifar[4:7])
-    assert re.fullmatch(r"\d\.\d{3}", cifar[7])
-    assert re.fullmatch(r"\d\.\d{3} to \d\.\d{3}", cifar[8])
-    assert cifar[9:11] == ["< 0.001", "1.000"]
-    assert imagenet[9:11] == ["-", "-"]
-    assert table.columns[11:] == ("p", "p, Holm", "seeds", "seeds to see 1 point")
-    assert all(len(row) == len(table.columns) and row[13] == "3" and int(row[14]) > 3 for row in (cifar, imagenet))
+    assert all(re.fullmatch(r"[+-]?\d+\.\d( to \d+\.\d)?", text) for text in (*cifar[4:6], cifar[12]))
+    assert re.fullmatch(r"\d\.\d{3}", cifar[13])
+    assert re.fullmatch(r"\d\.\d{3} to \d\.\d{3}", cifar[14])
+    assert cifar[10:12] == ["< 0.001", "1.000"]
+    assert imagenet[10:12] == ["-", "-"]
+    assert table.columns[6:10] == ("p, Holm", "seeds", "seeds to see 1 point", "p")
+    assert all(len(row) == len(table.columns) and row[7] == "3" and int(row[8]) > 3 for row in (cifar, imagenet))
 
 
 def test_the_table_of_agreements(tmp_path):
@@ -41,11 +41,11 @@ def test_the_table_of_agreements(tmp_path):
 
     rows = tables.agreements(findings.derive(study, data).agreements, 1.0).rows
 
-    same, apart = ["+0.0", "0.0 to 0.0", "0.0 to 0.0", "3", "2"], ["+0.5", "0.5 to 0.5", "0.5 to 0.5", "3", "2"]
+    same, apart = ["+0.0", "0.0 to 0.0", "3", "2", "0.0 to 0.0"], ["+0.5", "0.5 to 0.5", "3", "2", "0.5 to 0.5"]
     assert rows == [
-        ["cifar", "8", "compiled minus eager", "training error", "agree", *same],
-        ["cifar", "8", "triton minus eager", "training error", "agree", *apart],
-        ["cifar", "8", "triton minus eager", "test error", "agree", *apart],
+        ["cifar", "8", "compiled", "eager", "training error", "agree", *same],
+        ["cifar", "8", "triton", "eager", "training error", "agree", *apart],
+        ["cifar", "8", "triton", "eager", "test error", "agree", *apart],
     ]
 
 
@@ -120,16 +120,31 @@ def test_the_table_of_comparisons():
 
     table = tables.comparisons(compared, 2.0)
 
-    assert table.columns[-1] == "seeds to see 2 points"
+    assert table.columns[-4:] == ("seeds", "seeds to see 2 points", "p", "bootstrap interval")
     assert table.columns[table.words] == "points"
-    numbers = ["+21.0", "18.5 to 23.5", "20.0 to 22.0", "< 0.001", "0.002", "3", "5"]
-    assert table.rows[0] == ["cifar", "20", "b minus a", "training error", "above", *numbers]
-    assert [row[2:5] for row in table.rows] == [
-        ["b minus a", "training error", "above"],
-        ["b minus a", "test error", "above"],
-        ["c minus a", "training error", "agree"],
-        ["c minus a", "test error", "agree"],
+    numbers = ["+21.0", "18.5 to 23.5", "0.002", "3", "5", "< 0.001", "20.0 to 22.0"]
+    assert table.rows[0] == ["cifar", "20", "b", "a", "training error", "above", *numbers]
+    assert [row[2:6] for row in table.rows] == [
+        ["b", "a", "training error", "above"],
+        ["b", "a", "test error", "above"],
+        ["c", "a", "training error", "agree"],
+        ["c", "a", "test error", "agree"],
     ]
+
+
+def test_what_all_rows_say_is_said_once():
+    """Columns with the same name or number in every row go into the caption, and the first that is left names rows."""
+    rows = [["cifar", "20", "b", "a", "above", "+1.0", "3"], ["cifar", "56", "c", "a", "above", "+1.0", "3"]]
+    heads = ("family", "depth", "twin", "minus", "verdict", "points", "seeds")
+
+    short = tables.shorten(tables.Table("Differences", heads, rows, 5))
+
+    assert short.caption == "Differences. The same in all rows: family cifar; minus a; seeds 3"
+    assert short.columns == ("depth", "twin", "verdict", "points")
+    assert short.rows == [["20", "b", "above", "+1.0"], ["56", "c", "above", "+1.0"]]
+    assert short.words == 3
+    for table in (tables.Table("One row", heads, rows[:1], 5), tables.Table("None", ("what", "value"), rows[:0], 2)):
+        assert tables.shorten(table) == table
 
 
 def test_what_is_not_tested_has_no_column():
@@ -158,10 +173,10 @@ def test_the_table_of_errors():
     table = tables.errors(summary)
 
     assert table.columns[3:] == (
-        *("training error (%)", "95 % interval", "running training error (%)", "95 % interval"),
-        *("test error (%)", "95 % interval", "noise floor (points)", "seeds"),
+        *("training error (%)", "95 % interval", "test error (%)", "95 % interval", "noise floor (points)"),
+        *("running training error (%)", "95 % interval", "seeds"),
     )
-    assert table.rows[1] == ["cifar", "20", "b", *["11.0", "8.5 to 13.5"] * 3, "1.6", "3"]
+    assert table.rows[1] == ["cifar", "20", "b", *["11.0", "8.5 to 13.5"] * 2, "1.6", "11.0", "8.5 to 13.5", "3"]
 
 
 def test_failures_have_a_column_where_there_are_any():
@@ -170,8 +185,8 @@ def test_failures_have_a_column_where_there_are_any():
 
     table = tables.errors(summary)
 
-    assert table.columns[-2:] == ("training fails, seeds", "seeds")
-    assert [row[-2] for row in table.rows] == ["trains, 0 of 3", "fails, 3 of 3"]
+    assert table.columns[table.words - 1] == "training fails, seeds"
+    assert [row[table.words - 1] for row in table.rows] == ["trains, 0 of 3", "fails, 3 of 3"]
 
 
 def test_a_validation_error_has_a_column_where_there_is_one(tmp_path):
@@ -181,7 +196,7 @@ def test_a_validation_error_has_a_column_where_there_is_one(tmp_path):
 
     table = tables.errors(findings.derive(study, data).by_depth)
 
-    assert [head for head in table.columns if "error" in head][2:] == ["validation error (%)", "test error (%)"]
+    assert [head for head in table.columns if "error" in head][1:3] == ["validation error (%)", "test error (%)"]
     assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
@@ -201,13 +216,13 @@ def test_the_table_across_scales():
 
     rows = tables.across_scales(judging.across_scales(study, last, summary)).rows
 
-    error, source, ours = "test error", "table 6: cifar10, depth 110", "cifar, depth 20"
+    error, source, ours = "test error", "cifar10, depth 110", "cifar, depth 20"
     lower = ["12.90 against 6.60", "+6.3", "5.0 against 6.0", "-1.0", "-1.0 to -1.0", "3"]
     higher = ["fails against 6.60", "-", "53.0 against 6.0", "+47.0", "47.0 to 47.0", "3"]
     assert rows == [
-        ["b against a", error, source, ours, "opposite direction", *lower],
-        ["c against a", error, source, ours, "same direction", *higher],
-        ["b", error, "table 6: svhn, depth 110", ours, "trains here", "fails", "-", "5.0", "-", "-", "3"],
+        ["b", "a", error, "table 6", source, ours, "opposite direction", *lower],
+        ["c", "a", error, "table 6", source, ours, "same direction", *higher],
+        ["b", "-", error, "table 6", "svhn, depth 110", ours, "trains here", "fails", "-", "5.0", "-", "-", "3"],
     ]
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from deeptwins.descriptions import described
-from deeptwins.prose import listed, of_group
-from deeptwins.tables import FLOWS, Table, count, interval, points
+from deeptwins.tables import FLOWS, Table, count, interval, listed, of_group, points
 
 _VERDICTS = {
     "vanish": FLOWS["vanish"],

@@ -234,9 +234,9 @@ def legend(figure: Figure, axes: Panels, note: str = "") -> None:
         blank = [Line2D([], [], linestyle="")]
         told = figure.legend(blank, [note], loc="upper right", handlelength=0, handletextpad=0)
         room -= told.get_window_extent().width
-    for columns in range(len(labels), 0, -1):
-        written = figure.legend(handles, labels, loc="outside upper left", ncols=columns)
-        if columns == 1 or written.get_window_extent().width <= room:
-            figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (-(-len(labels) // columns) - 1))
+    for rows in range(1, len(labels) + 1):
+        written = figure.legend(handles, labels, loc="outside upper left", ncols=-(-len(labels) // rows))
+        if rows == len(labels) or written.get_window_extent().width <= room:
+            figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (rows - 1))
             break
         written.remove()

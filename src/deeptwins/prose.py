@@ -14,7 +14,19 @@ from deeptwins.findings import Findings
 from deeptwins.frames import Frames
 from deeptwins.judging import CONTRADICTED, DIFFERENT, MET, UNDECIDED, jointly
 from deeptwins.study import Study
-from deeptwins.tables import METRICS, claim, count, interval, percent, points, published, share
+from deeptwins.tables import (
+    METRICS,
+    claim,
+    count,
+    interval,
+    listed,
+    of_group,
+    percent,
+    place_of,
+    points,
+    published,
+    share,
+)
 
 _AGREEMENTS = {"agree": "agrees with", "differ": "differs from", "inconclusive": "may or may not agree with"}
 _READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"}
@@ -62,24 +74,8 @@ def answer(study: Study, claims: pd.DataFrame) -> str:
     return f"{'In part' if met else 'Not as claimed'}: {met} of {n} claims met; {'; '.join(parts)}."
 
 
-def _place(group: object, groups: Iterable[object]) -> str:
-    """Name a family or setting, by what tells it from the others; empty where there is only one."""
-    names = [str(name) for name in dict.fromkeys(groups)]
-    family, _, label = str(group).partition(", ")
-    if len(names) == 1:
-        return ""
-    return label if label and all(name.startswith(f"{family}, ") for name in names) else f"family {group}"
-
-
 def _within(group: object, groups: Iterable[object]) -> str:
-    return f" ({place})" if (place := _place(group, groups)) else ""
-
-
-def of_group(group: object, groups: Iterable[object], sentence: str) -> str:
-    """Begin a sentence with what it is about, where there are several families or settings."""
-    place = _place(group, groups)
-    text = f"{place}: {sentence}" if place else sentence
-    return text[0].upper() + text[1:]
+    return f" ({where})" if (where := place_of(group, groups)) else ""
 
 
 def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
@@ -223,11 +219,6 @@ def _against(rows: pd.DataFrame, outcomes: Mapping[Any, Mapping[Hashable, Any]],
     return "; ".join(clauses)
 
 
-def listed(names: list[str]) -> str:
-    """Name several things in a sentence."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def _seeds(numbers: pd.Series) -> str:
     least, most = int(numbers.min()), int(numbers.max())
     if most == 1:
@@ -271,10 +262,11 @@ def _across(rows: pd.DataFrame) -> str:
     here = {"no difference seen": "no difference is seen", "a difference here": "they differ"}
     opposite = f"it is {'lower' if row['way'] == HIGHER else 'higher'}"
     than = "as" if row["way"] == SAME else "than"
-    other = f"{row['other']} ({_value(row['paper_other'])})"
+    reference = f"{row['other']} ({_value(row['paper_other'])})"
     twins = listed([*dict.fromkeys(named)])
-    there = f"{METRICS[row['metric']]} is {row['way']} with {twins} {than} with {other}"
-    return f"on {row['data']} at depth {row['paper_depth']}, {there}; here {here.get(row['reading'], opposite)} ({'; '.join(ours)})"
+    there = f"{METRICS[row['metric']]} is {row['way']} with {twins} {than} with {reference}"
+    there = f"on {row['data']} at depth {row['paper_depth']}, {there}"
+    return f"{there}; here {here.get(row['reading'], opposite)} ({'; '.join(ours)})"
 
 
 def _way(paper: Any, other: Any) -> str:  # noqa: ANN401 - a number, or that it fails

@@ -1,9 +1,9 @@
-"""From findings to tables of text, and how numbers are written. Plain text: the templates escape it."""
+"""From findings to tables of text, and how numbers and names are written. Plain text: the templates escape it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -55,9 +55,9 @@ def errors(by_depth: pd.DataFrame) -> Table:
         first = cell.iloc[0]
         row = [str(group), str(depth), str(twin)]
         row += [f"{first['outcome']}, {first['failed']} of {first['n']}"] if failing else []
-        for error in cell.set_index("metric", drop=False).loc[metrics].to_dict("records"):
+        for metric, error in cell.set_index("metric").reindex(metrics).iterrows():
             row += [_number(error["mean"]), interval(error["low"], error["high"])]
-            row += [_number(error["noise_floor"])] if error["metric"] == "test_error_pct" else []
+            row += [_number(error["noise_floor"])] if metric == "test_error_pct" else []
         rows.append([*row, str(cell["n"].max())])
     names = ["family", "depth", "twin", *(["training fails, seeds"] if failing else [])]
     heads = []
@@ -226,7 +226,8 @@ def across_scales(table: pd.DataFrame) -> Table:
                 row["twin"],
                 "-" if alone else row["other"],
                 METRICS[row["metric"]],
-                f"{row['source']}: {row['data']}, depth {row['paper_depth']}",
+                row["source"],
+                f"{row['data']}, depth {row['paper_depth']}",
                 f"{row['group']}, depth {row['depth']}",
                 row["reading"],
                 " against ".join(map(published, paper)),
@@ -237,9 +238,10 @@ def across_scales(table: pd.DataFrame) -> Table:
                 str(row["n"]),
             ]
         )
-    heads = ("twin", "against", "metric", "published", "ours", "reading", "paper (%)", "paper's difference", "ours (%)")
+    words = ("twin", "against", "metric", "source", "published", "ours", "reading")
+    numbers = ("paper (%)", "paper's difference", "ours (%)", "our difference", "95 % interval", "seeds")
     caption = "Published differences on other data beside ours, in points, and whether they have the same direction"
-    return Table(caption, (*heads, "our difference", "95 % interval", "seeds"), rows, 6)
+    return Table(caption, (*words, *numbers), rows, len(words))
 
 
 def growth(table: pd.DataFrame) -> Table:
@@ -291,6 +293,27 @@ def interval(low: float, high: float, decimals: int = 1) -> str:
 def count(n: float, unit: str) -> str:
     """Return a number of things as text."""
     return f"{n:g} {unit}" if n == 1 else f"{n:g} {unit}s"
+
+
+def place_of(group: object, groups: Iterable[object]) -> str:
+    """Name a family or setting, by what tells it from the others; empty where there is only one."""
+    names = [str(name) for name in dict.fromkeys(groups)]
+    family, _, label = str(group).partition(", ")
+    if len(names) == 1:
+        return ""
+    return label if label and all(name.startswith(f"{family}, ") for name in names) else f"family {group}"
+
+
+def of_group(group: object, groups: Iterable[object], sentence: str) -> str:
+    """Begin a sentence with what it is about, where there are several families or settings."""
+    where = place_of(group, groups)
+    text = f"{where}: {sentence}" if where else sentence
+    return text[0].upper() + text[1:]
+
+
+def listed(names: list[str]) -> str:
+    """Name several things in a sentence."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _number(value: float, decimals: int = 1) -> str:
