@@ -132,8 +132,8 @@ def test_words_say_whether_gradients_vanish(tmp_path, slope, said):
     (sentence,) = diagnostic_prose.flow(found.gradient_flow)
     table = diagnostic_prose.flows(found.gradient_flow)
 
-    ratio = f"{math.exp(-38 * slope):.2g}"
-    size = f"{ratio} times as large in the first third of the layers as in the last"
+    ratio = f"{math.exp(-51 * slope):.2g}"
+    size = f"{ratio} times as large in the first tenth of the layers as in the last"
     assert sentence == f"Gradients {said} in plain and residual ({size})."
     for row, twin in zip(table.rows, ("plain", "residual"), strict=True):
         spread = [f"{ratio} to {ratio}"] * 2
@@ -155,7 +155,7 @@ def test_twins_whose_gradients_differ_are_told_apart(tmp_path):
     (one,) = diagnostic_prose.flow(flow)
     first, second = diagnostic_prose.flow(pd.concat([flow, flow.assign(group="imagenet").iloc[:3]]))
 
-    size = "times as large in the first third of the layers as in the last"
+    size = "times as large in the first tenth of the layers as in the last"
     vanish = f"vanish in d (0.01 {size}); they neither vanish nor explode in the other 3 twins (0.4 to 1.2)."
     assert one == f"Gradients {vanish}"
     assert first == f"Family cifar: gradients {vanish}"

@@ -65,9 +65,9 @@ def gradients(gradients: pd.DataFrame) -> pd.DataFrame:
 
 
 def gradient_flow(gradients: pd.DataFrame) -> pd.DataFrame:
-    """Compare gradient norms in the first third of the layers of the deepest nets with those in the last third.
+    """Compare gradient norms in the first tenth of the layers of the deepest nets with those in the last tenth.
 
-    Each seed gives two numbers: medians over the layers of a third, of a layer's geometric mean over all evaluations.
+    Each seed gives two numbers: medians over the layers of a tenth, of a layer's geometric mean over all evaluations.
     `ratio` is the geometric mean of first / last over seeds, between `lowest` and `highest`; `low` to `high` is the t
     interval of its logarithm. Gradients `vanish` where all of that lies below 1/10, `explode` where it lies above 10,
     and are `healthy` where it lies between; else, and always with one seed, it is `inconclusive`. `least` is the ratio
@@ -75,15 +75,15 @@ def gradient_flow(gradients: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for keys, cell in _deepest(gradients).groupby(CELL, sort=False):
-        first, last = _thirds(cell, "seed")
+        first, last = _tenths(cell, "seed")
         ratios = np.exp(first - last)
         ratio = float(np.exp((first - last).mean()))
         low, high = np.exp(t_interval((first - last).to_numpy()))
         row = dict(zip(CELL, keys, strict=True)) | {"verdict": _flow(low, high), "n": len(first), "ratio": ratio}
         row |= {"low": float(low), "high": float(high)}
         row |= {"lowest": float(ratios.min()), "highest": float(ratios.max())}
-        row |= {"first_third": float(np.exp(first.mean())), "last_third": float(np.exp(last.mean()))}
-        early, late = _thirds(cell, "iteration")
+        row |= {"first_tenth": float(np.exp(first.mean())), "last_tenth": float(np.exp(last.mean()))}
+        early, late = _tenths(cell, "iteration")
         apart = early - late
         rows.append(row | {"least": float(np.exp(apart.min())), "least_at": apart.idxmin()})
     columns = [
@@ -95,8 +95,8 @@ def gradient_flow(gradients: pd.DataFrame) -> pd.DataFrame:
         "high",
         "lowest",
         "highest",
-        "first_third",
-        "last_third",
+        "first_tenth",
+        "last_tenth",
         "least",
         "least_at",
     ]
@@ -146,8 +146,8 @@ def _deepest(gradients: pd.DataFrame) -> pd.DataFrame:
     return table.assign(log_norm=np.log(norms.where(norms > 0))).dropna(subset="log_norm")
 
 
-def _thirds(cell: pd.DataFrame, by: str) -> tuple[pd.Series, pd.Series]:
-    """Return the median logarithm of the norm over the first and the last third of the layers, for each of `by`."""
+def _tenths(cell: pd.DataFrame, by: str) -> tuple[pd.Series, pd.Series]:
+    """Return the median logarithm of the norm over the first and the last tenth of the layers, for each of `by`."""
     logs = cell.pivot_table(index=by, columns="layer", values="log_norm")
-    third = max(1, logs.shape[1] // 3)
-    return logs.iloc[:, :third].median(axis=1), logs.iloc[:, -third:].median(axis=1)
+    tenth = max(1, logs.shape[1] // 10)
+    return logs.iloc[:, :tenth].median(axis=1), logs.iloc[:, -tenth:].median(axis=1)

@@ -29,7 +29,7 @@ def flow(gradient_flow: pd.DataFrame) -> list[str]:
             if verdict == "healthy" and len(rows) > _NAMED:
                 twins = f"{'all' if len(rows) == len(nets) else 'the other'} {count(len(rows), 'twin')}"
             sizes = " to ".join(dict.fromkeys(f"{ratio:.2g}" for ratio in (rows["ratio"].min(), rows["ratio"].max())))
-            of = "" if clauses else " times as large in the first third of the layers as in the last"
+            of = "" if clauses else " times as large in the first tenth of the layers as in the last"
             clauses.append(f"{words} in {twins} ({sizes}{of})")
         sentences.append(of_group(group, gradient_flow["group"], f"gradients {'; they '.join(clauses)}."))
     return sentences
@@ -53,7 +53,7 @@ def flows(gradient_flow: pd.DataFrame) -> Table:
         for row in gradient_flow.to_dict("records")
     ]
     heads = ("family", "depth", "twin", "gradients", "ratio", "95 % interval", "of single seeds", "least")
-    caption = "Gradient norms of the deepest nets: the ratio of the first third of the layers to the last"
+    caption = "Gradient norms of the deepest nets: the ratio of the first tenth of the layers to the last"
     return Table(caption, (*heads, "at iteration", "seeds"), rows, 4)
 
 
