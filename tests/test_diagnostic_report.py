@@ -1,5 +1,6 @@
 """Sections about the inside of nets: their figures, captions, words and tables."""
 
+import json
 import math
 from xml.etree import ElementTree as ET
 
@@ -8,7 +9,7 @@ import pytest
 
 import made
 from deeptwins import diagnostic_figures as figures
-from deeptwins import diagnostic_findings, diagnostic_prose, diagnostic_report, drawing, frames
+from deeptwins import diagnostic_findings, diagnostic_prose, diagnostic_report, drawing, frames, report
 from deeptwins.study import Study
 
 RATIOS = {"a": 1.2, "b": 0.4, "c": 0.9, "d": 0.01}
@@ -171,3 +172,18 @@ def test_precise_statistics_have_a_row_a_net(tmp_path):
     nets = [["cifar", depth, twin] for depth in ("20", "56") for twin in ("plain", "residual")]
     assert [row[:3] for row in table.rows] == nets
     assert all(row[-3:] == ["-3.0", "-5.5 to -0.5", "3"] for row in table.rows)
+
+
+def test_a_study_that_asks_about_gradients_is_answered_at_the_top(tmp_path):
+    """What the gradients of the twins that claims name do stands behind the answer; of others, further down."""
+    answer = 'answer = { met = "They vanish.", contradicted = "They do not." }'
+    claims = '[[expect]]\ntwin = "plain"\ngradients = "vanish"\n'
+    study = made.load(tmp_path, f"{answer}\n{made.TOML.split('[[expect]]')[0]}{claims}")
+    results = made.looked_into(tmp_path, study, norm=lambda _seed, layer, _iteration: math.exp(0.1 * layer))
+
+    report.write(study, results, tmp_path)
+
+    answer, *evidence = json.loads(tmp_path.joinpath("depth", "summary.json").read_text())["verdict"]
+    assert answer == "They vanish."
+    assert "radients vanish in plain" in evidence[0]
+    assert "residual" not in evidence[0]

@@ -15,6 +15,7 @@ from deeptwins import (
     comparison_figures,
     descriptions,
     diagnostic_findings,
+    diagnostic_prose,
     diagnostic_report,
     diagram,
     figures,
@@ -87,6 +88,9 @@ def write(study: Study, results: Path, reports: Path) -> Report:
     found = findings.derive(study, data)
     verdict = prose.verdicts(study, data, found)
     inside = diagnostic_findings.derive(data)
+    if flow := [claim.twin for claim in study.expect if claim.gradients]:
+        told = inside.gradient_flow[inside.gradient_flow["twin"].isin(flow)]
+        verdict[1:1] = diagnostic_prose.flow(told)  # right behind the answer
     behind = {"runs": data.runs.drop(columns="stages")}
     for part in (found, inside):
         behind |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
