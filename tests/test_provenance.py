@@ -64,7 +64,7 @@ def test_when_and_at_what_cost(tmp_path):
 
     assert provenance.dates(runs) == "2026-11-20 to 2026-11-22"
     assert provenance.dates(some) == "2026-11-21"
-    assert provenance.spent(runs) == "3.8 min on AMD EPYC"
+    assert provenance.spent(runs) == "3.8 core-minutes on AMD EPYC"
     assert provenance.spent(runs.assign(machine_gpu="NVIDIA H100")) == "3.8 min on NVIDIA H100"
 
 

@@ -498,14 +498,14 @@ def test_the_index_gives_answers_costs_and_dates(tmp_path):
         "depth",
         study.question,
         "<strong>Yes, it does.</strong>",
-        "10.2 min on AMD EPYC",
+        "10.2 core-minutes on AMD EPYC",
         "2026-11-20 to 2026-11-22",
     ):
         assert part in rows[1]
     assert text.index("<p>Yes, it does.</p>") < text.index("<p>Family cifar: without shortcuts")
     page = written.markdown.read_text(encoding="utf-8")
     assert page.index("**Yes, it does.**") < page.index("**Family cifar: without")
-    assert "| training time | 10.2 min on AMD EPYC |" in page
+    assert "| training time | 10.2 core-minutes on AMD EPYC |" in page
     assert "| date | 2026-11-20 to 2026-11-22 |" in page
 
 

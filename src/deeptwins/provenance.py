@@ -87,10 +87,11 @@ def dates(runs: pd.DataFrame) -> str:
 
 
 def spent(runs: pd.DataFrame) -> str:
-    """Return the measured training time of all runs together, and on what."""
+    """Return the measured training time of all runs together, and on what; on a CPU a run has a core of its own."""
     each = runs.drop_duplicates("run").dropna(subset="seconds")
     devices = _values(each["machine_gpu"].fillna(each["machine_cpu"]))
-    return f"{_minutes(each['seconds'].sum())} min on {devices}"
+    unit = "core-minutes" if each["machine_gpu"].isna().all() else "min"
+    return f"{_minutes(each['seconds'].sum())} {unit} on {devices}"
 
 
 def origin(frames: Frames) -> Table:
