@@ -63,6 +63,31 @@ def test_what_was_added_learns(net):
     assert {name for name, _ in deep.named_parameters()} - reached == set()
 
 
+@pytest.mark.parametrize(("shortcut", "added"), [("none", "zero-pad"), ("none", "projection"), ("zero-pad", "none")])
+def test_what_is_added_may_be_of_another_kind(shortcut, added):
+    """A plain net grows by residual blocks, or a residual one by plain ones, without a change of its outputs."""
+    net = spec(shortcut=shortcut, depth=20, grown_from=8, grown_with=added)
+    shallow, deep = grown(net)
+
+    assert growing.largest_difference(shallow, deep, BATCHES) < 1e-3
+    for stage in deep.blocks:
+        assert [block.residual for block in stage] == [shortcut != "none"] + [added != "none"] * 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"grown_with": "zero-pad"}, "of no use without grown_from"),
+        ({"grown_with": "no-such", "depth": 20, "grown_from": 8}, "choose from none"),
+        ({"grown_with": "gate", "depth": 20, "grown_from": 8}, "no block with the shortcut 'gate'"),
+    ],
+)
+def test_what_cannot_be_added_is_refused(fields, said):
+    """A kind of block to be added must exist, compute the identity, and have something to be added to."""
+    with pytest.raises(ValueError, match=said):
+        nets.check(spec(**fields))
+
+
 def test_in_training_a_grown_plain_net_is_the_same_up_to_the_batch():
     """Normalized by the statistics of the very batch that was measured, an added plain block copies in training."""
     net = spec(shortcut="none", depth=14, grown_from=8)

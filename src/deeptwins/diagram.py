@@ -107,7 +107,12 @@ def deepest(runs: pd.DataFrame) -> list[Drawn]:
     """
     told = runs[runs["stages"].notna() & (runs["depth"] == runs.groupby(["group", "twin"])["depth"].transform("max"))]
     rows = told.drop_duplicates(["group", "twin"]).to_dict("records")
-    return [Drawn(row["twin"], Net(**{key: row[key] for key in FIELDS}), row["stages"]) for row in rows]
+    nets = [Net(**{key: row[key] for key in FIELDS}) for row in rows]
+    # Of a net that was grown with blocks of another kind, these are what there is to see.
+    return [
+        Drawn(row["twin"], net.model_copy(update={"shortcut": net.grown_with or net.shortcut}), row["stages"])
+        for row, net in zip(rows, nets, strict=True)
+    ]
 
 
 def draw(nets: Sequence[Drawn]) -> Figure:

@@ -43,6 +43,8 @@ class Net(Checked):
     initialization: str = "he"
     grown_from: Layers | None = None
     """The depth at which the net is trained until the recipe's `grow_at`, then to be grown without a change."""
+    grown_with: str | None = None
+    """The shortcut of the blocks that are added then; None: the net's."""
     fused_op: str = "auto"
 
 

@@ -24,6 +24,8 @@ def check(net: Net) -> None:
     ):
         if getattr(net, field) not in table:
             raise ValueError(f"{field} = {getattr(net, field)!r}: choose from {', '.join(table)}")
+    if net.grown_with not in {None, *SHORTCUTS}:
+        raise ValueError(f"grown_with = {net.grown_with!r}: choose from {', '.join(SHORTCUTS)}")
     FAMILIES[net.family](net.depth)
     check_growth(net)
     needed = INITIALIZATIONS[net.initialization].norms

@@ -91,6 +91,8 @@ class ResNet(nn.Module):
         """Whether blocks are dropped in training, which then have no gradient."""
         self.bn = NORMS[net.norm](net.width, net, "add-relu")
         self.stages = nn.Sequential()
+        before = FAMILIES[net.family](net.grown_from).blocks if net.grown_from else layout.blocks
+        added = net.model_copy(update={"shortcut": net.grown_with or net.shortcut})
         width, total, number = net.width, sum(layout.blocks), 0
         for i, blocks in enumerate(layout.blocks):
             stage = nn.Sequential()
@@ -101,7 +103,7 @@ class ResNet(nn.Module):
                 )
                 stage.append(
                     Block(
-                        net,
+                        net if j < before[i] else added,
                         step,
                         bottleneck=layout.bottleneck,
                         first=number == 1,

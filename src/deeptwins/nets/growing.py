@@ -22,6 +22,8 @@ KEEPING = ("none", "zero-pad", "projection")  # shortcuts that add nothing, or x
 def check_growth(net: Net) -> None:
     """Raise ValueError where blocks that compute the identity cannot be added to a net of depth `grown_from`."""
     if net.grown_from is None:
+        if net.grown_with is not None:
+            raise ValueError(f"grown_with = {net.grown_with!r}: of no use without grown_from")
         return
     where = f"grown_from = {net.grown_from}"
     try:
@@ -31,14 +33,13 @@ def check_growth(net: Net) -> None:
     fewer = any(new < old for new, old in zip(layout.blocks, before.blocks, strict=True))
     if fewer or layout.bottleneck != before.bottleneck:
         raise ValueError(f"{where}: its blocks are not among those of depth {net.depth}")
-    plain = net.shortcut == "none"
-    if net.shortcut not in KEEPING:
-        raise ValueError(f"{where}: no block with the shortcut {net.shortcut!r} computes the identity")
+    shortcut = net.grown_with or net.shortcut
+    plain = shortcut == "none"
+    if shortcut not in KEEPING:
+        raise ValueError(f"{where}: no block with the shortcut {shortcut!r} computes the identity")
     if plain and layout.bottleneck:
         raise ValueError(f"{where}: no plain bottleneck computes the identity, its inner layers are too narrow")
-    zeroed = (
-        INITIALIZATIONS[net.initialization].scale != 0
-    )  # as opposed to a learned scale of 0, which makes it 0 alone
+    zeroed = INITIALIZATIONS[net.initialization].scale != 0  # else the learned scale makes the branch 0, and learns
     if not plain and zeroed and not BLOCK_ORDERS[net.block_order].learns_from_zero:
         raise ValueError(f"{where}: no block of the order {net.block_order!r} learns whose branch is 0")
     if net.block_order in (("relu-pre-activation", "full-pre-activation") if plain else ("norm-after-addition",)):
