@@ -97,9 +97,7 @@ def seeds_needed(sd: float, difference: float) -> float:
         return math.nan if not math.isfinite(sd) else math.inf
     effect = abs(difference) / sd if sd > 0 else math.inf
     normal = ndtri(1 - ALPHA / 2) + ndtri(POWER)
-    n = max(
-        SEEDS_FOR_INTERVAL, math.floor((normal / effect) ** 2)
-    )  # known variance: Student needs some more, none less
+    n = max(SEEDS_FOR_INTERVAL, math.floor((normal / effect) ** 2))  # were it known; Student needs no fewer
     while math.isfinite(effect) and power(n, effect) < POWER:
         n += 1
     return float(n)
