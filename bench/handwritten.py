@@ -16,7 +16,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from deeptwins import nets, training
+from deeptwins import nets, optimization
 
 
 class Transformed(Dataset):
@@ -78,7 +78,7 @@ def train(net, recipe, batches, *clean):
         net.parameters(), recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )
     scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda t: training.learning_rate(recipe, t) / recipe.learning_rate
+        optimizer, lambda t: optimization.learning_rate(recipe, t) / recipe.learning_rate
     )
     iteration, errors = 0, []
     while iteration < recipe.iterations:

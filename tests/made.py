@@ -66,6 +66,9 @@ family = "cifar"
 depth = [20, 56]
 seed = [0, 1, 2]
 """
+
+ONE_DEPTH = GRID.replace("[20, 56]", "20")
+
 TWINS = 'plain = { shortcut = "none" }\nresidual = { shortcut = "zero-pad" }'
 
 AGREEING = """
@@ -102,6 +105,17 @@ twin = "triton"
 agrees_with = "eager"
 metric = "test_error_pct"
 """
+
+# Errors of seven twins at one depth, by seed: the others lie above, below or about the first, or fail.
+SEVEN = {
+    "base": [3.0, 3.1, 3.2],
+    "more": [8.0, 8.2, 8.1],
+    "most": [13.0, 13.3, 13.1],
+    "less": [0.0, 0.2, 0.2],
+    "like": [3.1, 3.1, 3.2],
+    "some": [1.0, 9.0, 30.0],
+    "lost": [88.0, 90.0, 92.0],
+}
 
 # Final training errors, in percent, near what the digits recipe gives.
 PLAIN = {20: 8.0, 32: 30.0, 44: 54.0, 56: 65.0, 18: 3.0, 34: 35.0}

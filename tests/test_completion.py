@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -154,6 +155,7 @@ def test_killed_after_a_checkpoint_goes_on_from_it(dataset, results, tmp_path, m
     tmp_path.joinpath("other", "tiny").mkdir(parents=True)
     complete(run, dataset, tiny.CPU, tmp_path / "other")
     monkeypatch.setattr(completion, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(completion, "CHECKPOINT_SHARE", math.inf)
 
     with pytest.raises(Killed):
         complete(run, dataset, tiny.CPU, results, killed_at(10))
@@ -161,6 +163,28 @@ def test_killed_after_a_checkpoint_goes_on_from_it(dataset, results, tmp_path, m
 
     assert asked[0] == 10
     assert numbers(results, run) == numbers(tmp_path / "other", run)
+
+
+def test_checkpoints_that_take_long_come_less_often(dataset, results, monkeypatch):
+    """Writing checkpoints takes no more than its share of the time, however large they are."""
+    clock, saved = SimpleNamespace(now=0.0), []
+
+    def save(_path, state):
+        saved.append(state["iteration"])
+        clock.now += 0.75
+
+    def go_on(_iteration):
+        clock.now += 1.0
+        return True
+
+    monkeypatch.setattr(completion, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(completion, "CHECKPOINT_SECONDS", 2.0)
+    monkeypatch.setattr(completion, "CHECKPOINT_SHARE", 0.15)
+    monkeypatch.setattr(checkpoints, "save", save)
+
+    complete(tiny.run_of(), dataset, tiny.CPU, results, go_on)
+
+    assert saved == [2, 7, 12, 17]
 
 
 def test_a_checkpoint_without_its_records_is_never_resumed(dataset, results, tmp_path):

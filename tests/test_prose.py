@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 import made
-from deeptwins import findings, frames, prose, provenance
+from deeptwins import findings, frames, prose
 
 
 def verdicts(folder, study, level=made.level):
@@ -87,30 +87,16 @@ def test_one_twin_at_one_depth_has_its_error(tmp_path):
     )
 
 
-SEVEN = {
-    "base": [3.0, 3.1, 3.2],
-    "more": [8.0, 8.2, 8.1],
-    "most": [13.0, 13.3, 13.1],
-    "less": [0.0, 0.2, 0.2],
-    "like": [3.1, 3.1, 3.2],
-    "some": [1.0, 9.0, 30.0],
-    "lost": [88.0, 90.0, 92.0],
-}
-
-
-ONE_DEPTH = made.GRID.replace("[20, 56]", "20")
-
-
-def comparing(folder, *twins, grid=ONE_DEPTH, level=None, keys=""):
-    """What is said of twins at one depth, by default those of SEVEN."""
+def comparing(folder, *twins, grid=made.ONE_DEPTH, level=None, keys=""):
+    """What is said of twins at one depth, by default those of made.SEVEN."""
     tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(twins))
     study = made.load_text(f"[twins]\n{tables}\n{grid}", keys)
-    return verdicts(folder, study, level or (lambda run, twin: SEVEN[twin][run.seed]))
+    return verdicts(folder, study, level or (lambda run, twin: made.SEVEN[twin][run.seed]))
 
 
 def test_verdict_on_twins_at_one_depth(tmp_path):
     """The sentence sorts twins by how they compare with the first, each with its difference and interval."""
-    (sentence,) = comparing(tmp_path, *SEVEN)
+    (sentence,) = comparing(tmp_path, *made.SEVEN)
 
     assert sentence == (
         "Against base, whose training error is 3.1 % (3 seeds): "
@@ -134,7 +120,7 @@ def test_two_that_fail_are_told_together(tmp_path):
 def test_failures_in_different_numbers_of_seeds_are_counted_apart(tmp_path):
     """Where twins fail in different numbers of seeds, each has its own."""
     errors = {"a": [1] * 5, "b": [90] * 5, "c": [19.9, 23, 23, 23, 23]}
-    grid = ONE_DEPTH.replace("[0, 1, 2]", "[0, 1, 2, 3, 4]")
+    grid = made.ONE_DEPTH.replace("[0, 1, 2]", "[0, 1, 2, 3, 4]")
 
     (sentence,) = comparing(tmp_path, *errors, grid=grid, level=lambda run, twin: errors[twin][run.seed])
 
@@ -143,7 +129,7 @@ def test_failures_in_different_numbers_of_seeds_are_counted_apart(tmp_path):
 
 def test_one_seed_compares_nothing(tmp_path):
     """From one seed the sentence gives the differences, without intervals, and says that they support no verdict."""
-    grid = ONE_DEPTH.replace("[0, 1, 2]", "0")
+    grid = made.ONE_DEPTH.replace("[0, 1, 2]", "0")
 
     (sentence,) = comparing(tmp_path, "base", "more", grid=grid)
 
@@ -155,7 +141,7 @@ def test_one_seed_compares_nothing(tmp_path):
 
 def test_several_settings_are_told_apart_by_what_they_are(tmp_path):
     """Where all settings are of one family, a sentence begins with what tells its setting from the others."""
-    grid = ONE_DEPTH + "warmup = [0, 45]\n"
+    grid = made.ONE_DEPTH + "warmup = [0, 45]\n"
 
     sentences = comparing(tmp_path, "base", "more", grid=grid)
     trends = comparing(tmp_path, "base", grid=made.GRID + "warmup = [0, 45]\n")
@@ -219,14 +205,14 @@ def test_the_answer_comes_first(tmp_path, level, first):
 @pytest.mark.parametrize(("seeds", "why"), [("[0, 1, 2]", ""), ("0", "; 1 seed supports no verdict")])
 def test_an_answer_that_nobody_can_give_is_undecided(tmp_path, seeds, why):
     """Where no claim is decided the first sentence says so, and, of one seed, why."""
-    grid = ONE_DEPTH.replace("[0, 1, 2]", seeds)
+    grid = made.ONE_DEPTH.replace("[0, 1, 2]", seeds)
 
     undecided = comparing(
         tmp_path,
         *("base", "more", "less"),
         keys=CLAIMS + ANSWER,
         grid=grid,
-        level=lambda run, twin: 5 if twin == "base" else SEVEN["some"][run.seed],
+        level=lambda run, twin: 5 if twin == "base" else made.SEVEN["some"][run.seed],
     )
 
     assert undecided[0] == f"Undecided: the records decide none of the 2 claims{why}."
@@ -251,77 +237,6 @@ def test_an_answer_without_words_counts_claims(results, text):
     claims = pd.DataFrame({"result": results, "group": "cifar", "n": 3, "twin": "a", "metric": "train_error_pct"})
 
     assert prose.answer(made.asked(), claims.assign(trend="rises")) == text
-
-
-def paper(twin, value, more=""):
-    """Spell a published value of the test error at depth 20."""
-    net = f'[[paper]]\nfamily = "cifar"\ndepth = 20\ntwin = "{twin}"\nmetric = "test_error_pct"\n'
-    return f'{net}value = {value}\nsource = "table 1"\n{more}\n'
-
-
-SCALE = 'scale = "Ours are small."\n'
-FAR = 'dataset = "cifar10"'
-OURS = "5.1 % (95 % interval 4.9 to 5.3)."
-BASE = "Published in table 1: on cifar10 at depth 20, test error is"
-MORE = "+5.0 points, 95 % interval 4.8 to 5.2)."
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        (paper("base", 90.0), f"Published test error of base at depth 20 is 90.00 % (table 1); here it is {OURS}"),
-        (
-            paper("base", '"fails"'),
-            f"Published: base at depth 20 fails to train (table 1); here its test error is {OURS}",
-        ),
-        (
-            paper("base", 9.0, FAR) + paper("more", 6.0, FAR),
-            f"{BASE} lower with more (6.00 %) than with base (9.00 %); here it is higher ({MORE}",
-        ),
-        (
-            paper("base", 9.0, FAR) + paper("more", 6.0, FAR) + paper("some", '"fails"', FAR),
-            (
-                f"{BASE} lower with more (6.00 %) than with base (9.00 %); here it is higher ({MORE} "
-                "Also on cifar10 at depth 20, test error is higher with some (it fails to train) "
-                "than with base (9.00 %); here no difference is seen (+10.2 points, 95 % interval -26.7 to 47.2)."
-            ),
-        ),
-        (
-            paper("base", 3.0, FAR) + paper("more", 3.0, FAR) + paper("some", 3.0, FAR),
-            f"{BASE} the same with more (3.00 %) as with base (3.00 %); here they differ ({MORE}",
-        ),
-        (
-            paper("base", 9.0, FAR) + paper("more", 6.0, FAR) + paper("most", 5.0, FAR),
-            (
-                f"{BASE} lower with more (6.00 %) and most (5.00 %) than with base (9.00 %); here it is higher "
-                "(more +5.0 points, 95 % interval 4.8 to 5.2; most +10.0, 9.7 to 10.4)."
-            ),
-        ),
-        (
-            paper("base", '"fails"', FAR),
-            "Published: base fails to train on cifar10 (table 1); here it trains (5.1 %).",
-        ),
-    ],
-)
-def test_what_differs_from_the_paper_is_said(tmp_path, values, words):
-    """Where our answer is not the published one, a remark says in what, and then why that may be."""
-    tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(("base", "more", "most", "some")))
-    study = made.load_text(f"[twins]\n{tables}\n{ONE_DEPTH}", values, SCALE)
-    data = frames.load(study, made.results(tmp_path, study, lambda run, twin: SEVEN[twin][run.seed]))
-
-    (remark,) = prose.remarks(study, data, findings.derive(study, data))
-
-    assert remark == f"{words} Ours are small."
-
-
-def test_what_is_as_published_needs_no_excuse(tmp_path):
-    """Where ours is the published answer, nothing is said, and the scale is not blamed."""
-    values = paper("base", 9.0, FAR) + paper("more", '"fails"', FAR) + paper("base", 5.1) + paper("lost", '"fails"')
-    tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(("base", "more", "lost")))
-    study = made.load_text(f"[twins]\n{tables}\n{ONE_DEPTH}", values, SCALE)
-    data = frames.load(study, made.results(tmp_path, study, lambda run, twin: SEVEN[twin][run.seed]))
-
-    assert prose.remarks(study, data, findings.derive(study, data)) == []
 
 
 ERRORS = {"eager": [2.0, 3.0, 4.0], "compiled": [2.0, 3.0, 4.0], "triton": [2.1, 3.0, 3.9]}
@@ -443,57 +358,3 @@ def test_without_records_of_a_claimed_pair_comparisons_are_told(tmp_path):
     (sentence,) = prose.verdicts(study, data, findings.derive(study, data))
 
     assert sentence.startswith("Against eager, whose training error is ")
-
-
-def test_what_is_missing_is_said(tmp_path):
-    """Unfinished, failed and diverged runs, and runs left aside, are named under the verdict."""
-    study = made.load(tmp_path, made.TOML.partition("[[paper]]")[0])
-    results = made.results(tmp_path, study)
-    unfinished, failed, diverged, other = study.runs[:4]
-    made.write(results, unfinished, made.records(unfinished, status=None))
-    made.write(results, failed, made.records(failed, status="failed"))
-    made.write(results, diverged, made.records(diverged, diverged=["plain"]))
-    made.write(results, other.model_copy(update={"recipe": other.recipe.model_copy(update={"momentum": 0.5})}))
-
-    data = frames.load(study, results)
-    assert prose.remarks(study, data, findings.derive(study, data)) == [
-        "Provisional: 16 of 18 runs have finished.",
-        "Nets that diverged, and count with an error of 100 %: 1 of 32.",
-        "Runs that failed, and are left out: 1.",
-        "Runs with other settings than the study's, left out: 1.",
-    ]
-    assert provenance.origin(data).rows[0] == ["runs", "15 done, 1 diverged, 1 failed, 1 unfinished"]
-
-
-def test_a_complete_study_needs_no_remark(tmp_path):
-    """Where every run is done there is nothing to warn of."""
-    study = made.small(tmp_path)
-    data = frames.load(study, made.results(tmp_path, study))
-
-    assert prose.remarks(study, data, findings.derive(study, data)) == []
-
-
-def test_diverging_in_the_last_evaluation_is_said(tmp_path):
-    """A net whose loss is first not finite at the very end diverged too."""
-    study = made.small(tmp_path)
-    results = made.results(tmp_path, study)
-    last = study.runs[0].recipe.iterations
-    made.write(results, study.runs[0], made.records(study.runs[0], diverged=["plain"], diverged_at=last))
-    data = frames.load(study, results)
-
-    (remark,) = prose.remarks(study, data, findings.derive(study, data))
-
-    assert remark == "Nets that diverged, and count with an error of 100 %: 1 of 12."
-
-
-def test_other_data_is_said(tmp_path):
-    """Runs of one data set with two checksums do not compare, and the page says so."""
-    study = made.small(tmp_path)
-    results = made.results(tmp_path, study)
-    first, *rest = made.records(study.runs[0])
-    made.write(results, study.runs[0], [first | {"dataset": first["dataset"] | {"checksum": "sha256:00"}}, *rest])
-    data = frames.load(study, results)
-
-    (remark,) = prose.remarks(study, data, findings.derive(study, data))
-
-    assert remark == "Not all runs were trained on the same data: digits has 2 checksums."

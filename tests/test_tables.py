@@ -235,27 +235,3 @@ def test_the_table_of_growth(tmp_path):
     assert tables.growth(findings.derive(study, data).growth).rows == [
         ["cifar", "8 to 20", "b", "100", "2.0e-6", "40.00", "40.00", "2"]
     ]
-
-
-@pytest.mark.parametrize(("value", "text"), [(0.04, "+0.0"), (-0.04, "+0.0"), (-1.25, "-1.2"), (56.12, "+56.1")])
-def test_points_carry_a_sign(value, text):
-    """A difference is written with its sign and one decimal, and never as minus zero."""
-    assert tables.points(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0 %"),
-        (2.04e-7, "2e-7"),
-        (9e-5, "9e-5"),
-        (1e-4, "0.01 %"),
-        (0.00312, "0.31 %"),
-        (0.042, "4.2 %"),
-        (0.2049, "20 %"),
-        (2.5, "250 %"),
-    ],
-)
-def test_shares_are_legible_at_any_size(value, text):
-    """A share of a whole is written in percent, or as a power of ten where that would take many zeros."""
-    assert tables.share(value) == text

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 import tiny
 from deeptwins import data, nets, training
 from deeptwins.errors import InputError
+from deeptwins.optimization import learning_rate
 
 
 def last_records(run, dataset):
@@ -52,14 +53,6 @@ def test_errors_are_those_of_the_definition(dataset):
     assert record["running_error_pct"] == pytest.approx(100 * sum(running) / 8)
 
 
-def test_learning_rate_follows_the_recipe():
-    """The rate rises linearly through the warm-up and falls at each milestone."""
-    recipe = tiny.RECIPE.model_copy(update={"iterations": 40, "milestones": (20, 30), "warmup": 4})
-
-    rates = [training.learning_rate(recipe, t) for t in (0, 1, 3, 4, 19, 20, 29, 30)]
-    assert rates == pytest.approx([0.025, 0.05, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
-
-
 def test_step_is_the_textbook_s(dataset):
     """One step is forward, cross entropy, backward, and SGD with momentum and weight decay, written out by hand."""
     run = tiny.run_of(plain="none")
@@ -72,7 +65,7 @@ def test_step_is_the_textbook_s(dataset):
         with torch.no_grad():
             for p, v, g in zip(net.parameters(), velocity, grads, strict=True):
                 v.mul_(0.9).add_(g + 1e-4 * p)
-                p.sub_(training.learning_rate(tiny.RECIPE, t) * v)
+                p.sub_(learning_rate(tiny.RECIPE, t) * v)
         ours.step()
 
     for mine, theirs in zip(ours.twins["plain"].net.parameters(), net.parameters(), strict=True):
@@ -181,7 +174,7 @@ def test_adam_is_the_textbook_s(dataset):
                 m.mul_(0.9).add_(0.1 * g)
                 v.mul_(0.999).add_(0.001 * g * g)
                 step = m / (1 - 0.9 ** (t + 1)) / ((v / (1 - 0.999 ** (t + 1))).sqrt() + 1e-8)
-                p.sub_(training.learning_rate(recipe, t) * step)
+                p.sub_(learning_rate(recipe, t) * step)
         ours.step()
 
     for mine, theirs in zip(ours.twins["plain"].net.parameters(), net.parameters(), strict=True):
@@ -240,7 +233,7 @@ def test_blocks_that_are_dropped_at_first_train_with_momentum(dataset):
         name for name, p in begun.twins["residual"].net.named_parameters() if p.grad is not None and not p.grad.any()
     ]
     assert dropped
-    after, rate = weights(begun, "residual"), training.learning_rate(run.recipe, 0)
+    after, rate = weights(begun, "residual"), learning_rate(run.recipe, 0)
     for name in dropped:  # weight decay goes on
         torch.testing.assert_close(after[name], before[name] * (1 - rate * run.recipe.weight_decay))
     for _ in range(10):
@@ -331,13 +324,6 @@ def test_validation_images_are_held_out():
     assert not more
     assert record["validation_error_pct"] == pytest.approx(100 * wrong)
     assert "validation_error_pct" not in next(trained(tiny.run_of(plain="none"), whole, 1).evaluate())
-
-
-def test_a_constant_warm_up_is_constant():
-    """With `warmup_rate` the rate stands at it through the warm-up, then is the full one."""
-    recipe = tiny.RECIPE.model_copy(update={"warmup_rate": 0.01, "milestones": (6,)})
-
-    assert [training.learning_rate(recipe, t) for t in (0, 3, 4, 6)] == pytest.approx([0.01, 0.01, 0.1, 0.01])
 
 
 @pytest.mark.gpu

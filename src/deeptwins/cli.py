@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import re
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from deeptwins.console import (
+    BAD_INPUT,
+    CONTRADICTED,
+    INTERRUPTED,
+    conclude,
+    one_line,
+    options,
+    print_layers,
+    print_table,
+    read_shape,
+    refuse,
+)
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
-    from deeptwins.nets.inspection import Layer
-    from deeptwins.scheduling import Outcome
     from deeptwins.specs import Net
     from deeptwins.study import Study
 
@@ -25,7 +32,6 @@ ABLATIONS = Path("ablations")
 RESULTS = Path("results")
 REPORTS = Path("reports")
 CLASSES, SEEDS, WIDTH, WORKERS = 1_000_000, 100_000, 4096, 4096  # what asks for more is a slip
-FAILED, BAD_INPUT, CONTRADICTED, INTERRUPTED = 1, 2, 3, 130  # exit codes
 
 # Plain help: rich would take two of the three tenths of a second that `deeptwins --help` may last.
 app = typer.Typer(
@@ -84,11 +90,11 @@ def list_(results: Results = RESULTS) -> None:
                 records.status(records.read(records.path_of(results, run.study, run.id))) in ("done", "diverged")
                 for run in found.runs
             )
-            rows.append((found.name, f"{done} of {len(found.runs)}", found.cost or "-", _one_line(found.question)))
+            rows.append((found.name, f"{done} of {len(found.runs)}", found.cost or "-", one_line(found.question)))
         except InputError as error:
             broken = True
-            rows.append((path.stem, "-", "-", f"cannot be read: {_one_line(error)}"))
-    _print_table(rows)
+            rows.append((path.stem, "-", "-", f"cannot be read: {one_line(error)}"))
+    print_table(rows)
     if broken:
         raise typer.Exit(BAD_INPUT)
 
@@ -141,17 +147,17 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
         workers=workers,
         fresh=fresh,
     )
-    on = _options(device=None if device == "auto" else device, workers=workers, data=data)
+    on = options(device=None if device == "auto" else device, workers=workers, data=data)
     same = [part for setting in settings or [] for part in ("--set", setting)]
-    same += _options(seeds=seeds, results=None if results == RESULTS else results)
-    code = _conclude(outcome, [*studies, *on, *same], None if pages else [*studies, *same])
+    same += options(seeds=seeds, results=None if results == RESULTS else results)
+    code = conclude(outcome, [*studies, *on, *same], None if pages else [*studies, *same])
     if pages and not outcome.interrupted:
         try:
             _write_pages(chosen, results, REPORTS)
         except InputError as error:
             if not code:
                 raise
-            _refuse(error)  # no run has come far enough for a page: what matters has been told
+            refuse(error)  # no run has come far enough for a page: what matters has been told
     if code:
         raise typer.Exit(code)
 
@@ -229,7 +235,7 @@ def show(  # noqa: PLR0913, PLR0917
     traced, drawn = {}, {}
     for network in networks:
         net, usual, outputs = inspection.named(network, settings or [])
-        shape, outputs = usual if image is None else _shape(image), outputs if classes is None else classes
+        shape, outputs = usual if image is None else read_shape(image), outputs if classes is None else classes
         traced[network] = inspection.trace(net, shape, outputs)
         drawn[network] = net, inspection.stages(net, shape, outputs)
     if diagram is not None:
@@ -237,7 +243,7 @@ def show(  # noqa: PLR0913, PLR0917
     for i, (network, found) in enumerate(traced.items()):
         if len(traced) > 1:
             typer.echo(f"\n{network}" if i else network)
-        _print_layers("LAYER" if layers else "STAGE", found if layers else inspection.parts(found))
+        print_layers("LAYER" if layers else "STAGE", found if layers else inspection.parts(found))
 
 
 @app.command()
@@ -268,7 +274,7 @@ def kernels(
     if compiling:
         _compile(results)
     written = kernel_report.write(results, reports)
-    _print_table(written.table, right=range(2, len(written.table[0])))
+    print_table(written.table, right=range(2, len(written.table[0])))
     for line in (*written.verdict, *written.faults, written.page):
         typer.echo(line)
     typer.echo(f"all reports: {pages.write_index(reports)}")
@@ -289,7 +295,7 @@ def doctor(data: Data = None) -> None:
     rows += [(f"dataset {name}", where) for name, where in datasets.available(data)]
     names = sorted(path.stem for path in ABLATIONS.glob("*.toml"))
     rows += [("studies", ", ".join(names) or f"none: no folder {ABLATIONS}/ here; go to the repository's root")]
-    _print_table(rows)
+    print_table(rows)
 
 
 def main() -> None:
@@ -299,26 +305,17 @@ def main() -> None:
     try:
         code = app(prog_name="deeptwins", standalone_mode=False)
     except InputError as error:
-        code = _refuse(error)
+        code = refuse(error)
     except OSError as error:
-        code = _refuse(f"{error.filename}: {error.strerror}" if error.filename else error)
+        code = refuse(f"{error.filename}: {error.strerror}" if error.filename else error)
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's usage errors: click's class or its own copy, by version
             raise
         context = getattr(error, "ctx", None)
-        code = _refuse(
+        code = refuse(
             f"{error.format_message().rstrip('.')}; see {context.command_path if context else 'deeptwins'} --help"
         )
     sys.exit(code)
-
-
-def _refuse(what: object) -> int:
-    typer.echo(f"deeptwins: {_one_line(what)}", err=True)
-    return BAD_INPUT
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())
 
 
 def _load(names: Iterable[str], settings: Sequence[str], seeds: int | None) -> list[Study]:
@@ -338,38 +335,6 @@ def _check(studies: Iterable[Study], device: str) -> None:
                 training.check(run, accelerator)
         except ValueError as error:
             raise InputError(f"{study.path}: {error}") from None
-
-
-def _conclude(outcome: Outcome, again: list[str], following: list[str] | None) -> int:
-    """Say what became of the runs, and the command that comes next.
-
-    Args:
-        outcome: of the session.
-        again: the words after `run` that go on with it.
-        following: those after `report`; None when the pages are written without being asked for.
-
-    Returns:
-        The exit code.
-    """
-    if outcome.interrupted:
-        command = ["deeptwins", "run", *(["--report"] if following is None else []), *again]
-        if os.environ.get("TOX_ENV_NAME") == "ablate":  # whose `deeptwins` is not on the PATH
-            command = ["tox", "-e", "ablate", "--", *again]
-        finished = outcome.done + outcome.diverged
-        typer.echo(f"{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
-        typer.echo("  " + shlex.join(command))
-        return INTERRUPTED
-    if outcome.failed:
-        typer.echo(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
-        return FAILED
-    after = "" if following is None else "; next: " + shlex.join(["deeptwins", "report", *following])
-    typer.echo(f"{outcome.total} runs are finished{after}")
-    return 0
-
-
-def _options(**given: object) -> list[str]:
-    """Write options as they are typed, those that are not None."""
-    return [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
 
 
 def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool:
@@ -414,36 +379,9 @@ def _with_results(results: Path) -> list[str]:
     return known
 
 
-def _print_layers(title: str, layers: Sequence[Layer]) -> None:
-    """Print layers or stages, and what they sum up to."""
-    rows = [(title, "KIND", "OUTPUT", "PARAMETERS", "FLOPS")]
-    rows += [
-        (layer.name, layer.kind, "x".join(map(str, layer.output)), f"{layer.parameters:,}", f"{layer.flops:,}")
-        for layer in layers
-    ]
-    parameters, flops = sum(layer.parameters for layer in layers), sum(layer.flops for layer in layers)
-    _print_table([*rows, ("total", "", "", f"{parameters:,}", f"{flops:,}")], right=(2, 3, 4))
-
-
 def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> None:
     """Write a diagram of nets, with their stages, to an SVG file."""
     from deeptwins import diagram, drawing
 
     drawn = [diagram.Drawn(name, net, stages) for name, (net, stages) in nets.items()]
     path.write_text(drawing.svg(diagram.draw(drawn), "nets", diagram.alt(drawn)), encoding="utf-8")
-
-
-def _shape(text: str) -> tuple[int, int, int]:
-    """Read CxHxW."""
-    match = re.fullmatch("([1-9][0-9]{0,5})x([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", text)
-    if match is None:
-        raise InputError(f"--input {text}: write CxHxW, channels, height and width, like 3x32x32")
-    return int(match[1]), int(match[2]), int(match[3])
-
-
-def _print_table(rows: Sequence[tuple[str, ...]], right: Sequence[int] = ()) -> None:
-    """Print rows in columns, those of numbers flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [f"{cell:{'>' if i in right else '<'}{widths[i]}}" for i, cell in enumerate(row)]
-        typer.echo("  ".join(cells).rstrip())

@@ -16,7 +16,8 @@ from deeptwins.records import Record
 from deeptwins.specs import RunSpec
 from deeptwins.training import Training, configure
 
-CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost; writing one takes some tens of milliseconds
+CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost, at most, while writing a checkpoint takes little
+CHECKPOINT_SHARE = 0.02  # of the time, at most, goes into writing them: large ones come less often
 
 LASTING = ("epoch", "gradient", "growth")  # records of the training itself; those of its end are made anew
 
@@ -50,6 +51,7 @@ def complete(  # noqa: PLR0913, PLR0917  what, on what, where, to where, and the
     path, checkpoint = (module.path_of(results, run.study, run.id) for module in (records, checkpoints))
     training, seconds = _resumed(run, dataset, device, results, say)
     started = saved = time.monotonic()
+    pause = CHECKPOINT_SECONDS
     while not training.finished:
         training.step()
         if training.due:
@@ -58,9 +60,10 @@ def complete(  # noqa: PLR0913, PLR0917  what, on what, where, to where, and the
             records.append(path, *training.grow())
         wanted = go_on(training.iteration)
         now = time.monotonic()
-        if not wanted or now - saved >= CHECKPOINT_SECONDS:
+        if not wanted or now - saved >= pause:
             checkpoints.save(checkpoint, {**training.state(), "seconds": seconds + now - started})
-            saved = now
+            saved = time.monotonic()
+            pause = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
         if not wanted:
             return "stopped"
     records.append(path, *training.diagnose())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from deeptwins.descriptions import described
-from deeptwins.tables import FLOWS, Table, count, interval, listed, of_group, points
+from deeptwins.tables import FLOWS, Table
+from deeptwins.wording import count, interval, listed, of_group, points
 
 _VERDICTS = {
     "vanish": FLOWS["vanish"],

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pandas as pd
 
 from deeptwins.kernel_records import FULL_BITS, Compiled
-from deeptwins.tables import Table, count, share
+from deeptwins.tables import Table
+from deeptwins.wording import count, listed, share
 
 NAMES = {"channels_last": "channels last", "contiguous": "channels first"}
 FAULTY = ("kernel", "sites", "dtype", "layout", "shape", "arch")  # say which kernel it is
@@ -47,7 +46,7 @@ def modelled(floors: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
 def verdict(kernels: pd.DataFrame, sites: pd.DataFrame) -> list[str]:
     """Say in sentences what was found."""
     total, spilled = len(kernels), int((kernels[["stack_bytes", "spill_instructions"]] > 0).any(axis=1).sum())
-    archs = _listed(dict.fromkeys(kernels["arch"]))
+    archs = listed(dict.fromkeys(kernels["arch"]))
     none, verb = str(spilled or "None"), "spill" if spilled > 1 else "spills"
     registers = f"they take {_range(kernels['registers'])} registers a thread"
     possible = kernels[kernels["vectors_possible"]]
@@ -61,7 +60,7 @@ def verdict(kernels: pd.DataFrame, sites: pd.DataFrame) -> list[str]:
     total_bytes = table["bytes_per_element_forward"] + table["bytes_per_element_backward"]
     for site, group in table.assign(total=total_bytes).groupby("site", sort=False):
         of = dict(zip(group["implementation"], group["total"], strict=True))
-        others = _listed(f"{number:g} by {name}" for name, number in of.items() if name != "triton")
+        others = listed(f"{number:g} by {name}" for name, number in of.items() if name != "triton")
         sentences.append(f"{str(site).capitalize()}, {COMPARED}: {of['triton']:g} bytes an element, against {others}.")
     return sentences
 
@@ -197,7 +196,7 @@ def alt_registers(kernels: pd.DataFrame) -> str:
     """Describe the figure."""
     parts = []
     for (kernel, layout), group in kernels.groupby(["kernel", "layout"], sort=False):
-        ranges = _listed(f"{_range(cell['registers'])} on {arch}" for arch, cell in group.groupby("arch", sort=False))
+        ranges = listed(f"{_range(cell['registers'])} on {arch}" for arch, cell in group.groupby("arch", sort=False))
         parts.append(f"{kernel}, {NAMES[str(layout)]}: {ranges}")
     return f"Registers a thread. {'; '.join(parts)}."
 
@@ -216,7 +215,7 @@ def alt_floors(table: pd.DataFrame) -> str:
     """Describe the figure."""
     parts = []
     for (site, shape), group in table.groupby(["site", "shape"], sort=False):
-        times = _listed(f"{row['total_us']:,.1f} on {row['device']}" for row in group.to_dict("records"))
+        times = listed(f"{row['total_us']:,.1f} on {row['device']}" for row in group.to_dict("records"))
         parts.append(f"{site}, {shape}: {times}")
     return f"Model of the time in microseconds, forward and backward, {COMPARED}. {'; '.join(parts)}."
 
@@ -236,9 +235,3 @@ def _range(values: pd.Series) -> str:
 def _shares(values: pd.Series) -> str:
     low, high = values.min(), values.max()
     return share(low) if low == high else f"{share(low)} to {share(high)}"
-
-
-def _listed(items: Iterable[str]) -> str:
-    """Join words as English does."""
-    *most, last = items
-    return f"{', '.join(most)} and {last}" if most else last

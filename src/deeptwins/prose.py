@@ -1,8 +1,7 @@
-"""From findings to words: the answer, the verdict, remarks. Plain text: the templates escape it."""
+"""From findings to words: the answer and the verdict. Plain text: the templates escape it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -12,26 +11,13 @@ from deeptwins.claims import FAILS
 from deeptwins.comparisons import NOT_TESTED
 from deeptwins.findings import Findings
 from deeptwins.frames import Frames
-from deeptwins.judging import CONTRADICTED, DIFFERENT, MET, UNDECIDED, jointly
+from deeptwins.judging import CONTRADICTED, MET, UNDECIDED, jointly
 from deeptwins.study import Study
-from deeptwins.tables import (
-    METRICS,
-    claim,
-    count,
-    interval,
-    listed,
-    of_group,
-    percent,
-    place_of,
-    points,
-    published,
-    share,
-)
+from deeptwins.tables import METRICS, claim
+from deeptwins.wording import count, interval, listed, of_group, percent, points, share, within
 
 _AGREEMENTS = {"agree": "agrees with", "differ": "differs from", "inconclusive": "may or may not agree with"}
 _READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"}
-FAILS_TO_TRAIN = "fails to train"
-HIGHER, SAME = "higher", "the same"
 _NAMED = 2  # claims that an answer names, at most
 
 
@@ -68,14 +54,10 @@ def answer(study: Study, claims: pd.DataFrame) -> str:
     found = {result: claims[claims["result"] == result].to_dict("records") for result in (CONTRADICTED, UNDECIDED)}
     parts = []
     for result, rows in found.items():
-        named = "; ".join(claim(row) + _within(row["group"], claims["group"]) for row in rows)
+        named = "; ".join(claim(row) + within(row["group"], claims["group"]) for row in rows)
         few = sum(map(len, found.values())) <= _NAMED
         parts += ([f"{result}: {named}"] if few else [f"{len(rows)} {result}"]) if rows else []
     return f"{'In part' if met else 'Not as claimed'}: {met} of {n} claims met; {'; '.join(parts)}."
-
-
-def _within(group: object, groups: Iterable[object]) -> str:
-    return f" ({where})" if (where := place_of(group, groups)) else ""
 
 
 def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
@@ -224,77 +206,3 @@ def _seeds(numbers: pd.Series) -> str:
     if most == 1:
         return "1 seed, which supports no verdict"
     return count(most, "seed") if least == most else f"{least} to {most} seeds"
-
-
-def against_paper(study: Study, found: Findings) -> list[str]:
-    """Say where our answer is not the published one, and why that may be; nothing where it is nowhere."""
-    sentences = []
-    for row in found.against_paper.to_dict("records"):
-        if row["reading"] in DIFFERENT:
-            error, net = METRICS[row["metric"]], f"{row['twin']} at depth {row['depth']}"
-            ours = f"{percent(row['mean'])} (95 % interval {interval(row['low'], row['high'])})"
-            there = f"Published {error} of {net} is {_value(row['paper'])} ({row['source']}); here it is"
-            if row["paper"] == FAILS:
-                there = f"Published: {net} {FAILS_TO_TRAIN} ({row['source']}); here its {error} is"
-            sentences.append(f"{there} {ours}.")
-    other = found.across_scales[found.across_scales["reading"].isin(DIFFERENT)]
-    for row in other[other["other"].isna()].to_dict("records"):
-        there = f"{row['twin']} {FAILS_TO_TRAIN} on {row['data']} ({row['source']})"
-        sentences.append(f"Published: {there}; here it trains ({percent(row['mean'])}).")
-    both = other.dropna(subset="other")
-    both = both.assign(way=[_way(*values) for values in zip(both["paper"], both["paper_other"], strict=True)])
-    source = None
-    for _, rows in both.groupby(["source", "data", "paper_depth", "metric", "other", "way", "reading"], sort=False):
-        told, source = source, rows["source"].iloc[0]
-        sentences.append(f"{'Also' if source == told else f'Published in {source}:'} {_across(rows)}.")
-    return [" ".join([*sentences, *([study.scale] if study.scale else [])])] if sentences else []
-
-
-def _across(rows: pd.DataFrame) -> str:
-    """Say how twins differ from another in what was published, and that they do not do so here."""
-    row = rows.iloc[0]
-    named = [f"{twin} ({_value(paper)})" for twin, paper in zip(rows["twin"], rows["paper"], strict=True)]
-    ours: list[str] = []
-    for other in rows.to_dict("records"):
-        name = f"{other['twin']}{_within(other['group'], rows['group'])} " if len(rows) > 1 else ""
-        points_, interval_ = ("", "") if ours else (" points", "95 % interval ")
-        ours.append(f"{name}{points(other['difference'])}{points_}, {interval_}{interval(other['low'], other['high'])}")
-    here = {"no difference seen": "no difference is seen", "a difference here": "they differ"}
-    opposite = f"it is {'lower' if row['way'] == HIGHER else 'higher'}"
-    than = "as" if row["way"] == SAME else "than"
-    reference = f"{row['other']} ({_value(row['paper_other'])})"
-    twins = listed([*dict.fromkeys(named)])
-    there = f"{METRICS[row['metric']]} is {row['way']} with {twins} {than} with {reference}"
-    there = f"on {row['data']} at depth {row['paper_depth']}, {there}"
-    return f"{there}; here {here.get(row['reading'], opposite)} ({'; '.join(ours)})"
-
-
-def _way(paper: Any, other: Any) -> str:  # noqa: ANN401 - a number, or that it fails
-    """Compare published errors; a net that fails has a higher one than any that trains."""
-    own, reference = (math.inf if value == FAILS else value for value in (paper, other))
-    return SAME if own == reference else HIGHER if own > reference else "lower"
-
-
-def _value(paper: object) -> str:
-    return f"it {FAILS_TO_TRAIN}" if paper == FAILS else f"{published(paper)} %"
-
-
-def remarks(study: Study, frames: Frames, found: Findings) -> list[str]:
-    """Say what a reader must know before trusting the verdict."""
-    final = found.final
-    runs = frames.runs.drop_duplicates("run")
-    texts = []
-    if study.settings:
-        texts.append(f"The study's recipe with these changes: {', '.join(study.settings)}.")
-    if frames.missing:
-        texts.append(f"Provisional: {frames.asked - frames.missing} of {frames.asked} runs have finished.")
-    if diverged := int((final["train_loss"].isna() | final["running_loss"].isna()).sum()):
-        texts.append(f"Nets that diverged, and count with an error of 100 %: {diverged} of {len(final)}.")
-    if (failed := int((runs["status"] == "failed").sum())) > 0:
-        texts.append(f"Runs that failed, and are left out: {failed}.")
-    if frames.aside:
-        texts.append(f"Runs with other settings than the study's, left out: {frames.aside}.")
-    for dataset, checksums in runs.groupby("dataset")["checksum"]:
-        if checksums.nunique() > 1:
-            texts.append(f"Not all runs were trained on the same data: {dataset} has {checksums.nunique()} checksums.")
-    return texts + against_paper(study, found)

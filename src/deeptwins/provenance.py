@@ -9,7 +9,8 @@ import pandas as pd
 
 from deeptwins.frames import FINISHED, Frames
 from deeptwins.specs import Net, Recipe
-from deeptwins.tables import Table, count
+from deeptwins.tables import Table
+from deeptwins.wording import count
 
 _IN_OTHER_TABLES = ("dataset", "family", "depth")
 _HASHES = 3

@@ -24,6 +24,7 @@ from deeptwins import (
     pages,
     prose,
     provenance,
+    remarks,
     tables,
 )
 from deeptwins.diagnostic_findings import Inside
@@ -32,7 +33,7 @@ from deeptwins.findings import Findings
 from deeptwins.frames import Frames
 from deeptwins.pages import Page, Picture, Section, illustrate
 from deeptwins.study import FOLDER, Study
-from deeptwins.tables import count
+from deeptwins.wording import count
 
 ERRORS = """
 Training error (train_error_pct) is measured in evaluation mode on the whole training set without augmentation, after
@@ -102,7 +103,7 @@ def write(study: Study, results: Path, reports: Path) -> Report:
         question=study.question,
         source=study.source,
         verdict=verdict,
-        remarks=prose.remarks(study, data, found),
+        remarks=remarks.remarks(study, data, found),
         sections=[_shortened(section) for section in _sections(study, data, found, inside)],
         runs=f"{data.asked - data.missing} of {data.asked} runs finished",
         data=behind,

@@ -1,9 +1,9 @@
-"""From findings to tables of text, and how numbers and names are written. Plain text: the templates escape it."""
+"""From findings to tables of text. Plain text: the templates escape it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from deeptwins.claims import FAILS, STATEMENTS, Metric
 from deeptwins.comparisons import NOT_TESTED
+from deeptwins.wording import count, interval, number, p_value, points, power, published
 
 METRICS = dict(
     zip(get_args(Metric), ("training error", "running training error", "validation error", "test error"), strict=True)
@@ -56,8 +57,8 @@ def errors(by_depth: pd.DataFrame) -> Table:
         row = [str(group), str(depth), str(twin)]
         row += [f"{first['outcome']}, {first['failed']} of {first['n']}"] if failing else []
         for metric, error in cell.set_index("metric").reindex(metrics).iterrows():
-            row += [_number(error["mean"]), interval(error["low"], error["high"])]
-            row += [_number(error["noise_floor"])] if metric == "test_error_pct" else []
+            row += [number(error["mean"]), interval(error["low"], error["high"])]
+            row += [number(error["noise_floor"])] if metric == "test_error_pct" else []
         rows.append([*row, str(cell["n"].max())])
     names = ["family", "depth", "twin", *(["training fails, seeds"] if failing else [])]
     heads = []
@@ -76,12 +77,12 @@ def trends(table: pd.DataFrame, margin: float) -> Table:
             row["verdict"],
             points(row["difference"]),
             interval(row["low"], row["high"]),
-            _p_value(row["p_holm"]),
+            p_value(row["p_holm"]),
             str(row["n"]),
             _seeds(row["seeds_for"]),
-            *(_p_value(row[key]) for key in ("p", "page_p_rises", "page_p_falls")),
+            *(p_value(row[key]) for key in ("p", "page_p_rises", "page_p_falls")),
             interval(row["bootstrap_low"], row["bootstrap_high"]),
-            _number(row["slope"], 3),
+            number(row["slope"], 3),
             interval(row["slope_low"], row["slope_high"], 3),
         ]
         for row in table.to_dict("records")
@@ -104,10 +105,10 @@ def comparisons(table: pd.DataFrame, margin: float) -> Table:
             *([row["verdict"]] if tested else []),
             points(row["difference"]),
             interval(row["low"], row["high"]),
-            *([_p_value(row["p_holm"])] if tested else []),
+            *([p_value(row["p_holm"])] if tested else []),
             str(row["n"]),
             _seeds(row["seeds_for"]),
-            _p_value(row["p"]),
+            p_value(row["p"]),
             interval(row["bootstrap_low"], row["bootstrap_high"]),
         ]
         for row in table[table["metric"] != "running_error_pct"].to_dict("records")
@@ -150,7 +151,7 @@ def drift(table: pd.DataFrame) -> Table:
             del places["furthest apart"]
         for i, row in cell.loc[sorted({*places.values()})].iterrows():
             evaluation = ", ".join(name for name, place in places.items() if place == i)
-            numbers = [_power(row[key]) for key in ("median", "largest", "between_seeds")]
+            numbers = [power(row[key]) for key in ("median", "largest", "between_seeds")]
             words = [str(group), str(depth), f"{twin} and {other}", evaluation]
             rows.append([*words, f"{row['iteration']:,}", *numbers, str(row["n"])])
     heads = ("family", "depth", "twins", "evaluation", "iteration", "median", "largest", "between two seeds", "seeds")
@@ -200,7 +201,7 @@ def paper(table: pd.DataFrame) -> Table:
             METRICS[row["metric"]],
             row["source"],
             published(row["paper"]),
-            _number(row["mean"]),
+            number(row["mean"]),
             interval(row["low"], row["high"]),
             points(row["difference"]),
             str(row["n"]),
@@ -232,7 +233,7 @@ def across_scales(table: pd.DataFrame) -> Table:
                 row["reading"],
                 " against ".join(map(published, paper)),
                 "-" if difference is None else points(difference),
-                " against ".join(map(_number, ours)),
+                " against ".join(map(number, ours)),
                 points(row["difference"]),
                 "-" if alone else interval(row["low"], row["high"]),
                 str(row["n"]),
@@ -252,7 +253,7 @@ def growth(table: pd.DataFrame) -> Table:
             f"{row['depth_before']} to {row['depth']}",
             row["twin"],
             f"{row['iteration']:,}",
-            _power(row["largest_difference"]),
+            power(row["largest_difference"]),
             *(f"{row[f'train_error_{when}_pct']:.2f}" for when in ("before", "after")),
             str(row["n"]),
         ]
@@ -263,78 +264,9 @@ def growth(table: pd.DataFrame) -> Table:
     return Table(caption, (*heads, "after (%)", "seeds"), rows, 3)
 
 
-def published(value: object) -> str:
-    """Return a published value as text."""
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-
-def percent(value: float) -> str:
-    """Return an error as text."""
-    return f"{value:.1f} %"
-
-
-def points(value: float) -> str:
-    """Return a difference of errors as text, with its sign."""
-    return f"{round(value, 1) + 0.0:+.1f}" if math.isfinite(value) else "-"
-
-
-def share(value: float) -> str:
-    """Return a part of a whole as text: in percent, or as a power of ten where that would be less than 0.01 %."""
-    if 0 < value < 1e-4:  # noqa: PLR2004
-        return _power(value, 0)
-    return f"{100 * value:.0f} %" if value >= 0.1 else f"{100 * value:.2g} %"  # noqa: PLR2004
-
-
-def interval(low: float, high: float, decimals: int = 1) -> str:
-    """Return an interval as text."""
-    return f"{_number(low, decimals)} to {_number(high, decimals)}" if math.isfinite(low) else "-"
-
-
-def count(n: float, unit: str) -> str:
-    """Return a number of things as text."""
-    return f"{n:g} {unit}" if n == 1 else f"{n:g} {unit}s"
-
-
-def place_of(group: object, groups: Iterable[object]) -> str:
-    """Name a family or setting, by what tells it from the others; empty where there is only one."""
-    names = [str(name) for name in dict.fromkeys(groups)]
-    family, _, label = str(group).partition(", ")
-    if len(names) == 1:
-        return ""
-    return label if label and all(name.startswith(f"{family}, ") for name in names) else f"family {group}"
-
-
-def of_group(group: object, groups: Iterable[object], sentence: str) -> str:
-    """Begin a sentence with what it is about, where there are several families or settings."""
-    where = place_of(group, groups)
-    text = f"{where}: {sentence}" if where else sentence
-    return text[0].upper() + text[1:]
-
-
-def listed(names: list[str]) -> str:
-    """Name several things in a sentence."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _number(value: float, decimals: int = 1) -> str:
-    return f"{round(value, decimals) + 0.0:.{decimals}f}" if math.isfinite(value) else "-"
-
-
-def _power(value: float, decimals: int = 1) -> str:
-    """Return a number as text like 2.1e-7, whatever its size."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else "-"
-    digits, exponent = f"{value:.{decimals}e}".split("e")
-    return f"{digits}e{int(exponent)}"
-
-
-def _seeds(number: float) -> str:
-    return f"{number:,.0f}" if math.isfinite(number) else "-"
+def _seeds(needed: float) -> str:
+    return f"{needed:,.0f}" if math.isfinite(needed) else "-"
 
 
 def _seeds_for(margin: float) -> str:
     return f"seeds to see {count(margin, 'point')}"
-
-
-def _p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else _number(p, 3)  # noqa: PLR2004

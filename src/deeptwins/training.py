@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from deeptwins.kernels import unavailable
 from deeptwins.nets import growing
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.inspection import size, stages
+from deeptwins.optimization import OPTIMIZERS, learning_rate
 from deeptwins.records import Record
 from deeptwins.specs import Net, Recipe, RunSpec
 from deeptwins.stream import Stream
@@ -34,29 +35,6 @@ PRECISE_IMAGES, PRECISE_EVERY = 2048, 40  # images; iterations for each batch
 # How far logits may move when a net grows, as a share of the largest: what rounding does in a hundred layers.
 # They are compared without autocast, so that the weights of a bf16 run are multiplied in fp32.
 SAME_OUTPUTS = {"fp32": 1e-3, "tf32": 0.05, "bf16": 1e-3}
-
-
-def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make stochastic gradient descent: v = momentum v + g + weight_decay w, from v = 0; w -= learning_rate v."""
-    optimizer = torch.optim.SGD(
-        net.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
-    if recipe.momentum:  # PyTorch begins with v = g, the same, but its fused steps fail where only some have a v
-        for parameter in net.parameters():
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer
-
-
-def adam(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make Adam (Kingma and Ba 2015) with beta = (0.9, 0.999); weight decay is a part of the gradient."""
-    return torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-
-
-OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam}
 
 
 def device(name: str) -> torch.device:
@@ -93,14 +71,6 @@ def cost(run: RunSpec, dataset: Dataset) -> float:
     return flops * (3.0 * trained + evaluated)
 
 
-def learning_rate(recipe: Recipe, iteration: int) -> float:
-    """The rate of an iteration (from 0): a warm-up to the full rate, times `decay` from each milestone on."""
-    if recipe.warmup_rate is not None and iteration < recipe.warmup:
-        return recipe.warmup_rate
-    warm = min(1.0, (iteration + 1) / recipe.warmup) if recipe.warmup else 1.0
-    return recipe.learning_rate * warm * recipe.decay ** sum(iteration >= milestone for milestone in recipe.milestones)
-
-
 @dataclass
 class Twin:
     """One net of a run in training; `seen` sums what the batches since the last evaluation showed, on the device."""
@@ -109,6 +79,7 @@ class Twin:
     optimizer: torch.optim.Optimizer
     seen: Tensor  # float64 (3,): images, errors, loss
     diverged_at: int | None = None
+    grown: bool = False
 
 
 class Training:
@@ -253,6 +224,7 @@ class Training:
                 "optimizer": twin.optimizer.state_dict(),
                 "seen": twin.seen,
                 "diverged_at": twin.diverged_at,
+                "grown": twin.grown,
             }
             for name, twin in self.twins.items()
         }
@@ -261,13 +233,9 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state."""
         self.iteration = state["iteration"]
-        for name, spec in self.run.twins.items():
-            # A checkpoint is written after the growth that its iteration brings; a net that diverged stays small.
-            diverged = state["twins"][name]["diverged_at"]
-            grown = spec.grown_from is not None and self.iteration >= (self.run.recipe.grow_at or 0)
-            if grown and (diverged is None or diverged > (self.run.recipe.grow_at or 0)):
-                self._deepen(name)
         for name, saved in state["twins"].items():
+            if saved["grown"]:
+                self._deepen(name)
             twin = self.twins[name]
             twin.net.load_state_dict(saved["net"])
             twin.optimizer.load_state_dict(saved["optimizer"])
@@ -282,6 +250,7 @@ class Training:
     def _deepen(self, name: str) -> None:
         """Put a net of the final depth in a twin's place; what its parameters share keep their optimizer's state."""
         twin = self.twins[name]
+        twin.grown = True
         known = {key: twin.optimizer.state[p] for key, p in twin.net.named_parameters() if p in twin.optimizer.state}
         twin.net = self._built(self.run.twins[name])
         twin.optimizer = OPTIMIZERS[self.run.recipe.optimizer](twin.net, self.run.recipe)

@@ -71,7 +71,8 @@ def named(name: str, settings: Sequence[str] = ()) -> tuple[Net, tuple[int, int,
     return net, (3, 32, 32) if small else (3, 224, 224), 10 if small else 1000
 
 
-def trace(net: Net, image: tuple[int, int, int], classes: int) -> list[Layer]:
+@lru_cache(maxsize=1024)
+def trace(net: Net, image: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
     """Run one image (C, H, W) through the net on the meta device and list every layer in order of execution.
 
     Raises:
@@ -104,10 +105,10 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> list[Layer]:
         except RuntimeError as error:
             raise InputError(f"input {'x'.join(map(str, image))}: {str(error).splitlines()[0]}") from None
     flops = {name.removeprefix("ResNet."): sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
-    return [
+    return tuple(
         Layer(name, type(module).__name__, output, sum(p.numel() for p in module.parameters()), flops.get(name, 0))
         for name, module, output in seen
-    ]
+    )
 
 
 def parts(layers: Sequence[Layer]) -> list[Layer]:
@@ -130,14 +131,12 @@ def parts(layers: Sequence[Layer]) -> list[Layer]:
     return summed
 
 
-@lru_cache(maxsize=1024)
 def size(net: Net, image: tuple[int, int, int], classes: int) -> tuple[int, int]:
     """Count a net's parameters and the FLOPs of one image forward."""
     layers = trace(net, image, classes)
     return sum(layer.parameters for layer in layers), sum(layer.flops for layer in layers)
 
 
-@lru_cache(maxsize=1024)
 def stages(net: Net, image: tuple[int, int, int], classes: int) -> list[dict[str, Any]]:
     """Describe the stages of a net: their blocks, the layers of each, and the shape (C, H, W) that they leave."""
     layout = FAMILIES[net.family](net.depth)

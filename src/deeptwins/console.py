@@ -1,0 +1,89 @@
+"""What the command line prints, how it reads what is typed, and the codes that it exits with."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from deeptwins.errors import InputError
+
+if TYPE_CHECKING:
+    from deeptwins.nets.inspection import Layer
+    from deeptwins.scheduling import Outcome
+
+FAILED, BAD_INPUT, CONTRADICTED, INTERRUPTED = 1, 2, 3, 130  # exit codes
+
+
+def refuse(what: object) -> int:
+    """Say in one line on stderr what a user can mend; returns the exit code."""
+    typer.echo(f"deeptwins: {one_line(what)}", err=True)
+    return BAD_INPUT
+
+
+def one_line(text: object) -> str:
+    """Put text on one line."""
+    return " ".join(str(text).split())
+
+
+def conclude(outcome: Outcome, again: list[str], following: list[str] | None) -> int:
+    """Say what became of the runs, and the command that comes next.
+
+    Args:
+        outcome: of the session.
+        again: the words after `run` that go on with it.
+        following: those after `report`; None when the pages are written without being asked for.
+
+    Returns:
+        The exit code.
+    """
+    if outcome.interrupted:
+        command = ["deeptwins", "run", *(["--report"] if following is None else []), *again]
+        if os.environ.get("TOX_ENV_NAME") == "ablate":  # whose `deeptwins` is not on the PATH
+            command = ["tox", "-e", "ablate", "--", *again]
+        finished = outcome.done + outcome.diverged
+        typer.echo(f"{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
+        typer.echo("  " + shlex.join(command))
+        return INTERRUPTED
+    if outcome.failed:
+        typer.echo(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
+        return FAILED
+    after = "" if following is None else "; next: " + shlex.join(["deeptwins", "report", *following])
+    typer.echo(f"{outcome.total} runs are finished{after}")
+    return 0
+
+
+def options(**given: object) -> list[str]:
+    """Write options as they are typed, those that are not None."""
+    return [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
+
+
+def print_layers(title: str, layers: Sequence[Layer]) -> None:
+    """Print layers or stages, and what they sum up to."""
+    rows = [(title, "KIND", "OUTPUT", "PARAMETERS", "FLOPS")]
+    rows += [
+        (layer.name, layer.kind, "x".join(map(str, layer.output)), f"{layer.parameters:,}", f"{layer.flops:,}")
+        for layer in layers
+    ]
+    parameters, flops = sum(layer.parameters for layer in layers), sum(layer.flops for layer in layers)
+    print_table([*rows, ("total", "", "", f"{parameters:,}", f"{flops:,}")], right=(2, 3, 4))
+
+
+def read_shape(text: str) -> tuple[int, int, int]:
+    """Read CxHxW."""
+    match = re.fullmatch("([1-9][0-9]{0,5})x([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", text)
+    if match is None:
+        raise InputError(f"--input {text}: write CxHxW, channels, height and width, like 3x32x32")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def print_table(rows: Sequence[tuple[str, ...]], right: Sequence[int] = ()) -> None:
+    """Print rows in columns, those of numbers flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [f"{cell:{'>' if i in right else '<'}{widths[i]}}" for i, cell in enumerate(row)]
+        typer.echo("  ".join(cells).rstrip())

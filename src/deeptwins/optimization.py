@@ -1,0 +1,41 @@
+"""How weights move: optimizers by name, and the learning rate. To add an optimizer, name it in `OPTIMIZERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from deeptwins.specs import Recipe
+
+
+def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make stochastic gradient descent: v = momentum v + g + weight_decay w, from v = 0; w -= learning_rate v."""
+    optimizer = torch.optim.SGD(
+        net.parameters(),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+    if recipe.momentum:  # PyTorch begins with v = g, the same, but its fused steps fail where only some have a v
+        for parameter in net.parameters():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def adam(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make Adam (Kingma and Ba 2015) with beta = (0.9, 0.999); weight decay is a part of the gradient."""
+    return torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam}
+
+
+def learning_rate(recipe: Recipe, iteration: int) -> float:
+    """The rate of an iteration (from 0): a warm-up to the full rate, times `decay` from each milestone on."""
+    if recipe.warmup_rate is not None and iteration < recipe.warmup:
+        return recipe.warmup_rate
+    warm = min(1.0, (iteration + 1) / recipe.warmup) if recipe.warmup else 1.0
+    return recipe.learning_rate * warm * recipe.decay ** sum(iteration >= milestone for milestone in recipe.milestones)

@@ -1,0 +1,83 @@
+"""How numbers and names are written: plain text, which the templates escape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+
+def published(value: object) -> str:
+    """Return a published value as text."""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def percent(value: float) -> str:
+    """Return an error as text."""
+    return f"{value:.1f} %"
+
+
+def points(value: float) -> str:
+    """Return a difference of errors as text, with its sign."""
+    return f"{round(value, 1) + 0.0:+.1f}" if math.isfinite(value) else "-"
+
+
+def share(value: float) -> str:
+    """Return a part of a whole as text: in percent, or as a power of ten where that would be less than 0.01 %."""
+    if 0 < value < 1e-4:  # noqa: PLR2004
+        return power(value, 0)
+    return f"{100 * value:.0f} %" if value >= 0.1 else f"{100 * value:.2g} %"  # noqa: PLR2004
+
+
+def interval(low: float, high: float, decimals: int = 1) -> str:
+    """Return an interval as text."""
+    return f"{number(low, decimals)} to {number(high, decimals)}" if math.isfinite(low) else "-"
+
+
+def count(n: float, unit: str) -> str:
+    """Return a number of things as text."""
+    return f"{n:g} {unit}" if n == 1 else f"{n:g} {unit}s"
+
+
+def place_of(group: object, groups: Iterable[object]) -> str:
+    """Name a family or setting, by what tells it from the others; empty where there is only one."""
+    names = [str(name) for name in dict.fromkeys(groups)]
+    family, _, label = str(group).partition(", ")
+    if len(names) == 1:
+        return ""
+    return label if label and all(name.startswith(f"{family}, ") for name in names) else f"family {group}"
+
+
+def within(group: object, groups: Iterable[object]) -> str:
+    """Name a family or setting in brackets, behind what is said of it; nothing where there is only one."""
+    return f" ({where})" if (where := place_of(group, groups)) else ""
+
+
+def of_group(group: object, groups: Iterable[object], sentence: str) -> str:
+    """Begin a sentence with what it is about, where there are several families or settings."""
+    where = place_of(group, groups)
+    text = f"{where}: {sentence}" if where else sentence
+    return text[0].upper() + text[1:]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Name several things in a sentence."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def number(value: float, decimals: int = 1) -> str:
+    """Return a number as text, without a minus before a zero; a dash for what is not finite."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}" if math.isfinite(value) else "-"
+
+
+def power(value: float, decimals: int = 1) -> str:
+    """Return a number as text like 2.1e-7, whatever its size."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else "-"
+    digits, exponent = f"{value:.{decimals}e}".split("e")
+    return f"{digits}e{int(exponent)}"
+
+
+def p_value(p: float) -> str:
+    """Return a p value as text."""
+    return "< 0.001" if p < 0.001 else number(p, 3)  # noqa: PLR2004
