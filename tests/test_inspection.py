@@ -35,12 +35,24 @@ def test_the_names_that_are_suggested_exist(name):
     nets.check(inspection.named(name)[0])
 
 
-def test_bottlenecks_have_a_name_of_their_own():
-    """A depth that is only the bottlenecks' is refused with the name that means it."""
-    with pytest.raises(InputError, match=r"of bottlenecks, cifar-bottleneck-resnet-1001$"):
-        inspection.named("cifar-resnet-1001")
+def test_a_depth_of_no_family_is_refused_with_the_rule():
+    """A depth that no family has is refused with the depths that the named one has."""
     with pytest.raises(InputError, match=r"cifar has depths 6n\+2 from 8 to 1202$"):
         inspection.named("cifar-resnet-21")
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("cifar-resnet-1001", "cifar-bottleneck-resnet-1001"),
+        ("plain-56", "cifar-plain-56 and cifar-bottleneck-plain-56"),
+        ("cifar-plain-101", "cifar-bottleneck-plain-101 and plain-101"),
+    ],
+)
+def test_a_depth_of_another_family_is_pointed_to(name, others):
+    """Who asks for a depth that the family has not is told of the nets that have it."""
+    with pytest.raises(InputError, match=f"; there is {others}$"):
+        inspection.named(name)
 
 
 @pytest.mark.parametrize("name", ["resnet", "resnet-19", "cifar-plain-21", "vgg-16", "cifar-resnet-99999", ""])

@@ -65,9 +65,7 @@ def named(name: str, settings: Sequence[str] = ()) -> tuple[Net, tuple[int, int,
     try:
         check(net)
     except ValueError as error:
-        nine = f"; of bottlenecks, cifar-bottleneck-{match[2]}-{depth}" if _is_depth(depth, "cifar-bottleneck") else ""
-        other = nine if family == "cifar" and not _is_depth(depth, family) else ""
-        raise InputError(f"no network {shown(name)}: {error}{other}") from None
+        raise InputError(f"no network {shown(name)}: {error}{_elsewhere(family, match[2], depth)}") from None
     return net, (3, 32, 32) if small else (3, 224, 224), 10 if small else 1000
 
 
@@ -145,6 +143,13 @@ def stages(net: Net, image: tuple[int, int, int], classes: int) -> list[dict[str
     return [
         {"blocks": blocks, "layers": layers, "output": list(ends[str(i)])} for i, blocks in enumerate(layout.blocks)
     ]
+
+
+def _elsewhere(family: str, kind: str, depth: int) -> str:
+    """Name the nets of other families that have a depth, where this one has not."""
+    having = [other for other in FAMILIES if _is_depth(depth, other)]
+    names = [f"{other}-{kind}-{depth}".removeprefix("imagenet-") for other in having]
+    return f"; there is {' and '.join(names)}" if names and family not in having else ""
 
 
 def _is_depth(depth: int, family: str) -> bool:
