@@ -37,6 +37,21 @@ def test_without_any_spread_there_is_no_doubt(values, p):
     assert statistics.t_test(np.array(values)) == p
 
 
+def test_rounding_leaves_a_doubt():
+    """Values that are equal because they are rounded have at least its spread: t of 2 values is 3 / (0.5 / sqrt 2)."""
+    assert statistics.t_test(np.array([3.0, 3.0]), 0.5) == pytest.approx(2 * math.atan(0.5 / 18**0.5) / math.pi)
+    assert statistics.t_test(np.array([0.0, 0.0]), 0.5) == 1
+    assert statistics.t_test(np.array([1.0, 5.0]), 0.5) == statistics.t_test(np.array([1.0, 5.0]))
+
+
+def test_rounding_of_differences_of_errors():
+    """Two errors, each rounded to whole images, differ with the spread that such differences are seen to have."""
+    errors = np.random.default_rng(0).uniform(20, 30, (2, 100_000))
+    own, other = errors - np.round(errors * 3.6) / 3.6
+
+    assert statistics.rounding(360) == pytest.approx(np.std(own - other), rel=0.01)
+
+
 @pytest.mark.parametrize("values", [[], [5.0]])
 def test_one_value_supports_nothing(values):
     """Fewer than two values have neither interval, nor spread, nor p."""

@@ -36,14 +36,18 @@ def t_interval(values: Floats) -> tuple[float, float]:
     return mean(values) - half, mean(values) + half
 
 
-def t_test(values: Floats) -> float:
+def t_test(values: Floats, rounding: float = 0.0) -> float:
     """Student's two-sided p that the mean is 0: below 0.05 where `t_interval` excludes it. NaN of fewer than two.
 
-    Values that are all equal leave no doubt: p is 1 where they are 0, else 0.
+    Without rounding, values that are all equal leave no doubt: p is 1 where they are 0, else 0.
+
+    Args:
+        values: a sample.
+        rounding: the standard deviation that rounding gives them, which is the least that theirs is taken to be.
     """
     if len(values) < SEEDS_FOR_INTERVAL:
         return math.nan
-    error = sd(values) / math.sqrt(len(values))
+    error = max(sd(values), rounding) / math.sqrt(len(values))
     if error == 0:
         return float(mean(values) == 0)
     return float(2 * stdtr(len(values) - 1, -abs(mean(values)) / error))
@@ -109,6 +113,14 @@ def power(n: int, effect: float) -> float:
     shift = effect * math.sqrt(n)
     # The far tail is left out: a difference of the wrong sign, which is less than 0.025 and no success.
     return float(1 - nctdtr(n - 1, shift, critical))
+
+
+def rounding(images: float) -> float:
+    """Return the standard deviation, in points, that rounding to whole images gives a difference of two errors.
+
+    Of each error that is the width of a step over the root of 12 (Sheppard 1898).
+    """
+    return 100 / images * math.sqrt(2 / 12)
 
 
 def noise_floor(error_pct: Floats | float, images: Floats | float) -> Floats:
