@@ -1,11 +1,13 @@
 """Growth: a deeper net that computes the same."""
 
+from itertools import product
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from deeptwins import nets
-from deeptwins.nets import growing
+from deeptwins.nets import building, growing
 from deeptwins.nets.growing import KEEPING
 from nets_made import TABLES, build, images, shaken, spec
 
@@ -74,6 +76,52 @@ def test_what_is_added_may_be_of_another_kind(shortcut, added):
         assert [block.residual for block in stage] == [shortcut != "none"] + [added != "none"] * 2
 
 
+def plainly_grown():
+    """Describe a net of each shortcut, order, norm and initialization that grows by plain blocks, and why not."""
+    for values in product(*TABLES.values()):
+        fields = dict(zip(TABLES, values, strict=True))
+        try:
+            nets.check(spec(depth=8, width=2, **fields))  # what cannot be built at all is another matter
+        except ValueError:
+            continue
+        net = spec(depth=14, width=2, grown_from=8, grown_with="none", fused_op="eager", **fields)
+        try:
+            nets.check(net)
+        except ValueError as error:
+            yield net, str(error)
+        else:
+            yield net, None
+
+
+def grown_signed(net):
+    """Grow a net whose learned scalars have become negative, and return by how much its outputs change."""
+    shallow = shaken(build(net.model_copy(update={"depth": net.grown_from})))
+    deep = build(net)
+    with torch.no_grad():
+        for name, parameter in shallow.named_parameters():
+            if name.endswith("join.scale"):
+                parameter.fill_(-0.5)
+    growing.grow(shallow, deep, BATCHES[:1])
+    return growing.largest_difference(shallow, deep, BATCHES[:1])
+
+
+def test_plain_blocks_are_added_exactly_where_they_keep_outputs(monkeypatch):
+    """Every combination that may grow by plain blocks keeps its outputs; those refused for their sign do not."""
+    cases = list(plainly_grown())
+    kept = [net for net, refused in cases if refused is None]
+    signed = [net for net, refused in cases if refused is not None and "may end so" in refused]
+    monkeypatch.setattr(building, "check", lambda _net: None)  # builds what is refused, too
+
+    assert [net for net in kept if grown_signed(net) > 1e-3] == []
+    assert [net for net in signed if grown_signed(net) < 1e-3] == []
+    assert {net.block_order for net in signed} == {"relu-before-addition"}
+    assert {(net.shortcut, net.initialization) for net in signed} == {
+        (shortcut, name)
+        for shortcut, name in product(TABLES["shortcut"], ("he", "rezero", "skipinit"))
+        if shortcut != "none" and (name != "he" or shortcut in {"projection", "projections"})
+    }
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -127,6 +175,16 @@ def test_a_difference_is_seen():
         ({"block_order": "relu-pre-activation", "grown_from": 8}, "grown_from = 8: no block of the order"),
         ({"shortcut": "zero-pad", "block_order": "norm-after-addition", "grown_from": 8}, "no block of the order"),
         ({"shortcut": "zero-pad", "block_order": "relu-before-addition", "grown_from": 8}, "learns whose branch is 0"),
+        ({"shortcut": "zero-pad", "survival": 0.5, "grown_from": 8}, "grown_from = 8: with survival = 0.5 the weight"),
+        (
+            {
+                "shortcut": "projection",
+                "block_order": "relu-before-addition",
+                "grown_from": 8,
+                "grown_with": "none",
+            },
+            "grown_from = 8: no plain block keeps what is negative, and blocks of the order 'relu-before-addition'",
+        ),
     ],
 )
 def test_growth_that_would_change_the_net_is_refused(fields, message):

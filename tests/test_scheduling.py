@@ -43,7 +43,7 @@ momentum = 0.9
 shift = 1
 flip = true
 """
-# Images of one pixel in the last stage: batch normalization refuses to train on a batch of one.
+# Images of one pixel in the last stage: batch normalization cannot train on a batch of one.
 BROKEN = TINY.replace('family = "cifar"\ndepth = [8, 14]', 'family = "imagenet"\ndepth = 18').replace(
     "batch_size = 64", "batch_size = 1"
 )
@@ -249,8 +249,9 @@ def test_a_run_that_kills_its_workers_fails(tmp_path, monkeypatch):
     assert train(tmp_path, runs[1:]).done == 1
 
 
-def test_an_error_fails_its_run_alone(tmp_path):
+def test_an_error_fails_its_run_alone(tmp_path, monkeypatch):
     """An exception ends its run with a record and a traceback beside it, and the next run is trained."""
+    monkeypatch.setattr(scheduling, "_check_sizes", lambda *_: None)  # which would refuse it
     broken = load(tmp_path, BROKEN).runs
     runs = load(tmp_path).runs
     watch = Watch()
@@ -263,6 +264,37 @@ def test_an_error_fails_its_run_alone(tmp_path):
     log = tmp_path / "results" / "tiny" / f"{broken[0].id}.log"
     assert "Traceback" in log.read_text()
     assert f"failed: {end['reason']} ({log})" in watch.text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BROKEN, "tiny: recipe.batch_size = 1: the last stage of plain leaves one pixel of synthetic's 8x8, and batch"),
+        (
+            BROKEN.replace("batch_size = 1", "batch_size = 64").replace('"zero-pad"', '"zero-pad", norm_batch = 1'),
+            "tiny: twins.residual.norm_batch = 1: the last stage of residual leaves one pixel",
+        ),
+        (
+            TINY.replace("shift = 1", "shift = 8"),
+            "tiny: recipe.shift = 8: must be less than the images of synthetic are",
+        ),
+    ],
+)
+def test_what_does_not_go_with_the_images_is_refused_before_anything_runs(tmp_path, text, said):
+    """A batch of one value a channel, or a shift out of sight, is one line, and no record is left."""
+    with pytest.raises(InputError, match=re.escape(said)) as refused:
+        train(tmp_path, load(tmp_path, text).runs)
+
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(("old", "new"), [("shift = 1", "shift = 7"), ("batch_size = 64", "batch_size = 1")])
+def test_what_goes_with_the_images_is_trained(tmp_path, old, new):
+    """One image a batch will do where the last stage has more than one pixel, and a shift that leaves one in sight."""
+    runs = load(tmp_path, TINY.replace(old, new).replace("[8, 14]", "8")).runs
+
+    assert train(tmp_path, runs).done == 1
 
 
 def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, slow_disk, same):

@@ -32,10 +32,24 @@ trend = "rises"
 """
 
 
-def paper(family='"cifar"', depth="20", twin='"plain"'):
+def paper(family='"cifar"', depth="20", twin='"plain"', more=""):
     """Spell a published value, and the table that follows it."""
-    net = f"family = {family}\ndepth = {depth}\ntwin = {twin}\n"
+    net = f"family = {family}\ndepth = {depth}\ntwin = {twin}\n{more}\n"
     return f'[[paper]]\n{net}metric = "test_error_pct"\nvalue = 8.75\nsource = "table 6"\n[[expect]]'
+
+
+def claims(*bodies):
+    """Spell the study with these claims, and no others; its runs have two lengths of warm-up."""
+    text = STUDY.split("[[expect]]", maxsplit=1)[0].replace("seed = [0, 1, 2]", "seed = [0, 1, 2]\nwarmup = [0, 5]")
+    return text + "".join(f"[[expect]]\n{body}\n" for body in bodies)
+
+
+def values(*bodies):
+    """Spell the study with these published values of the plain twin at depth 20, from {key: TOML}."""
+    usual = {"twin": '"plain"', "family": '"cifar"', "depth": "20", "metric": '"test_error_pct"'}
+    usual |= {"value": "8.75", "source": '"table 6"'}
+    tables = ("".join(f"{key} = {value}\n" for key, value in (usual | body).items()) for body in bodies)
+    return claims() + "".join(f"[[paper]]\n{table}" for table in tables)
 
 
 @pytest.fixture
@@ -152,9 +166,167 @@ def test_a_claim_can_be_of_one_twin_alone(write, text, statement, value):
 def test_a_claim_covers_the_runs_that_it_names(write, scope, covered):
     """`family` and `where` limit a claim to the runs whose recipe, or net of its twin, has these values."""
     grid = '[[vary]]\nfamily = "imagenet"\ndepth = 18\nseed = [0, 1, 2]\nwarmup = 5\n[recipe]'
-    read = study.load(write(text=f"{STUDY}{scope}\n".replace("[recipe]", grid)))
+    text = STUDY.replace('trend = "rises"', "fails = true").replace("[recipe]", grid)
+    read = study.load(write(text=f"{text}{scope}\n"))
 
     assert sum(read.expect[0].covers(run) for run in read.runs) == covered
+
+
+@pytest.mark.parametrize(
+    ("where", "covered"),
+    [("", 12), ("{ warmup = 5 }", 6), ("{ warmup = 5, depth = 20 }", 3), ("{ milestones = [50, 75], width = 16 }", 12)],
+)
+@pytest.mark.parametrize("data", ["digits", "cifar10"])
+def test_a_published_value_covers_the_runs_that_it_names(write, where, covered, data):
+    """`where` ties a published value to the runs whose recipe, or net of its twin, has these values; of any data."""
+    tied = {"dataset": f'"{data}"'} | ({"where": where} if where else {})
+    read = study.load(write(text=values(tied)))
+
+    assert sum(read.paper[0].covers(run) for run in read.runs) == covered
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"where": "{ warmpu = 0 }"}, "paper[0].where.warmpu: unknown key; did you mean warmup?"),
+        ({"where": "{ warmup = 7 }"}, "paper[0].where: no run of the study has warmup = 7"),
+        ({"where": "{ warmup = 7 }", "dataset": '"cifar10"'}, "paper[0].where: no run of the study has warmup = 7"),
+        ({"where": "{ depth = 32 }"}, "paper[0].depth = 20: no run of the study has it; choose from 32"),
+        ({"where": "3"}, "paper[0].where = 3: should be a valid dictionary"),
+    ],
+)
+def test_a_published_value_tied_to_no_run_is_refused(write, body, named):
+    """The keys and values of a published value's `where` are those of some run with its net."""
+    refused(write(text=values(body)), named)
+
+
+PLAIN, RESIDUAL = 'twin = "plain"\n', 'twin = "residual"\n'
+UP, DOWN = f'{PLAIN}above = "residual"', f'{PLAIN}below = "residual"'
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "named"),
+    [
+        (
+            UP,
+            DOWN,
+            'expect[1].below = "residual": contradicts expect[0].above = "residual", of the same runs; keep one',
+        ),
+        (UP, f'{RESIDUAL}above = "plain"', 'expect[1].above = "plain": contradicts expect[0].above = "residual"'),
+        (f"{UP}\nwhere = {{ warmup = 5 }}", f"{DOWN}\nwhere = {{ depth = 20 }}", "expect[1].below"),
+        (
+            f'{PLAIN}trend = "rises"',
+            f'{PLAIN}trend = "falls"',
+            'expect[1].trend = "falls": contradicts expect[0].trend',
+        ),
+        (
+            f"{PLAIN}fails = true",
+            f"{PLAIN}fails = false",
+            "expect[1].fails = false: contradicts expect[0].fails = true",
+        ),
+        (f'{PLAIN}gradients = "vanish"', f'{PLAIN}gradients = "explode"', "expect[1].gradients"),
+    ],
+)
+def test_claims_that_cannot_both_be_met_are_refused(write, first, second, named):
+    """Two claims that state the opposite of the same twins, metric and runs are one line that names both."""
+    refused(write(text=claims(first, second)), named)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (UP, UP),
+        (UP, f'{RESIDUAL}below = "plain"'),
+        (UP, f'{DOWN}\nmetric = "test_error_pct"'),
+        (f"{UP}\nwhere = {{ warmup = 5 }}", f"{DOWN}\nwhere = {{ warmup = 0 }}"),
+        (UP, f'{PLAIN}agrees_with = "residual"'),
+        (f'{PLAIN}trend = "rises"', f'{PLAIN}trend = "flat"'),
+        (f'{PLAIN}trend = "rises"', f'{RESIDUAL}trend = "falls"'),
+        (f"{PLAIN}at_most = 5.0", f"{PLAIN}at_most = 9.0"),
+    ],
+)
+def test_claims_that_may_both_be_met_are_read(write, first, second):
+    """What is said twice, or of other twins, metrics or runs, contradicts nothing; nor does what holds in a margin."""
+    assert len(study.load(write(text=claims(first, second))).expect) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {}),
+        ({}, {"dataset": '"digits"'}),
+        ({"dataset": '"cifar10"'}, {"dataset": '"cifar10"'}),
+        ({}, {"where": "{ warmup = 5 }"}),
+    ],
+)
+def test_two_values_of_one_source_for_one_net_are_refused(write, first, second):
+    """A source has one value for a net, metric and data, in any run."""
+    named = "paper[1].value = 9.0: paper[0] has 8.75 from the same source"
+
+    refused(write(text=values(first, second | {"value": "9.0"})), named)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"value": "8.75"},
+        {"source": '"table 7"'},
+        {"depth": "32"},
+        {"twin": '"residual"'},
+        {"metric": '"train_error_pct"'},
+        {"dataset": '"cifar10"'},
+        {"where": "{ warmup = 5 }"},
+    ],
+)
+def test_values_that_differ_in_what_they_are_of_are_read(write, second):
+    """Two sources may differ, and so may values of other nets, metrics, data or runs, or it is the same value."""
+    first = {"where": "{ warmup = 0 }"} if "where" in second else {}
+
+    assert len(study.load(write(text=values(first, {"value": "9.0"} | second))).paper) == 2
+
+
+@pytest.mark.parametrize(
+    ("grid", "scope", "refuses"),
+    [
+        ("depth = 20", "", True),
+        ("depth = [20, 32]", "where = { depth = 32 }", True),
+        ("depth = 20", 'family = "cifar"', True),
+        ("depth = [20, 32]", 'family = "cifar"', False),
+        ("depth = [20, 32]", "", False),
+    ],
+)
+def test_a_trend_is_over_more_than_one_depth(write, grid, scope, refuses):
+    """A trend of a twin that has a single depth, in each family that the claim is about, is refused."""
+    other = '[[vary]]\nfamily = "imagenet"\ndepth = 18\nseed = 0\n[recipe]'
+    path = write(text=f"{STUDY}{scope}\n".replace("depth = [20, 32]", grid).replace("[recipe]", other))
+
+    if refuses:
+        refused(path, 'expect[0].trend = "rises": over depth, of which plain has one in these runs (cifar ')
+    else:
+        assert study.load(path).expect[0].trend == "rises"
+
+
+@pytest.mark.parametrize("table", ["expect", "paper"])
+@pytest.mark.parametrize("share", [None, 0, [0, 0.2], 0.2])
+def test_a_validation_error_needs_validation_images(write, table, share):
+    """A claim or a published value of the error on images that not all of its runs hold out is refused."""
+    metric = {"metric": '"validation_error_pct"'}
+    text = values(metric) if table == "paper" else claims(f'{UP}\nmetric = "validation_error_pct"')
+    path = write(text=text if share is None else text.replace("[[vary]]", f"[[vary]]\nvalidation = {share}"))
+
+    if share == 0.2:
+        assert study.load(path).runs
+    else:
+        refused(path, f'{table}[0].metric = "validation_error_pct": not all runs that it is about hold out images')
+
+
+def refused(path, named):
+    """Assert that a study is refused in one line that names this."""
+    with pytest.raises(InputError) as error:
+        study.load(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert named in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_published_values_may_be_of_other_data(write):
@@ -326,18 +498,13 @@ def test_seeds_share_a_setting(write):
             "image_size = 4097\nbatch_size",
             "recipe.image_size = 4097: should be less than or equal to 4096",
         ),
+        ("batch_size = 128", "batch_size = 65_537", "recipe.batch_size = 65537: should be less than or equal to 65536"),
+        ("milestones", "shift = 4097\nmilestones", "recipe.shift = 4097: should be less than or equal to 4096"),
     ],
 )
 def test_refuses_in_one_line_that_names_file_and_key(write, old, new, named):
     """Whatever is wrong is one line with the file, the key and the value."""
-    path = write(old, new)
-
-    with pytest.raises(InputError) as error:
-        study.load(path)
-
-    assert str(error.value).startswith(f"{path}: ")
-    assert named in str(error.value)
-    assert "\n" not in str(error.value)
+    refused(write(old, new), named)
 
 
 @pytest.mark.parametrize(

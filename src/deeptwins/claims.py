@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import Field
 
-from deeptwins.errors import InputError, choices, shown
+from deeptwins.errors import InputError, choices, line, shown
 from deeptwins.specs import Checked, Layers, Net, Percent, Recipe, RunSpec, Text
 
 Metric = Literal["train_error_pct", "running_error_pct", "validation_error_pct", "test_error_pct"]
 Trend = Literal["rises", "falls", "flat"]
 FAILS: Literal["fails"] = "fails"
+VALIDATION: Literal["validation_error_pct"] = "validation_error_pct"  # measured only where a recipe holds images out
 Flow = Literal["healthy", "vanish", "explode"]
 STATEMENTS = ("trend", "agrees_with", "above", "below", "at_most", "fails", "gradients")
 BESIDE = ("agrees_with", "above", "below")  # statements about two twins, by the name of the other
+MIRRORED = {"above": "below", "below": "above"}
+SAME_PLACE = ("twin", "family", "depth", "metric", "source")  # what two values share that are of one net
 
 
-class Expect(Checked):
+class Limited(Checked):
+    """What is about a twin: in every run of the study, or in those that `where` names."""
+
+    twin: Text
+    where: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the recipe, or of the net of this twin, with the values that these runs have."""
+
+    def covers(self, run: RunSpec) -> bool:
+        """Tell whether it is about a run."""
+        fields = run.twins[self.twin].model_dump() | run.recipe.model_dump()
+        return all(
+            fields[key] == (tuple(value) if isinstance(value, list) else value) for key, value in self.where.items()
+        )
+
+
+class Expect(Limited):
     """A claim that the report checks, about a metric of a twin after the last iteration. It states one thing.
 
     It holds for every run of the study, or for those of a `family`, or for those whose recipe, or net of this twin, has
     the values of `where`.
     """
 
-    twin: Text
     trend: Trend | None = None
     """The metric has this trend over depth."""
     agrees_with: Text | None = None
@@ -42,7 +60,6 @@ class Expect(Checked):
     """On the way to the first layers of the twin's deepest net they vanish, or explode, or do neither."""
     metric: Metric = "train_error_pct"
     family: str | None = None
-    where: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def statement(self) -> str:
@@ -56,22 +73,16 @@ class Expect(Checked):
 
     def covers(self, run: RunSpec) -> bool:
         """Tell whether the claim is about a run."""
-        net = run.twins.get(self.twin)
-        if net is None or self.family not in {None, net.family}:
-            return False
-        fields = net.model_dump() | run.recipe.model_dump()
-        return all(
-            fields[key] == (tuple(value) if isinstance(value, list) else value) for key, value in self.where.items()
-        )
+        return self.family in {None, run.twins[self.twin].family} and super().covers(run)
 
 
-class Paper(Checked):
+class Paper(Limited):
     """A published value to print beside ours, in percent, or that the net `fails` to train.
 
-    One of another dataset than the study's is of another scale: what can be compared is how twins differ.
+    One of another dataset than the study's is of another scale: what can be compared is how twins differ. It stands
+    beside all runs of the study, or beside those whose recipe, or net of this twin, has the values of `where`.
     """
 
-    twin: Text
     metric: Metric
     value: Percent | Literal["fails"]
     source: Text
@@ -81,25 +92,73 @@ class Paper(Checked):
     """None: the study's."""
 
 
+T = TypeVar("T", Expect, Paper)
+Read = tuple[str, T, list[RunSpec]]  # what is read: the name of its table, itself, the runs that it is about
+
+
 def check(runs: Sequence[RunSpec], claims: Sequence[Expect], published: Sequence[Paper]) -> None:
-    """Refuse a claim, or a published value, about nets that no run has, and a claim that states nothing, or two things.
+    """Refuse what no run of the study can decide, and what cannot all be true.
+
+    That is a claim, or a published value, about nets that no run has, or an error that none measures; a claim that
+    states nothing, or two things, or a trend over a single depth; and two that contradict each other.
 
     Raises:
         InputError: one line that names the table, the key, the value and what is allowed.
     """
-    for i, claim in enumerate(claims):
-        _check_claim(f"expect[{i}]", claim, runs)
-    datasets = {run.recipe.dataset for run in runs}
-    for i, value in enumerate(published):
-        known: dict[str, Iterable[Any]] = {"twin": {twin for run in runs for twin in run.twins}}
-        nets = [run.twins[value.twin] for run in runs if value.twin in run.twins]
-        if value.dataset is None or value.dataset in datasets:
-            known["family"] = {net.family for net in nets}
-            known["depth"] = {net.depth for net in nets if net.family == value.family}
-        _require(f"paper[{i}]", value, known)
+    claimed = [(f"expect[{i}]", claim, _claimed(f"expect[{i}]", claim, runs)) for i, claim in enumerate(claims)]
+    values = [(f"paper[{i}]", value, _published(f"paper[{i}]", value, runs)) for i, value in enumerate(published)]
+    _check_claims(claimed)
+    _check_values(values)
 
 
-def _check_claim(where: str, claim: Expect, runs: Sequence[RunSpec]) -> None:
+def _claimed(where: str, claim: Expect, runs: Sequence[RunSpec]) -> list[RunSpec]:
+    """Check a claim alone, and return the runs that it is about."""
+    _check_statement(where, claim)
+    _require(where, claim, {"twin": _twins(runs)})
+    if claim.family is not None:
+        _require(where, claim, {"family": {run.twins[claim.twin].family for run in runs}})
+    covered = _covered(where, claim, runs)
+    others = _twins(covered) - {claim.twin}
+    if claim.other is not None and claim.other not in others:
+        known_others = choices(others, claim.other) if others else "there is none"
+        raise InputError(
+            f"{where}.{claim.statement} = {shown(claim.other)}: no other twin of these runs; {known_others}"
+        )
+    if claim.trend is not None:
+        _check_depths(where, claim, covered)
+    _check_metric(where, claim, covered)
+    return covered
+
+
+def _published(where: str, value: Paper, runs: Sequence[RunSpec]) -> list[RunSpec]:
+    """Check a published value alone, and return the runs that it stands beside."""
+    _require(where, value, {"twin": _twins(runs)})
+    same_data = [run for run in runs if value.dataset in {None, run.recipe.dataset}]
+    covered = _covered(where, value, same_data or runs)
+    if same_data:
+        _require(where, value, {"family": {run.twins[value.twin].family for run in covered}})
+        covered = [run for run in covered if run.twins[value.twin].family == value.family]
+        _require(where, value, {"depth": {run.twins[value.twin].depth for run in covered}})
+        covered = [run for run in covered if run.twins[value.twin].depth == value.depth]
+    _check_metric(where, value, covered)
+    return covered
+
+
+def _covered(where: str, entry: Expect | Paper, runs: Sequence[RunSpec]) -> list[RunSpec]:
+    """Return those of the runs that a claim or a published value covers; refuse a `where` that no run has."""
+    fields = {*Net.model_fields, *Recipe.model_fields}
+    for key in entry.where:
+        if key not in fields:
+            raise InputError(f"{where}.where.{line(key)}: unknown key; {choices(fields, key)}")
+    covered = [run for run in runs if entry.covers(run)]
+    if not covered:
+        pairs = ", ".join(f"{key} = {shown(value)}" for key, value in entry.where.items())
+        raise InputError(f"{where}.where: no run of the study has {pairs}")
+    return covered
+
+
+def _check_statement(where: str, claim: Expect) -> None:
+    """Refuse a claim that states nothing, or two things."""
     given = [key for key in STATEMENTS if getattr(claim, key) is not None]
     if not given:
         raise InputError(
@@ -111,24 +170,80 @@ def _check_claim(where: str, claim: Expect, runs: Sequence[RunSpec]) -> None:
             f"{where}.{second} = {shown(getattr(claim, second))}: given beside"
             f" {first} = {shown(getattr(claim, first))}; give one of the two"
         )
-    known: dict[str, Iterable[Any]] = {"twin": {twin for run in runs for twin in run.twins}}
-    if claim.family is not None:
-        known["family"] = {run.twins[claim.twin].family for run in runs if claim.twin in run.twins}
-    _require(where, claim, known)
-    fields = {*Net.model_fields, *Recipe.model_fields}
-    for key in claim.where:
-        if key not in fields:
-            raise InputError(f"{where}.where.{key}: unknown key; {choices(fields, key)}")
-    covered = [run for run in runs if claim.covers(run)]
-    if not covered:
-        pairs = ", ".join(f"{key} = {shown(value)}" for key, value in claim.where.items())
-        raise InputError(f"{where}.where: no run of the study has {pairs}")
-    others = {twin for run in covered for twin in run.twins} - {claim.twin}
-    if claim.other is not None and claim.other not in others:
-        known_others = choices(others, claim.other) if others else "there is none"
+
+
+def _check_depths(where: str, claim: Expect, covered: Sequence[RunSpec]) -> None:
+    """Refuse a trend of nets that have a single depth in every family."""
+    nets = {(net.family, net.depth) for net in (run.twins[claim.twin] for run in covered)}
+    if len(nets) == len({family for family, _ in nets}):
+        depths = ", ".join(f"{family} {depth}" for family, depth in sorted(nets))
         raise InputError(
-            f"{where}.{claim.statement} = {shown(claim.other)}: no other twin of these runs; {known_others}"
+            f"{where}.trend = {shown(claim.trend)}: over depth, of which {claim.twin} has one in these runs ({depths});"
+            " give two or more of a family"
         )
+
+
+def _check_metric(where: str, entry: Expect | Paper, covered: Sequence[RunSpec]) -> None:
+    """Refuse an error that some of these runs do not measure."""
+    if entry.metric == VALIDATION and not all(run.recipe.validation for run in covered):
+        raise InputError(
+            f"{where}.metric = {shown(entry.metric)}: not all runs that it is about hold out images; set"
+            f" recipe.validation, or {choices({*get_args(Metric)} - {VALIDATION})}"
+        )
+
+
+def _check_claims(claimed: Sequence[Read[Expect]]) -> None:
+    """Refuse two claims that cannot both be met: of one run they state the opposite."""
+    for (earlier, first, before), (where, second, covered) in combinations(claimed, 2):
+        (subject, stated), (same, other) = _stated(first), _stated(second)
+        opposed = subject == same and stated != other and None not in {stated, other}
+        if opposed and _share_a_run(before, covered):
+            raise InputError(
+                f"{where}.{second.statement} = {shown(getattr(second, second.statement))}: contradicts"
+                f" {earlier}.{first.statement} = {shown(getattr(first, first.statement))}, of the same runs;"
+                " keep one of the two"
+            )
+
+
+def _stated(claim: Expect) -> tuple[Hashable, Hashable]:
+    """Return what a claim is about, and what it states of that; None: what may be true beside anything else.
+
+    Nets whose errors agree within the study's margin may yet differ, and what is flat within it may yet rise.
+    """
+    if claim.other is not None:
+        twins = tuple(sorted((claim.twin, claim.other)))
+        stated = claim.statement if claim.twin == twins[0] else MIRRORED.get(claim.statement)
+        return (twins, claim.metric), stated if claim.statement in MIRRORED else None
+    metric = None if claim.gradients else claim.metric
+    stated = None if claim.statement == "at_most" or claim.trend == "flat" else getattr(claim, claim.statement)
+    return (claim.twin, claim.statement, metric), stated
+
+
+def _check_values(published: Sequence[Read[Paper]]) -> None:
+    """Refuse two values that one source has for one net."""
+    for (earlier, first, before), (where, second, covered) in combinations(published, 2):
+        alike = _same_data(first, second, covered) and all(
+            getattr(first, key) == getattr(second, key) for key in SAME_PLACE
+        )
+        if alike and first.value != second.value and _share_a_run(before, covered):
+            raise InputError(
+                f"{where}.value = {shown(second.value)}: {earlier} has {shown(first.value)} from the same source, for"
+                " the same net, metric and data; keep one, or tell them apart by where"
+            )
+
+
+def _same_data(first: Paper, second: Paper, runs: Sequence[RunSpec]) -> bool:
+    """Tell whether two values are of the same data: without a name, of that of the runs."""
+    own = {None, *(run.recipe.dataset for run in runs)}
+    return first.dataset == second.dataset or {first.dataset, second.dataset} <= own
+
+
+def _share_a_run(some: Sequence[RunSpec], others: Sequence[RunSpec]) -> bool:
+    return not {run.id for run in some}.isdisjoint(run.id for run in others)
+
+
+def _twins(runs: Iterable[RunSpec]) -> set[str]:
+    return {twin for run in runs for twin in run.twins}
 
 
 def _require(where: str, entry: Expect | Paper, known: Mapping[str, Iterable[Any]]) -> None:

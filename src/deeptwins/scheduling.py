@@ -15,6 +15,7 @@ from pathlib import Path
 from deeptwins import checkpoints, data, machine, records, training
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
+from deeptwins.nets import inspection
 from deeptwins.progress import Display
 from deeptwins.session import Job, Session
 from deeptwins.specs import RunSpec
@@ -76,6 +77,8 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
         if source(run) not in datasets:
             name, image_size, validation = source(run)
             datasets[source(run)] = data.load(name, data_folder, image_size, validation)
+    for run in pending:
+        _check_sizes(run, datasets[source(run)])
     labels = dict(zip(((run.study, run.id) for run in runs), _labels(runs), strict=True))
     jobs = [Job(run, labels[run.study, run.id], training.cost(run, datasets[source(run)])) for run in pending]
     jobs.sort(key=lambda job: -job.cost)
@@ -92,6 +95,29 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
             display.say(f"training {len(jobs)} runs on {accelerator.type}, {number} at a time")
             Session(jobs, ended, number, (results, accelerator, datasets), display).work()
     return Outcome(len(runs), ended["done"], ended["diverged"], ended["failed"])
+
+
+def _check_sizes(run: RunSpec, dataset: Dataset) -> None:
+    """Refuse what does not go with the size of the images.
+
+    Raises:
+        InputError: they are shifted out of sight, or a batch normalization has one value to normalize by.
+    """
+    _, height, width = dataset.image
+    if run.recipe.shift >= min(height, width):
+        raise InputError(
+            f"{run.study}: recipe.shift = {run.recipe.shift}: must be less than the images of {dataset.name} are high"
+            f" and wide, {height}x{width}"
+        )
+    for name, net in run.twins.items():
+        if net.norm != "batch" or (net.norm_batch or run.recipe.batch_size) > 1:
+            continue
+        if inspection.stages(net, dataset.image, dataset.classes)[-1]["output"][1:] == [1, 1]:
+            key = f"twins.{name}.norm_batch" if net.norm_batch else "recipe.batch_size"
+            raise InputError(
+                f"{run.study}: {key} = 1: the last stage of {name} leaves one pixel of {dataset.name}'s"
+                f" {height}x{width}, and batch normalization needs two values; give 2 or more"
+            )
 
 
 def _labels(runs: Sequence[RunSpec]) -> list[str]:

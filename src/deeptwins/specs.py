@@ -12,6 +12,8 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 CountOrNone = Annotated[int, Field(ge=0, le=10**9)]
 Layers = Annotated[int, Field(ge=1, le=10_000)]
 Size = Annotated[int, Field(ge=1, le=4096)]  # channels or pixels
+Batch = Annotated[int, Field(ge=1, le=65_536)]  # images
+Shift = Annotated[int, Field(ge=0, le=4096)]  # pixels
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -53,7 +55,7 @@ class Recipe(Checked):
 
     dataset: Text
     iterations: Count
-    batch_size: Count
+    batch_size: Batch
     learning_rate: Positive
     optimizer: str = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -66,7 +68,7 @@ class Recipe(Checked):
     grow_at: Count | None = None
     normalization: Literal["channel", "pixel-mean"] = "channel"
     image_size: Size | None = None
-    shift: CountOrNone = 0
+    shift: Shift = 0
     flip: bool = False
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of the training images that is held out for validation."""

@@ -16,6 +16,7 @@ from deeptwins.nets.initialization import INITIALIZATIONS, zero_branch
 from deeptwins.nets.orders import BLOCK_ORDERS
 from deeptwins.specs import Net
 
+SIGNED = ("projection", "projections")  # shortcuts that may add what is negative, where the shape changes at least
 KEEPING = ("none", "zero-pad", "projection")  # shortcuts that add nothing, or x itself where its shape is kept
 
 
@@ -33,17 +34,9 @@ def check_growth(net: Net) -> None:
     fewer = any(new < old for new, old in zip(layout.blocks, before.blocks, strict=True))
     if fewer or layout.bottleneck != before.bottleneck:
         raise ValueError(f"{where}: its blocks are not among those of depth {net.depth}")
-    shortcut = net.grown_with or net.shortcut
-    plain = shortcut == "none"
-    if shortcut not in KEEPING:
-        raise ValueError(f"{where}: no block with the shortcut {shortcut!r} computes the identity")
-    if plain and layout.bottleneck:
-        raise ValueError(f"{where}: no plain bottleneck computes the identity, its inner layers are too narrow")
-    zeroed = INITIALIZATIONS[net.initialization].scale != 0  # else the learned scale makes the branch 0, and learns
-    if not plain and zeroed and not BLOCK_ORDERS[net.block_order].learns_from_zero:
-        raise ValueError(f"{where}: no block of the order {net.block_order!r} learns whose branch is 0")
-    if net.block_order in (("relu-pre-activation", "full-pre-activation") if plain else ("norm-after-addition",)):
-        raise ValueError(f"{where}: no block of the order {net.block_order!r} computes the identity")
+    if net.survival < 1:  # in evaluation a branch is weighed by its place among all blocks
+        raise ValueError(f"{where}: with survival = {net.survival} the weight of each block depends on the depth")
+    _check_added(net, where, bottleneck=layout.bottleneck)
 
 
 @torch.no_grad()
@@ -87,6 +80,37 @@ def largest_difference(one: nn.Module, other: nn.Module, batches: Iterable[Tenso
         apart.append((other(x) - y).abs().max())
         largest.append(y.abs().max())
     return (torch.stack(apart).max() / torch.stack(largest).max()).item()
+
+
+def _check_added(net: Net, where: str, *, bottleneck: bool) -> None:
+    """Raise ValueError where no block of the kind that is added computes the identity, and then learns."""
+    shortcut = net.grown_with or net.shortcut
+    plain = shortcut == "none"
+    if shortcut not in KEEPING:
+        raise ValueError(f"{where}: no block with the shortcut {shortcut!r} computes the identity")
+    if plain and bottleneck:
+        raise ValueError(f"{where}: no plain bottleneck computes the identity, its inner layers are too narrow")
+    zeroed = INITIALIZATIONS[net.initialization].scale != 0  # else the learned scale makes the branch 0, and learns
+    if not plain and zeroed and not BLOCK_ORDERS[net.block_order].learns_from_zero:
+        raise ValueError(f"{where}: no block of the order {net.block_order!r} learns whose branch is 0")
+    if net.block_order in (("relu-pre-activation", "full-pre-activation") if plain else ("norm-after-addition",)):
+        raise ValueError(f"{where}: no block of the order {net.block_order!r} computes the identity")
+    if plain and _may_be_negative(net):
+        raise ValueError(
+            f"{where}: no plain block keeps what is negative, and blocks of the order {net.block_order!r} with"
+            f" shortcut = {net.shortcut!r} and initialization = {net.initialization!r} may end so"
+        )
+
+
+def _may_be_negative(net: Net) -> bool:
+    """Tell whether what leaves the blocks of a net may be negative, which the ReLU of a plain block would cut off.
+
+    Not where a ReLU follows the addition, and not in a plain net. Where the branch ends in one, its sum with a shortcut
+    is negative only if that is, or if the branch is multiplied by a learned scalar that has become so.
+    """
+    if net.block_order != "relu-before-addition" or net.shortcut == "none":
+        return False
+    return net.shortcut in SIGNED or INITIALIZATIONS[net.initialization].scale is not None
 
 
 def _statistics(net: ResNet, batches: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
