@@ -92,9 +92,8 @@ def test_a_claim_may_name_the_twins_either_way_round(own, result):
 )
 def test_a_claimed_failure(errors, fails, trains):
     """A twin fails where the interval of its error lies above the bound, and trains where it does not reach above."""
-    claims = claim("a", "fails = true") + claim("a", "fails = false")
-
-    assert results(claims, {"a": errors}) == [fails, trains]
+    for statement, result in (("fails = true", fails), ("fails = false", trains)):
+        assert results(claim("a", statement), {"a": errors}) == [result]
 
 
 def test_where_failure_begins_is_the_study_s_choice():
@@ -238,7 +237,12 @@ def test_a_published_number(ours, reading, data):
 
 @pytest.mark.parametrize(
     ("ours", "reading"),
-    [([90, 92], "fails too"), ([2, 3], "trains here"), ([90, 2], "inconclusive"), ([90], "too few seeds")],
+    [
+        ([90, 92], "fails too"),
+        ([2, 3], "fails there, trains here"),
+        ([90, 2], "inconclusive"),
+        ([90], "too few seeds"),
+    ],
 )
 @pytest.mark.parametrize("data", ["", 'dataset = "cifar10"'])
 def test_a_published_failure(ours, reading, data):
@@ -252,48 +256,182 @@ def test_a_published_failure(ours, reading, data):
     assert len(tables[1]) == bool(data)
 
 
+TIED = "where = { warmup = 5 }"
+
+
+@pytest.mark.parametrize(
+    ("more", "groups"), [("", ["cifar, warmup 0", "cifar, warmup 5"]), (TIED, ["cifar, warmup 5"])]
+)
+def test_a_published_value_stands_beside_our_nets_of_the_runs_that_it_names(more, groups):
+    """With `where` a value of our own data stands beside no net that was trained otherwise."""
+    study = made.load_text(TWINS + GROUPS, paper("a", 10.0, more))
+
+    table, _ = against(study, lambda run, _: 5.0 + run.recipe.warmup)
+
+    assert list(table["group"]) == groups
+    assert list(table["mean"]) == [5.0 + int(group[-1]) for group in groups]
+
+
 FAR = 'dataset = "cifar10"'
+
+
+def apart(published, ours, more=""):
+    """The reading of two twins, from the published values of other data and from errors of ours, one a seed."""
+    values = paper("b", published[1], FAR, 110) + paper("a", published[0], FAR, 110)
+    study = made.asked("ab", (20, 32), len(ours[0]), more + values)
+
+    table, others = against(study, lambda run, twin: ours["ab".index(twin)][run.seed])
+
+    *_, row = others.to_dict("records")
+    assert table.empty
+    assert (row["twin"], row["other"], row["paper_depth"], row["depth"]) == ("b", "a", 110, 32)
+    assert row["difference"] == pytest.approx(sum(ours[1]) / len(ours[1]) - sum(ours[0]) / len(ours[0]))
+    return row["reading"]
+
+
+BASE, HIGHER, LOWER, WIDE = [10, 11, 12], [15, 16, 17.1], [5, 6, 7.1], [8, 13, 14]
+LOST, WORSE = [90, 91, 92], [94, 95, 96.1]
 
 
 @pytest.mark.parametrize(
     ("published", "ours", "reading"),
     [
-        ((6.6, 12.9), 5, "same direction"),
-        ((6.6, 12.9), -5, "opposite direction"),
-        ((6.6, 12.9), 0, "no difference seen"),
-        ((12.9, 6.6), -5, "same direction"),
-        ((6.6, '"fails"'), 5, "same direction"),
-        ((6.6, '"fails"'), 80, "same direction"),
-        (('"fails"', 6.6), 5, "opposite direction"),
-        (('"fails"', '"fails"'), 0, "no difference either"),
-        (('"fails"', '"fails"'), 5, "a difference here"),
-        ((6.6, 6.6), 0, "no difference either"),
+        ((6.6, 12.9), (BASE, HIGHER), "same direction"),
+        ((6.6, 12.9), (BASE, LOWER), "opposite direction"),
+        ((12.9, 6.6), (BASE, LOWER), "same direction"),
+        (('"fails"', 6.6), (BASE, HIGHER), "opposite direction"),
+        ((6.6, '"fails"'), (BASE, LOST), "same direction"),
+        (('"fails"', '"fails"'), (LOST, WORSE), "no difference either"),
+        ((6.6, 6.6), (BASE, BASE), "no difference either"),
+        ((6.6, 6.6), (BASE, HIGHER), "a difference here"),
     ],
 )
 def test_of_other_data_directions_are_compared(published, ours, reading):
     """Of other data what counts is whether the twin differs from the first in the direction that was published."""
-    values = paper("b", published[1], FAR, 110) + paper("a", published[0], FAR, 110)
-    study = made.asked("ab", (20, 32), 2, values)
-
-    table, others = against(
-        study, lambda run, twin: 10 + run.seed + (twin == "b") * (ours + 0.01 * run.seed * (ours != 0))
-    )
-
-    (row,) = others.to_dict("records")
-    assert table.empty
-    assert (row["twin"], row["other"], row["paper_depth"], row["depth"]) == ("b", "a", 110, 32)
-    assert row["difference"] == pytest.approx(ours, abs=0.01)
-    assert row["reading"] == reading
+    assert apart(published, ours) == reading
 
 
-@pytest.mark.parametrize(("own", "other", "reading"), [(90, 91, "no difference seen"), (90, 5, "same direction")])
-def test_of_nets_that_fail_none_is_worse(own, other, reading):
-    """Where both of ours fail to train they do not differ, whatever their errors; where one fails it is the worse."""
-    study = made.asked("ab", (20,), 2, paper("a", 6.6, FAR, 110) + paper("b", 12.9, FAR, 110))
+@pytest.mark.parametrize(
+    ("published", "ours", "reading"),
+    [
+        ((6.6, 12.9), (BASE, BASE), "no such difference here"),
+        ((6.6, 6.9), (BASE, WIDE), "too imprecise to tell"),
+        ((6.9, 6.6), (BASE, WIDE), "too imprecise to tell"),
+        ((6.6, 18.9), (BASE, WIDE), "no such difference here"),
+        ((6.6, 6.6), (BASE, WIDE), "too imprecise to tell"),
+        ((6.6, '"fails"'), (BASE, [1, 9, 30]), "too imprecise to tell"),  # it may fail here, too
+        (('"fails"', 6.6), (BASE, BASE), "no such difference here"),
+    ],
+)
+def test_what_an_interval_leaves_open_is_no_difference_from_the_paper(published, ours, reading):
+    """Where our interval holds both 0 and the published difference it is too imprecise, else there is no such one."""
+    assert apart(published, ours) == reading
 
-    _, table = against(study, lambda run, twin: own + 0.1 * run.seed if twin == "b" else other)
 
-    assert list(table["reading"]) == [reading]
+@pytest.mark.parametrize(
+    ("published", "ours", "reading"),
+    [
+        ((6.6, 12.9), (BASE, LOST), "trains there, fails here"),
+        ((6.6, 12.9), (LOST, WORSE), "trains there, fails here"),
+        ((6.6, 28.9), (BASE, LOST), "same direction"),  # above the study's bound, which is for its own data
+        ((6.6, '"fails"'), (BASE, HIGHER), "fails there, trains here"),
+        ((6.6, '"fails"'), (BASE, BASE), "fails there, trains here"),
+        (('"fails"', '"fails"'), (BASE, HIGHER), "fails there, trains here"),
+    ],
+)
+def test_training_in_one_place_alone_comes_before_any_direction(published, ours, reading):
+    """A net that trains there and fails here, or the other way round, does not do as published, whatever its sign."""
+    assert apart(published, ours) == reading
+
+
+@pytest.mark.parametrize(("value", "own"), [(12.95, [("a", "-", 91.0, "trains there, fails here")]), ('"fails"', [])])
+def test_a_baseline_that_trains_in_one_place_alone_has_a_row_of_its_own(value, own):
+    """What differs in the training of the twin that others are compared with has a row, and what does not has none."""
+    study = made.asked("ab", (20,), 3, paper("a", value, FAR, 56) + paper("b", 7.4, FAR, 56))
+
+    _, table = against(study, lambda run, twin: (LOST if twin == "a" else BASE)[run.seed])
+
+    rows = zip(table["twin"], table["other"].fillna("-"), table["mean"], table["reading"], strict=True)
+    assert list(rows) == [*own, ("b", "a", 11.0, "same direction")]
+
+
+def test_a_value_published_alone_stands_beside_ours():
+    """A value that no other can be compared with is set beside ours, and no direction is read from it."""
+    _, table = against(made.asked("ab", (20,), 3, paper("a", 6.6, FAR, 110)), lambda run, twin: BASE[run.seed])
+
+    (row,) = table.to_dict("records")
+    assert (row["paper"], row["mean"], row["reading"]) == (6.6, pytest.approx(sum(BASE) / 3), "published alone")
+
+
+def test_of_nets_that_fail_none_is_worse():
+    """Where both of ours fail to train they do not differ, whatever their errors."""
+    assert apart((28.9, 33.0), (LOST, WORSE)) == "no such difference here"
+
+
+def test_a_published_value_stands_beside_our_net_of_its_depth():
+    """Where we have a net of the published depth it is compared with that one, otherwise with our deepest."""
+    values = "".join(paper("a", 7.0, FAR, depth) + paper("b", 9.0, FAR, depth) for depth in (20, 110))
+    study = made.asked("ab", (20, 32), 3, values)
+
+    _, table = against(study, lambda run, twin: (HIGHER if twin == "b" else BASE)[run.seed])
+
+    assert list(zip(table["paper_depth"], table["depth"], strict=True)) == [(20, 20), (110, 32)]
+
+
+def test_twins_that_fix_their_depths_are_compared_across_them():
+    """Of twins that fix their depths published values of these are compared, and of no other depth."""
+    twins = "[twins]\na = { depth = 20 }\nb = { depth = 56 }\n"
+    values = paper("a", 9.78, FAR, 20) + paper("b", 12.95, FAR, 56) + paper("b", 13.5, FAR, 110)
+    study = made.load_text(f'{twins}[[vary]]\nfamily = "cifar"\nseed = [0, 1, 2]\n', values)
+
+    _, table = against(study, lambda run, twin: (HIGHER if twin == "b" else BASE)[run.seed])
+
+    row, deeper = table.to_dict("records")
+    assert (deeper["paper_depth"], deeper["reading"]) == (110, "published alone")
+    assert (row["paper_depth"], row["paper_depth_other"]) == (row["depth_twin"], row["depth_other"]) == (56, 20)
+    assert (row["paper"], row["paper_other"], row["reading"]) == (12.95, 9.78, "same direction")
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_published_differences_stand_beside_those_of_the_runs_that_they_name(alone):
+    """With `where` a value of other data is compared in these runs alone, as a pair or without a baseline."""
+    grid = '[[vary]]\nfamily = "cifar"\ndepth = [20, 32]\nseed = [0, 1, 2]\nwarmup = [0, 5]\n'
+    values = paper("b", 12.9, f"{FAR}\n{TIED}", 110) + ("" if alone else paper("a", 6.6, f"{FAR}\n{TIED}", 110))
+
+    def level(run, twin):
+        return 10.0 + run.seed / 10 + (5 if run.recipe.warmup else -5) * (twin == "b")
+
+    _, table = against(made.load_text(TWINS + grid, values), level)
+
+    (row,) = table.to_dict("records")
+    assert (row["group"], row["depth"], row["mean"]) == ("cifar, warmup 5", 32, pytest.approx(15.1))
+    assert row["reading"] == ("published alone" if alone else "same direction")
+
+
+def test_values_about_different_runs_are_not_compared():
+    """What was published of nets with a warm-up is no baseline for what was published of nets without."""
+    values = paper("a", 6.6, f"{FAR}\n{TIED}") + paper("b", 12.9, f"{FAR}\nwhere = {{ warmup = 0 }}")
+
+    _, table = against(made.load_text(TWINS + GROUPS, values), lambda *_: 5.0)
+
+    rows = zip(table["twin"], table["group"], table["reading"], strict=True)
+    assert list(rows) == [("a", "cifar, warmup 5", "published alone"), ("b", "cifar, warmup 0", "published alone")]
+
+
+def test_of_two_sources_each_has_its_own_baseline():
+    """A twin is compared with the value that its own source has of the baseline, and no twin with itself."""
+    second = 'source = "table 7"'
+    values = [paper("a", 6.6, FAR), paper("b", 12.9, FAR), paper("a", 7.6, FAR), paper("b", 5.9, FAR)]
+    values[2:] = [value.replace('source = "table 6"', second) for value in values[2:]]
+    study = made.asked("ab", claims="".join(values))
+
+    _, table = against(study, lambda run, twin: (HIGHER if twin == "b" else BASE)[run.seed])
+
+    rows = zip(*(table[key] for key in ("twin", "other", "source", "paper_other", "reading")), strict=True)
+    assert list(rows) == [
+        ("b", "a", "table 6", 6.6, "same direction"),
+        ("b", "a", "table 7", 7.6, "opposite direction"),
+    ]
 
 
 def test_one_seed_has_no_direction():
@@ -304,7 +442,7 @@ def test_one_seed_has_no_direction():
 
 
 def test_the_baseline_is_the_first_twin_with_a_value():
-    """Each twin is compared with the study's first that has a value on the same data, of the same depth and metric."""
+    """Each twin is compared with the first that has a value of the same data, depth and metric, or else with none."""
     values = "".join(paper(twin, value, FAR, 110) for twin, value in (("c", 8.0), ("b", 6.0), ("d", '"fails"')))
     values += paper("a", 7.0, 'dataset = "cifar100"', 110) + paper("b", 9.0, FAR, 110, "train_error_pct")
     study = made.asked("abcd", (20,), 2, values)
@@ -315,8 +453,8 @@ def test_the_baseline_is_the_first_twin_with_a_value():
     assert list(pairs) == [
         ("c", "b", "test_error_pct", "same direction"),
         ("d", "b", "test_error_pct", "same direction"),
-        ("a", "-", "test_error_pct", "other data"),
-        ("b", "-", "train_error_pct", "other data"),
+        ("a", "-", "test_error_pct", "published alone"),
+        ("b", "-", "train_error_pct", "published alone"),
     ]
 
 

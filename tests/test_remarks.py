@@ -6,17 +6,31 @@ import made
 from deeptwins import findings, frames, provenance, remarks
 
 
-def paper(twin, value, more=""):
-    """Spell a published value of the test error at depth 20."""
-    net = f'[[paper]]\nfamily = "cifar"\ndepth = 20\ntwin = "{twin}"\nmetric = "test_error_pct"\n'
+def paper(twin, value, more="", depth=20, family="cifar"):
+    """Spell a published value of the test error."""
+    net = f'[[paper]]\nfamily = "{family}"\ndepth = {depth}\ntwin = "{twin}"\nmetric = "test_error_pct"\n'
     return f'{net}value = {value}\nsource = "table 1"\n{more}\n'
 
 
 SCALE = 'scale = "Ours are small."\n'
 FAR = 'dataset = "cifar10"'
 OURS = "5.1 % (95 % interval 4.9 to 5.3)."
-BASE = "Published in table 1: on cifar10 at depth 20, test error is"
+THERE = "Published on cifar10 at depth 20 (table 1):"
+BASE = f"{THERE} test error is"
 MORE = "+5.0 points, 95 % interval 4.8 to 5.2)."
+
+
+def remarked(folder, twins, values, level, grid=made.ONE_DEPTH):
+    """The remarks of a study of these twins, from their training errors; test errors are 2 points above."""
+    tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(twins))
+    study = made.load_text(f"[twins]\n{tables}\n{grid}", values, SCALE)
+    data = frames.load(study, made.results(folder, study, level))
+    return remarks.remarks(study, data, findings.derive(study, data))
+
+
+def seven(run, twin):
+    """The training error of one of the twins of `made.SEVEN`."""
+    return made.SEVEN[twin][run.seed]
 
 
 @pytest.mark.parametrize(
@@ -32,15 +46,22 @@ MORE = "+5.0 points, 95 % interval 4.8 to 5.2)."
             f"{BASE} lower with more (6.00 %) than with base (9.00 %); here it is higher ({MORE}",
         ),
         (
-            paper("base", 9.0, FAR) + paper("more", 6.0, FAR) + paper("some", '"fails"', FAR),
+            paper("base", 9.0, FAR) + paper("more", 12.0, FAR) + paper("like", 7.0, FAR) + paper("lost", 6.5, FAR),
             (
-                f"{BASE} lower with more (6.00 %) than with base (9.00 %); here it is higher ({MORE} "
-                "Also on cifar10 at depth 20, test error is higher with some (it fails to train) "
-                "than with base (9.00 %); here no difference is seen (+10.2 points, 95 % interval -26.7 to 47.2)."
+                f"{THERE} lost (test error 6.50 %, here 92.0 %) trains; here it fails to train. "
+                "Also on cifar10 at depth 20: test error is lower with like (7.00 %) than with base (9.00 %); "
+                "here there is no such difference (+0.0 points, 95 % interval -0.1 to 0.2)."
             ),
         ),
         (
-            paper("base", 3.0, FAR) + paper("more", 3.0, FAR) + paper("some", 3.0, FAR),
+            paper("base", 9.0, FAR, 56) + paper("more", '"fails"', FAR, 56) + paper("most", '"fails"', FAR, 56),
+            (
+                "Published on cifar10 at depth 56 (table 1): more (test error here 10.1 %) and most (here 15.1 %) "
+                "fail to train; here, at depth 20, they train."
+            ),
+        ),
+        (
+            paper("base", 3.0, FAR) + paper("more", 3.0, FAR) + paper("like", 3.0, FAR),
             f"{BASE} the same with more (3.00 %) as with base (3.00 %); here they differ ({MORE}",
         ),
         (
@@ -52,29 +73,80 @@ MORE = "+5.0 points, 95 % interval 4.8 to 5.2)."
         ),
         (
             paper("base", '"fails"', FAR),
-            "Published: base fails to train on cifar10 (table 1); here it trains (5.1 %).",
+            f"{THERE} base (test error here 5.1 %) fails to train; here it trains.",
         ),
     ],
 )
 def test_what_differs_from_the_paper_is_said(tmp_path, values, words):
     """Where our answer is not the published one, a remark says in what, and then why that may be."""
-    tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(("base", "more", "most", "some")))
-    study = made.load_text(f"[twins]\n{tables}\n{made.ONE_DEPTH}", values, SCALE)
-    data = frames.load(study, made.results(tmp_path, study, lambda run, twin: made.SEVEN[twin][run.seed]))
+    twins = ["base", "more", "most", "like", "lost"]
 
-    (remark,) = remarks.remarks(study, data, findings.derive(study, data))
+    (remark,) = remarked(tmp_path, twins, values, seven)
 
     assert remark == f"{words} Ours are small."
 
 
+def test_what_is_too_imprecise_is_said_without_an_excuse(tmp_path):
+    """What our intervals leave open is named in one sentence behind all others, and the scale is not blamed for it."""
+    values = paper("base", 9.0, FAR) + paper("some", 12.0, FAR)
+    lower = paper("more", 6.0, FAR)
+    open_ = "Our intervals are too wide to tell whether these differ as published: some from base."
+
+    assert remarked(tmp_path / "alone", ["base", "some"], values, seven) == [open_]
+    first, second = remarked(tmp_path / "both", ["base", "more", "some"], values + lower, seven)
+    assert first.endswith("Ours are small.")
+    assert "some" not in first
+    assert second == open_
+
+
+def test_ours_is_told_once_beside_several_published_values(tmp_path):
+    """What stands beside two published values of one source is told beside the first, with its family if not ours."""
+    far = FAR, 164, "cifar-bottleneck"
+    values = [paper("base", 9.0, *far), paper("lost", 12.0, *far), paper("base", 9.0, FAR), paper("lost", 7.0, FAR)]
+
+    (remark,) = remarked(tmp_path, ["base", "lost"], "".join(values), seven)
+
+    assert remark == (
+        "Published on cifar10 at depth 164 of family cifar-bottleneck (table 1): "
+        "lost (test error 12.00 %, here 92.0 %) trains; here, at depth 20, it fails to train. Ours are small."
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "here"),
+    [
+        ({0: 90.0, 5: 3.0}, "92.0 % for warmup 0"),
+        ({0: 90.0, 5: 80.0}, "92.0 % for warmup 0 and 82.0 % for warmup 5"),
+    ],
+)
+def test_a_setting_in_which_a_net_fails_is_named(tmp_path, errors, here):
+    """Where a study has several settings a remark says in which of them it is not as published."""
+    grid = f"{made.ONE_DEPTH}warmup = [0, 5]\n"
+
+    (remark,) = remarked(tmp_path, ["base"], paper("base", 9.0, FAR), lambda run, _: errors[run.recipe.warmup], grid)
+
+    assert remark == f"{THERE} base (test error 9.00 %, here {here}) trains; here it fails to train. Ours are small."
+
+
+def test_a_setting_in_which_twins_differ_is_named(tmp_path):
+    """Where twins differ as published in one setting and not in another, a remark names that other."""
+    grid = f"{made.ONE_DEPTH}warmup = [0, 5]\n"
+    values = paper("base", 9.0, FAR) + paper("more", 6.0, FAR)
+
+    def level(run, twin):
+        lower = run.recipe.warmup and twin == "more"
+        return 0.1 * run.seed if lower else seven(run, twin)
+
+    (remark,) = remarked(tmp_path, ["base", "more"], values, level, grid)
+
+    assert remark.endswith(f"here it is higher (warmup 0: {MORE} Ours are small.")
+
+
 def test_what_is_as_published_needs_no_excuse(tmp_path):
     """Where ours is the published answer, nothing is said, and the scale is not blamed."""
-    values = paper("base", 9.0, FAR) + paper("more", '"fails"', FAR) + paper("base", 5.1) + paper("lost", '"fails"')
-    tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(("base", "more", "lost")))
-    study = made.load_text(f"[twins]\n{tables}\n{made.ONE_DEPTH}", values, SCALE)
-    data = frames.load(study, made.results(tmp_path, study, lambda run, twin: made.SEVEN[twin][run.seed]))
+    values = paper("base", 9.0, FAR) + paper("lost", '"fails"', FAR) + paper("base", 5.1) + paper("lost", '"fails"')
 
-    assert remarks.remarks(study, data, findings.derive(study, data)) == []
+    assert remarked(tmp_path, ["base", "more", "lost"], values, seven) == []
 
 
 def test_what_is_missing_is_said(tmp_path):

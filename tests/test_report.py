@@ -283,9 +283,9 @@ def test_other_data_and_failures_are_on_the_page(tmp_path):
     written = report.write(study, results, tmp_path / "reports")
 
     text = written.markdown.read_text(encoding="utf-8")
-    assert "| residual | plain | test error | table 6 | cifar10, depth 110 |" in text
-    assert re.search(r"^Published in table 6: on cifar10 .* Ours are small\.$", text, re.MULTILINE)
-    assert text.index("Published in table 6") < text.index("## ")
+    assert "| plain | - | fails there, trains here |" in text
+    assert re.search(r"^Published on cifar10 at depth 110 \(table 6\): .* Ours are small\.$", text, re.MULTILINE)
+    assert text.index("Published on cifar10") < text.index("## ")
 
 
 def test_growth_is_on_the_page(tmp_path):

@@ -27,3 +27,19 @@ def test_points_carry_a_sign(value, text):
 def test_shares_are_legible_at_any_size(value, text):
     """A share of a whole is written in percent, or as a power of ten where that would take many zeros."""
     assert wording.share(value) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (-2.172, -0.048, "-2.17 to -0.05"),
+        (0.0004, 3.0, "0.0004 to 3.0000"),
+        (-2.172, 0.048, "-2.2 to 0.0"),
+        (0.0, 0.0, "0.0 to 0.0"),
+        (1.04, 2.0, "1.0 to 2.0"),
+        (float("nan"), float("nan"), "-"),
+    ],
+)
+def test_an_interval_that_excludes_0_does_not_seem_to_end_there(low, high, text):
+    """An interval of a difference has one decimal, and more where an end that is not 0 would be rounded to it."""
+    assert wording.apart(low, high) == text

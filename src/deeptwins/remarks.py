@@ -10,10 +10,10 @@ import pandas as pd
 from deeptwins.claims import FAILS
 from deeptwins.findings import Findings
 from deeptwins.frames import Frames
-from deeptwins.judging import DIFFERENT
+from deeptwins.judging import DIFFERENT, FAILS_HERE, FAILS_THERE, NO_SUCH, ONE_HERE, TOO_IMPRECISE
 from deeptwins.study import Study
 from deeptwins.tables import METRICS
-from deeptwins.wording import interval, listed, percent, points, published, within
+from deeptwins.wording import apart, interval, listed, percent, place_of, points, published, within
 
 FAILS_TO_TRAIN = "fails to train"
 HIGHER, SAME = "higher", "the same"
@@ -41,46 +41,113 @@ def remarks(study: Study, frames: Frames, found: Findings) -> list[str]:
 
 
 def _against_paper(study: Study, found: Findings) -> list[str]:
-    """Say where our answer is not the published one, and why that may be; nothing where it is nowhere."""
+    """Say where our answer is not the published one, and why that may be; then what our seeds are too few for."""
+    sentences = [*_of_our_data(found.against_paper), *_of_other_data(found.across_scales, found.final)]
+    differing = [" ".join([*sentences, *([study.scale] if study.scale else [])])] if sentences else []
+    return [*differing, *_imprecise(found.across_scales, found.final)]
+
+
+def _of_our_data(table: pd.DataFrame) -> list[str]:
+    """Say which errors are not the published ones."""
     sentences = []
-    for row in found.against_paper.to_dict("records"):
-        if row["reading"] in DIFFERENT:
-            error, net = METRICS[row["metric"]], f"{row['twin']} at depth {row['depth']}"
-            ours = f"{percent(row['mean'])} (95 % interval {interval(row['low'], row['high'])})"
-            there = f"Published {error} of {net} is {_value(row['paper'])} ({row['source']}); here it is"
-            if row["paper"] == FAILS:
-                there = f"Published: {net} {FAILS_TO_TRAIN} ({row['source']}); here its {error} is"
-            sentences.append(f"{there} {ours}.")
-    other = found.across_scales[found.across_scales["reading"].isin(DIFFERENT)]
-    for row in other[other["other"].isna()].to_dict("records"):
-        there = f"{row['twin']} {FAILS_TO_TRAIN} on {row['data']} ({row['source']})"
-        sentences.append(f"Published: {there}; here it trains ({percent(row['mean'])}).")
-    both = other.dropna(subset="other")
+    for row in table[table["reading"].isin(DIFFERENT)].to_dict("records"):
+        error, net = METRICS[row["metric"]], f"{row['twin']} at depth {row['depth']}"
+        ours = f"{percent(row['mean'])} (95 % interval {interval(row['low'], row['high'])})"
+        there = f"Published {error} of {net} is {_value(row['paper'])} ({row['source']}); here it is"
+        if row["paper"] == FAILS:
+            there = f"Published: {net} {FAILS_TO_TRAIN} ({row['source']}); here its {error} is"
+        sentences.append(f"{there} {ours}.")
+    return sentences
+
+
+def _of_other_data(table: pd.DataFrame, final: pd.DataFrame) -> list[str]:
+    """Say which nets train there and fail here, or the other way round; then which differ in another direction.
+
+    What stands beside several published values of one source is told beside the first.
+    """
+    place = ["source", "data", "paper_family", "paper_depth", "family", "depth_twin", "metric"]
+    table = table[table["reading"].isin(DIFFERENT)]
+    table = table.drop_duplicates(["source", "twin", "other", "metric", "group", "depth", "reading"])
+    trained = table["reading"].isin((FAILS_HERE, FAILS_THERE))
+    both = table[~trained]
     both = both.assign(way=[_way(*values) for values in zip(both["paper"], both["paper_other"], strict=True)])
-    source = None
-    for _, rows in both.groupby(["source", "data", "paper_depth", "metric", "other", "way", "reading"], sort=False):
-        told, source = source, rows["source"].iloc[0]
-        sentences.append(f"{'Also' if source == told else f'Published in {source}:'} {_across(rows)}.")
-    return [" ".join([*sentences, *([study.scale] if study.scale else [])])] if sentences else []
+    parts = [(rows, _training) for _, rows in table[trained].groupby([*place, "reading"], sort=False)]
+    parts += [(rows, _across) for _, rows in both.groupby([*place, "other", "way", "reading"], sort=False)]
+    sentences, told = [], None
+    for rows, say in parts:
+        source = rows["source"].iloc[0]
+        begin = f"Also {_there(rows)}" if source == told else f"Published {_there(rows)} ({source})"
+        sentences.append(f"{begin}: {say(rows, _groups(rows, final))}.")
+        told = source
+    return sentences
 
 
-def _across(rows: pd.DataFrame) -> str:
+def _imprecise(table: pd.DataFrame, final: pd.DataFrame) -> list[str]:
+    """Name the twins whose intervals hold the published difference, and none too."""
+    table = table[table["reading"] == TOO_IMPRECISE]
+    pairs = []
+    for other, rows in table.groupby("other", sort=False):
+        nets = zip(rows["twin"], rows["group"], strict=True)
+        named = dict.fromkeys(f"{twin}{within(group, _groups(table, final))}" for twin, group in nets)
+        pairs.append(f"{listed(named)} from {other}")
+    return (
+        [f"Our intervals are too wide to tell whether these differ as published: {'; '.join(pairs)}."] if pairs else []
+    )
+
+
+def _training(rows: pd.DataFrame, groups: list[str]) -> str:
+    """Say which nets train in the one place and fail in the other."""
+    named: list[str] = []
+    for (twin, paper), nets in rows.groupby(["twin", "paper"], sort=False):
+        error = "" if named else f"{METRICS[rows['metric'].iloc[0]]} "
+        there = "" if paper == FAILS else f"{_value(paper)}, "
+        ours = [
+            " for ".join(filter(None, (percent(mean), place_of(group, groups))))
+            for group, mean in zip(nets["group"], nets["mean"], strict=True)
+        ]
+        named.append(f"{twin} ({error}{there}here {listed(ours)})")
+    one = len(named) == 1
+    verbs = ("trains" if one else "train", FAILS_TO_TRAIN if one else "fail to train")
+    there, here = verbs if rows["reading"].iloc[0] == FAILS_HERE else verbs[::-1]
+    return f"{listed(named)} {there}; {_here(rows)} {'it' if one else 'they'} {here}"
+
+
+def _across(rows: pd.DataFrame, groups: list[str]) -> str:
     """Say how twins differ from another in what was published, and that they do not do so here."""
     row = rows.iloc[0]
     named = [f"{twin} ({_value(paper)})" for twin, paper in zip(rows["twin"], rows["paper"], strict=True)]
     ours: list[str] = []
     for other in rows.to_dict("records"):
-        name = f"{other['twin']}{within(other['group'], rows['group'])} " if len(rows) > 1 else ""
+        setting = place_of(other["group"], groups)
+        alone = f"{setting}: " if setting else ""
+        name = f"{other['twin']}{within(other['group'], groups)} " if len(rows) > 1 else alone
         points_, interval_ = ("", "") if ours else (" points", "95 % interval ")
-        ours.append(f"{name}{points(other['difference'])}{points_}, {interval_}{interval(other['low'], other['high'])}")
-    here = {"no difference seen": "no difference is seen", "a difference here": "they differ"}
+        ours.append(f"{name}{points(other['difference'])}{points_}, {interval_}{apart(other['low'], other['high'])}")
+    here = {NO_SUCH: "there is no such difference", ONE_HERE: "they differ"}
     opposite = f"it is {'lower' if row['way'] == HIGHER else 'higher'}"
     than = "as" if row["way"] == SAME else "than"
     reference = f"{row['other']} ({_value(row['paper_other'])})"
     twins = listed([*dict.fromkeys(named)])
     there = f"{METRICS[row['metric']]} is {row['way']} with {twins} {than} with {reference}"
-    there = f"on {row['data']} at depth {row['paper_depth']}, {there}"
-    return f"{there}; here {here.get(row['reading'], opposite)} ({'; '.join(ours)})"
+    return f"{there}; {_here(rows)} {here.get(row['reading'], opposite)} ({'; '.join(ours)})"
+
+
+def _groups(rows: pd.DataFrame, final: pd.DataFrame) -> list[str]:
+    """Return the families and settings that what is said of some of them has to be told from."""
+    return [*rows["group"], *final.loc[final["family"].isin(rows["family"]), "group"]]
+
+
+def _there(rows: pd.DataFrame) -> str:
+    """Name the data and the depth of what was published, and its family where ours is another."""
+    row = rows.iloc[0]
+    family = "" if row["paper_family"] == row["family"] else f" of family {row['paper_family']}"
+    return f"on {row['data']} at depth {row['paper_depth']}{family}"
+
+
+def _here(rows: pd.DataFrame) -> str:
+    """Name our depth where it is not the published one."""
+    row = rows.iloc[0]
+    return "here" if row["depth_twin"] == row["paper_depth"] else f"here, at depth {row['depth_twin']:.0f},"
 
 
 def _way(paper: Any, other: Any) -> str:  # noqa: ANN401 - a number, or that it fails

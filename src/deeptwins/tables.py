@@ -11,7 +11,7 @@ import pandas as pd
 
 from deeptwins.claims import FAILS, STATEMENTS, Metric
 from deeptwins.comparisons import NOT_TESTED
-from deeptwins.wording import count, interval, number, p_value, points, power, published
+from deeptwins.wording import apart, count, interval, number, p_value, points, power, published
 
 METRICS = dict(
     zip(get_args(Metric), ("training error", "running training error", "validation error", "test error"), strict=True)
@@ -33,14 +33,19 @@ class Table:
 
 
 def shorten(table: Table) -> Table:
-    """Leave out columns whose cells are all the same, and say so in the caption; see `SHARED` for which."""
-    cells = dict(zip(table.columns, zip(*table.rows, strict=True), strict=False)) if len(table.rows) > 1 else {}
-    same = {name: cells[name][0] for name in SHARED if len({*cells.get(name, ())}) == 1}
-    if not same:
-        return table
-    kept = [i for i, name in enumerate(table.columns) if name not in same]
+    """Leave out columns without a number, and those that say the same in all rows, which the caption then says.
+
+    The latter are those in `SHARED`.
+    """
+    columns = list(zip(*table.rows, strict=True))
+    full = [i for i, cells in enumerate(columns) if {*cells} != {"-"}] if columns else range(len(table.columns))
+    named = {table.columns[i]: i for i in full}
+    several = len(table.rows) > 1
+    same = [named[name] for name in SHARED if several and name in named and len({*columns[named[name]]}) == 1]
+    kept = [i for i in full if i not in same]
+    told = "; ".join(f"{table.columns[i]} {columns[i][0]}" for i in same)
     return Table(
-        f"{table.caption}. The same in all rows: {'; '.join(f'{name} {value}' for name, value in same.items())}",
+        f"{table.caption}. The same in all rows: {told}" if told else table.caption,
         tuple(table.columns[i] for i in kept),
         [[row[i] for i in kept] for row in table.rows],
         sum(i < table.words for i in kept),
@@ -76,14 +81,14 @@ def trends(table: pd.DataFrame, margin: float) -> Table:
             METRICS[row["metric"]],
             row["verdict"],
             points(row["difference"]),
-            interval(row["low"], row["high"]),
+            apart(row["low"], row["high"]),
             p_value(row["p_holm"]),
             str(row["n"]),
             _seeds(row["seeds_for"]),
             *(p_value(row[key]) for key in ("p", "page_p_rises", "page_p_falls")),
-            interval(row["bootstrap_low"], row["bootstrap_high"]),
+            apart(row["bootstrap_low"], row["bootstrap_high"]),
             number(row["slope"], 3),
-            interval(row["slope_low"], row["slope_high"], 3),
+            apart(row["slope_low"], row["slope_high"], 3),
         ]
         for row in table.to_dict("records")
     ]
@@ -104,12 +109,12 @@ def comparisons(table: pd.DataFrame, margin: float) -> Table:
             METRICS[row["metric"]],
             *([row["verdict"]] if tested else []),
             points(row["difference"]),
-            interval(row["low"], row["high"]),
+            apart(row["low"], row["high"]),
             *([p_value(row["p_holm"])] if tested else []),
             str(row["n"]),
             _seeds(row["seeds_for"]),
             p_value(row["p"]),
-            interval(row["bootstrap_low"], row["bootstrap_high"]),
+            apart(row["bootstrap_low"], row["bootstrap_high"]),
         ]
         for row in table[table["metric"] != "running_error_pct"].to_dict("records")
     ]
@@ -130,10 +135,10 @@ def agreements(table: pd.DataFrame, margin: float) -> Table:
             METRICS[row["metric"]],
             row["verdict"],
             points(row["difference"]),
-            interval(row["low"], row["high"]),
+            apart(row["low"], row["high"]),
             str(row["n"]),
             _seeds(row["seeds_for"]),
-            interval(row["bootstrap_low"], row["bootstrap_high"]),
+            apart(row["bootstrap_low"], row["bootstrap_high"]),
         ]
         for row in table.to_dict("records")
     ]
@@ -215,34 +220,30 @@ def paper(table: pd.DataFrame) -> Table:
 
 
 def across_scales(table: pd.DataFrame) -> Table:
-    """Tabulate how twins differ in published values of other data, and in ours."""
+    """Tabulate how twins differ in published values of other data, and in ours.
+
+    What stands beside several published values is written once: it is no second result.
+    """
     rows = []
-    for row in table.to_dict("records"):
-        alone = pd.isna(row["other"])
-        paper = [row["paper"]] if alone else [row["paper"], row["paper_other"]]
-        ours = [row["mean"]] if alone else [row["mean"], row["other_mean"]]
-        difference = None if FAILS in paper or alone else paper[0] - paper[1]
-        rows.append(
-            [
-                row["twin"],
-                "-" if alone else row["other"],
-                METRICS[row["metric"]],
-                row["source"],
-                f"{row['data']}, depth {row['paper_depth']}",
-                f"{row['group']}, depth {row['depth']}",
-                row["reading"],
-                " against ".join(map(published, paper)),
-                "-" if difference is None else points(difference),
-                " against ".join(map(number, ours)),
-                points(row["difference"]),
-                "-" if alone else interval(row["low"], row["high"]),
-                str(row["n"]),
-            ]
-        )
-    words = ("twin", "against", "metric", "source", "published", "ours", "reading")
+    for _, cell in table.groupby(["twin", "other", "metric", "group", "depth"], sort=False, dropna=False):
+        for i, row in enumerate(cell.to_dict("records")):
+            alone = pd.isna(row["other"])
+            family = f"family {row['paper_family']}, " if row["paper_family"] != row["family"] else ""
+            there = depths(row["paper_depth"], row["paper_depth_other"])
+            words = [row["twin"], "-" if alone else row["other"], METRICS[row["metric"]], row["source"]]
+            words += [f"{row['data']}, {family}{there}"]
+            words += [f"{row['group']}, {depths(row['depth_twin'], row['depth_other'])}", row["reading"]]
+            ours = ["as above"] * 3 if i else _ours(row)
+            rows.append([*words, *_theirs(row), *ours, str(row["n"])])
+    heads = ("twin", "against", "metric", "source", "published", "ours", "reading")
     numbers = ("paper (%)", "paper's difference", "ours (%)", "our difference", "95 % interval", "seeds")
-    caption = "Published differences on other data beside ours, in points, and whether they have the same direction"
-    return Table(caption, (*words, *numbers), rows, len(words))
+    caption = "Published values of other data beside ours, and whether differences (in points) have the same direction"
+    return Table(caption, (*heads, *numbers), rows, len(heads))
+
+
+def depths(twin: float, other: float) -> str:
+    """Name the depth of a net, or those of two that are compared."""
+    return f"depth {twin:.0f}" if pd.isna(other) or twin == other else f"depth {twin:.0f} against {other:.0f}"
 
 
 def growth(table: pd.DataFrame) -> Table:
@@ -262,6 +263,23 @@ def growth(table: pd.DataFrame) -> Table:
     heads = ("family", "depth", "twin", "at iteration", "largest change of a logit", "training error before (%)")
     caption = "Nets before and after they were grown; the largest change over all training images and seeds"
     return Table(caption, (*heads, "after (%)", "seeds"), rows, 3)
+
+
+def _theirs(row: Mapping[Hashable, Any]) -> list[str]:
+    """Write published values, and their difference: to two decimals, since that is how they are published."""
+    if pd.isna(row["other"]):
+        return [published(row["paper"]), "-"]
+    values = [row["paper"], row["paper_other"]]
+    difference = "-" if FAILS in values else f"{round(values[0] - values[1], 2) + 0.0:+.2f}"
+    return [" against ".join(map(published, values)), difference]
+
+
+def _ours(row: Mapping[Hashable, Any]) -> list[str]:
+    """Write our errors, their difference and its interval."""
+    if pd.isna(row["other"]):
+        return [number(row["mean"]), "-", "-"]
+    errors = f"{number(row['mean'])} against {number(row['other_mean'])}"
+    return [errors, points(row["difference"]), apart(row["low"], row["high"])]
 
 
 def _seeds(needed: float) -> str:

@@ -33,6 +33,19 @@ def interval(low: float, high: float, decimals: int = 1) -> str:
     return f"{number(low, decimals)} to {number(high, decimals)}" if math.isfinite(low) else "-"
 
 
+def apart(low: float, high: float, decimals: int = 1) -> str:
+    """Return an interval of a difference as text, with more decimals where one that excludes 0 would seem to end there.
+
+    Args:
+        low: its lower end, in points.
+        high: its upper end.
+        decimals: the fewest.
+    """
+    while low * high > 0 and 0 in {round(low, decimals), round(high, decimals)}:
+        decimals += 1
+    return interval(low, high, decimals)
+
+
 def count(n: float, unit: str) -> str:
     """Return a number of things as text."""
     return f"{n:g} {unit}" if n == 1 else f"{n:g} {unit}s"
