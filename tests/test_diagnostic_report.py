@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from xml.etree import ElementTree as ET
 
 import pandas as pd
@@ -99,7 +100,7 @@ def test_twins_of_one_depth_are_told_apart(tmp_path):
 
 
 def test_gradients_have_a_panel_a_deepest_net_and_a_line_an_evaluation(found):
-    """Gradients are drawn by layer on a log scale, the colours a ramp over time."""
+    """Gradients are drawn by layer on a log scale; evaluations differ in colour and in their dashes."""
     figure = figures.gradients(found.gradients)
 
     assert titles(figure) == ["cifar 56: plain", "cifar 56: residual", "imagenet 34: plain", "imagenet 34: residual"]
@@ -109,6 +110,54 @@ def test_gradients_have_a_panel_a_deepest_net_and_a_line_an_evaluation(found):
         assert [line.get_label() for line in lines] == list(diagnostic_findings.EVALUATIONS)
         assert len({line.get_color() for line in lines}) == 5
     assert list(figure.axes[0].get_lines()[0].get_ydata()) == pytest.approx([1 / layer for layer in range(1, 57)])
+    dashes = set(re.findall('stroke-dasharray: ([^;"]+)', drawing.svg(figure, "gradients", "")))
+    assert len(dashes) == 4  # all but the last
+
+
+def test_gradients_of_0_have_a_place_of_their_own(tmp_path):
+    """Norms that are exactly 0 are drawn below all others, and the caption and the words for the figure say so."""
+    found = derived(tmp_path, made.small(tmp_path), norm=lambda _seed, layer, _: 0.0 if layer < 20 else 1.0)
+
+    ax = figures.gradients(found.gradients).axes[0]
+    (picture,) = next(part for part in diagnostic_report.sections(found) if part.title == "Gradients").pictures
+
+    assert ax.get_ylim()[0] < min(ax.get_lines()[0].get_ydata()) == 0
+    assert "0" in [label.get_text() for label in ax.get_yticklabels()]
+    assert "exactly 0 in most seeds" in picture.caption
+    assert "plain, depth 56: 0 in its first layer, 1 in its last" in picture.alt
+
+
+@pytest.mark.parametrize(("wild", "scale"), [(2.0, "linear"), (1000.0, "log")])
+def test_one_wild_net_does_not_flatten_the_others(tmp_path, wild, scale):
+    """Responses that differ little have an axis from 0; where one is far larger they have powers of ten."""
+    study = made.small(tmp_path)
+    found = derived(tmp_path, study, response=lambda _seed, layer: wild if layer == 9 else 1.0)
+
+    assert figures.layer_responses(found.responses).axes[0].get_yscale() == scale
+
+
+def test_nets_of_several_depths_are_told_apart_without_words_on_the_lines(found):
+    """The deeper net has the longer and the thicker line, as a note says; no text lies over the lines."""
+    figure = figures.branches(found.branches)
+
+    ax = figure.axes[0]
+    plain = [line for line in ax.get_lines() if line.get_color() == ax.get_lines()[0].get_color()]
+    lengths = [len(line.get_xdata()) for line in plain]
+    widths = [line.get_linewidth() for line in plain]
+    assert lengths == sorted(set(lengths))
+    assert widths == sorted(set(widths))
+    assert not ax.texts
+    assert figures.LENGTH_NOTE in [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(0.1, "its batch normalization"), (None, "or, in nets without, its bias")]
+)
+def test_the_caption_names_what_layers_have(tmp_path, error, words):
+    """Where every net has batch normalization responses are said to be those behind it; else others are told."""
+    first, *_ = diagnostic_report.sections(derived(tmp_path, made.small(tmp_path), error=error))
+
+    assert words in first.pictures[0].caption
 
 
 def test_nothing_is_cut_off(found):
@@ -125,15 +174,17 @@ def test_nothing_is_cut_off(found):
                 assert all(ax.get_ylim()[0] <= y <= ax.get_ylim()[1] for y in line.get_ydata())
 
 
-@pytest.mark.parametrize(("slope", "said"), [(0.0, "neither vanish nor explode"), (0.1, "vanish"), (-0.1, "explode")])
-def test_words_say_whether_gradients_vanish(tmp_path, slope, said):
+@pytest.mark.parametrize(
+    ("slope", "said", "ratio"),
+    [(0.0, "neither vanish nor explode", "1"), (0.1, "vanish", "0.0061"), (-0.1, "explode", "160")],
+)
+def test_words_say_whether_gradients_vanish(tmp_path, slope, said, ratio):
     """The sentence on gradients is computed: what they do in the deepest nets; the table has the numbers behind."""
     found = derived(tmp_path, made.small(tmp_path), norm=lambda _seed, layer, _iteration: math.exp(slope * layer))
 
     (sentence,) = diagnostic_prose.flow(found.gradient_flow)
     table = diagnostic_prose.flows(found.gradient_flow)
 
-    ratio = f"{math.exp(-51 * slope):.2g}"
     size = f"{ratio} times as large in the first tenth of the layers as in the last"
     assert sentence == f"Gradients {said} in plain and residual ({size})."
     for row, twin in zip(table.rows, ("plain", "residual"), strict=True):
@@ -161,6 +212,53 @@ def test_twins_whose_gradients_differ_are_told_apart(tmp_path):
     assert one == f"Gradients {vanish}"
     assert first == f"Family cifar: gradients {vanish}"
     assert second == f"Family imagenet: gradients neither vanish nor explode in all 3 twins (0.4 to 1.2 {size})."
+
+
+def flow_of(tmp_path, **options):
+    """The section on gradients of a small study."""
+    found = derived(tmp_path, made.small(tmp_path), **options)
+    return next(part for part in diagnostic_report.sections(found) if part.title == "Gradients")
+
+
+@pytest.mark.parametrize(
+    ("ratios", "said"),
+    [
+        ((0.02, 0.1, 0.5), "may vanish but do not explode"),
+        ((2.0, 10.0, 50.0), "may explode but do not vanish"),
+        ((0.01, 1.0, 100.0), "may or may not vanish or explode"),
+    ],
+)
+def test_words_leave_open_only_what_the_interval_does(tmp_path, ratios, said):
+    """What the interval excludes is not said to be possible."""
+    section = flow_of(tmp_path, norm=lambda seed, layer, _: ratios[seed] if layer < 20 else 1.0)
+
+    assert section.paragraphs[0].startswith(f"Gradients {said} in plain and residual (")
+    assert section.tables[0].rows[0][3] == said
+    assert any("nothing explodes" in text for text in section.paragraphs) == (not said.endswith("do not explode"))
+
+
+def test_gradients_of_0_are_counted_in_words_and_rows(tmp_path):
+    """In how many seeds gradients are exactly 0 is told, and nothing that is no number is printed."""
+    section = flow_of(tmp_path, norm=lambda seed, layer, _: 0.0 if seed and layer < 20 else 1.0)
+
+    (words, *_), (table,) = section.paragraphs, section.tables
+    zeros = "exactly 0 in the first tenth of the layers in 2 of 3 seeds"
+    assert words == f"Gradients sometimes vanish in plain and residual ({', '.join([zeros] * 2)})."
+    assert table.rows[0][3:7] == ["sometimes vanish", "exactly 0 in 2 of 3 seeds", "-", "0 to 1"]
+    assert not any("nan" in cell for row in table.rows for cell in row)
+
+
+def test_grown_nets_are_said_not_to_be_judged(tmp_path):
+    """Words and rows give the ratio of a net that was grown, no verdict, and from when it is measured."""
+    layers = lambda depth, iteration: depth if iteration > 120 else 20  # noqa: E731
+    norm = lambda _seed, layer, _iteration: math.exp(-0.1 * layer)  # noqa: E731
+    section = flow_of(tmp_path, norm=norm, layers=layers)
+
+    assert section.paragraphs[0].startswith(
+        "Gradients are not judged in plain and residual, to which layers were added"
+    )
+    assert [row[3] for row in section.tables[0].rows] == ["not judged: grown"] * 2
+    assert "grown, evaluations since" in section.pictures[0].caption
 
 
 def test_precise_statistics_have_a_row_a_net(tmp_path):

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from deeptwins.diagnostic_findings import EVALUATIONS
 from deeptwins.drawing import (
-    DEPTH_NOTE,
-    DEPTHS,
-    End,
+    HUES,
     Panels,
     headings,
-    label_ends,
     legend,
     name_x_once,
     one_depth,
@@ -29,6 +28,11 @@ from deeptwins.drawing import (
 )
 
 RESPONSES = {"in order": ("layer", "response_std"), "ranked": ("rank", "response_std")}
+# From blue by grey to orange, which the colour-blind see, too; and the later the evaluation, the longer the dashes.
+TIMES = (HUES[1], HUES[4], HUES[0])
+DASHES: tuple[Any, ...] = ((0, (1, 1)), (0, (2.5, 1.2)), (0, (5, 1.2)), (0, (9, 1.2)), "-")
+LENGTH_NOTE = "the deeper a net, the longer and thicker its line"
+SPREAD = 30.0  # largest by least value, from which on a linear axis would lay the least on the floor
 STATISTICS = {"mean": ("layer", "running_mean_error"), "standard deviation": ("layer", "running_std_error")}
 
 
@@ -37,6 +41,7 @@ def layer_responses(responses: pd.DataFrame) -> Figure:
     table = _sides(responses, RESPONSES)
     with styled():
         figure, axes = panels(table["panel"], columns=len(RESPONSES), height=2.4)
+        _value_axis(axes, table["value"].to_numpy(float))
         _draw_nets(figure, axes, table)
         _number(axes, "layer")
         figure.supylabel("standard deviation")
@@ -48,6 +53,7 @@ def branches(branches: pd.DataFrame) -> Figure:
     table = branches.assign(panel=branches["group"], place=branches["block"], value=branches["branch_share"])
     with styled():
         figure, axes = panels(table["panel"])
+        _value_axis(axes, table["value"].to_numpy(float))
         _draw_nets(figure, axes, table)
         _number(axes, "block")
         figure.supylabel("||F(x)|| / ||x||")
@@ -60,12 +66,14 @@ def gradients(gradients: pd.DataFrame) -> Figure:
     shown = [name for name in EVALUATIONS if name in set(table["evaluation"])]
     with styled():
         figure, axes = panels(table["panel"], columns=table["twin"].nunique())
-        colours = palette(pd.Series(shown), sns.blend_palette(DEPTHS, len(shown)))
+        colours = palette(pd.Series(shown), sns.blend_palette(TIMES, len(shown)))
+        dashes = dict(zip(shown, DASHES[-len(shown) :], strict=True))
         for title, ax in axes.items():
             panel = table[table["panel"] == title]
             for name, colour in colours.items():
                 line = panel[panel["evaluation"] == name]
-                ax.plot(line["layer"], line["norm"], color=colour, linewidth=1.6, label=name)
+                style: dict[str, Any] = {"color": colour, "linestyle": dashes[name], "linewidth": 1.6}
+                ax.plot(line["layer"], line["norm"], label=name, **style)
         _number(axes, "layer")
         share_axis(axes, table["norm"].to_numpy(float))
         figure.supylabel("L2 norm of the gradient")
@@ -99,14 +107,13 @@ def _sides(table: pd.DataFrame, sides: Mapping[str, tuple[str, str]]) -> pd.Data
 
 
 def _draw_nets(figure: Figure, axes: Panels, table: pd.DataFrame) -> None:
-    """Draw a line a net, in its twin's colour, the deeper the thicker, with its depth at its end if twins have several.
+    """Draw a line a net, in its twin's colour, the deeper the thicker, with a dot at its end if twins have several.
 
     The table's columns say what is drawn: in which `panel`, at which `place` to the right, which `value` above.
     """
     twins = styles(table["twin"])
     depths = table.groupby("twin")["depth"].agg(lambda depths: "/".join(map(str, dict.fromkeys(depths))))
     alone, apart = one_depth(table), depths.nunique() > 1
-    ends: list[End] = []
     for title, ax in axes.items():
         panel = table[table["panel"] == title].sort_values("place", kind="stable")
         for depth in sorted(panel["depth"].unique()):
@@ -117,14 +124,16 @@ def _draw_nets(figure: Figure, axes: Panels, table: pd.DataFrame) -> None:
                 name = f"{twin}, depth {depths[twin]}" if alone and apart else twin
                 label = name if depth == panel["depth"].max() else None
                 ax.plot(net["place"], net["value"], linewidth=width, label=label, **style, **end)
-                last = zip(net["place"].tail(1), net["value"].tail(1), strict=True)
-                ends += [(title, x, y, str(depth), style["color"]) for x, y in last]
     first = next(iter(axes.values()))
     if first.get_yscale() == "linear":
         first.set_ylim(0, None)
-    if not alone:
-        label_ends(figure, axes, ends)
-    legend(figure, axes, "" if alone else DEPTH_NOTE)
+    legend(figure, axes, "" if alone else LENGTH_NOTE)
+
+
+def _value_axis(axes: Panels, values: NDArray[np.float64]) -> None:
+    """Scale by powers of ten where the values differ so much that the least could not be told from 0."""
+    if values.max() > SPREAD * values.min():
+        share_axis(axes, values)
 
 
 def _number(axes: Panels, what: str) -> None:

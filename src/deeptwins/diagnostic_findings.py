@@ -1,14 +1,18 @@
-"""From what was measured inside the nets to findings: means over seeds, and whether gradients vanish."""
+"""From what was measured inside the nets to findings: medians over seeds, and whether gradients vanish.
+
+Medians, because a net that does not train may have numbers of any size, 0 too: a mean is then that of one seed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from deeptwins.frames import Frames
-from deeptwins.statistics import t_interval
+from deeptwins.statistics import SEEDS_FOR_INTERVAL, t_interval
 
 CELL = ["family", "group", "depth", "twin"]
 PAPER_KERNEL = 3  # pixels: figure 7 of the paper is of 3x3 layers
@@ -34,23 +38,23 @@ def derive(frames: Frames) -> Inside:
         responses=responses(frames.layers),
         gradients=gradients(frames.gradients),
         gradient_flow=gradient_flow(frames.gradients),
-        branches=_means(frames.blocks, "block", "branch_share"),
-        running_statistics=_means(frames.layers, "layer", "running_mean_error", "running_std_error"),
+        branches=_medians(frames.blocks, "block", "branch_share"),
+        running_statistics=_medians(frames.layers, "layer", "running_mean_error", "running_std_error"),
         precise=precise(frames.precise, frames.epochs),
     )
 
 
 def responses(layers: pd.DataFrame) -> pd.DataFrame:
-    """Average the response of each 3x3 layer over seeds; `rank` 1 is the largest of its net."""
-    table = _means(layers[layers["kernel"] == PAPER_KERNEL], "layer", "response_std")
+    """Take the response of each 3x3 layer, the median over seeds; `rank` 1 is the largest of its net."""
+    table = _medians(layers[layers["kernel"] == PAPER_KERNEL], "layer", "response_std")
     ranks = table.groupby(CELL, sort=False)["response_std"].rank(ascending=False, method="first")
     return table.assign(rank=ranks.astype(int))
 
 
 def gradients(gradients: pd.DataFrame) -> pd.DataFrame:
-    """Average the gradient norms of the deepest nets over seeds, at the first, the last and three evaluations between.
+    """Take the gradient norms of the deepest nets, medians over seeds, at five evaluations from the first to the last.
 
-    The mean is geometric; norms of 0 have no place in it.
+    A norm is 0 where it is exactly 0 in most seeds.
     """
     ends_last = sorted(EVALUATIONS.items(), key=lambda item: item[1] in (0, 1))  # where they coincide, they prevail
     tables = [pd.DataFrame(columns=[*CELL, "evaluation", "iteration", "layer", "norm"])]
@@ -58,57 +62,57 @@ def gradients(gradients: pd.DataFrame) -> pd.DataFrame:
         iterations = np.unique(cell["iteration"])
         nearest = {iterations[np.abs(iterations - part * iterations[-1]).argmin()]: name for name, part in ends_last}
         for iteration, name in sorted(nearest.items()):
-            logs = cell[cell["iteration"] == iteration].groupby("layer")["log_norm"].mean()
+            norms = cell[cell["iteration"] == iteration].groupby("layer")["norm"].median()
             place = dict(zip(CELL, keys, strict=True)) | {"evaluation": name, "iteration": iteration}
-            tables.append(pd.DataFrame(place | {"layer": logs.index, "norm": np.exp(logs.to_numpy())}))
+            tables.append(pd.DataFrame(place | {"layer": norms.index, "norm": norms.to_numpy()}))
     return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 def gradient_flow(gradients: pd.DataFrame) -> pd.DataFrame:
     """Compare gradient norms in the first tenth of the layers of the deepest nets with those in the last tenth.
 
-    Each seed gives two numbers: medians over the layers of a tenth, of a layer's geometric mean over all evaluations.
-    `ratio` is the geometric mean of first / last over seeds, between `lowest` and `highest`; `low` to `high` is the t
-    interval of its logarithm. Gradients `vanish` where all of that lies below 1/10, `explode` where it lies above 10,
-    and are `healthy` where it lies between; else, and always with one seed, it is `inconclusive`. `least` is the ratio
-    of the evaluation, at `least_at`, where it is smallest.
+    Each seed gives a number, first / last: medians over the layers of a tenth, of a layer's median over all
+    evaluations. It is 0 where the first tenth's is exactly 0, in `zeros` of the `n` seeds; a seed whose last tenth
+    alone is 0 has none. `ratio` is the geometric mean over seeds, between `lowest` and `highest`; `low` to `high` is
+    the t interval of its logarithm, NaN where a seed's is 0. `first_tenth` and `last_tenth` are medians over seeds.
+    `least` is the ratio of the evaluation, at `least_at`, where that of medians over seeds is smallest.
+
+    Gradients `vanish` where all of the interval lies below 1/10, or where they are exactly 0 in every seed; they
+    `explode` where it lies above 10, and are `healthy` where it lies between. Else, always with one seed, and of nets
+    that were `grown`, it is `inconclusive`; `may_vanish` and `may_explode` tell what the interval does not exclude.
     """
     rows = []
     for keys, cell in _deepest(gradients).groupby(CELL, sort=False):
-        first, last = _tenths(cell, "seed")
-        ratios = np.exp(first - last)
-        ratio = float(np.exp((first - last).mean()))
-        low, high = np.exp(t_interval((first - last).to_numpy()))
-        row = dict(zip(CELL, keys, strict=True)) | {"verdict": _flow(low, high), "n": len(first), "ratio": ratio}
-        row |= {"low": float(low), "high": float(high)}
-        row |= {"lowest": float(ratios.min()), "highest": float(ratios.max())}
-        row |= {"first_tenth": float(np.exp(first.mean())), "last_tenth": float(np.exp(last.mean()))}
-        early, late = _tenths(cell, "iteration")
-        apart = early - late
-        rows.append(row | {"least": float(np.exp(apart.min())), "least_at": apart.idxmin()})
-    columns = [
-        *CELL,
-        "verdict",
-        "n",
-        "ratio",
-        "low",
-        "high",
-        "lowest",
-        "highest",
-        "first_tenth",
-        "last_tenth",
-        "least",
-        "least_at",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+        seeds, evaluations = _tenths(cell, "seed"), _tenths(cell, "iteration")["ratio"]
+        seeds = seeds[np.isfinite(seeds["ratio"])]
+        if seeds.empty or evaluations.empty:
+            continue
+        grown = bool(cell["grown"].any())
+        row = dict(zip(CELL, keys, strict=True)) | _flow(seeds["ratio"], grown=grown) | {"grown": grown}
+        row |= {"first_tenth": float(seeds["first"].median()), "last_tenth": float(seeds["last"].median())}
+        rows.append(row | {"least": float(evaluations.min()), "least_at": evaluations.idxmin()})
+    verdict = ["verdict", "may_vanish", "may_explode", "grown", "n", "zeros"]
+    numbers = ["ratio", "low", "high", "lowest", "highest", "first_tenth", "last_tenth", "least", "least_at"]
+    return pd.DataFrame(rows, columns=[*CELL, *verdict, *numbers])
 
 
-def _flow(low: float, high: float) -> str:
-    if high < 1 / TENFOLD:
-        return "vanish"
+def _flow(ratios: pd.Series, *, grown: bool) -> dict[str, Any]:
+    """Judge the ratios of all seeds, each finite."""
+    zeros = int((ratios == 0).sum())
+    with np.errstate(divide="ignore"):
+        logs = np.log(ratios.to_numpy(float))
+    low, high = (np.nan, np.nan) if zeros else np.exp(t_interval(logs))
+    flow: dict[str, Any]
+    flow = {"may_vanish": not low >= 1 / TENFOLD, "may_explode": not high <= TENFOLD}  # nothing is excluded by NaN
+    flow |= {"verdict": "inconclusive", "n": len(ratios), "zeros": zeros, "ratio": float(np.exp(logs.mean()))}
+    flow |= {"low": float(low), "high": float(high), "lowest": float(ratios.min()), "highest": float(ratios.max())}
+    if grown:
+        return flow
+    if high < 1 / TENFOLD or zeros == len(ratios) >= SEEDS_FOR_INTERVAL:
+        return flow | {"verdict": "vanish"}
     if low > TENFOLD:
-        return "explode"
-    return "healthy" if low >= 1 / TENFOLD and high <= TENFOLD else "inconclusive"
+        return flow | {"verdict": "explode"}
+    return flow if flow["may_vanish"] or flow["may_explode"] else flow | {"verdict": "healthy"}
 
 
 def precise(precise: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
@@ -127,27 +131,33 @@ def precise(precise: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _means(table: pd.DataFrame, place: str, *values: str) -> pd.DataFrame:
-    """Average over seeds, by net and layer or block; a place without any value is left out."""
+def _medians(table: pd.DataFrame, place: str, *values: str) -> pd.DataFrame:
+    """Take medians over seeds, by net and layer or block; a place without any value is left out."""
     if table.empty:
         return pd.DataFrame(columns=[*CELL, place, *values])
     numbers = table.astype(dict.fromkeys(values, float))
-    return numbers.groupby([*CELL, place], sort=False)[[*values]].mean().dropna(how="all").reset_index()
+    return numbers.groupby([*CELL, place], sort=False)[[*values]].median().dropna(how="all").reset_index()
 
 
 def _deepest(gradients: pd.DataFrame) -> pd.DataFrame:
-    """Return the gradients of the deepest net of each family and twin, as deep as it became, with `log_norm`."""
+    """Return the gradients of the deepest net of each family and twin, as deep as it became, and if it was `grown`."""
     if gradients.empty:
         return gradients
     table = gradients[gradients["depth"] == gradients.groupby(["group", "twin"])["depth"].transform("max")]
     sizes = table.groupby(["run", "twin", "iteration"])["layer"].transform("max")
-    table = table[sizes == sizes.groupby([table["run"], table["twin"]]).transform("max")]
-    norms = table["norm"].astype(float)
-    return table.assign(log_norm=np.log(norms.where(norms > 0))).dropna(subset="log_norm")
+    of_net = sizes.groupby([table["run"], table["twin"]])
+    # A net is evaluated right before it is grown: one that was has had fewer layers.
+    table = table.assign(grown=of_net.transform("min") < of_net.transform("max"))
+    return table[sizes == of_net.transform("max")].astype({"norm": float}).dropna(subset="norm")
 
 
-def _tenths(cell: pd.DataFrame, by: str) -> tuple[pd.Series, pd.Series]:
-    """Return the median logarithm of the norm over the first and the last tenth of the layers, for each of `by`."""
-    logs = cell.pivot_table(index=by, columns="layer", values="log_norm")
-    tenth = max(1, logs.shape[1] // 10)
-    return logs.iloc[:, :tenth].median(axis=1), logs.iloc[:, -tenth:].median(axis=1)
+def _tenths(cell: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return, for each of `by`, the median norm over the `first` and the `last` tenth of the layers, and their `ratio`.
+
+    It is 0 where the first is 0, whatever the last, and infinite where the last alone is.
+    """
+    norms = cell.pivot_table(index=by, columns="layer", values="norm", aggfunc="median")
+    tenth = max(1, norms.shape[1] // 10)
+    first, last = norms.iloc[:, :tenth].median(axis=1), norms.iloc[:, -tenth:].median(axis=1)
+    ratio = (first / last).mask(first == 0, 0.0)
+    return pd.DataFrame({"first": first, "last": last, "ratio": ratio}).dropna()

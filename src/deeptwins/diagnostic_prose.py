@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import pandas as pd
 
 from deeptwins.descriptions import described
 from deeptwins.tables import FLOWS, Table
 from deeptwins.wording import count, interval, listed, of_group, points
 
-_VERDICTS = {
-    "vanish": FLOWS["vanish"],
-    "explode": FLOWS["explode"],
-    "inconclusive": "may or may not vanish or explode",
-    "healthy": FLOWS["healthy"],
+_SOMETIMES, _GROWN = "sometimes vanish", "are not judged"
+_OPEN = {
+    # What the interval does not exclude: that they vanish, that they explode.
+    (True, False): "may vanish but do not explode",
+    (False, True): "may explode but do not vanish",
+    (True, True): "may or may not vanish or explode",
 }
+_ORDER = (FLOWS["vanish"], FLOWS["explode"], _SOMETIMES, *_OPEN.values(), FLOWS["healthy"], _GROWN)
+_CLOSED = (
+    "The weights of a branch have a gradient as small as what the branch is multiplied by, however large the one that"
+    " arrives: where the last branches started at 0 and are still near it, the ratio is large, and nothing explodes."
+)
 _NAMED = 2  # twins of which there is nothing special to say, at most
+_RATIO = " times as large in the first tenth of the layers as in the last"
 
 
 def flow(gradient_flow: pd.DataFrame) -> list[str]:
     """Say in one sentence a family whether the gradients of its deepest nets reach their first layers."""
+    words = [_said(row) for row in gradient_flow.to_dict("records")]
     sentences = []
-    for group, nets in gradient_flow.groupby("group", sort=False):
+    for group, nets in gradient_flow.assign(said=words).groupby("group", sort=False):
         clauses: list[str] = []
-        for verdict, words in _VERDICTS.items():
-            rows = nets[nets["verdict"] == verdict]
+        for said in _ORDER:
+            rows = nets[nets["said"] == said]
             if rows.empty:
                 continue
             twins = listed(list(rows["twin"]))
-            if verdict == "healthy" and len(rows) > _NAMED:
+            if said == FLOWS["healthy"] and len(rows) > _NAMED:
                 twins = f"{'all' if len(rows) == len(nets) else 'the other'} {count(len(rows), 'twin')}"
-            sizes = " to ".join(dict.fromkeys(f"{ratio:.2g}" for ratio in (rows["ratio"].min(), rows["ratio"].max())))
-            of = "" if clauses else " times as large in the first tenth of the layers as in the last"
-            clauses.append(f"{words} in {twins} ({sizes}{of})")
+            sizes = _sizes(rows, "" if any(_RATIO in clause for clause in clauses) else _RATIO)
+            why = ", to which layers were added that pass on what arrives" if said == _GROWN else ""
+            clauses.append(f"{said} in {twins}{why} ({sizes})")
         sentences.append(of_group(group, gradient_flow["group"], f"gradients {'; they '.join(clauses)}."))
     return sentences
+
+
+def closed(gradient_flow: pd.DataFrame) -> str:
+    """Warn of what looks like gradients that explode, and is none, where a ratio says that they do or may; else ''."""
+    large = gradient_flow["may_explode"] & (gradient_flow["zeros"] == 0) & (gradient_flow["n"] > 1)
+    return _CLOSED if large.any() else ""
 
 
 def flows(gradient_flow: pd.DataFrame) -> Table:
@@ -43,11 +61,11 @@ def flows(gradient_flow: pd.DataFrame) -> Table:
             row["group"],
             str(row["depth"]),
             row["twin"],
-            _VERDICTS[row["verdict"]],
-            f"{row['ratio']:.2g}",
-            f"{row['low']:.2g} to {row['high']:.2g}" if row["n"] > 1 else "-",
-            f"{row['lowest']:.2g} to {row['highest']:.2g}",
-            f"{row['least']:.2g}",
+            "not judged: grown" if row["grown"] else _said(row),
+            _zeros(row) if row["zeros"] else _short(row["ratio"]),
+            "-" if pd.isna(row["low"]) else f"{_short(row['low'])} to {_short(row['high'])}",
+            f"{_short(row['lowest'])} to {_short(row['highest'])}",
+            _short(row["least"]),
             f"{row['least_at']:,}",
             str(row["n"]),
         ]
@@ -56,6 +74,33 @@ def flows(gradient_flow: pd.DataFrame) -> Table:
     heads = ("family", "depth", "twin", "gradients", "ratio", "95 % interval", "of single seeds", "least")
     caption = "Gradient norms of the deepest nets: the ratio of the first tenth of the layers to the last"
     return Table(caption, (*heads, "at iteration", "seeds"), rows, 4)
+
+
+def _said(row: Mapping[Hashable, Any]) -> str:
+    """Say what gradients do."""
+    if row["grown"]:
+        return _GROWN
+    if row["verdict"] in FLOWS:
+        return FLOWS[row["verdict"]]
+    return _SOMETIMES if row["zeros"] else _OPEN[row["may_vanish"], row["may_explode"]]
+
+
+def _sizes(rows: pd.DataFrame, of: str) -> str:
+    """Write the least and the largest of some ratios, and what they are of; or in how many seeds they are 0."""
+    ratios = rows.loc[rows["zeros"] == 0, "ratio"]
+    sizes = [_zeros(row, " in the first tenth of the layers") for row in rows.to_dict("records") if row["zeros"]]
+    if len(ratios):
+        sizes.insert(0, " to ".join(dict.fromkeys(map(_short, (ratios.min(), ratios.max())))) + of)
+    return ", ".join(sizes)
+
+
+def _zeros(row: Mapping[Hashable, Any], where: str = "") -> str:
+    return f"exactly 0{where} in {row['zeros']} of {count(row['n'], 'seed')}"
+
+
+def _short(value: float) -> str:
+    """Write a positive number to two digits."""
+    return f"{float(f'{value:.2g}'):,g}" if math.isfinite(value) else "-"
 
 
 def precise(precise: pd.DataFrame) -> Table:
@@ -78,16 +123,14 @@ def precise(precise: pd.DataFrame) -> Table:
 
 def responses(responses: pd.DataFrame) -> str:
     """Describe the figure of the layer responses."""
-    means = responses.groupby(["group", "twin", "depth"], sort=False)["response_std"].mean().reset_index()
-    numbers = described(means, "response_std", "{:.2f}".format)
-    return f"Standard deviation of each layer's response, in order and ranked; mean over layers: {numbers}"
+    numbers = _over_places(responses, "response_std")
+    return f"Standard deviation of each layer's response, in order and ranked; median over layers: {numbers}"
 
 
 def branches(branches: pd.DataFrame) -> str:
     """Describe the figure of the branches' shares."""
-    means = branches.groupby(["group", "twin", "depth"], sort=False)["branch_share"].mean().reset_index()
-    numbers = described(means, "branch_share", "{:.2f}".format)
-    return f"Norm of each block's branch as a share of its input's; mean over blocks: {numbers}"
+    numbers = _over_places(branches, "branch_share")
+    return f"Norm of each block's branch as a share of its input's; median over blocks: {numbers}"
 
 
 def gradients(gradients: pd.DataFrame) -> str:
@@ -96,7 +139,7 @@ def gradients(gradients: pd.DataFrame) -> str:
     for (group, twin, depth), cell in gradients.groupby(["group", "twin", "depth"], sort=False):
         last = cell[cell["iteration"] == cell["iteration"].max()]
         first, *_, end = last.sort_values("layer")["norm"]
-        lines.append(f"{group}, {twin}, depth {depth}: {first:.2g} in its first layer, {end:.2g} in its last")
+        lines.append(f"{group}, {twin}, depth {depth}: {_short(first)} in its first layer, {_short(end)} in its last")
     text = "L2 norm of the gradient of each layer at some evaluations, on a log scale; at the last evaluation: "
     return f"{text}{'; '.join(lines)}."
 
@@ -104,6 +147,11 @@ def gradients(gradients: pd.DataFrame) -> str:
 def running_statistics(statistics: pd.DataFrame) -> str:
     """Describe the figure of running statistics against precise ones."""
     deepest = statistics[statistics["depth"] == statistics.groupby(["group", "twin"])["depth"].transform("max")]
-    means = deepest.groupby(["group", "twin", "depth"], sort=False)["running_mean_error"].mean().reset_index()
-    numbers = described(means, "running_mean_error", "{:.2g}".format)
-    return f"Error of running means and standard deviations by layer; of means, averaged over layers: {numbers}"
+    numbers = _over_places(deepest, "running_mean_error")
+    return f"Error of running means and standard deviations by layer; of means, median over layers: {numbers}"
+
+
+def _over_places(table: pd.DataFrame, value: str) -> str:
+    """Read out the median of each net over its layers or blocks."""
+    medians = table.groupby(["group", "twin", "depth"], sort=False)[value].median().reset_index()
+    return described(medians, value, _short)
