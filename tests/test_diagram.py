@@ -59,7 +59,7 @@ def test_a_drawn_block_computes_what_the_block_does(order, shortcut, family):
     assert y.allclose(block((x, x))[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(("field", "name"), [*LINES, *EXAMPLES])
+@pytest.mark.parametrize(("field", "name"), list(dict.fromkeys([*LINES, *EXAMPLES])))
 def test_everything_can_be_drawn(field, name):
     """Each line of the tables is drawn: what the diagram does not know, by its name."""
     net = drawn(spec(**{field: name}))
@@ -90,6 +90,20 @@ def test_deep_nets_stay_small():
         f"\N{MULTIPLICATION SIGN} {n}" for n in (18, 17, 17)
     ]
     assert [text for text in texts(deep) if text.startswith(("4x", "8x", "16x"))] == ["4x32x32", "8x16x16", "16x8x8"]
+
+
+@pytest.mark.parametrize(("grown_with", "arcs"), [(None, 0), ("zero-pad", 4)])
+def test_added_blocks_are_drawn_apart(grown_with, arcs):
+    """The blocks that a net is grown by have a box of their own in each stage, and the shortcut that they have."""
+    nets = [drawn(spec(depth=20, shortcut="none", grown_from=8, grown_with=grown_with))]
+    paths = [patch for patch in diagram.draw(nets).axes[0].patches if type(patch).__name__ == "PathPatch"]
+
+    assert [text for text in texts(nets) if text.startswith(("+ ", diagram.TIMES))] == ["+ 2", "+ 2", "+ 2"]
+    assert len(paths) == arcs
+    assert (
+        "blocks without shortcuts, those added with shortcuts: 3 (of which 2 added) to" in diagram.alt(nets) or not arcs
+    )
+    assert ("Inside a block of twin (added)" in diagram.alt(nets)) == bool(arcs)
 
 
 def test_nothing_leaves_the_page():

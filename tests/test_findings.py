@@ -235,6 +235,16 @@ def test_cost_counts_a_run_once(tmp_path):
     assert list(cost["total_seconds"].head(2)) == [40, 96]
 
 
+def test_the_cost_of_twins_of_two_depths_names_both(tmp_path):
+    """The time of a run whose twins fix different depths is that of both."""
+    grid = '[[vary]]\nfamily = "cifar"\nseed = [0, 1]\n'
+    study = made.load_text(f"[twins]\nplain = {{ depth = 8 }}\ndeep = {{ depth = 20 }}\n{grid}")
+
+    cost = findings.cost(frames.load(study, made.results(tmp_path, study)).runs)
+
+    assert list(cost["depth"]) == ["8/20"]
+
+
 def test_derive_finds_what_was_put_in(tmp_path):
     """From records to verdicts: errors of 1, 2 and 3 % at every depth are flat."""
     study = made.load(tmp_path)

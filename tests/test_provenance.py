@@ -46,13 +46,16 @@ def test_versions_are_those_that_the_records_name(tmp_path):
 def test_what_only_some_recipes_have(tmp_path):
     """Fields that are usually empty are told as numbers where they are given, and in words where they are not."""
     grid = '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = 0\ngrow_at = 100\nvalidation = 0.1\n'
-    twins = "[twins]\na = { norm_batch = 32 }\nb = { grown_from = 8 }\n"
+    twins = (
+        "[twins]\na = { norm_batch = 32 }\nb = { grown_from = 8 }\nc = { grown_from = 8, grown_with = 'projection' }\n"
+    )
     study = made.load_text(f"{twins}{grid}warmup = 5\nwarmup_rate = 0.01\n")
 
     rows = dict(provenance.recipe(frames.load(study, made.results(tmp_path, study)).runs).rows)
 
-    assert rows["norm_batch"] == "a: 32; b: the whole batch"
-    assert rows["grown_from"] == "a: not grown; b: 8"
+    assert rows["norm_batch"] == "a: 32; b: the whole batch; c: the whole batch"
+    assert rows["grown_from"] == "a: not grown; b: 8; c: 8"
+    assert rows["grown_with"] == "a: not grown; b: the net's shortcut; c: projection"
     assert (rows["grow_at"], rows["warmup_rate"], rows["validation"]) == ("100", "0.01", "10 % of the training images")
 
 

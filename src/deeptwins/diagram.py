@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -41,8 +41,9 @@ SHORTCUTS = {
     "shortcut-gate": "(1 - g(x)) x",
     "dropout": "dropout(x)",
 }
-BRANCHES = {"frozen-gate": "\N{MULTIPLICATION SIGN} 0.5", "gate": "\N{MULTIPLICATION SIGN} g(x)"}
-LEARNED = dict.fromkeys(("fixup", "skipinit", "rezero"), "\N{MULTIPLICATION SIGN} \N{GREEK SMALL LETTER ALPHA}")
+TIMES = "\N{MULTIPLICATION SIGN}"
+BRANCHES = {"frozen-gate": f"{TIMES} 0.5", "gate": f"{TIMES} g(x)"}
+LEARNED = dict.fromkeys(("fixup", "skipinit", "rezero"), f"{TIMES} \N{GREEK SMALL LETTER ALPHA}")
 NORMS = {"batch": "BN", "none": "bias", "scalar": "bias"}
 SIZES = {2: ("3x3", "3x3"), 3: ("1x1", "3x3", "1x1")}  # of the convolutions of a block, by their number
 STEMS = {"cifar": "3x3", "imagenet": "7x7, /2\npool, /2"}
@@ -56,6 +57,7 @@ FIELDS = (
     "block_order",
     "norm",
     "initialization",
+    "grown_with",
 )  # of a net: what shows
 
 # In inches: the height of a block, of an operation inside one, of a line of text, of a shortcut above what it skips.
@@ -73,13 +75,21 @@ class Drawn:
     name: str
     net: Net
     stages: Sequence[dict[str, Any]]
-    """Of each stage: `blocks`, `layers` (of a block), `output` [C, H, W]."""
+    """Of each stage: `blocks`, `layers` (of a block), `output` [C, H, W]; of a net that is grown, blocks `added`."""
 
     @property
     def outline(self) -> Hashable:
         """What nets have in common that look the same from outside."""
-        stages = tuple((stage["blocks"], stage["layers"], *stage["output"]) for stage in self.stages)
-        return self.net.family, self.net.depth, self.net.stem, self.net.shortcut == "none", stages
+        ways = tuple(kind.around is None for kind in self.kinds)
+        return self.net.family, self.net.depth, self.net.stem, ways, repr(self.stages)
+
+    @property
+    def kinds(self) -> tuple[Drawn, ...]:
+        """Its kinds of blocks, each as a net of that kind: one, or with those that are added when it grows two."""
+        added = self.net.grown_with or self.net.shortcut
+        if added == self.net.shortcut:
+            return (self,)
+        return self, replace(self, name=f"{self.name} (added)", net=self.net.model_copy(update={"shortcut": added}))
 
     @property
     def inside(self) -> tuple[str, ...]:
@@ -107,12 +117,8 @@ def deepest(runs: pd.DataFrame) -> list[Drawn]:
     """
     told = runs[runs["stages"].notna() & (runs["depth"] == runs.groupby(["group", "twin"])["depth"].transform("max"))]
     rows = told.drop_duplicates(["group", "twin"]).to_dict("records")
-    nets = [Net(**{key: row[key] for key in FIELDS}) for row in rows]
-    # Of a net that was grown with blocks of another kind, these are what there is to see.
-    return [
-        Drawn(row["twin"], net.model_copy(update={"shortcut": net.grown_with or net.shortcut}), row["stages"])
-        for row, net in zip(rows, nets, strict=True)
-    ]
+    nets = [Net(**{key: row[key] for key in FIELDS if pd.notna(row[key])}) for row in rows]
+    return [Drawn(row["twin"], net, row["stages"]) for row, net in zip(rows, nets, strict=True)]
 
 
 def draw(nets: Sequence[Drawn]) -> Figure:
@@ -121,7 +127,7 @@ def draw(nets: Sequence[Drawn]) -> Figure:
     for same in _alike(nets, lambda net: net.outline):
         what, height = f"{same[0].net.family}, depth {same[0].net.depth}", ARC + BLOCK + 2 * LINE
         drawings.append((_names(same), what, height, partial(_outline, drawn=same[0])))
-    for same in _alike(nets, lambda net: (net.inside, net.around)):
+    for same in _blocks(nets):
         height = OPERATION + (ARC + LINE if same[0].around else 0)
         drawings.append((_names(same), "inside a block", height, partial(_inside, drawn=same[0])))
     total = sum(len(names) * LINE + height + SPACE for names, _, height, _ in drawings)
@@ -146,15 +152,24 @@ def alt(nets: Sequence[Drawn]) -> str:
     texts = []
     for same in _alike(nets, lambda net: net.outline):
         net = same[0]
-        stages = ", ".join(f"{stage['blocks']} to {'x'.join(map(str, stage['output']))}" for stage in net.stages)
-        shortcuts = "without shortcuts" if net.around is None else "with shortcuts"
-        texts.append(
-            f"{' '.join(_names(same))}: {net.net.family}, depth {net.net.depth}, blocks {shortcuts}: {stages}."
-        )
-    for same in _alike(nets, lambda net: (net.inside, net.around)):
+        shortcuts = ("without shortcuts" if kind.around is None else "with shortcuts" for kind in net.kinds)
+        what = f"{net.net.family}, depth {net.net.depth}, blocks {', those added '.join(shortcuts)}"
+        texts.append(f"{' '.join(_names(same))}: {what}: {', '.join(map(_stage, net.stages))}.")
+    for same in _blocks(nets):
         added = "" if same[0].around is None else f", + adds {same[0].around}"
         texts.append(f"Inside a block of {' '.join(_names(same))}: {' - '.join(same[0].inside)}{added}.")
     return " ".join(texts)
+
+
+def _stage(stage: dict[str, Any]) -> str:
+    """Say in words what a stage is."""
+    added = f" (of which {stage['added']} added)" if stage.get("added") else ""
+    return f"{stage['blocks']}{added} to {'x'.join(map(str, stage['output']))}"
+
+
+def _blocks(nets: Iterable[Drawn]) -> list[list[Drawn]]:
+    """Bring together the kinds of blocks that look the same inside."""
+    return _alike((kind for net in nets for kind in net.kinds), lambda net: (net.inside, net.around))
 
 
 def _alike(nets: Iterable[Drawn], key: Callable[[Drawn], Hashable]) -> list[list[Drawn]]:
@@ -172,10 +187,11 @@ def _names(nets: Sequence[Drawn]) -> list[str]:
 def _outline(ax: Axes, top: float, drawn: Drawn) -> None:
     """Draw stem, stages and classifier from left to right, below a height."""
     shape, y = [drawn.net.width, *drawn.stages[0]["output"][1:]], top - ARC - BLOCK / 2
-    counts = []  # of the blocks that one box of a stage stands for: one that changes the shape has a box of its own
+    counts = []  # of the blocks that one box of a stage stands for: what changes the shape and what is added are apart
     for stage in drawn.stages:
-        changes, shape = stage["output"] != shape, stage["output"]
-        counts.append([1, stage["blocks"] - 1] if changes and stage["blocks"] > 1 else [stage["blocks"]])
+        changes, shape = int(stage["output"] != shape), stage["output"]
+        added = stage.get("added", 0)
+        counts.append([count for count in (changes, stage["blocks"] - changes - added, added) if count])
     boxes = sum(map(len, counts))
     room = WIDTH - STEM - POOL - LINEAR - GAP * (2 * boxes + len(counts) + 2) - 0.04
     width, shape = min(0.46, room / boxes), [drawn.net.width, *drawn.stages[0]["output"][1:]]
@@ -184,12 +200,13 @@ def _outline(ax: Axes, top: float, drawn: Drawn) -> None:
         start, colour = x + GAP, DEPTHS[i % len(DEPTHS)]
         text = "\n".join(SIZES.get(stage["layers"], [f"{stage['layers']}"]))
         for j, count in enumerate(blocks):
+            added = j == len(blocks) - 1 and bool(stage.get("added"))
             _line(ax, x, x + 2 * GAP, y)
             x = _box(ax, (x + 2 * GAP, y), (width, BLOCK), text, colour)
-            if count > 1:
-                times = f"\N{MULTIPLICATION SIGN} {count}"
+            if count > 1 or added:
+                times = f"{'+' if added else TIMES} {count}"
                 ax.text(x - width / 2, y - BLOCK / 2 - 0.03, times, ha="center", va="top", fontsize=8)
-            if drawn.around is not None:
+            if drawn.kinds[-1 if added else 0].around is not None:
                 dashed = j == 0 and stage["output"] != shape
                 _arc(ax, (x - width - 0.5 * GAP, y), (x + 0.5 * GAP, y), y + BLOCK / 2 + ARC / 2, dashed=dashed)
         _line(ax, x, x + GAP, y)

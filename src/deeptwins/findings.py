@@ -150,8 +150,9 @@ def growth(growth: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the training time by family and depth, of all runs that ended, whatever their status."""
-    ended = runs.drop_duplicates("run").dropna(subset="seconds")
+    """Return the training time by family and depth (20/56 where twins' differ) of all runs that ended, however."""
+    depths = runs.groupby("run")["depth"].agg(lambda of_twins: "/".join(map(str, dict.fromkeys(of_twins))))
+    ended = runs.drop_duplicates("run").dropna(subset="seconds").assign(depth=lambda run: run["run"].map(depths))
     seconds = ended.groupby(PLACE, sort=False)["seconds"]
     return seconds.agg(runs="count", mean_seconds="mean", total_seconds="sum").reset_index()
 

@@ -70,9 +70,11 @@ def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
         "image_size": "the dataset's",
     }
     texts |= {key: text if pd.isna(run[key]) else f"{run[key]:g}" for key, text in missing.items()}
+    kind = "the net's shortcut" if pd.isna(run["grown_with"]) else run["grown_with"]
     return texts | {
         "iterations": f"{run['iterations']:,} ({epochs:.1f} epochs)",
         "milestones": ", ".join(map(str, run["milestones"])) or "none",
+        "grown_with": missing["grown_from"] if pd.isna(run["grown_from"]) else kind,
         "image_size": texts["image_size"] if pd.isna(run["image_size"]) else count(run["image_size"], "pixel"),
         "shift": f"augmentation by up to {count(run['shift'], 'pixel')}" if run["shift"] else "no augmentation",
         "flip": "augmentation of one image in two" if run["flip"] else "no augmentation",

@@ -42,11 +42,12 @@ the weights moving; test error (test_error_pct) is that of the last iteration, n
 """
 DIFFERENCES = """
 Intervals are Student's t over seeds, 95 %; differences are paired by seed. An effect (a trend that rises or falls, a
-twin whose error is above or below another's) needs p < 0.05 after Holm's correction for all that is tested of an error,
-in which effects that the study claims weigh ten times as much as others; a trend's p, from three depths on, is the
-larger of Student's and Page's. A trend is flat, and twins agree, where the interval lies between -{within:g} and
-+{within:g} points. Else it is inconclusive, as it is with one seed. Seeds to see {points} are those with which four
-studies in five would, if differences spread as these do.
+twin whose error is above or below another's) needs p < 0.05 after Holm's correction for all that the study tests, in
+which effects that it claims weigh 10, other tests of the errors that its claims name (without claims: of the training
+error) 1, and tests of other errors 0.1; a trend's p, from three depths on, is the larger of Student's and Page's. A
+trend is flat, and twins agree, where the interval lies between -{within:g} and +{within:g} points. Else it is
+inconclusive, as it is with one seed. Seeds to see {points} are those with which four studies in five would see them by
+the t test of this difference alone, uncorrected, if differences spread as these do.
 """
 FAILURES = """
 A net fails to train where the interval of its error lies above {above:g} %, or it diverges; it trains where the
@@ -55,8 +56,8 @@ so many images: sqrt(p (1 - p) / n).
 """
 AGREEMENTS = """
 Two twins agree in an error where the 95 % interval of its difference (Student's t, paired by seed) lies between
--{within:g} and +{within:g} points; they differ where it does not and p < 0.05 after Holm's correction for all that is
-compared in that error; else it is inconclusive, as it is with one seed.
+-{within:g} and +{within:g} points; they differ where it does not and p < 0.05 after Holm's correction for all that
+the study tests; else it is inconclusive, as it is with one seed.
 """
 DRIFT = """
 A loss trace is the running loss (running_loss, averaged over the batches since the last evaluation). Drift is
@@ -162,7 +163,11 @@ def _nets(data: Frames) -> list[Section]:
     nets = diagram.deepest(data.runs)
     if not nets:
         return []
-    caption = "The deepest nets; a box is a block, below a stage is its output. Dashed shortcuts change the shape."
+    caption = "The deepest nets; a box is a block, below a stage is its output."
+    if any(net.around for net in nets):
+        caption += " Dashed shortcuts change the shape."
+    if any(stage.get("added") for net in nets for stage in net.stages):
+        caption += " The last box of a stage stands for the blocks that were added when the net was grown."
     return [Section("The nets", (illustrate("nets", caption, diagram.alt(nets), diagram.draw(nets)),))]
 
 

@@ -136,12 +136,18 @@ def size(net: Net, image: tuple[int, int, int], classes: int) -> tuple[int, int]
 
 
 def stages(net: Net, image: tuple[int, int, int], classes: int) -> list[dict[str, Any]]:
-    """Describe the stages of a net: their blocks, the layers of each, and the shape (C, H, W) that they leave."""
+    """Describe the stages of a net: their blocks, the layers of each, and the shape (C, H, W) that they leave.
+
+    Of a net that is grown, they say how many of their blocks are `added`, too.
+    """
     layout = FAMILIES[net.family](net.depth)
+    before = FAMILIES[net.family](net.grown_from).blocks if net.grown_from else layout.blocks
     ends = {layer.name.split(".")[1]: layer.output for layer in trace(net, image, classes) if "stages" in layer.name}
     layers = 3 if layout.bottleneck else 2
     return [
-        {"blocks": blocks, "layers": layers, "output": list(ends[str(i)])} for i, blocks in enumerate(layout.blocks)
+        {"blocks": blocks, "layers": layers, "output": list(ends[str(i)])}
+        | ({"added": blocks - before[i]} if net.grown_from else {})
+        for i, blocks in enumerate(layout.blocks)
     ]
 
 
