@@ -109,7 +109,9 @@ def test_the_verdict(tmp_path, results):
         "None of 8 kernels compiled for sm_80 and sm_90 spills a register; they take 40 to 96 "
     )
     assert "all bytes of activations move by full accesses" in verdict[1]
-    assert verdict[2] == "Join, bf16: 22.25 bytes an element, against 30.125 by eager."
+    assert verdict[2] == (
+        "Forward and backward, with a residual to add (join), bf16: 22.25 bytes an element; 30.125 by eager."
+    )
 
 
 def test_faults_are_told(tmp_path):

@@ -52,6 +52,21 @@ def test_verdict_is_honest_about_the_other_twin(tmp_path, residual, words):
     assert ("with them it does not" in text) == ("falls" in words)
 
 
+def test_a_rise_to_nets_that_diverge_is_told_as_such(tmp_path):
+    """Where the deepest nets diverged, and so count as wrong throughout, the sentence says in how many seeds."""
+    study = made.small(tmp_path)
+    results = made.results(tmp_path, study)
+    for run in study.runs:
+        deep = run.twins["plain"].depth == 56 and run.seed < 2
+        made.write(results, run, made.records(run, diverged=["plain"] if deep else []))
+    data = frames.load(study, results)
+
+    (sentence,) = prose.verdicts(study, data, findings.derive(study, data))
+
+    assert sentence.count("diverge)") == 1
+    assert "at depth 56 (where 2 of 3 seeds diverge)" in sentence.split(";")[0]
+
+
 def test_verdict_for_any_other_twins(tmp_path):
     """Twins that differ in something else go by their names."""
     text = verdict(tmp_path, made.small(tmp_path, "narrow = { width = 8 }\nwide = { width = 32 }"), lambda *_: 5)
@@ -185,7 +200,10 @@ ANSWER = '[answer]\nmet = "Yes, they are."\ncontradicted = "No, they are not."\n
         ({"more": 1, "less": 1}, "No, they are not."),
         (
             {"more": 9, "less": 1},
-            "In part: 1 of 2 claims met; contradicted: training error of less is above that of base.",
+            (
+                "In part. Met: training error of more is above that of base. "
+                "Contradicted: training error of less is above that of base."
+            ),
         ),
     ],
 )
@@ -202,7 +220,7 @@ def test_the_answer_comes_first(tmp_path, level, first):
     assert evidence.startswith("Against base, whose training error is 6.0 %")
 
 
-@pytest.mark.parametrize(("seeds", "why"), [("[0, 1, 2]", ""), ("0", "; 1 seed supports no verdict")])
+@pytest.mark.parametrize(("seeds", "why"), [("[0, 1, 2]", ""), ("0", " One seed supports no verdict.")])
 def test_an_answer_that_nobody_can_give_is_undecided(tmp_path, seeds, why):
     """Where no claim is decided the first sentence says so, and, of one seed, why."""
     grid = made.ONE_DEPTH.replace("[0, 1, 2]", seeds)
@@ -215,26 +233,37 @@ def test_an_answer_that_nobody_can_give_is_undecided(tmp_path, seeds, why):
         level=lambda run, twin: 5 if twin == "base" else made.SEVEN["some"][run.seed],
     )
 
-    assert undecided[0] == f"Undecided: the records decide none of the 2 claims{why}."
+    claims = (
+        "whether training error of more is above that of base; whether training error of less is above that of base"
+    )
+    assert undecided[0] == f"Undecided: {claims}.{why}"
 
 
 @pytest.mark.parametrize(
     ("results", "text"),
     [
-        (["met"], "The claim is met."),
-        (["contradicted"] * 2, "All 2 claims are contradicted."),
-        (["undecided"], "Undecided: the records do not decide the claim."),
+        (["met"], "Met: training error of t0 rises."),
+        (["contradicted"] * 2, "Contradicted: training error of t0 rises; training error of t1 rises."),
+        (["undecided"], "Undecided: whether training error of t0 rises."),
+        (["met"] * 3, "Met: 3 of 3 claims."),
         (
             ["met", "contradicted", "undecided", "undecided"],
-            "In part: 1 of 4 claims met; 1 contradicted; 2 undecided.",
+            (
+                "In part. Met: training error of t0 rises. Contradicted: training error of t1 rises. "
+                "Undecided: whether training error of t2 rises; whether training error of t3 rises."
+            ),
         ),
-        (["contradicted", "undecided"] * 2, "Not as claimed: 0 of 4 claims met; 2 contradicted; 2 undecided."),
+        (
+            ["undecided"] + ["contradicted"] * 3,
+            "Not as claimed. Contradicted: 3 of 4 claims. Undecided: whether training error of t0 rises.",
+        ),
         ([], ""),
     ],
 )
-def test_an_answer_without_words_counts_claims(results, text):
-    """Of a study that does not word its answer, the list of pages says how many claims are met."""
-    claims = pd.DataFrame({"result": results, "group": "cifar", "n": 3, "twin": "a", "metric": "train_error_pct"})
+def test_an_answer_without_words_tells_what_became_of_the_claims(results, text):
+    """Where no words fit, the answer names the claims that were met, those that were not, or counts them if many."""
+    twins = [f"t{i}" for i in range(len(results))]
+    claims = pd.DataFrame({"result": results, "group": "cifar", "n": 3, "twin": twins, "metric": "train_error_pct"})
 
     assert prose.answer(made.asked(), claims.assign(trend="rises")) == text
 

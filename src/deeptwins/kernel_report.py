@@ -90,6 +90,7 @@ def write(results: Path, reports: Path) -> Written:
         sections=sections,
         runs=f"{len(kernels)} kernels compiled",
         data=behind,
+        answer=verdict[0],
     )
     folder = pages.write(page, reports)
     faults = tuple(kernel_tables.faults(kernels))

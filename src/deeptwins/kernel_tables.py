@@ -61,7 +61,8 @@ def verdict(kernels: pd.DataFrame, sites: pd.DataFrame) -> list[str]:
     for site, group in table.assign(total=total_bytes).groupby("site", sort=False):
         of = dict(zip(group["implementation"], group["total"], strict=True))
         others = listed(f"{number:g} by {name}" for name, number in of.items() if name != "triton")
-        sentences.append(f"{str(site).capitalize()}, {COMPARED}: {of['triton']:g} bytes an element, against {others}.")
+        what = f"with a residual to add ({site!s})" if site == "join" else f"without a residual ({site!s})"
+        sentences.append(f"Forward and backward, {what}, {COMPARED}: {of['triton']:g} bytes an element; {others}.")
     return sentences
 
 

@@ -14,11 +14,11 @@ from deeptwins.frames import Frames
 from deeptwins.judging import CONTRADICTED, MET, UNDECIDED, jointly
 from deeptwins.study import Study
 from deeptwins.tables import METRICS, claim
-from deeptwins.wording import count, interval, listed, of_group, percent, points, share, within
+from deeptwins.wording import apart, count, listed, of_group, percent, points, share, within
 
 _AGREEMENTS = {"agree": "agrees with", "differ": "differs from", "inconclusive": "may or may not agree with"}
 _READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"}
-_NAMED = 2  # claims that an answer names, at most
+_NAMED = 2  # claims of a kind that an answer names, at most
 
 
 def verdicts(study: Study, frames: Frames, found: Findings) -> list[str]:
@@ -30,7 +30,7 @@ def verdicts(study: Study, frames: Frames, found: Findings) -> list[str]:
     evidence = _agreements(found.agreements, found.drift)
     trended = bool((found.trends["depths"] > 1).any()) or found.comparisons.empty
     if trended and (not evidence or any(claim.trend for claim in study.expect)):
-        evidence += _trends(study, frames, found.trends)
+        evidence += _trends(study, frames, found)
     answered = [answer(study, found.claims)] if study.answer and len(found.claims) else []
     return [*answered, *evidence, *_comparisons(study, found)]
 
@@ -38,26 +38,25 @@ def verdicts(study: Study, frames: Frames, found: Findings) -> list[str]:
 def answer(study: Study, claims: pd.DataFrame) -> str:
     """Answer the study's question in a sentence, from what became of its claims; empty where it has none."""
     results = list(claims["result"])
-    n, met = len(results), results.count(MET)
     if not results:
         return ""
     if study.answer and {*results} == {MET}:
         return study.answer.met
     if study.answer and {*results} == {CONTRADICTED}:
         return study.answer.contradicted
-    if {*results} == {UNDECIDED}:
-        seeds = "; 1 seed supports no verdict" if claims["n"].max() == 1 else ""
-        none = "do not decide the claim" if n == 1 else f"decide none of the {n} claims"
-        return f"Undecided: the records {none}{seeds}."
-    if len({*results}) == 1:
-        return f"The claim is {results[0]}." if n == 1 else f"All {n} claims are {results[0]}."
-    found = {result: claims[claims["result"] == result].to_dict("records") for result in (CONTRADICTED, UNDECIDED)}
-    parts = []
-    for result, rows in found.items():
-        named = "; ".join(claim(row) + within(row["group"], claims["group"]) for row in rows)
-        few = sum(map(len, found.values())) <= _NAMED
-        parts += ([f"{result}: {named}"] if few else [f"{len(rows)} {result}"]) if rows else []
-    return f"{'In part' if met else 'Not as claimed'}: {met} of {n} claims met; {'; '.join(parts)}."
+    seeds = " One seed supports no verdict." if UNDECIDED in results and claims["n"].max() == 1 else ""
+    told = [_told(result, claims) for result in (MET, CONTRADICTED, UNDECIDED) if result in results]
+    if len(told) == 1:
+        return f"{told[0]}{seeds}"
+    return f"{'In part' if MET in results else 'Not as claimed'}. {' '.join(told)}{seeds}"
+
+
+def _told(result: str, claims: pd.DataFrame) -> str:
+    """Name the claims of which a result is true, or count them where they are many."""
+    rows = claims[claims["result"] == result].to_dict("records")
+    doubt = "whether " if result == UNDECIDED else ""
+    named = "; ".join(doubt + claim(row) + within(row["group"], claims["group"]) for row in rows)
+    return f"{result.capitalize()}: {named if len(rows) <= _NAMED else f'{len(rows)} of {len(claims)} claims'}."
 
 
 def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
@@ -89,7 +88,7 @@ def _difference(depths: pd.DataFrame, verdict: str) -> str:
     row = decisive.iloc[decisive["difference"].abs().to_numpy().argmax()]
     place = f" at depth {row['depth']}, the worst of {len(depths)} depths" if len(depths) > 1 else ""
     seeds = count(row["n"], "seed")
-    evidence = f"95 % interval {interval(row['low'], row['high'])}, {seeds}"
+    evidence = f"95 % interval {apart(row['low'], row['high'])}, {seeds}"
     if row["n"] == 1:
         evidence = f"{seeds}, which supports no verdict"
     errors = f"{percent(row['mean'])} against {percent(row['other_mean'])}{place}"
@@ -106,7 +105,7 @@ def _drift(traces: pd.DataFrame) -> str:
     return text if pd.isna(chance) else f"{text}, where two seeds of {furthest['other']} differ by {share(chance)}"
 
 
-def _trends(study: Study, frames: Frames, trends: pd.DataFrame) -> list[str]:
+def _trends(study: Study, frames: Frames, found: Findings) -> list[str]:
     """Say in one sentence a family what training error does with depth, twin by twin."""
     shortcuts = frames.runs.groupby("twin", sort=False)["shortcut"].agg(lambda names: "/".join(dict.fromkeys(names)))
     bare = [twin for twin in study.twins if shortcuts.get(twin) == "none"]
@@ -116,10 +115,13 @@ def _trends(study: Study, frames: Frames, trends: pd.DataFrame) -> list[str]:
         names = {bare[0]: "without shortcuts"} | {twin: f"with {shortcuts[twin]} shortcuts" for twin in others}
         if len(others) == 1:
             names[others[0]] = "with them"
-    table = trends[trends["metric"] == "train_error_pct"]
+    table = found.trends[found.trends["metric"] == "train_error_pct"]
+    diverged = found.final[found.final["train_loss"].isna()].groupby(["group", "twin", "depth"]).size()
     sentences = []
     for group, rows in table.groupby("group", sort=False):
         trend = {row["twin"]: row for row in rows.to_dict("records")}
+        for twin, row in trend.items():
+            row["diverged"] = int(diverged.get((group, twin, row["deepest"]), 0))
         twins = [twin for twin in names if twin in trend]
         first = trend[twins[0]]
         flat = study.flat_within_pct
@@ -141,7 +143,9 @@ def _movement(trend: Mapping[Hashable, Any], flat_within_pct: float, first: obje
         return f"is {start}, the only depth ({count(n, 'seed')})"
     if n == 1:
         return f"goes from {start} to {end} in 1 seed, which supports no verdict"
-    evidence = f"95 % interval {interval(trend['low'], trend['high'])}, {count(n, 'seed')}"
+    if trend["diverged"]:
+        end += f" (where {trend['diverged']} of {count(n, 'seed')} diverge)"
+    evidence = f"95 % interval {apart(trend['low'], trend['high'])}, {count(n, 'seed')}"
     evidence = f"{points(trend['difference'])} points, {evidence}"
     if verdict == "inconclusive":
         return f"shows no clear trend: {start}, {end} ({evidence})"
@@ -189,7 +193,7 @@ def _against(rows: pd.DataFrame, outcomes: Mapping[Any, Mapping[Hashable, Any]],
         first = not any(named for kind, named in kinds.items() if kind != FAILS)  # it says what the numbers are
         evidence = points(row["difference"]) + (" points" if first else "")
         if row["n"] > 1:
-            evidence += f",{' 95 % interval' if first else ''} {interval(row['low'], row['high'])}"
+            evidence += f",{' 95 % interval' if first else ''} {apart(row['low'], row['high'])}"
         evidence += f", fails in {failed[row['twin']]}" if ours["failed"] else ""
         kinds[row["verdict"]].append(f"{row['twin']} ({evidence})")
     words = {"above": "higher in ", "below": "lower in ", "agree": f"within {count(margin, 'point')} in "}
