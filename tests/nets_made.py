@@ -28,7 +28,7 @@ def examples():
         r"nets/(\w+)\.py`:\n\n```python\n(.*?)```.*?```python\n(.*?)```", text, re.DOTALL
     ):
         home = {"shortcuts": shortcuts, "orders": orders, "initialization": initialization}[module]
-        names = {**vars(home), "torch": torch}
+        names = {**vars(home)}  # no more: what is pasted into the module has no more
         exec(code, names)  # noqa: S102  our own text
         added = eval("{" + line + "}", names)  # noqa: S307
         field = {"shortcuts": "shortcut", "orders": "block_order", "initialization": "initialization"}[module]

@@ -17,7 +17,7 @@ def _added(monkeypatch):
 
 def names(field):
     """The names of a table, those of the worked examples, too."""
-    return [*TABLES[field], *(name for other, name in EXAMPLES if other == field)]
+    return list(dict.fromkeys([*TABLES[field], *(name for other, name in EXAMPLES if other == field)]))
 
 
 @pytest.mark.parametrize("norm", TABLES["norm"])

@@ -117,6 +117,17 @@ def test_every_kind_of_run_resumes_exactly(dataset, results, tmp_path, stops, ki
     )
 
 
+def test_every_twin_is_evaluated_before_any_grows(dataset, results):
+    """The errors of all twins are recorded at the iteration of growth, though no epoch ends there, and before it."""
+    run = KINDS["growth"]
+    complete(run, dataset, tiny.CPU, results)
+
+    kinds = [record["kind"] for record in numbers(results, run) if record.get("iteration") == run.recipe.grow_at]
+
+    assert kinds[: len(run.twins)] == ["epoch"] * len(run.twins)
+    assert "growth" in kinds[len(run.twins) :]
+
+
 @pytest.mark.parametrize("more", [-1, 0, 1, 2, 3])
 def test_killed_while_it_grows_is_undisturbed(dataset, results, tmp_path, more):
     """Killed before, between or after the records of growth, without its checkpoint, a run leaves the same records."""

@@ -23,7 +23,7 @@ def _added(monkeypatch):
     nets_made.with_examples(monkeypatch)
 
 
-every_line = pytest.mark.parametrize(("field", "name"), [*LINES, *EXAMPLES])
+every_line = pytest.mark.parametrize(("field", "name"), list(dict.fromkeys([*LINES, *EXAMPLES])))
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
