@@ -1,0 +1,187 @@
+"""A training step of several nets one after another, and of the same nets packed into one (`packed.py`).
+
+Every round of a packed step is preceded by one of the separate nets, so that both meet the same noise: `ratio` is the
+median over such pairs of the time of the separate nets over that of the packed one, `ratio_quartiles` how far pairs
+are apart, and the case `separate` sets the separate nets against themselves. `docs/packing.md` says what was found.
+
+On a GPU, steps are CUDA graphs between two events (`device_time.py`), in the arithmetic of the trainer, which is
+deterministic; in the size of CIFAR-10 and its batches of 128. How long that takes has not been measured. On a CPU the
+size is that of the study `depth`, 1x8x8, at half its width, too, and time is what the process got of its one thread:
+another job beside it costs less of the result than on the clock. A few minutes in all.
+"""
+
+import gc
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import device_time
+import packed
+from deeptwins import machine, nets, optimization, training
+from deeptwins.specs import Net, Recipe
+
+DEVICE = training.device("auto").type
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+IMAGES = {"cuda": (3, 32, 32), "cpu": (1, 8, 8)}
+ROUNDS = {"cuda": 30, "cpu": 15}
+WARMUP = 2
+BATCH = 128
+
+pytestmark = pytest.mark.filterwarnings("error:The CUDA Graph is empty")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained: twins of `nets` / 2 seeds, and how."""
+
+    nets: int
+    depth: int
+    width: int
+    precision: str
+    layout: str
+
+    def __str__(self):
+        """Name it so that `pytest -k` can choose."""
+        return f"{self.nets}nets-depth{self.depth}-width{self.width}-{self.precision}-{self.layout}"
+
+
+def settings():
+    """Choose what is timed on this device, and as what: the batched product has a layout of its own and is timed once.
+
+    A CPU has no bf16 worth timing, and depth 20 and channels_last alone at full width, which takes long.
+    """
+    widths, precisions = ((16,), ("bf16", "fp32")) if DEVICE == "cuda" else ((8, 16), ("fp32",))
+    for nets_, depth, width, precision, layout in product((2, 8), (20, 56), widths, precisions, LAYOUTS):
+        if DEVICE == "cuda" or width == widths[0] or (depth == 20 and layout == "channels_last"):
+            for variant in ("separate", *packed.CONVOLUTIONS):
+                if variant != "gemm" or layout == "channels_last":
+                    yield Setting(nets_, depth, width, precision, layout), variant
+
+
+def pytest_generate_tests(metafunc):
+    """Parametrize by setting and variant."""
+    chosen = list(settings())
+    metafunc.parametrize(("setting", "variant"), chosen, ids=["-".join(map(str, pair)) for pair in chosen])
+
+
+class Counter(TorchDispatchMode):
+    """How many operators compute something, rather than look at a tensor in another way."""
+
+    def __init__(self):
+        super().__init__()
+        self.operators = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Count one."""
+        returned = [argument.alias_info for argument in func._schema.returns]
+        self.operators += not any(alias is not None and not alias.is_write for alias in returned)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture(autouse=True)
+def arithmetic(setting):
+    """Compute as the trainer does."""
+    before = torch.are_deterministic_algorithms_enabled()
+    training.configure(recipe(setting), torch.device(DEVICE))
+    yield
+    torch.use_deterministic_algorithms(before)
+    gc.collect()  # graphs, and what they hold of the device's memory
+
+
+def clock():
+    """Make what reads the time that a step takes."""
+    return device_time.EventTimer() if DEVICE == "cuda" else time.process_time
+
+
+def recipe(setting):
+    """Make the recipe of the CIFAR studies, as far as a step needs it."""
+    return Recipe(
+        dataset="synthetic", iterations=1, batch_size=BATCH, learning_rate=0.1, momentum=0.9, weight_decay=1e-4,
+        precision=setting.precision,
+    )  # fmt: skip
+
+
+def built(setting):
+    """Build plain and residual twins of some seeds, on the CPU."""
+    for i in range(setting.nets):
+        shortcut, seed = ("none", "zero-pad")[i % 2], i // 2
+        net = Net(family="cifar", depth=setting.depth, width=setting.width, shortcut=shortcut)
+        yield nets.build(net, IMAGES[DEVICE][0], 10, seed).to(memory_format=LAYOUTS[setting.layout])
+
+
+def step_of(setting, variant):
+    """Make the call that trains all nets on one batch."""
+    torch.manual_seed(0)
+    images = torch.randn(BATCH, *IMAGES[DEVICE]).to(DEVICE, memory_format=LAYOUTS[setting.layout])
+    labels = torch.randint(10, (BATCH,)).to(DEVICE)
+    if variant == "separate":
+        models, loss_of = list(built(setting)), lambda logits: F.cross_entropy(logits.float(), labels)
+    else:
+        models = [packed.Packed(list(built(setting)), variant)]
+        loss_of = lambda logits: packed.losses(logits.float(), labels).sum()  # noqa: E731  two lines that belong together
+    optimizers = [optimization.sgd(model.to(DEVICE), recipe(setting)) for model in models]
+
+    def step():
+        for model, optimizer in zip(models, optimizers, strict=True):
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=setting.precision == "bf16"):
+                logits = model(images)
+            optimizer.zero_grad(set_to_none=True)
+            loss_of(logits).backward()
+            optimizer.step()
+
+    return step
+
+
+def bench_step(benchmark, request, setting, variant):
+    """One batch for all nets: forward, backward, optimizer; `ratio`, how many times as fast as one after another."""
+    request.applymarker(pytest.mark.benchmark(timer=clock()))
+    work, baseline, timed = step_of(setting, variant), step_of(setting, "separate"), "process"
+    work()  # makes what the first step makes
+    with Counter() as counter:
+        work()
+    if DEVICE == "cuda":
+        (work, timed), (baseline, _) = device_time.replay(work), device_time.replay(baseline)
+    flush = device_time.flush() if DEVICE == "cuda" else lambda: None
+    read, separate_s = clock(), []
+
+    def separate():
+        flush()
+        start = read()
+        baseline()
+        separate_s.append(read() - start)
+        flush()
+
+    benchmark.pedantic(work, setup=separate, rounds=ROUNDS[DEVICE], warmup_rounds=WARMUP)
+
+    report(benchmark, setting, variant, separate_s[WARMUP:], counter.operators, timed)
+
+
+def report(benchmark, setting, variant, separate_s, operators, timed):  # noqa: PLR0913, PLR0917  all there is to say
+    """Add to a result what it is of, and what it comes to; print it."""
+    median_s = statistics.median(benchmark.stats.stats.data)
+    ratios = [before / after for before, after in zip(separate_s, benchmark.stats.stats.data, strict=True)]
+    low, ratio, high = statistics.quantiles(ratios, n=4)
+    described = machine.describe(DEVICE)
+    benchmark.extra_info.update(
+        asdict(setting),
+        variant=variant,
+        image=IMAGES[DEVICE],
+        batch=BATCH,
+        device=described["gpu"] or described["cpu"],
+        torch=described["torch"],
+        timed=timed,
+        operators=operators,
+        images_per_s_per_net=round(BATCH / median_s),
+        ratio=round(ratio, 3),
+        ratio_quartiles=[round(low, 3), round(high, 3)],
+    )
+    print(
+        f"\n{setting}-{variant}: {1000 * median_s:.2f} ms, {BATCH / median_s:.0f} images/s per net,"
+        f" {operators} operators, {ratio:.2f} ({low:.2f} to {high:.2f}) times as fast as one after another"
+    )
