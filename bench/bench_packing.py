@@ -29,7 +29,7 @@ from deeptwins.specs import Net, Recipe
 DEVICE = training.device("auto").type
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 IMAGES = {"cuda": (3, 32, 32), "cpu": (1, 8, 8)}
-ROUNDS = {"cuda": 30, "cpu": 15}
+ROUNDS = {"cuda": 30, "cpu": 10}
 WARMUP = 2
 BATCH = 128
 
@@ -85,18 +85,29 @@ class Counter(TorchDispatchMode):
 
 
 @pytest.fixture(autouse=True)
-def arithmetic(setting):
-    """Compute as the trainer does."""
-    before = torch.are_deterministic_algorithms_enabled()
+def arithmetic(setting, monkeypatch):
+    """Compute as the trainer does, and leave the benches that follow as they were."""
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = torch.are_deterministic_algorithms_enabled(), *(backend.allow_tf32 for backend in backends)
+    if DEVICE == "cuda":
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     training.configure(recipe(setting), torch.device(DEVICE))
     yield
-    torch.use_deterministic_algorithms(before)
+    torch.use_deterministic_algorithms(before[0])
+    for backend, allowed in zip(backends, before[1:], strict=True):
+        backend.allow_tf32 = allowed
     gc.collect()  # graphs, and what they hold of the device's memory
 
 
 def clock():
     """Make what reads the time that a step takes."""
     return device_time.EventTimer() if DEVICE == "cuda" else time.process_time
+
+
+@pytest.fixture(autouse=True)
+def timer(request):
+    """Let pytest-benchmark read that, too; it looks for it before a bench begins."""
+    request.applymarker(pytest.mark.benchmark(timer=clock()))
 
 
 def recipe(setting):
@@ -138,9 +149,8 @@ def step_of(setting, variant):
     return step
 
 
-def bench_step(benchmark, request, setting, variant):
+def bench_step(benchmark, setting, variant):
     """One batch for all nets: forward, backward, optimizer; `ratio`, how many times as fast as one after another."""
-    request.applymarker(pytest.mark.benchmark(timer=clock()))
     work, baseline, timed = step_of(setting, variant), step_of(setting, "separate"), "process"
     work()  # makes what the first step makes
     with Counter() as counter:
