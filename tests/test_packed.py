@@ -32,11 +32,12 @@ def batch(seed):
     return torch.randn(6, 3, 8, 8, dtype=torch.float64), torch.randint(10, (6,))
 
 
-def train(separate, together, steps):
+def train(separate, together, steps, **kind):
     """Train nets one by one and packed on the same batches; return the losses of all, those of the packed last."""
     optimizers = [optimization.sgd(net, RECIPE) for net in (*separate, together)]
     found = []
-    for x, y in map(batch, range(steps)):
+    for images, labels in map(batch, range(steps)):
+        x, y = images.to(**kind), labels.to(kind.get("device"))
         losses = [*(F.cross_entropy(net(x), y) for net in separate), packed.losses(together(x), y)]
         for optimizer, loss in zip(optimizers, losses, strict=True):
             optimizer.zero_grad()
@@ -61,6 +62,18 @@ def test_packed_nets_train_as_they_do_alone(convolution):
         torch.testing.assert_close(state, dict(net.state_dict()), **SAME)
         net.eval()
     torch.testing.assert_close(together.eval()(x), torch.stack([net(x) for net in separate]), **SAME)
+
+
+@CONVOLUTIONS
+def test_packed_nets_train_alike_on_every_device(convolution, device):
+    """In fp32, too, and with the device's own operations, the losses of the first steps agree."""
+    separate = [net.float().to(device) for net in build_all()]
+    together = packed.Packed(separate, convolution)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        found = train(separate, together, steps=3, dtype=torch.float32, device=device)
+
+    for *alone, packs in found:
+        torch.testing.assert_close(packs, torch.stack(alone), rtol=1e-4, atol=1e-5)
 
 
 @CONVOLUTIONS
