@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeptwins.specs import Net
 
 
-class ShiftedConv2d(nn.Conv2d):
+_VECTOR = 8  # floats in a register of AVX2
+
+
+class Conv2d(nn.Conv2d):
+    """`nn.Conv2d`, but for 1x1 convolutions that skip pixels and have few input channels: those skip them first.
+
+    On a processor with AVX2 and no more, the kernel that PyTorch 2.14 (oneDNN) has for the weights' gradient of such a
+    convolution writes beyond its memory when there are fewer channels than floats in a register.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
+        step = self.stride[0]
+        if self.kernel_size == (1, 1) and step > 1 and self.in_channels < _VECTOR:
+            return F.conv2d(x[:, :, ::step, ::step], self.weight, self.bias)
+        return super().forward(x)
+
+
+class ShiftedConv2d(Conv2d):
     """A convolution whose input gets one bias for all channels (Zhang et al. 2019, section 3.2, rule 3)."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int, stride: int = 1, padding: int = 0) -> None:
@@ -24,4 +43,4 @@ def conv(net: Net, channels_in: int, channels_out: int, size: int, stride: int =
     """Make a convolution that keeps the image size at stride 1; the bias is the following norm's."""
     if net.norm == "scalar":
         return ShiftedConv2d(channels_in, channels_out, size, stride, padding=size // 2)
-    return nn.Conv2d(channels_in, channels_out, size, stride, padding=size // 2, bias=False)
+    return Conv2d(channels_in, channels_out, size, stride, padding=size // 2, bias=False)

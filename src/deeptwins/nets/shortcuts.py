@@ -13,7 +13,7 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeptwins.nets.convolutions import conv
+from deeptwins.nets.convolutions import Conv2d, conv
 from deeptwins.nets.norms import NORMS
 from deeptwins.specs import Net
 
@@ -79,7 +79,7 @@ class Scaled(ZeroPad):
         return self.shortcut * self.identity(x), None if self.branch == 1 else self.branch
 
 
-class Gate(nn.Conv2d):
+class Gate(Conv2d):
     """The map under a gate's sigmoid: a 1x1 convolution whose bias starts at a value of its own."""
 
     def __init__(self, step: Step, bias: float) -> None:
