@@ -285,15 +285,15 @@ def test_corrupt_checkpoint_is_said_and_the_run_starts_over(dataset, results, tm
 def test_divergence_is_a_result(dataset, results, monkeypatch):
     """A twin whose loss is no longer finite ends there with 100 % error; the other is trained to the end."""
     run = tiny.run_of(tiny.RECIPE.model_copy(update={"iterations": 16, "milestones": ()}))
-    step = training.Training.step
+    advance = training.Training.advance
 
     def poisoned(self):
         if self.iteration == 5:
             with torch.no_grad():
                 self.twins["plain"].net.linear.bias.fill_(math.inf)
-        step(self)
+        advance(self)
 
-    monkeypatch.setattr(training.Training, "step", poisoned)
+    monkeypatch.setattr(training.Training, "advance", poisoned)
 
     assert complete(run, dataset, tiny.CPU, results) == "diverged"
 

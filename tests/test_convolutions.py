@@ -11,7 +11,7 @@ from deeptwins.nets.convolutions import Conv2d
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("channels_in", "channels_out"), [(2, 6), (3, 8), (4, 4), (7, 12), (8, 16)])
 def test_1x1_convolutions_are_pytorch_s(channels_in, channels_out, stride, bias):
-    """Outputs and gradients are those of `nn.Conv2d` in float64, the same each time, whatever stood in memory before."""
+    """Outputs and gradients are those of `nn.Conv2d` in float64, the same each time, whatever memory held before."""
     ours = Conv2d(channels_in, channels_out, 1, stride, bias=bias).to(memory_format=torch.channels_last)
     theirs = nn.Conv2d(channels_in, channels_out, 1, stride, bias=bias).double()
     theirs.load_state_dict({name: tensor.double() for name, tensor in ours.state_dict().items()})

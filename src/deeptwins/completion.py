@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -12,12 +12,14 @@ import torch
 
 from deeptwins import checkpoints, machine, records
 from deeptwins.data import Dataset
+from deeptwins.feeds import Feeds
 from deeptwins.records import Record
 from deeptwins.specs import RunSpec
 from deeptwins.training import Training, configure
 
 CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost, at most, while writing a checkpoint takes little
 CHECKPOINT_SHARE = 0.02  # of the time, at most, goes into writing them: large ones come less often
+PACE_SECONDS = 0.2  # how far, about, the host may run ahead of a GPU: as long as it takes to stop
 
 LASTING = ("epoch", "gradient", "growth")  # records of the training itself; those of its end are made anew
 
@@ -41,24 +43,48 @@ def complete(  # noqa: PLR0913, PLR0917  what, on what, where, to where, and the
         dataset: as loaded for the run's recipe.
         device: where to train.
         results: the folder that holds the study's folder, which must be there.
-        go_on: asked after every iteration, with the number of iterations done.
+        go_on: asked after every block of iterations (on a CPU after every one), with the number of iterations done.
         say: takes a line that the user should see.
 
     Raises:
         OSError: the results cannot be written.
     """
+    going = advance(run, dataset, device, results, Feeds(), say)
+    try:
+        iteration = next(going)
+        while True:
+            iteration = going.send(go_on(iteration))
+    except StopIteration as end:
+        status: Status = end.value
+        return status
+
+
+def advance(  # noqa: PLR0913, PLR0917  what, on what, where, to where, beside what, and a way to talk back
+    run: RunSpec,
+    dataset: Dataset,
+    device: torch.device,
+    results: Path,
+    feeds: Feeds,
+    say: Callable[[str], None],
+) -> Generator[int, bool, Status]:
+    """Do what `complete` does in turns with other runs on one device, in the same process.
+
+    A turn issues a block of iterations and waits for none of them, but where something is evaluated or saved. It yields
+    the number of iterations issued, and takes whether to go on. `feeds` are those of the runs that take turns.
+    """
     configure(run.recipe, device)
     path, checkpoint = (module.path_of(results, run.study, run.id) for module in (records, checkpoints))
-    training, seconds = _resumed(run, dataset, device, results, say)
-    started = saved = time.monotonic()
+    training, seconds = _resumed(run, dataset, device, results, feeds, say)
+    started = saved = paced = time.monotonic()
     pause = CHECKPOINT_SECONDS
     while not training.finished:
-        training.step()
+        training.advance()
         if training.due:
             records.append(path, *training.evaluate(), *training.gradients())
         if training.grows:
             records.append(path, *training.grow())
-        wanted = go_on(training.iteration)
+        wanted = yield training.iteration
+        configure(run.recipe, device)  # other runs may have had it otherwise
         now = time.monotonic()
         if not wanted or now - saved >= pause:
             checkpoints.save(checkpoint, {**training.state(), "seconds": seconds + now - started})
@@ -66,6 +92,9 @@ def complete(  # noqa: PLR0913, PLR0917  what, on what, where, to where, and the
             pause = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
         if not wanted:
             return "stopped"
+        if now - paced >= PACE_SECONDS:
+            training.keep_pace()
+            paced = now
     records.append(path, *training.diagnose())
     diverged = {name: twin.diverged_at for name, twin in training.twins.items() if twin.diverged_at is not None}
     reason = "; ".join(f"{name}: loss not finite at iteration {at}" for name, at in diverged.items()) or None
@@ -76,12 +105,17 @@ def complete(  # noqa: PLR0913, PLR0917  what, on what, where, to where, and the
     return status
 
 
-def _resumed(
-    run: RunSpec, dataset: Dataset, device: torch.device, results: Path, say: Callable[[str], None]
+def _resumed(  # noqa: PLR0913, PLR0917  as above
+    run: RunSpec,
+    dataset: Dataset,
+    device: torch.device,
+    results: Path,
+    feeds: Feeds,
+    say: Callable[[str], None],
 ) -> tuple[Training, float]:
     """Bring training and records to the last checkpoint, or both to the start; the seconds spent so far come along."""
     path, checkpoint = (module.path_of(results, run.study, run.id) for module in (records, checkpoints))
-    training = Training(run, dataset, device)
+    training = Training(run, dataset, device, feeds)
     found = records.read(path)
     header = _header(training, dataset)
     try:
@@ -95,7 +129,7 @@ def _resumed(
         say(str(error))
     except (KeyError, RuntimeError, ValueError):  # intact, but of another version's nets
         say(str(checkpoints.set_aside(checkpoint)))
-        training = Training(run, dataset, device)
+        training = Training(run, dataset, device, feeds)
     if found and not _same_numbers(found[0], header):
         say(f"{path}: begun on another device or other images; the run starts over")
     checkpoint.unlink(missing_ok=True)  # before the records: without them it must never be found

@@ -27,7 +27,14 @@ def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def adam(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Make Adam (Kingma and Ba 2015) with beta = (0.9, 0.999); weight decay is a part of the gradient."""
-    return torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    parameters = [*net.parameters()]
+    return torch.optim.Adam(
+        parameters,
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+        capturable=parameters[0].is_cuda,  # it counts its steps on the device
+    )
 
 
 OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam}

@@ -33,7 +33,8 @@ class Stream:
         self.device = device
         mean, scale = statistics(self.dataset.train.images, recipe.normalization)
         self._mean, self._scale = mean.to(device), scale.to(device)
-        self._table = lru_cache(maxsize=4)(self._shuffled)
+        self.table = lru_cache(maxsize=4)(self._shuffled)
+        """The table of an epoch: how its images are shuffled and augmented, int64 (4, N), where the images lie."""
 
     def batch(self, t: int) -> tuple[Tensor, Tensor]:
         """Make batch t, from 0: images float32 (B, C, H, W), labels int64 (B,). Never waits for the device.
@@ -41,11 +42,19 @@ class Stream:
         Raises:
             InputError: an image of a streamed dataset is damaged or gone.
         """
+        images = self.dataset.train.images
+        if images.ahead:
+            for coming in range(t, t + 1 + images.ahead):
+                images.expect(self._draws(coming)[0])
+        return self.made(self._draws(t))
+
+    def made(self, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Make the batch of some columns of epochs' tables, int64 (4, B): images and labels as `batch` gives them.
+
+        Raises:
+            InputError: an image of a streamed dataset is damaged or gone.
+        """
         train = self.dataset.train
-        draws = self._draws(t)
-        if train.images.ahead:
-            for coming in range(t, t + 1 + train.images.ahead):
-                train.images.expect(self._draws(coming)[0])
         x, y = self._clean(train.images.at(draws[0])), _sent(train.labels[draws[0]], self.device)
         if self.recipe.shift or self.recipe.flip:
             _, down, right, flip = _sent(draws, self.device)
@@ -86,7 +95,7 @@ class Stream:
         parts = []
         for epoch in range(first // images, (last - 1) // images + 1):
             start = epoch * images
-            parts.append(self._table(epoch)[:, max(first - start, 0) : min(last - start, images)])
+            parts.append(self.table(epoch)[:, max(first - start, 0) : min(last - start, images)])
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _shuffled(self, epoch: int) -> Tensor:

@@ -1,6 +1,9 @@
 """Train one run: all its twins in lock-step on the same batches.
 
 The trainer takes nets by name and does not know which has shortcuts. Speed is never read off a side-by-side run.
+
+Every net has a lane of its own, and several runs may take turns on one device: what is issued on one lane does not wait
+for what was issued on another, but for the feed of batches, which runs share that see the same ones.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,7 +23,9 @@ from torch import Tensor, nn
 from deeptwins import diagnostics, nets
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
+from deeptwins.feeds import Feed, Feeds
 from deeptwins.kernels import unavailable
+from deeptwins.lanes import STEPS, Lane, Mark, finished
 from deeptwins.nets import growing
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.inspection import size, stages
@@ -29,7 +34,7 @@ from deeptwins.records import Record
 from deeptwins.specs import Net, Recipe, RunSpec
 from deeptwins.stream import Stream
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = {"cpu": 500, "cuda": 2500}  # images: on a GPU so many that it, and not the host, is what takes time
 # Precise statistics are measured over so many images, or over so small a part of a short run: they must cost little.
 PRECISE_IMAGES, PRECISE_EVERY = 2048, 40  # images; iterations for each batch
 # How far logits may move when a net grows, as a share of the largest: what rounding does in a hundred layers.
@@ -80,15 +85,31 @@ class Twin:
     seen: Tensor  # float64 (3,): images, errors, loss
     diverged_at: int | None = None
     grown: bool = False
+    lane: Lane = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open the lane, once all that its steps use is there."""
+        self.lane = Lane(self.seen.device, [*self.net.parameters()])
 
 
 class Training:
     """The twins of one run between two iterations. Its `state` carries everything that decides the numbers to come."""
 
-    def __init__(self, run: RunSpec, dataset: Dataset, device: torch.device) -> None:
+    def __init__(self, run: RunSpec, dataset: Dataset, device: torch.device, feeds: Feeds | None = None) -> None:
+        """Build the twins of a run.
+
+        Args:
+            run: what to train.
+            dataset: as loaded for the run's recipe.
+            device: where to train.
+            feeds: those of the runs that train beside this one; by default there is none.
+        """
         self.run = run
         self.device = device
         self.stream = Stream(dataset, run.recipe, run.seed, device)
+        self._feeds = Feeds() if feeds is None else feeds
+        self._feed: Feed | None = None
+        self._marks: list[Mark] = []
         self.iteration = 0
         self.twins: dict[str, Twin] = {}
         self.header: dict[str, dict[str, Any]] = {}
@@ -114,40 +135,39 @@ class Training:
     @property
     def due(self) -> bool:
         """Whether the twins are evaluated after this iteration."""
-        last = self.iteration in {self.run.recipe.iterations, self.run.recipe.grow_at}
-        return last or self.stream.ends_epoch(self.iteration, self.run.recipe.evaluate_every)
+        return self._due(self.iteration)
 
     def step(self) -> None:
         """Train every twin on the next batch. The host waits for nothing."""
-        x, y = self.stream.batch(self.iteration)
-        rate = learning_rate(self.run.recipe, self.iteration)
-        for twin in self.training:
-            twin.net.train()
-            # What a net draws by itself (dropout, blocks to drop) is a function of (seed, iteration), too.
-            torch.manual_seed(_digest(self.run.seed, self.iteration))
-            with self._precision():
-                logits = twin.net(x)
-            loss = F.cross_entropy(logits.float(), y)
-            twin.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if twin.net.drops:  # as in the paper's code, momentum and weight decay go on for blocks that were dropped
-                for parameter in twin.net.parameters():
-                    parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            for group in twin.optimizer.param_groups:
-                group["lr"] = rate
-            twin.optimizer.step()
-            twin.seen += _counts(logits.detach(), y, loss.detach())
-        self.iteration += 1
+        self._advance(1)
+
+    def advance(self) -> None:
+        """Train every twin on the next batches, as many as a replay has, or on one where something is due before.
+
+        The host waits for nothing.
+        """
+        steps = STEPS[self.device.type]
+        coming = range(self.iteration + 1, self.iteration + steps)
+        self._advance(1 if any(map(self._due, coming)) else steps)
+
+    def keep_pace(self) -> None:
+        """Wait for the steps that were issued before this was called last, so that the host does not run far ahead."""
+        for mark in self._marks:
+            finished(mark)
+        self._marks = [twin.lane.mark() for twin in self.training]
 
     def evaluate(self) -> Iterator[Record]:
         """Measure every twin on all splits in evaluation mode, and start the running sums anew."""
-        for name, twin in self.twins.items():
-            if twin.diverged_at is not None:
-                continue
-            splits = self.stream.dataset.splits
-            sums = torch.stack([twin.seen, *(self._clean(twin.net, split) for split in splits)]).cpu().tolist()
-            measured = dict(zip(("running", *splits), sums, strict=True))
-            twin.seen.zero_()
+        splits, sums = self.stream.dataset.splits, {}
+        for name, twin in self.twins.items():  # all of them, before the host waits for one
+            if twin.diverged_at is None:
+                with twin.lane:
+                    sums[name] = torch.stack([twin.seen, *(self._clean(twin.net, split) for split in splits)])
+                    twin.seen.zero_()
+        for name, on_device in sums.items():
+            twin = self.twins[name]
+            with twin.lane:
+                measured = dict(zip(("running", *splits), on_device.cpu().tolist(), strict=True))
             record: Record = {
                 "kind": "epoch",
                 "iteration": self.iteration,
@@ -175,12 +195,14 @@ class Training:
         Raises:
             RuntimeError: the outputs of a net have changed.
         """
-        for name, twin in self.twins.items():
+        for name, shallow_twin in self.twins.items():
             spec = self.run.twins[name]
-            if spec.grown_from is None or twin.diverged_at is not None:
+            if spec.grown_from is None or shallow_twin.diverged_at is not None:
                 continue
-            shallow, before = twin.net, self._clean(twin.net, "train").tolist()
-            self._deepen(name)
+            shallow_twin.lane.finish()
+            shallow = shallow_twin.net
+            before = self._clean(shallow, "train").tolist()
+            twin = self._deepen(name)
             growing.grow(shallow, twin.net, self._images())
             difference = growing.largest_difference(shallow, twin.net, self._images())
             if difference > SAME_OUTPUTS[self.run.recipe.precision]:
@@ -201,7 +223,8 @@ class Training:
         """Measure the gradient of every layer of the twins in training, as the last step left it."""
         for name, twin in self.twins.items():
             if twin.diverged_at is None:
-                norms = diagnostics.gradient_norms(twin.net)
+                with twin.lane:
+                    norms = diagnostics.gradient_norms(twin.net)
                 yield {"kind": "gradient", "iteration": self.iteration, "twin": name, "norms": norms}
 
     def diagnose(self) -> Iterator[Record]:
@@ -210,14 +233,16 @@ class Training:
         latest = range(self.iteration - min(most, math.ceil(self.iteration / PRECISE_EVERY)), self.iteration)
         for name, twin in self.twins.items():
             if twin.diverged_at is None:
-                test, count = self.stream.clean("test", EVALUATION_BATCH), partial(self._clean, twin.net, "test")
-                with self._precision():
+                test, count = self.stream.clean("test", self._images_at_once), partial(self._clean, twin.net, "test")
+                with twin.lane, self._precision():
                     found = list(diagnostics.look(twin.net, test, map(self.stream.batch, latest), count))
                 for record in found:
                     yield {"kind": record["kind"], "iteration": self.iteration, "twin": name} | record
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the numbers to come, as `torch.load` reads it with `weights_only`."""
+        for twin in self.twins.values():
+            twin.lane.finish()
         twins = {
             name: {
                 "net": twin.net.state_dict(),
@@ -234,9 +259,7 @@ class Training:
         """Go back to a state."""
         self.iteration = state["iteration"]
         for name, saved in state["twins"].items():
-            if saved["grown"]:
-                self._deepen(name)
-            twin = self.twins[name]
+            twin = self._deepen(name) if saved["grown"] else self.twins[name]
             twin.net.load_state_dict(saved["net"])
             twin.optimizer.load_state_dict(saved["optimizer"])
             twin.seen.copy_(saved["seen"])
@@ -247,28 +270,68 @@ class Training:
         net = nets.build(spec, dataset.image[0], dataset.classes, self.run.seed)
         return net.to(self.device).to(memory_format=torch.channels_last)
 
-    def _deepen(self, name: str) -> None:
+    def _deepen(self, name: str) -> Twin:
         """Put a net of the final depth in a twin's place; what its parameters share keep their optimizer's state."""
         twin = self.twins[name]
-        twin.grown = True
         known = {key: twin.optimizer.state[p] for key, p in twin.net.named_parameters() if p in twin.optimizer.state}
-        twin.net = self._built(self.run.twins[name])
-        twin.optimizer = OPTIMIZERS[self.run.recipe.optimizer](twin.net, self.run.recipe)
-        for key, parameter in twin.net.named_parameters():
+        net = self._built(self.run.twins[name])
+        optimizer = OPTIMIZERS[self.run.recipe.optimizer](net, self.run.recipe)
+        for key, parameter in net.named_parameters():
             if key in known:
-                twin.optimizer.state[parameter] = known[key]
+                optimizer.state[parameter] = known[key]
+        deep = self.twins[name] = Twin(net, optimizer, twin.seen, twin.diverged_at, grown=True)
+        return deep
+
+    def _due(self, iteration: int) -> bool:
+        last = iteration in {self.run.recipe.iterations, self.run.recipe.grow_at}
+        return last or self.stream.ends_epoch(iteration, self.run.recipe.evaluate_every)
+
+    def _advance(self, count: int) -> None:
+        """Issue some steps of every twin that has not diverged."""
+        if self._feed is None:
+            self._feed = self._feeds.at(self.stream, self.iteration)
+        self._feed.fill(self.iteration, count)
+        # What a net draws by itself (dropout, blocks to drop) is a function of (seed, iteration), too.
+        seeds = [_digest(self.run.seed, self.iteration + i) for i in range(count)]
+        for twin in self.training:
+            twin.net.train()
+            with self._feed.read_by(twin.lane):
+                twin.lane.run(partial(self._step, twin, self._feed), count, seeds)
+        self.iteration += count
+
+    def _step(self, twin: Twin, feed: Feed, place: int) -> None:
+        """Train a twin on one batch of the feed: what a lane may capture."""
+        x, y = feed.batch(place)
+        with self._precision():
+            logits = twin.net(x)
+        loss = F.cross_entropy(logits.float(), y)
+        twin.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if twin.net.drops:  # as in the paper's code, momentum and weight decay go on for blocks that were dropped
+            for parameter in twin.net.parameters():
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        for group in twin.optimizer.param_groups:
+            group["lr"] = feed.rates[place]
+        twin.optimizer.step()
+        twin.seen += _counts(logits.detach(), y, loss.detach())
+
+    @property
+    def _images_at_once(self) -> int:
+        return EVALUATION_BATCH[self.device.type]
 
     def _images(self) -> Iterator[Tensor]:
-        return (x for x, _ in self.stream.clean("train", EVALUATION_BATCH))
+        return (x for x, _ in self.stream.clean("train", self._images_at_once))
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.recipe.precision == "bf16")
+        # No weight is used twice in a step, so there is nothing to cache; and what is cached outlives a capture.
+        enabled = self.run.recipe.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
     @torch.inference_mode()
     def _clean(self, net: nn.Module, split: str) -> Tensor:
         net.eval()
         total = torch.zeros(3, dtype=torch.float64, device=self.device)
-        for x, y in self.stream.clean(split, EVALUATION_BATCH):
+        for x, y in self.stream.clean(split, self._images_at_once):
             with self._precision():
                 logits = net(x)
             total += _counts(logits, y, F.cross_entropy(logits.float(), y))

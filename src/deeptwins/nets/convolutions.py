@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from deeptwins.specs import Net
 
-
 _VECTOR = 8  # floats in a register of AVX2
 
 

@@ -1,0 +1,113 @@
+"""Lanes: what is captured and replayed is what would have been computed, bit for bit."""
+
+import pytest
+import torch
+
+import taped
+import tiny
+from deeptwins import lanes, records
+from deeptwins.completion import complete
+from deeptwins.lanes import WARMUP, Lane
+
+RECIPES = {
+    "sgd": {},
+    "adam": {"optimizer": "adam", "momentum": 0.0, "learning_rate": 0.01},
+    "bf16": {"precision": "bf16"},
+}
+NETS = {
+    "twins": {"plain": {"shortcut": "none"}, "residual": {"shortcut": "zero-pad"}},
+    "gates and parts": {"one": {"shortcut": "shortcut-gate"}, "other": {"shortcut": "projections", "norm_batch": 16}},
+    "without normalization": {"one": {"shortcut": "zero-pad", "norm": "scalar", "initialization": "fixup"}},
+}
+
+
+def trained(run, dataset, folder):
+    """All records of a run trained on the CPU, timings aside."""
+    folder.joinpath("tiny").mkdir(parents=True)
+    complete(run, dataset, tiny.CPU, folder)
+    found = records.read(records.path_of(folder, run.study, run.id))
+    return [{key: value for key, value in record.items() if key not in ("seconds", "started")} for record in found]
+
+
+@pytest.fixture
+def tape(monkeypatch):
+    """Tape instead of calling again; the list grows by each replay."""
+    played = []
+    monkeypatch.setattr(Lane, "_captured", taped.captured(played))
+    return played
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("nets", NETS)
+def test_captured_steps_leave_the_same_records(  # noqa: PLR0913, PLR0917  fixtures
+    dataset, tmp_path, monkeypatch, tape, nets, recipe, steps
+):
+    """A run whose batches and steps are captured leaves what it leaves eagerly: losses, gradients, statistics."""
+    run = tiny.run_with(tiny.RECIPE.model_copy(update=RECIPES[recipe]), **NETS[nets])
+    with monkeypatch.context() as patch:
+        patch.setattr(lanes, "WARMUP", 10**9)
+        eager = trained(run, dataset, tmp_path / "eager")
+    assert not tape
+
+    monkeypatch.setitem(lanes.STEPS, "cpu", steps)
+    assert trained(run, dataset, tmp_path / "captured") == eager
+
+    blocks = 20 - WARMUP if steps == 1 else 4  # of 20 iterations, evaluated after 8, 16 and 20, the first four eager
+    assert len(tape) == (len(run.twins) + 1) * blocks  # the feed's, too
+
+
+def test_what_draws_on_the_host_is_not_captured(dataset, tmp_path, monkeypatch, tape):
+    """Nets that drop blocks or values go on eagerly: a replay would drop the same ones for ever."""
+    run = tiny.run_with(drops={"shortcut": "zero-pad", "survival": 0.5}, dropout={"shortcut": "dropout"})
+    with monkeypatch.context() as patch:
+        patch.setattr(lanes, "WARMUP", 10**9)
+        eager = trained(run, dataset, tmp_path / "eager")
+
+    assert trained(run, dataset, tmp_path / "captured") == eager
+    assert {lane._parameters == () for lane in tape} == {True}  # the feed's alone
+
+
+def test_nets_that_grow_are_captured_anew(dataset, tmp_path, monkeypatch, tape):
+    """A net that is grown is another net: its steps are captured again, and leave the records of eager ones."""
+    recipe = tiny.RECIPE.model_copy(update={"grow_at": 10})
+    run = tiny.run_with(recipe, grown={"depth": 14, "grown_from": 8}, other={"shortcut": "zero-pad"})
+    with monkeypatch.context() as patch:
+        patch.setattr(lanes, "WARMUP", 10**9)
+        eager = trained(run, dataset, tmp_path / "eager")
+
+    assert trained(run, dataset, tmp_path / "captured") == eager
+    assert len({id(lane) for lane in tape}) == 4  # the feed's, the other's, and two of the one that grows
+
+
+def test_the_tape_sees_what_a_graph_would_not():
+    """The stand-in fails where a graph would: a number of Python's that changed is played as it was."""
+    x, factor = torch.ones(3), 2.0
+    lane = Lane(tiny.CPU)
+    replay = taped.captured([])(lane, lambda: x.mul_(factor))
+    assert x.tolist() == [1, 1, 1]  # taping leaves no trace
+    factor = 5.0
+    replay()
+
+    assert x.tolist() == [2, 2, 2]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_graphs_leave_the_weights_of_eager_steps(dataset, monkeypatch, precision):
+    """On a device, too, captured steps move weights as eager ones do: the same kernels on the same numbers."""
+    from deeptwins import training  # noqa: PLC0415
+
+    run = tiny.run_of(tiny.RECIPE.model_copy(update={"precision": precision}))
+    left = []
+    for warmup in (10**9, WARMUP):
+        monkeypatch.setattr(lanes, "WARMUP", warmup)
+        training.configure(run.recipe, torch.device("cuda"))
+        begun = training.Training(run, dataset, torch.device("cuda"))
+        while not begun.finished:
+            begun.advance()
+        twins = begun.state()["twins"].items()
+        left.append({f"{name} {key}": value for name, twin in twins for key, value in twin["net"].items()})
+
+    for name, weights in left[0].items():
+        assert torch.equal(weights, left[1][name]), name
