@@ -4,10 +4,10 @@ What is timed is chosen in `sites.settings`; `--full-grid` times all of it, and 
 type or layout: `-k "resnet-50 and join and bf16"`. An implementation named in `deeptwins.kernels.IMPLEMENTATIONS` is
 timed without a change here.
 
-On a GPU time is the device's: CUDA graphs between two events, the cache cold (`device_time.py`). How long it takes has
-not been measured; of 54 settings, 228 with `--full-grid`, most goes to inductor, which compiles each anew: if it takes
-8 s for one, it is 8 minutes. `--session-timeout=SECONDS` ends it earlier and keeps what has been timed, ResNet-50
-first. On a CPU time is the clock's, with one thread and a cache as it happens to be: a minute in all.
+On a GPU time is the device's: CUDA graphs between two events, the cache cold. How long it takes has not been measured;
+of 54 settings, 228 with `--full-grid`, most goes to inductor, which compiles each anew: if it takes 8 s for one, it is
+8 minutes. `--session-timeout=SECONDS` ends it earlier and keeps what has been timed, ResNet-50 first. On a CPU time is
+the clock's, with one thread and a cache as it happens to be: a minute in all.
 
 `bytes` are those that the fused operation must move (`deeptwins.kernels.traffic`), whatever an implementation really
 moves: so `gb_per_s` is an effective bandwidth, and equal bandwidths mean equal times. `percent_of_copy` compares it
@@ -21,7 +21,7 @@ import pytest
 import torch
 
 import device_time
-from deeptwins import machine, training
+from deeptwins import machine, roofline, training
 from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd
 from deeptwins.kernels.bn_relu_add import unavailable
 from deeptwins.kernels.traffic import Site as Traffic
@@ -46,13 +46,13 @@ def pytest_generate_tests(metafunc):
 def timer(request):
     """Let pytest-benchmark read the device's clock."""
     if DEVICE == "cuda":
-        request.applymarker(pytest.mark.benchmark(timer=device_time.EventTimer()))
+        request.applymarker(pytest.mark.benchmark(timer=roofline.EventTimer()))
 
 
 @pytest.fixture(scope="session")
 def flush():
     """What is called before each round."""
-    return device_time.flush() if DEVICE == "cuda" else None
+    return roofline.flush() if DEVICE == "cuda" else None
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +62,8 @@ def of_machine():
     return {
         "device": described["gpu"] or described["cpu"],
         "torch": described["torch"],
-        "l2_bytes": device_time.l2_bytes() if DEVICE == "cuda" else None,
-        "copy_gb_per_s": device_time.copy_gb_per_s(DEVICE),
+        "l2_bytes": roofline.l2_bytes() if DEVICE == "cuda" else None,
+        "copy_gb_per_s": roofline.copy_gb_per_s(DEVICE),
     }
 
 

@@ -17,6 +17,7 @@ from torch import nn
 
 import device_time
 import sites
+from deeptwins import roofline
 
 ROOT = Path(__file__).parents[1]
 NEEDS_BENCHMARK = pytest.mark.skipif(
@@ -130,19 +131,20 @@ class FakeEvent:
 
 def test_the_clock_reads_the_time_between_two_events():
     """Readings come in pairs, 0 and what elapsed between the events, pair by pair."""
-    timer = device_time.EventTimer(FakeEvent)
+    timer = roofline.EventTimer(FakeEvent)
 
     assert [timer(), timer(), timer(), timer()] == [0, 0.125, 0, 0.125]
 
 
 TIMED = f"""
-import device_time, pytest
+import pytest
+from deeptwins import roofline
 
 {inspect.getsource(FakeEvent)}
 
 @pytest.fixture(autouse=True)
 def timer(request):
-    request.applymarker(pytest.mark.benchmark(timer=device_time.EventTimer(FakeEvent)))
+    request.applymarker(pytest.mark.benchmark(timer=roofline.EventTimer(FakeEvent)))
 
 def test_timed(benchmark):
     benchmark.pedantic(FakeEvent(enable_timing=True).record, warmup_rounds=2, rounds=3)

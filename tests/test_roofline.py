@@ -1,0 +1,100 @@
+"""What a device can do at most, and the least that a step moves."""
+
+import pytest
+import torch
+
+from deeptwins import roofline
+from deeptwins.nets.inspection import named
+from deeptwins.roofline import Rates
+
+STEPS, BANDWIDTH = 64_000, 3e12  # the paper's iterations, an H100's bytes a second
+
+
+def allowed():
+    """Tell whether products of matrices may be in TF32."""
+    return torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize(
+    ("depth", "megabytes", "plain_s", "residual_s"),
+    [(20, 48.2, 9.3, 10.3), (32, 77.6, 14.9, 16.6), (44, 107.0, 20.5, 22.8), (56, 136.3, 26.2, 29.1)],
+)
+def test_the_least_bytes_of_the_papers_nets(depth, megabytes, plain_s, residual_s):
+    """In bf16 at batch 128 a step passes 9 times over a plain net's activations, 10 times over a residual one's."""
+    plain, residual = (
+        roofline.least_bytes(named(f"cifar-{kind}-{depth}")[0], (3, 32, 32), 128, 2) for kind in ("plain", "resnet")
+    )
+
+    assert plain / 9e6 == pytest.approx(megabytes, abs=0.05)
+    assert residual / 10e6 == pytest.approx(megabytes, abs=0.05)
+    assert plain * STEPS / BANDWIDTH == pytest.approx(plain_s, abs=0.1)
+    assert residual * STEPS / BANDWIDTH == pytest.approx(residual_s, abs=0.1)
+
+
+def test_the_least_bytes_grow_with_batch_and_element():
+    """Twice the images are twice the bytes, and so are elements of twice the size."""
+    net = named("cifar-plain-8")[0]
+
+    one = roofline.least_bytes(net, (3, 32, 32), 64, 2)
+
+    assert roofline.least_bytes(net, (3, 32, 32), 128, 2) == 2 * one
+    assert roofline.least_bytes(net, (3, 32, 32), 64, 4) == 2 * one
+
+
+def test_a_projection_is_a_convolution_too():
+    """A shortcut with convolutions of its own has more activations to pass over."""
+    bare, projected = (named("cifar-resnet-8", [f"shortcut={kind}"])[0] for kind in ("zero-pad", "projection"))
+
+    more = roofline.least_bytes(projected, (3, 32, 32), 1, 4) - roofline.least_bytes(bare, (3, 32, 32), 1, 4)
+
+    assert more == 10 * 4 * (32 * 16 * 16 + 64 * 8 * 8)
+
+
+def test_a_net_that_was_grown_with_shortcuts_is_residual():
+    """What was added with a shortcut needs the passes of a residual net."""
+    net = named("cifar-plain-14")[0]
+    grown = net.model_copy(update={"grown_from": 8, "grown_with": "zero-pad"})
+
+    plain, residual = (roofline.least_bytes(each, (3, 32, 32), 1, 4) for each in (net, grown))
+
+    assert residual * 9 == plain * 10
+
+
+@pytest.mark.parametrize(("moved", "flops", "seconds"), [(100, 10, 10), (10, 1000, 50), (0, 0, 0)])
+def test_a_floor_is_the_longer_of_two_times(moved, flops, seconds):
+    """Bytes and FLOPs overlap at best, so that the slower of them decides."""
+    assert Rates(bytes_per_s=10, flops_per_s=20).floor_s(moved, flops) == seconds
+
+
+def test_rates_are_measured(monkeypatch):
+    """Both rates are numbers of work over seconds, and the switch for TF32 is left as it was."""
+    monkeypatch.setattr(roofline, "COPIED", {"cpu": 2**16})
+    monkeypatch.setattr(roofline, "MULTIPLIED", {"cpu": 16})
+    seen = []
+    monkeypatch.setattr(roofline, "_best", lambda work, *_: seen.append((work(), allowed())) or 0.5)
+    before = allowed()
+
+    rates = roofline.measure("cpu", "tf32")
+
+    assert (rates.bytes_per_s, rates.flops_per_s) == (2 * 2**16 / 0.5, 2 * 16**3 / 0.5)
+    assert seen[1][1]
+    assert allowed() == before
+
+
+def test_the_best_round_counts(monkeypatch):
+    """Work is done once to warm up, then timed until the rounds are over, and the shortest is the result."""
+    calls, clock = [], iter([0, 3, 10, 11, 20, 22])
+    monkeypatch.setattr(roofline, "LONG_S", 100)
+    monkeypatch.setattr(roofline.time, "perf_counter", lambda: next(clock))
+
+    assert roofline._best(lambda: calls.append(1), "cpu", 3) == 1
+    assert len(calls) == 4
+
+
+def test_long_rounds_are_few(monkeypatch):
+    """Where rounds have taken long enough, no more follow."""
+    calls, clock = [], iter([0, 3, 10, 11])
+    monkeypatch.setattr(roofline.time, "perf_counter", lambda: next(clock))
+
+    assert roofline._best(lambda: calls.append(1), "cpu", 10) == 3
+    assert len(calls) == 2
