@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import made
-from deeptwins import cli, pages, records, report, scheduling
+from deeptwins import cli, pages, profile_records, records, report, roofline, scheduling
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.report import Report
 from deeptwins.scheduling import Outcome
@@ -145,11 +145,11 @@ def test_without_a_command_there_is_help(call):
     assert code == 0
     assert "deeptwins run smoke" in out
     assert re.findall(r"^  (\w+)  ", out.split("Commands:")[1], re.MULTILINE) == [
-        "list", "run", "report", "show", "kernels", "doctor"
+        "list", "run", "report", "show", "profile", "kernels", "doctor"
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["list", "run", "report", "show", "kernels", "doctor"])
+@pytest.mark.parametrize("command", ["list", "run", "report", "show", "profile", "kernels", "doctor"])
 def test_every_command_explains_itself(call, command):
     """Each command has a sentence that says what it does, and one for each of its options."""
     code, out, _ = call(command, "--help")
@@ -232,6 +232,19 @@ def test_a_broken_study_hides_no_other(call, root):
         ("show resnet-18 --width 1000000000", "Invalid value for '--width'"),
         ("show resnet-18 --classes 1000000000000000000", "Invalid value for '--classes'"),
         ("show resnet-18 --input 0x32x32", "--input 0x32x32: write CxHxW"),
+        ("profile", "Missing argument 'STUDY|NETWORK'"),
+        ("profile frob", 'no study and no network "frob": choose from'),
+        ("profile tinny", 'no study and no network "tinny": did you mean tiny?'),
+        ("profile cifar-plain-21", 'no network "cifar-plain-21": depth = 21: family cifar has depths 6n+2'),
+        ("profile nowhere.toml", "nowhere.toml: no such file"),
+        ("profile tiny --input 3x8x8", "--input: the images of a study are its dataset's"),
+        ("profile cifar-plain-8 --input 3x8", "--input 3x8: write CxHxW"),
+        ("profile tiny --set width=8", 'ablations/tiny.toml: --set "width=8": write recipe.KEY=VALUE'),
+        ("profile cifar-plain-8 --set widht=8", "net.widht: unknown key; did you mean width?"),
+        ("profile cifar-plain-8 --set recipe.optimizer=frob", "cifar-plain-8: optimizer = 'frob': choose from sgd"),
+        ("profile cifar-plain-8 --device cuda", "--device cuda: PyTorch finds no CUDA device"),
+        ("profile cifar-plain-8 --batch 0", "Invalid value for '--batch'"),
+        ("profile tiny --results ablations/tiny.toml", "ablations/tiny.toml/profile"),
         (f"show resnet-18 --input 3x32x{'9' * 5000}", "--input 3x32x999"),
     ],
 )
@@ -512,6 +525,57 @@ def test_show_draws_nets_side_by_side(call, root):
     assert drawn.startswith("<svg")
     assert "cifar-plain-56" in drawn
     assert "cifar-resnet-56" in drawn
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Keep the device's rates from being measured, which takes seconds."""
+    monkeypatch.setattr(roofline, "measure", lambda *_: roofline.Rates(1e10, 1e11))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nets"),
+    [
+        ("tiny", ["cifar-8 plain", "cifar-14 plain"]),
+        (
+            "cifar-plain-8 cifar-resnet-8 --set width=4 --batch 4 --input 1x8x8",
+            ["cifar-plain-8", "cifar-resnet-8"],
+        ),
+    ],
+)
+@pytest.mark.usefixtures("quick")
+def test_profile_prints_tables_and_writes_a_page(call, root, arguments, nets):
+    """A study's nets, or networks, are profiled: tables on the terminal, a record, a page that says how it was made."""
+    name = "tiny" if arguments == "tiny" else "-".join(nets)
+
+    code, out, err = call("profile", *arguments.split(), "--steps", "1")
+
+    assert code == 0, err
+    assert out.index("Steps by the clock") < out.index("KIND ") < out.index("LAYER ") < out.index("A step of ")
+    for net in nets:
+        assert re.search(rf"^{net} +[\d.]+ ", out, re.MULTILINE)
+        assert f"{net}, by kind of work:" in out
+    page = root / "reports" / f"profile-{name}" / "index.html"
+    assert out.endswith(f"reports/profile-{name}/index.html\nall reports: reports/index.html\n")
+    assert "deeptwins profile " in page.read_text(encoding="utf-8")
+    profile = profile_records.read(root / "results" / "profile" / f"{name}.json")
+    assert {*profile.command.split()} == {"deeptwins", "profile", *arguments.split(), "--steps", "1"}
+    assert [step.net for step in profile.nets] == nets
+    assert str(root) not in (root / "results" / "profile" / f"{name}.json").read_text(encoding="utf-8")
+
+
+def test_an_interrupted_profile_is_quiet(call, monkeypatch):
+    """Ctrl-C while steps are timed is exit code 130 without a traceback, and leaves nothing behind."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(roofline, "measure", interrupted)
+
+    code, out, err = call("profile", "cifar-plain-8")
+
+    assert (code, out) == (130, "")
+    assert "Traceback" not in err
 
 
 def test_doctor_tells_what_is_here(call):

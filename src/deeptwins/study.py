@@ -21,6 +21,7 @@ from deeptwins.errors import InputError, choices, line, shown
 from deeptwins.specs import Checked, Net, NotNegative, Percent, Recipe, RunSpec, Text
 
 T = TypeVar("T", bound=BaseModel)
+C = TypeVar("C", Net, Recipe)
 
 FOLDER = Path("ablations")
 LARGEST_GRID = 100_000  # runs: beyond it a study is a slip of the keyboard
@@ -109,21 +110,21 @@ def find(name: str, folder: Path = FOLDER) -> Path:
     return folder / f"{name}.toml"
 
 
-def changed(net: Net, settings: Sequence[str]) -> Net:
-    """Change fields of a net by `KEY=VALUE` texts; whether it can be built, `deeptwins.nets` says.
+def changed(table: C, settings: Sequence[str], name: str = "net") -> C:
+    """Change fields of a net or recipe by `KEY=VALUE` texts; whether a net can be built, `deeptwins.nets` says.
 
     Raises:
-        InputError: a text has another form, the key is none of a net's, or the value has the wrong type.
+        InputError: a text has another form, the key is none of the table's, or the value has the wrong type.
     """
-    fields = net.model_dump()
+    fields: dict[str, Any] = table.model_dump()
     for setting in settings:
         match = re.fullmatch(r"([A-Za-z_-]+)=(.+)", setting, re.DOTALL)
         if match is None:
             raise InputError(f"--set {shown(setting)}: write KEY=VALUE")
-        _known("net", [match[1]], {*fields})
+        _known(name, [match[1]], {*fields})
         fields[match[1]] = _value(match[2])
     try:
-        return Net(**fields)
+        return type(table)(**fields)
     except ValidationError as error:
         raise InputError(_first(error)) from None
 
@@ -203,11 +204,11 @@ def _cell(study: Study, i: int, varied: Mapping[str, Any]) -> RunSpec:
 
     twins = {name: made(Net, {**common, **own}, name) for name, own in study.twins.items()}
     recipe = made(Recipe, {key: value for key, value in fields.items() if key in Recipe.model_fields})
-    _check_cell(twins, recipe)
+    check_cell(twins, recipe)
     return made(RunSpec, {"study": study.name, "seed": seed, "twins": twins, "recipe": recipe})
 
 
-def _check_cell(twins: Mapping[str, Net], recipe: Recipe) -> None:
+def check_cell(twins: Mapping[str, Net], recipe: Recipe) -> None:
     """Refuse values that are possible, but not together."""
     if list(recipe.milestones) != sorted(set(recipe.milestones)):
         raise InputError(f"recipe.milestones = {list(recipe.milestones)}: must rise")

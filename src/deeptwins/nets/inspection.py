@@ -22,6 +22,7 @@ from deeptwins.specs import Net
 from deeptwins.study import changed
 
 EXAMPLES = ("resnet-18", "plain-34", "cifar-resnet-20", "cifar-plain-56", "cifar-bottleneck-resnet-164")
+NAME = re.compile(r"(cifar-bottleneck-|cifar-|)(plain|resnet)-(\d{1,4})")
 PARTS = {"conv": "stem", "bn": "stem", "pool": "stem", "ending": "last norm", "average": "average pooling"}
 
 
@@ -49,7 +50,7 @@ def named(name: str, settings: Sequence[str] = ()) -> tuple[Net, tuple[int, int,
     Raises:
         InputError: no net has this name, or none can be built with these settings.
     """
-    match = re.fullmatch(r"(cifar-bottleneck-|cifar-|)(plain|resnet)-(\d{1,4})", name)
+    match = NAME.fullmatch(name)
     if match is None:
         raise InputError(f"no network {shown(name)}: write {', '.join(EXAMPLES)} or the like")
     family, plain, depth = match[1].rstrip("-") or "imagenet", match[2] == "plain", int(match[3])

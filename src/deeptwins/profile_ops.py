@@ -1,0 +1,328 @@
+"""A training step, op by op: which layer calls it, in which direction, what it moves and computes, how long it takes.
+
+The step is the trainer's own. A dispatch mode sees each op below autograd, notes what it is called with, and calls it
+inside a labelled range, by which the profiler's times are found again. Forward, a stack of hooks knows the layer;
+backward, the autograd node that runs does, since its number was given while the layer ran forward.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.profiler_util import FunctionEvent
+from torch.optim import optimizer as optimizers
+from torch.profiler import ProfilerActivity, profile, record_function
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+RANGE = "deeptwins::op "
+BATCH, LOSS, OPTIMIZER, ENDING = "batch", "loss and sums", "optimizer", "ending"  # parts of a step that are no layer
+PARTS = {BATCH, LOSS, OPTIMIZER}
+SCALARS = 64  # bytes: what moves no more is bookkeeping, as a counter of batches, or a view
+TAIL = {"pool", "average", "flatten", "linear"}  # layers at the ends of a net
+KINDS = {  # by what an op's name holds, the first that fits
+    "bn_relu_add": "fused BN-ReLU-add",
+    "convolution": "convolution",
+    "batch_norm": "normalization",
+    "relu": "ReLU",
+    "threshold": "ReLU",
+}
+ALLOCATES = ("empty", "new_empty")  # how the names begin of ops that move nothing
+OVERWRITES = {"zero_", "fill_", "copy_"}  # write what they do not read
+GATHERS = {"index", "index_select", "gather"}  # read no more of their source than they write
+ONLY_READ = {"_fused_sgd_": {"grads"}, "_fused_adam_": {"grads"}}  # arguments that schemas say are written
+
+Place = tuple[str, str]
+"""A layer, or another part of the step, and the direction."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """An op as it was called: where, and what it must do."""
+
+    layer: str
+    direction: str
+    op: str
+    moved: int
+    """Bytes."""
+    flops: int
+
+    @property
+    def kind(self) -> str:
+        """What kind of work it is."""
+        return kind_of(self.op, self.layer) if self.moved > SCALARS or self.layer in PARTS else "other"
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What an op's range cost: microseconds, launches, and both by kernel."""
+
+    time_us: float
+    launches: int
+    kernels: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """A step under the profiler: how long it took by the clock, and its ops in order with what they cost."""
+
+    seconds: float
+    ops: list[tuple[Call, Spent]]
+
+
+@dataclass
+class Sum:
+    """What all calls of an op in a layer and direction take in one step."""
+
+    calls: float = 0
+    launches: float = 0
+    time_us: float = 0
+    moved: float = 0
+    flops: float = 0
+    floor_us: float = 0
+
+
+Key = tuple[str, ...]
+
+
+class Watch(TorchDispatchMode):
+    """Notes the calls of a net's training step. It is entered anew for every step, with `calls` emptied."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls: list[Call] = []
+        self._parameters = {
+            id(parameter): name.rpartition(".")[0] or ENDING for name, parameter in net.named_parameters()
+        }
+        self._running: list[str] = []  # layers, the innermost last
+        self._optimizing = False
+        self._been = False  # whether the net has run
+        self._of_node: dict[int, str] = {}  # the layer of an autograd node, by its sequence number
+        self._nodes = 0
+        self._last = BATCH
+
+    @contextmanager
+    def step(self, net: nn.Module) -> Iterator[list[Call]]:
+        """Watch one step of the net; gives the list that its calls are noted in."""
+        self.calls, self._been, self._of_node = [], False, {}
+        self._nodes = torch._C._autograd._get_sequence_nr()  # noqa: SLF001  what FlopCounter's kin use, too
+        handles: list[Any] = []
+        for name, module in net.named_modules():
+            handles += [
+                module.register_forward_pre_hook(partial(self._enter, name or ENDING)),
+                module.register_forward_hook(self._leave, always_call=True),
+            ]
+        handles += [
+            optimizers.register_optimizer_step_pre_hook(partial(self._optimize, True)),  # noqa: FBT003
+            optimizers.register_optimizer_step_post_hook(partial(self._optimize, False)),  # noqa: FBT003
+        ]
+        try:
+            with self:
+                yield self.calls
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def __torch_dispatch__(  # types as PyTorch's own modes have them: none
+        self,
+        func: Any,  # noqa: ANN401
+        _types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Call an op inside its range, and note it."""
+        kwargs = kwargs or {}
+        if func.namespace == "profiler":
+            return func(*args, **kwargs)
+        layer, direction = self._place()
+        number = len(self.calls)
+        with record_function(f"{RANGE}{number}"):
+            out = func(*args, **kwargs)
+        count = flop_registry.get(func._overloadpacket)  # noqa: SLF001
+        flops = int(count(*args, **kwargs, out_val=out)) if count else 0
+        name = func._schema.name.split("::")[1]  # noqa: SLF001
+        self.calls.append(Call(layer, direction, name, moved(func, args, kwargs, out), flops))
+        return out
+
+    def _place(self) -> Place:
+        if torch._C._current_graph_task_id() != -1:  # noqa: SLF001
+            node: Any = torch._C._current_autograd_node()  # noqa: SLF001
+            variable = getattr(node, "variable", None)
+            if variable is not None:  # a gradient on its way into a parameter
+                self._last = self._parameters.get(id(variable), self._last)
+            elif node is not None:
+                self._last = self._of_node.get(node._sequence_nr(), self._last)  # noqa: SLF001
+            return self._last, "backward"
+        if self._optimizing:
+            return OPTIMIZER, "optimizer"
+        self._last = self._running[-1] if self._running else LOSS if self._been else BATCH
+        nodes = torch._C._autograd._get_sequence_nr()  # noqa: SLF001
+        self._of_node |= dict.fromkeys(range(self._nodes, nodes), self._last)
+        self._nodes = nodes
+        return self._last, "forward"
+
+    def _enter(self, name: str, _module: nn.Module, _inputs: Any) -> None:  # noqa: ANN401
+        self._been = True
+        self._running.append(name)
+
+    def _leave(self, _module: nn.Module, _inputs: Any, _output: Any) -> None:  # noqa: ANN401
+        self._running.pop()
+
+    def _optimize(self, now: bool, *_: Any) -> None:  # noqa: ANN401, FBT001
+        self._optimizing = now
+
+
+def kind_of(op: str, layer: str) -> str:
+    """Say what kind of work an op is, by its name and by where it is called."""
+    if layer in PARTS:
+        return layer
+    if layer in TAIL:
+        return "pooling and linear map"
+    for word, kind in KINDS.items():
+        if word in op:
+            return kind
+    if op.strip("_") == "add":
+        return "addition"
+    return "shortcut" if ".shortcut" in layer else "other"
+
+
+def moved(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:  # noqa: ANN401
+    """Count the bytes that an op must move: each tensor that it reads or writes once. Views move nothing."""
+    name = func._schema.name.split("::")[1]  # noqa: SLF001
+    if func.is_view or name.startswith(ALLOCATES):
+        return 0
+    read: dict[Any, int] = {}
+    written: dict[Any, int] = {}
+    storages = set()
+    for i, argument in enumerate(func._schema.arguments):  # noqa: SLF001
+        value = args[i] if i < len(args) else kwargs.get(argument.name)
+        for tensor in _tensors(value):
+            storages.add(tensor.untyped_storage()._cdata)  # noqa: SLF001
+            alias = argument.alias_info
+            writes = alias is not None and alias.is_write and argument.name not in ONLY_READ.get(name, ())
+            if writes:
+                written[_key(tensor)] = _bytes(tensor)
+            if not (writes and name in OVERWRITES):
+                read[_key(tensor)] = _bytes(tensor)
+    for tensor in _tensors(out):
+        if tensor.untyped_storage()._cdata not in storages:  # noqa: SLF001
+            written[_key(tensor)] = _bytes(tensor)
+    if name in GATHERS:
+        source = _key(args[0])
+        read[source] = min(read[source], sum(written.values()))
+    if not written and not isinstance(out, int | float | bool):
+        return 0  # hands on what it was given, under another shape
+    return sum(read.values()) + sum(written.values())
+
+
+def _tensors(value: Any) -> list[Tensor]:  # noqa: ANN401
+    if isinstance(value, Tensor):
+        return [value]
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def _key(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
+
+
+def _bytes(tensor: Tensor) -> int:
+    """Count the bytes of memory that a tensor's elements lie in; expanded, they share some."""
+    own = (size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or not size)
+    return math.prod(own) * tensor.element_size()
+
+
+def profiled(step: Callable[[], None], net: nn.Module, device: torch.device) -> Profiled:
+    """Run one step of the net under the profiler."""
+    watch = Watch(net)
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else its own messages stand among ours
+    with profile(activities=activities) as profiler, watch.step(net) as calls:
+        seconds = timed(step, device)
+    spent: dict[int, Spent] = {}
+    for event in profiler.events() or ():
+        if event.name.startswith(RANGE) and event.device_type.name == "CPU":
+            number = int(event.name.removeprefix(RANGE))
+            spent[number] = _spent(event, calls[number], device)
+    return Profiled(seconds, [(call, spent[number]) for number, call in enumerate(calls)])
+
+
+def timed(step: Callable[[], None], device: torch.device) -> float:
+    """Time one step by the clock, in seconds, until the device has done all of it."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else int
+    wait()
+    start = time.perf_counter()
+    step()
+    wait()
+    return time.perf_counter() - start
+
+
+def _spent(event: FunctionEvent, call: Call, device: torch.device) -> Spent:
+    """Sum up a range: on a GPU the kernels that were launched in it, on a CPU the ops, by their own time."""
+    kernels: list[tuple[str, float]] = []
+    if device.type == "cuda":
+        found = (kernel for each in _within(event) for kernel in each.kernels)
+        kernels += [(kernel.name, kernel.duration) for kernel in found if not kernel.name.startswith(RANGE)]
+    else:
+        inside = (each for each in _within(event) if each is not event)
+        kernels += [(each.name.removeprefix("aten::"), each.self_cpu_time_total) for each in inside]
+    launches = len(kernels) if device.type == "cuda" else int(call.moved > 0)
+    return Spent(sum(time for _, time in kernels), launches, tuple(kernels))
+
+
+def _within(event: FunctionEvent) -> Iterator[FunctionEvent]:
+    yield event
+    for child in event.cpu_children:
+        yield from _within(child)
+
+
+def sums(steps: list[Profiled], floor_s: Callable[[int, int], float]) -> tuple[dict[Key, Sum], dict[Key, Sum]]:
+    """Sum up every step by op and by kernel, and take the median over steps.
+
+    Args:
+        steps: what `profiled` returned of each.
+        floor_s: the least seconds for so many bytes and FLOPs.
+
+    Returns:
+        By (layer, direction, kind, op), and by (kind, kernel): in the second, `calls` and `time_us` alone.
+    """
+    by_op: list[dict[Key, Sum]] = []
+    by_kernel: list[dict[Key, Sum]] = []
+    for step in steps:
+        ops: dict[Key, Sum] = defaultdict(Sum)
+        kernels: dict[Key, Sum] = defaultdict(Sum)
+        for call, spent in step.ops:
+            row = ops[call.layer, call.direction, call.kind, call.op]
+            row.calls += 1
+            row.launches += spent.launches
+            row.time_us += spent.time_us
+            row.moved += call.moved
+            row.flops += call.flops
+            row.floor_us += 1e6 * floor_s(call.moved, call.flops)
+            for name, time_us in spent.kernels:
+                kernels[call.kind, name].calls += 1
+                kernels[call.kind, name].time_us += time_us
+        by_op.append(ops)
+        by_kernel.append(kernels)
+    return _medians(by_op), _medians(by_kernel)
+
+
+def _medians(steps: list[dict[Key, Sum]]) -> dict[Key, Sum]:
+    """Take the median over steps, field by field; what a step lacks, since it dropped a block, counts as 0 there."""
+    keys = dict.fromkeys(key for step in steps for key in step)
+    nothing = Sum()
+    return {
+        key: Sum(**{name: median(vars(step.get(key, nothing))[name] for step in steps) for name in vars(nothing)})
+        for key in keys
+    }

@@ -1,0 +1,193 @@
+"""What `deeptwins profile` leaves behind: `results/profile/<name>.json`, one row of a table a line.
+
+MAKE writes it (`profiling.py`), READ renders it (`profile_report.py`). Units are in the names of fields. Numbers of an
+op or kernel are those of one step, medians over the steps that were profiled.
+
+History of the format:
+    1  the first
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deeptwins import records
+from deeptwins.errors import InputError
+
+SCHEMA = 1
+
+Amount = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Rate(_Row):
+    """What the device can do at most, as measured just before."""
+
+    precision: str
+    copy_bytes_per_s: Positive
+    """Of a copy: bytes read and written."""
+    flops_per_s: Positive
+    """Of the product of two large matrices in this precision."""
+
+
+class Step(_Row):
+    """A net, and its whole step."""
+
+    net: Name
+    """By which ops and kernels name it."""
+    family: str
+    depth: Count
+    shortcut: str
+    parameters: Count
+    dataset: str
+    image: str
+    """CxHxW."""
+    batch_size: Count
+    precision: str
+    """One that a rate is given for."""
+    optimizer: str
+    step_us: Positive
+    """By the clock, without a profiler: the median."""
+    fastest_us: Positive
+    slowest_us: Positive
+    profiled_us: Positive
+    """The same while it is profiled."""
+    least_bytes: Count
+    """That any implementation must move: a model."""
+
+
+class Op(_Row):
+    """An op of a net in one layer and direction, all its calls together."""
+
+    net: Name
+    layer: str
+    """As `deeptwins show --layers` names it, or a part of the step that is no layer."""
+    direction: Literal["forward", "backward", "optimizer"]
+    kind: str
+    op: str
+    calls: Amount
+    launches: Amount
+    """Of kernels on a GPU; on a CPU the calls that move something."""
+    time_us: Amount
+    bytes: Amount
+    """Tensors read and written."""
+    flops: Amount
+    floor_us: Amount
+    """The longer of the bytes at the rate of a copy, and the FLOPs at that of a product, call by call."""
+
+
+class Kernel(_Row):
+    """A kernel of a GPU, or on a CPU an op below the op, with its own time."""
+
+    net: Name
+    kind: str
+    kernel: str
+    calls: Amount
+    time_us: Amount
+
+
+class Profile(_Row):
+    """The file's content."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    name: Name
+    """Of the study, or of the networks."""
+    command: Name
+    """That made it, but for where files lie."""
+    date: str
+    """UTC."""
+    commit: str | None
+    machine: Mapping[str, str | int | float | None]
+    threads: Count
+    """Of the processor."""
+    steps: Annotated[int, Field(ge=1)]
+    """That were timed, and as many profiled."""
+    rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
+    nets: Annotated[tuple[Step, ...], Field(min_length=1)]
+    ops: Annotated[tuple[Op, ...], Field(min_length=1)]
+    kernels: tuple[Kernel, ...]
+
+
+def path_of(results: Path, name: str) -> Path:
+    """Where the profile of a study, or of networks, lies."""
+    return results / "profile" / f"{name}.json"
+
+
+def prepare(path: Path) -> None:
+    """Make the folder of the file, and make sure that it can be written.
+
+    Raises:
+        OSError: it cannot.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = records.part_of(path)
+    part.touch()
+    part.unlink()
+
+
+def write(path: Path, profile: Profile) -> None:
+    """Write the file, at once or not at all. The same content gives the same bytes.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    parts = []
+    for name, value in profile.model_dump(mode="json", by_alias=True).items():
+        text = json.dumps(value)
+        if isinstance(value, list) and value:
+            text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in value) + "\n ]"
+        parts.append(f" {json.dumps(name)}: {text}")
+    prepare(path)
+    records.replace(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+
+
+def read(path: Path) -> Profile:
+    """Read the file.
+
+    Raises:
+        InputError: it is not there, damaged, or of a newer deeptwins.
+    """
+    again = "run `deeptwins profile` to write it anew"
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; `deeptwins profile` writes it") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: damaged, not JSON; {again}") from None
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(f"{path}: schema {schema}, and this deeptwins reads up to {SCHEMA}: upgrade it")
+    try:
+        profile = Profile.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "content"
+        raise InputError(f"{path}: {place}: {first['msg'][:1].lower()}{first['msg'][1:]}; {again}") from None
+    _check(profile, path, again)
+    return profile
+
+
+def _check(profile: Profile, path: Path, again: str) -> None:
+    """Refuse rows that name what the file does not have."""
+    nets = [step.net for step in profile.nets]
+    if len({*nets}) < len(nets):
+        raise InputError(f"{path}: nets: one of them stands there twice; {again}")
+    if lost := ({op.net for op in profile.ops} | {kernel.net for kernel in profile.kernels}) - {*nets}:
+        raise InputError(f"{path}: ops of {min(lost)}, which is not among its nets; {again}")
+    if bare := {*nets} - {op.net for op in profile.ops if op.time_us}:
+        raise InputError(f"{path}: no op of {min(bare)} took any time; {again}")
+    if lost := {step.precision for step in profile.nets} - {rate.precision for rate in profile.rates}:
+        raise InputError(f"{path}: no rate for {min(lost)}; {again}")

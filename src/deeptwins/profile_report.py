@@ -1,0 +1,116 @@
+"""From a profile to its page, `reports/profile-<name>/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from deeptwins import pages, profile_figures, profile_records, profile_tables
+from deeptwins.pages import Page, Section, illustrate
+from deeptwins.profile_records import Profile
+from deeptwins.tables import Table
+from deeptwins.wording import count
+
+KNOWN = 3  # nets that the question names
+MEASURED = """
+A step is the trainer's own: batch, forward, loss, backward, optimizer, running sums. It was timed by the clock without
+a profiler, waiting for the device after each; then ops were timed under PyTorch's profiler, each in a range of its own.
+Numbers of ops are sums over a step, and medians over the steps.
+"""
+COUNTED = """
+Bytes are those of the tensors that an op reads and writes, each once; views move nothing, and an op that passes over a
+tensor twice, or a cache that saves a pass, is seen in the % of its floor alone, which may exceed 100. FLOPs are two a
+multiply-add, of convolutions and matrix products.
+"""
+LEAST = """
+The least possible bytes of a step are a model: 9 passes over the output of every convolution in a plain net, 10 in a
+residual one, with batch normalization, ReLU and addition inside the convolutions before and behind.
+"""
+ON = {
+    "cpu": "On a CPU the time of an op is its own by the profiler, and its launches are the calls that move something.",
+    "cuda": "On a GPU the time of an op is that of the kernels launched by it, copies and fills included.",
+}
+PLACES = """
+A layer is a convolution with the normalization, ReLU and addition that follow it; a block's shortcut counts at its last
+layer. Backward, an op belongs to the layer whose forward op it is the gradient of; the sum of two gradients to the
+layer that brings the second.
+"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a command has to say about the page that it wrote."""
+
+    verdict: tuple[str, ...]
+    tables: tuple[Table, ...]
+    """A summary for a terminal."""
+    page: Path
+
+
+def write(path: Path, reports: Path) -> Written:
+    """Write the page of the profile in a file. Same file, same bytes.
+
+    Raises:
+        InputError: the file is not there or damaged, or the folder cannot be written.
+    """
+    profile = profile_records.read(path)
+    ops, kernels = profile_tables.ops(profile), profile_tables.kernels(profile)
+    steps = profile_tables.steps(profile, ops)
+    kinds, layers = profile_tables.kinds(ops), profile_tables.layers(ops)
+    nets = profile_tables.detailed(steps)
+    verdict = profile_tables.verdict(profile, steps, kinds)
+    page = Page(
+        name=f"profile-{profile.name}",
+        question=_question(profile),
+        source="",
+        verdict=verdict,
+        remarks=profile_tables.remarks(profile, steps),
+        sections=[
+            _by_kind(steps, kinds, nets),
+            _by_layer(layers, nets),
+            Section("Kernel by kernel", tables=tuple(profile_tables.kernel_table(net, kernels) for net in nets)),
+            _provenance(profile),
+            _reproduce(profile),
+        ],
+        runs=f"{count(len(steps), 'net')}, {count(profile.steps, 'step')} each",
+        data={"steps": steps, "kinds": kinds, "layers": layers.drop(columns="part"), "ops": ops, "kernels": kernels},
+        answer=verdict[0],
+        date=profile.date,
+    )
+    folder = pages.write(page, reports)
+    shown = profile_tables.console(steps, kinds, layers)
+    return Written(tuple(verdict), tuple(shown), folder / "index.html")
+
+
+def _question(profile: Profile) -> str:
+    nets = [step.net for step in profile.nets]
+    what = ", ".join(nets) if len(nets) <= KNOWN else f"the {len(nets)} nets of {profile.name}"
+    return f"Where does the time of a training step go? {what[0].upper() + what[1:] if len(nets) > KNOWN else what}"
+
+
+def _by_kind(steps: pd.DataFrame, kinds: pd.DataFrame, nets: list[str]) -> Section:
+    caption = "A bar is a step; its length, and the number beside it, are by the clock, in milliseconds."
+    picture = illustrate("kinds", caption, profile_tables.alt_kinds(steps, kinds), profile_figures.kinds(steps, kinds))
+    tables = [profile_tables.step_table(steps), profile_tables.work_table(steps)]
+    tables += [profile_tables.kind_table(net, kinds) for net in nets]
+    return Section("Where the time goes", (picture,), tuple(tables))
+
+
+def _by_layer(layers: pd.DataFrame, nets: list[str]) -> Section:
+    shown = layers[layers["net"].isin(nets)]
+    caption = "Layers in order, from the stem to the linear map; the nets whose steps take longest."
+    picture = illustrate("layers", caption, profile_tables.alt_layers(shown), profile_figures.layers(shown))
+    return Section("Layer by layer", (picture,), tuple(profile_tables.layer_table(net, layers) for net in nets))
+
+
+def _provenance(profile: Profile) -> Section:
+    on = ON["cuda" if profile.machine.get("device") == "cuda" else "cpu"]
+    table = profile_tables.provenance(profile)
+    return Section("Provenance", tables=(table,), paragraphs=(MEASURED, on, COUNTED, PLACES, LEAST))
+
+
+def _reproduce(profile: Profile) -> Section:
+    told = "With deeptwins installed, in a clone of the repository; the times are those of this machine alone:"
+    return Section("How to reproduce", paragraphs=(told,), commands=(profile.command,))

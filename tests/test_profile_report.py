@@ -1,0 +1,189 @@
+"""The page of a profile: it says what the record says, in the same bytes each time, readable to all."""
+
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from deeptwins import pages, profile_records, profile_report, profile_tables
+from deeptwins.errors import InputError
+from profiles_made import NETS, made, op, ops, step
+
+
+def written(tmp_path, profile=None, where="reports"):
+    """Write a record and its page."""
+    profile = profile or made()
+    path = profile_records.path_of(tmp_path / "results", profile.name)
+    profile_records.write(path, profile)
+    return profile_report.write(path, tmp_path / where)
+
+
+def test_the_same_record_gives_the_same_page(tmp_path):
+    """Written twice, no file of the page differs, and none names a place on this machine."""
+    first, second = (written(tmp_path, where=name).page.parent for name in ("one", "two"))
+
+    names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
+    assert names == sorted([
+        "index.html", "report.md", "summary.json", "kinds.svg", "layers.svg",
+        *(f"data/{name}.csv" for name in ("steps", "kinds", "layers", "ops", "kernels")),
+    ])  # fmt: skip
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+        assert str(tmp_path) not in (first / name).read_text(encoding="utf-8")
+
+
+def test_the_verdict(tmp_path):
+    """The slowest net's time, device, largest kinds of work and floor; then what the others take."""
+    first, second = written(tmp_path).verdict
+
+    assert first == (
+        "A step of cifar-resnet-8 (16 images of 3x32x32, fp32) takes 125 ms on Some CPU (1 thread); convolution is 75 %"
+        " of the time of its ops, normalization 15 %. It runs at 16 % of its floor, which is 20.0 ms."
+    )
+    assert second == (
+        "The steps of 2 nets take 100 ms (cifar-plain-8) to 125 ms (cifar-resnet-8), at 16 % to 20 % of their floors."
+    )
+
+
+def test_one_net_is_one_sentence(tmp_path):
+    """A net alone is compared with nothing."""
+    alone = made(nets=(step(),), ops=tuple(ops()), kernels=())
+
+    assert len(written(tmp_path, alone).verdict) == 1
+
+
+def test_the_tables_say_what_the_record_says(tmp_path):
+    """Whole steps, kinds of work, layers and kernels, with time, share, bytes, FLOPs and floor."""
+    text = written(tmp_path).page.with_name("report.md").read_text(encoding="utf-8")
+
+    rows = [re.sub(r"\s*\|\s*", "|", line).strip("|") for line in text.splitlines() if line.startswith("|")]
+    assert "cifar-plain-8|100|90.0 to 120|150|80.0|20.0|20 %" in rows
+    assert "cifar-plain-8|15|150|40.0|4.00|12.0" in rows
+    assert "convolution|60.0|75 %|6|60.0|12.0|15.0|25 %" in rows
+    assert "normalization|12.0|15 %|2|20.0|0|3.00|25 %" in rows
+    assert "stem|6.00|18.0|24.0|30 %|4|40.0|4.00|6.00|25 %" in rows
+    assert "stage 1, block 1, layer 2|11.0|20.0|31.0|39 %|4|40.0|4.00|7.75|25 %" in rows
+    assert "optimizer|0|0|3.00|4 %|1|10.0|0|0.75|25 %" in rows
+    assert r"convolution\_backward|convolution|3|40.0|67 %" in rows
+    assert "deeptwins profile cifar-plain-8 cifar-resnet-8 --batch 16" in text
+    for told in (
+        "Some CPU",
+        "0123456789ab",
+        "10.0 GB/s",
+        "60.0 GFLOP/s in fp32",
+        "2026-01-02",
+        "80 %",
+        "random images",
+    ):
+        assert told in text
+
+
+def test_layers_stand_in_the_order_of_the_net(tmp_path):
+    """From the stem to the linear map, whatever runs first, then the parts that are no layer."""
+    folder = written(tmp_path).page.parent
+    table = pd.read_csv(folder / "data" / "layers.csv")
+
+    assert list(table.loc[table["net"] == NETS[0], "place"]) == [
+        "stem", "stage 1, block 1, layer 1", "stage 1, block 1, layer 2", "linear map",
+        "batch", "loss and sums", "optimizer",
+    ]  # fmt: skip
+    assert table["time_us"].sum() == pytest.approx(160_000)
+
+
+def test_a_block_is_no_other_nets(tmp_path):
+    """What is in a block but in none of its layers counts at its last one, which is the third in a bottleneck."""
+    more = [op(f"stages.0.0.conv{i}", "forward", "convolution", "convolution", 10.0, net=NETS[1]) for i in (1, 3)]
+    join = op("stages.0.0.join", "forward", "addition", "add", 700.0, net=NETS[1])
+    table = profile_tables.ops(made(ops=(*ops(), *more, join)))
+
+    assert list(table["place"])[6] == "stage 1, block 1, layer 2"
+    assert list(table["place"])[-1] == "stage 1, block 1, layer 3"
+
+
+def test_the_page_is_readable_to_all(tmp_path):
+    """Every figure has a title that says its numbers, every table a caption, and nothing comes from elsewhere."""
+    text = written(tmp_path).page.read_text(encoding="utf-8")
+
+    titles = re.findall(r"<title id=[^>]*>([^<]*)</title>", text)
+    assert len(titles) == text.count("<svg") == 2
+    assert "cifar-plain-8: convolution 60.0 ms, normalization 12.0 ms" in titles[0]
+    assert "step 100 ms, floor 20.0 ms" in titles[0]
+    assert "cifar-resnet-8: forward 24.0 ms and backward 51.0 ms, the longest stage 1, block 1, layer 2" in titles[1]
+    assert text.count("<caption>") == text.count("<table") == 9
+    assert not re.search(r"<(script|link|img|iframe)\b", text)
+
+
+def test_many_nets(tmp_path):
+    """Of many nets all have a bar and a row; layers and kernels are those of the two slowest."""
+    names = [f"cifar-{depth} plain" for depth in (8, 14, 20, 26)]
+    nets = [step(name, step_us=1000.0 * (i + 100)) for i, name in enumerate(names)]
+    profile = made(name="depths", nets=tuple(nets), ops=tuple(row for name in names for row in ops(name)), kernels=())
+
+    text = written(tmp_path, profile).page.read_text(encoding="utf-8")
+
+    assert "Where does the time of a training step go? The 4 nets of depths" in text
+    captions = re.findall(r"<caption><span>([^<]*), by layer", text)
+    assert captions == names[2:]
+    assert all(name in re.findall(r"<title id=[^>]*>([^<]*)</title>", text)[0] for name in names)
+
+
+def test_on_a_gpu(tmp_path):
+    """The GPU is named, and its idle time is the processor's; C++ names of kernels are cut short."""
+    gpu = made().machine | {"device": "cuda", "gpu": "Some GPU, 80 GiB"}
+    name = "void at::native::vectorized_elementwise_kernel<4, at::native::Add<float>>(int, float)"
+    kernels = tuple(kernel.model_copy(update={"kernel": name}) for kernel in made().kernels)
+
+    done = written(tmp_path, made(machine=gpu, kernels=kernels))
+
+    assert "takes 125 ms on Some GPU, 80 GiB; " in done.verdict[0]
+    text = done.page.read_text(encoding="utf-8")
+    assert "Kernels run for 64" in text
+    assert "the time of an op is that of the kernels launched by it" in text
+    assert ">at::native::vectorized_elementwise_kernel<" in text
+
+
+def test_a_terminal_gets_the_same_tables(tmp_path):
+    """Steps, what they move, then by net kinds of work and layers."""
+    tables = written(tmp_path).tables
+
+    assert [table.caption for table in tables[2:]] == [
+        f"{net}, by {what}" for net in NETS for what in ("kind of work", "layer, in order")
+    ]
+    assert tables[0].rows[0] == ["cifar-plain-8", "100", "80.0", "20.0", "20 %"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (0.0001, "<0.001"), (0.25, "0.25"), (1.5, "1.50"), (12.34, "12.3"), (4321, "4,321")]
+)
+def test_amounts_have_three_digits(value, text):
+    """Numbers are as long as they are certain."""
+    assert profile_tables.amount(value) == text
+
+
+def test_the_index_lists_the_page(tmp_path):
+    """It stands among the reports of the studies."""
+    reports = written(tmp_path).page.parents[1]
+
+    index = pages.write_index(reports).read_text(encoding="utf-8")
+
+    assert 'href="profile-cifar-plain-8-cifar-resnet-8/index.html"' in index
+    assert "2 nets, 5 steps each" in index
+
+
+def test_a_page_that_cannot_be_written(tmp_path):
+    """A file where the folder should be is one line."""
+    (tmp_path / "reports").write_text("", encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"reports.*profile-"):
+        written(tmp_path)
+
+
+def test_the_page_needs_no_torch():
+    """It is written where nothing can be trained, too."""
+    code = "import sys; import deeptwins.profile_report; print(*{'torch', 'deeptwins.nets'} & {*sys.modules})"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+
+    assert not done.stdout.strip()

@@ -1,0 +1,196 @@
+"""Profiles: what a name means, which nets a study has, and what is measured of a step."""
+
+import pytest
+import torch
+
+import made
+import tiny
+from deeptwins import profiling, roofline
+from deeptwins.errors import InputError
+from deeptwins.nets import inspection
+from deeptwins.profiling import Asked, plans
+from deeptwins.roofline import Rates
+
+STUDY = """
+question = "Does it work?"
+
+[twins]
+plain = { shortcut = "none" }
+residual = { shortcut = "zero-pad" }
+
+[[vary]]
+family = "cifar"
+depth = [8, 14]
+seed = [0, 1, 2]
+
+[recipe]
+dataset = "synthetic"
+width = 4
+iterations = 10
+batch_size = 16
+learning_rate = 0.1
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the study `tiny`."""
+    made.load(tmp_path, STUDY, "tiny")
+    return tmp_path
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """Stand-in for the device's rates: a byte or a FLOP a nanosecond; remembers the precisions asked for."""
+    asked = []
+    monkeypatch.setattr(roofline, "measure", lambda _device, precision: asked.append(precision) or Rates(1e9, 1e9))
+    return asked
+
+
+def only(found):
+    """Take the only plan there is."""
+    (plan,) = found
+    return plan
+
+
+def test_a_network_is_profiled_as_the_paper_trains_it(folder):
+    """A name means the net that `show` shows, in batches of 128 with SGD and momentum, on images of its usual size."""
+    plan = only(plans(["cifar-plain-56"], Asked(), folder))
+
+    (subject,) = plan.subjects
+    assert (plan.name, plan.command) == ("cifar-plain-56", "deeptwins profile cifar-plain-56")
+    assert (subject.net, subject.image, subject.classes) == inspection.named("cifar-plain-56")
+    recipe = subject.run.recipe
+    assert (recipe.batch_size, recipe.optimizer, recipe.momentum, recipe.precision) == (128, "sgd", 0.9, "fp32")
+
+
+def test_networks_share_a_page(folder):
+    """Networks stand side by side, each once, with what was set for all; a study has a page of its own."""
+    asked = Asked(("width=4", "recipe.precision=bf16"), 16, (1, 8, 8), ("--set", "width=4", "--batch", "16"))
+    study, networks = plans(
+        ["cifar-plain-8", str(folder / "tiny.toml"), "cifar-resnet-8", "cifar-plain-8"],
+        Asked(("recipe.precision=bf16",)), folder,
+    )  # fmt: skip
+
+    assert (study.name, networks.name) == ("tiny", "cifar-plain-8-cifar-resnet-8")
+    assert study.command == "deeptwins profile tiny.toml"
+    plan = only(plans(["cifar-plain-8", "cifar-resnet-8"], asked, folder))
+    assert plan.command == "deeptwins profile cifar-plain-8 cifar-resnet-8 --set width=4 --batch 16"
+    for subject in plan.subjects:
+        recipe = subject.run.recipe
+        assert (subject.net.width, subject.image, recipe.batch_size, recipe.precision) == (4, (1, 8, 8), 16, "bf16")
+
+
+def test_a_study_has_each_net_once(folder):
+    """Nets are named by family, depth and twin, whatever the seeds, with the study's recipe."""
+    plan = only(plans(["tiny"], Asked(batch=8), folder))
+
+    assert [subject.label for subject in plan.subjects] == [
+        f"cifar-{depth} {twin}" for depth in (8, 14) for twin in ("plain", "residual")
+    ]
+    assert all(subject.run.recipe.batch_size == 8 and subject.net.width == 4 for subject in plan.subjects)
+
+
+def test_what_tells_nets_apart_is_said(folder):
+    """Where family, depth and twin do not tell nets apart, the field that differs does; a learning rate is no net."""
+    text = STUDY.replace("seed =", "precision = ['fp32', 'bf16']\nlearning_rate = [0.1, 0.2]\nseed =")
+    made.load(folder, text.replace("\nlearning_rate = 0.1\n", "\n"), "varied")
+
+    labels = [subject.label for subject in only(plans(["varied"], Asked(), folder)).subjects]
+
+    assert labels[:2] == ["cifar-8 plain, precision fp32", "cifar-8 residual, precision fp32"]
+    assert len(labels) == len({*labels}) == 8
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "told"),
+    [
+        (["tinny"], Asked(), 'no study and no network "tinny": did you mean tiny?'),
+        (["cifar-plane-56"], Asked(), "did you mean cifar-plain-56?"),
+        (["cifar-plain-57"], Asked(), "depth = 57: family cifar has depths"),
+        (["cifar-plain-8"], Asked(("recipe.dataset=digits",)), "networks are profiled on random images"),
+        (["cifar-plain-8"], Asked(("recipe.bach_size=8",)), "recipe.bach_size: unknown key; did you mean batch_size"),
+        (["cifar-plain-8"], Asked(("norm_batch=3",)), "cifar-plain-8.norm_batch = 3: must divide batch_size = 128"),
+        (["tiny"], Asked(image=(3, 8, 8)), "--input: the images of a study are its dataset's"),
+        ([f"cifar-plain-{8 + 6 * i}" for i in range(7)], Asked(), "7 networks: at most 6 stand on one page"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_profiled_is_refused(folder, names, asked, told):
+    """What a user got wrong is one line."""
+    with pytest.raises(InputError) as error:
+        plans(names, asked, folder)
+
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_has_no_ops_is_refused(folder):
+    """What torch.compile makes of a net cannot be taken apart."""
+    plan = only(plans(["cifar-plain-8"], Asked(("fused_op=compiled",)), folder))
+
+    with pytest.raises(InputError, match=r"cifar-plain-8: fused_op = 'compiled': what torch\.compile makes"):
+        plan.check(tiny.CPU)
+
+
+def test_a_profile_is_of_the_trainers_step(folder, rates):
+    """A profile has every net with its whole step, ops and kernels, on one thread, and floors at the rates."""
+    threads, done, counted = torch.get_num_threads(), [], []
+    plan = only(plans(["tiny"], Asked(), folder))
+
+    profile = profiling.profile(plan, tiny.CPU, 2, None, lambda: done.append(torch.get_num_threads()))
+
+    assert rates == ["fp32"]
+    assert done == [1] * 4
+    assert torch.get_num_threads() == threads
+    assert [step.net for step in profile.nets] == [subject.label for subject in plan.subjects]
+    for step, subject in zip(profile.nets, plan.subjects, strict=True):
+        ops = [op for op in profile.ops if op.net == step.net]
+        layers = inspection.trace(subject.net, (3, 8, 8), 10)
+        counted.append(sum(layer.flops * (2 if layer.name == "conv" else 3) for layer in layers) * 16)
+        assert sum(op.flops for op in ops) == counted[-1]
+        for op in ops:
+            assert 1e-3 * max(op.bytes, op.flops) <= op.floor_us + 0.01 <= 1e-3 * (op.bytes + op.flops) + 0.02
+        assert step.fastest_us <= step.step_us <= step.slowest_us
+        assert (step.image, step.dataset, step.batch_size) == ("3x8x8", "synthetic", 16)
+        assert step.parameters == sum(layer.parameters for layer in layers)
+        assert step.least_bytes == roofline.least_bytes(subject.net, (3, 8, 8), 16, 4)
+        kernels = [kernel for kernel in profile.kernels if kernel.net == step.net]
+        assert sum(kernel.time_us for kernel in kernels) == pytest.approx(
+            sum(op.time_us for op in ops), rel=0.01
+        )  # 2 steps: means
+
+
+def test_a_network_sees_images_of_its_size(folder, rates):
+    """Random images of the shape that was asked for stand in for a dataset; bf16 halves the activations' bytes."""
+    asked = Asked(("width=4", "recipe.precision=bf16"), 4, (1, 12, 12))
+    plan = only(plans(["cifar-plain-8"], asked, folder))
+
+    profile = profiling.profile(plan, tiny.CPU, 1)
+
+    (step,) = profile.nets
+    assert (rates, step.image, step.dataset) == (["bf16"], "1x12x12", "random images")
+    assert step.least_bytes == roofline.least_bytes(plan.subjects[0].net, (1, 12, 12), 4, 2)
+
+
+def test_a_net_that_grows_is_profiled_grown(folder, rates):
+    """What is profiled of a net that will be grown is the deep one."""
+    grown = STUDY.replace('plain = { shortcut = "none" }', 'plain = { shortcut = "none", grown_from = 8 }')
+    made.load(folder, grown.replace("[8, 14]", "14").replace("width", "grow_at = 5\nwidth"), "growing")
+
+    profile = profiling.profile(only(plans(["growing"], Asked(), folder)), tiny.CPU, 1)
+
+    layers = {step.net: {op.layer for op in profile.ops if op.net == step.net} for step in profile.nets}
+    assert "stages.2.1.conv2" in layers["cifar-14 plain"]
+
+
+def test_a_full_memory_is_one_line(folder, rates, monkeypatch):
+    """What does not fit into memory is told with what may help."""
+
+    def full(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    monkeypatch.setattr(profiling.training, "Training", full)
+
+    with pytest.raises(InputError, match="cifar-plain-8: does not fit into memory; a smaller --batch may"):
+        profiling.profile(only(plans(["cifar-plain-8"], Asked(batch=1), folder)), tiny.CPU, 1)
