@@ -15,8 +15,8 @@ from deeptwins.wording import count
 
 KNOWN = 3  # nets that the question names
 MEASURED = """
-A step is the trainer's own: batch, forward, loss, backward, optimizer, running sums. It was timed by the clock without
-a profiler, waiting for the device after each; then ops were timed under PyTorch's profiler, each in a range of its own.
+A step is the trainer's own: batch, forward, loss, backward, optimizer, running sums. By turns one was timed by the
+clock without a profiler, waiting for the device, and one under PyTorch's profiler, with each op in a range of its own.
 Numbers of ops are sums over a step, and medians over the steps.
 """
 COUNTED = """
@@ -91,7 +91,10 @@ def _question(profile: Profile) -> str:
 
 
 def _by_kind(steps: pd.DataFrame, kinds: pd.DataFrame, nets: list[str]) -> Section:
-    caption = "A bar is a step; its length, and the number beside it, are by the clock, in milliseconds."
+    caption = (
+        "In colour the ops of a step, by the profiler; the number is the whole step by the clock, of which light is"
+        " what no op takes. Milliseconds."
+    )
     picture = illustrate("kinds", caption, profile_tables.alt_kinds(steps, kinds), profile_figures.kinds(steps, kinds))
     tables = [profile_tables.step_table(steps), profile_tables.work_table(steps)]
     tables += [profile_tables.kind_table(net, kinds) for net in nets]

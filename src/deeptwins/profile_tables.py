@@ -109,8 +109,8 @@ def remarks(profile: Profile, steps: pd.DataFrame) -> list[str]:
         rest = f"Kernels run for {busy} of a step; for the rest the GPU waits for the processor."
     else:
         rest = (
-            f"Ops sum up to {busy} of a step: what is missing is Python and autograd between them; what is too much,"
-            " the profiler's own time."
+            f"Ops sum up to {busy} of a step: what is missing is Python and autograd between them; what is too much is"
+            " the profiler's own time, or other work on this machine."
         )
     floors = (
         "The floor of an op is the longer of its bytes at the speed of a copy and its FLOPs at that of a product of"

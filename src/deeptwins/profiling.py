@@ -235,16 +235,19 @@ def _dataset(subject: Subject, folder: Path | None) -> Dataset:
 def _measure(
     subject: Subject, dataset: Dataset, device: torch.device, steps: int, rates: roofline.Rates
 ) -> tuple[Step, list[Op], list[Kernel]]:
-    """Time steps of a net, then profile as many."""
+    """Time steps of a net, and profile as many."""
     trained = training.Training(subject.run, dataset, device)
     if subject.net.grown_from is not None:
         list(trained.grow())
     (twin,) = trained.twins.values()
     for _ in range(WARMUP):
         trained.step()
-    clocked = [1e6 * profile_ops.timed(trained.step, device) for _ in range(steps)]
     profile_ops.profiled(trained.step, twin.net, device)  # the profiler's first step is slower
-    profiled = [profile_ops.profiled(trained.step, twin.net, device) for _ in range(steps)]
+    clocked, profiled = [], []
+    for _ in range(steps):  # by turns, so that a machine that is busy for a while slows both
+        trained.step()  # what the profiler left behind in caches is gone then
+        clocked.append(1e6 * profile_ops.timed(trained.step, device))
+        profiled.append(profile_ops.profiled(trained.step, twin.net, device))
     ops, kernels = profile_ops.sums(profiled, rates.floor_s)
     net, recipe, label = subject.net, subject.run.recipe, subject.label
     step = Step(
