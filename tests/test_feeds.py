@@ -50,7 +50,7 @@ def test_a_feed_stays_where_it_is(dataset):
 
 
 def test_who_sees_the_same_batches_shares_a_feed(dataset):
-    """Runs that begin at one iteration of one recipe and seed share it; another seed, or another iteration, does not."""
+    """Runs that begin at one iteration of one recipe and seed share it; with another seed or iteration they do not."""
     feeds = Feeds()
     streams = [Stream(dataset, tiny.RECIPE, seed, tiny.CPU) for seed in (0, 0, 1)]
     first = feeds.at(streams[0], 0)

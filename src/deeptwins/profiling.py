@@ -236,7 +236,7 @@ def _measure(
     subject: Subject, dataset: Dataset, device: torch.device, steps: int, rates: roofline.Rates
 ) -> tuple[Step, list[Op], list[Kernel]]:
     """Time steps of a net, and profile as many."""
-    trained = training.Training(subject.run, dataset, device)
+    trained = training.Training(subject.run, dataset, device, capture=False)
     if subject.net.grown_from is not None:
         list(trained.grow())
     (twin,) = trained.twins.values()

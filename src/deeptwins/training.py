@@ -85,17 +85,26 @@ class Twin:
     seen: Tensor  # float64 (3,): images, errors, loss
     diverged_at: int | None = None
     grown: bool = False
+    capture: bool = True
     lane: Lane = field(init=False)
 
     def __post_init__(self) -> None:
         """Open the lane, once all that its steps use is there."""
-        self.lane = Lane(self.seen.device, [*self.net.parameters()])
+        self.lane = Lane(self.seen.device, [*self.net.parameters()], capture=self.capture)
 
 
 class Training:
     """The twins of one run between two iterations. Its `state` carries everything that decides the numbers to come."""
 
-    def __init__(self, run: RunSpec, dataset: Dataset, device: torch.device, feeds: Feeds | None = None) -> None:
+    def __init__(
+        self,
+        run: RunSpec,
+        dataset: Dataset,
+        device: torch.device,
+        feeds: Feeds | None = None,
+        *,
+        capture: bool = True,
+    ) -> None:
         """Build the twins of a run.
 
         Args:
@@ -103,6 +112,7 @@ class Training:
             dataset: as loaded for the run's recipe.
             device: where to train.
             feeds: those of the runs that train beside this one; by default there is none.
+            capture: whether steps may be captured; without, each is issued kernel by kernel, as a profiler wants it.
         """
         self.run = run
         self.device = device
@@ -120,7 +130,8 @@ class Training:
             self.header[name] = {"parameters": parameters, "flops": flops, "weights_sha256": weights_sha256(net)}
             self.header[name]["stages"] = stages(spec, dataset.image, dataset.classes)
             seen = torch.zeros(3, dtype=torch.float64, device=device)
-            self.twins[name] = Twin(net, OPTIMIZERS[run.recipe.optimizer](net, run.recipe), seen)
+            optimizer = OPTIMIZERS[run.recipe.optimizer](net, run.recipe)
+            self.twins[name] = Twin(net, optimizer, seen, capture=capture)
 
     @property
     def training(self) -> list[Twin]:
@@ -279,7 +290,7 @@ class Training:
         for key, parameter in net.named_parameters():
             if key in known:
                 optimizer.state[parameter] = known[key]
-        deep = self.twins[name] = Twin(net, optimizer, twin.seen, twin.diverged_at, grown=True)
+        deep = self.twins[name] = Twin(net, optimizer, twin.seen, twin.diverged_at, grown=True, capture=twin.capture)
         return deep
 
     def _due(self, iteration: int) -> bool:
