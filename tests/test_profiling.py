@@ -187,7 +187,7 @@ def test_a_net_that_grows_is_profiled_grown(folder, rates):
 def test_a_full_memory_is_one_line(folder, rates, monkeypatch):
     """What does not fit into memory is told with what may help."""
 
-    def full(*_):
+    def full(*_, **__):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
     monkeypatch.setattr(profiling.training, "Training", full)

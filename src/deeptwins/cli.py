@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +21,7 @@ from deeptwins.console import (
     options,
     print_layers,
     print_table,
+    read_duration,
     read_shape,
     refuse,
 )
@@ -110,7 +113,15 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
     ] = "auto",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=WORKERS, metavar="N", help="Runs trained at once. [default: one a core; one on a GPU]"),
+        typer.Option(min=1, max=WORKERS, metavar="N", help="Processes that train. [default: one a core; one on a GPU]"),
+    ] = None,
+    together: Annotated[
+        int | None,
+        typer.Option(min=1, max=WORKERS, metavar="N", help="Runs that each trains at once. [default: 1; 4 on a GPU]"),
+    ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Save what is unfinished and end in time: 90s, 9m, 1h30m."),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, max=SEEDS, metavar="N", help="Train seeds 0 to N-1 instead of the study's.")
@@ -128,15 +139,18 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
     """Train the runs of a study, or of several; leave records.
 
     Runs that are finished are skipped, and unfinished ones go on where they stopped: after Ctrl-C, a crash or a
-    power cut, give the same command again. Given twice at the same time, the two share the work.
+    power cut, give the same command again; where a time limit ended it (exit code 3), too, on this machine or, given
+    the folder of results, on another like it. Given twice at the same time, the two share the work.
 
     \b
     Examples:
       deeptwins run depth
       deeptwins run depth --seeds 5 --workers 4
       deeptwins run depth --set recipe.iterations=500 --results /tmp/try
-      deeptwins run depth-cifar10 --device cuda --data ~/datasets
+      deeptwins run depth-cifar10 --device cuda --data ~/datasets --time-limit 9m
     """  # noqa: D301
+    begun = time.monotonic()
+    limit = math.inf if time_limit is None else read_duration("time-limit", time_limit)
     chosen = _load(studies, settings or [], seeds)  # a slip in a name is told before torch has been loaded
     from deeptwins import progress, scheduling
 
@@ -148,9 +162,12 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
         display=progress.display(sys.stdout),
         data_folder=data,
         workers=workers,
+        together=together,
+        deadline=begun + limit,
         fresh=fresh,
     )
-    on = options(device=None if device == "auto" else device, workers=workers, data=data)
+    on = options(device=None if device == "auto" else device, workers=workers, together=together, data=data)
+    on += [] if time_limit is None else ["--time-limit", time_limit]
     same = [part for setting in settings or [] for part in ("--set", setting)]
     same += options(seeds=seeds, results=None if results == RESULTS else results)
     code = conclude(outcome, [*studies, *on, *same], None if pages else [*studies, *same])

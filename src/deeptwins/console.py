@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
     from deeptwins.scheduling import Outcome
 
-FAILED, BAD_INPUT, CONTRADICTED, INTERRUPTED = 1, 2, 3, 130  # exit codes
+FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED, INTERRUPTED = 1, 2, 3, 3, 130  # exit codes
 
 
 def refuse(what: object) -> int:
@@ -46,9 +46,10 @@ def conclude(outcome: Outcome, again: list[str], following: list[str] | None) ->
         if os.environ.get("TOX_ENV_NAME") == "ablate":  # whose `deeptwins` is not on the PATH
             command = ["tox", "-e", "ablate", "--", *again]
         finished = outcome.done + outcome.diverged
-        typer.echo(f"{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
+        over = "the time is over: " if outcome.out_of_time else ""
+        typer.echo(f"{over}{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
         typer.echo("  " + shlex.join(command))
-        return INTERRUPTED
+        return UNFINISHED if outcome.out_of_time else INTERRUPTED
     if outcome.failed:
         typer.echo(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
         return FAILED
@@ -71,6 +72,19 @@ def print_layers(title: str, layers: Sequence[Layer]) -> None:
     ]
     parameters, flops = sum(layer.parameters for layer in layers), sum(layer.flops for layer in layers)
     print_table([*rows, ("total", "", "", f"{parameters:,}", f"{flops:,}")], right=(2, 3, 4))
+
+
+def read_duration(option: str, text: str) -> float:
+    """Read a duration like 90s, 9m or 1h30m, in seconds.
+
+    Raises:
+        InputError: it is none, or no time at all.
+    """
+    match = re.fullmatch("(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?", text)
+    hours, minutes, seconds = (int(part or 0) for part in (match.groups() if match else ("0",) * 3))
+    if total := 3600 * hours + 60 * minutes + seconds:
+        return float(total)
+    raise InputError(f"--{option} {text}: write a time like 90s, 9m or 1h30m")
 
 
 def read_shape(text: str) -> tuple[int, int, int]:

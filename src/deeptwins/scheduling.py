@@ -5,6 +5,7 @@ A run's numbers depend neither on how many workers there are nor on the order in
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from deeptwins.session import Job, Session
 from deeptwins.specs import RunSpec
 from deeptwins.workers import Source, claimed, log_of, parts_of, source
 
+TOGETHER = 4  # runs on a GPU: the eight nets of a seed of `depth-cifar10` are four
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -30,10 +33,11 @@ class Outcome:
     done: int
     diverged: int
     failed: int
+    out_of_time: bool = False
 
     @property
     def interrupted(self) -> bool:
-        """Whether runs are left to be done: a signal came."""
+        """Whether runs are left to be done: a signal came, or the deadline."""
         return self.done + self.diverged + self.failed < self.total
 
 
@@ -45,6 +49,8 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     display: Display,
     data_folder: Path | None = None,
     workers: int | None = None,
+    together: int | None = None,
+    deadline: float = math.inf,
     fresh: bool = False,
 ) -> Outcome:
     """Train the runs that are not finished; everything is checked before anything is written.
@@ -55,7 +61,9 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
         results: the folder of results; the studies' folders are made in it.
         display: told of what happens; entered and left here.
         data_folder: where datasets lie.
-        workers: how many runs to train at once; by default one a core on the CPU, one on a GPU.
+        workers: how many processes train; by default one a core on the CPU, one on a GPU.
+        together: how many runs each of them trains at once; by default one on the CPU, `TOGETHER` on a GPU.
+        deadline: on the monotonic clock: by then what is unfinished is saved, and the workers are gone.
         fresh: delete what the runs have left behind, and start over.
 
     Raises:
@@ -81,20 +89,27 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
         _check_sizes(run, datasets[source(run)])
     labels = dict(zip(((run.study, run.id) for run in runs), _labels(runs), strict=True))
     jobs = [Job(run, labels[run.study, run.id], training.cost(run, datasets[source(run)])) for run in pending]
-    jobs.sort(key=lambda job: -job.cost)
+    company = together or (1 if accelerator.type == "cpu" else TOGETHER)
+    # The longest first; runs that are trained together see the same batches if they are of one seed.
+    jobs.sort(key=lambda job: (job.run.seed if company > 1 else 0, -job.cost))
     for study in dict.fromkeys(run.study for run in pending):
         _check_writable(results / study)
     if fresh:
         _start_over(runs, results)
     datasets = {key: dataset.share() for key, dataset in datasets.items()}
     number = min(workers or (machine.cores() if accelerator.type == "cpu" else 1), len(jobs))
+    out_of_time = False
+    company = min(company, -(-len(jobs) // max(number, 1)))
     with display:
         if before := ended.total():
             display.say(f"{before} of {len(runs)} runs were finished before")
         if jobs:
-            display.say(f"training {len(jobs)} runs on {accelerator.type}, {number} at a time")
-            Session(jobs, ended, number, (results, accelerator, datasets), display).work()
-    return Outcome(len(runs), ended["done"], ended["diverged"], ended["failed"])
+            display.say(f"training {len(jobs)} runs on {accelerator.type}, {number * company} at a time")
+            equipment = results, accelerator, datasets
+            session = Session(jobs, ended, (number, company), equipment, display, deadline)
+            session.work()
+            out_of_time = session.out_of_time
+    return Outcome(len(runs), ended["done"], ended["diverged"], ended["failed"], out_of_time)
 
 
 def _check_sizes(run: RunSpec, dataset: Dataset) -> None:

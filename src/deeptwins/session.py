@@ -18,9 +18,11 @@ from deeptwins import records
 from deeptwins.errors import InputError
 from deeptwins.progress import Display, Going, State, duration, seconds_left
 from deeptwins.specs import RunSpec
-from deeptwins.workers import SIGNALS, Equipment, Order, Reply, Worker, give_up, signals_blocked
+from deeptwins.workers import SIGNALS, Equipment, Key, Order, Reply, Report, Worker, give_up, signals_blocked
 
 DEATHS = 3  # of workers, on one run
+RESERVE, LEAST_S, MOST_S = 0.05, 5.0, 30.0  # of the time until a deadline, kept to save what is in hand
+PARTING_S = 2.0  # before a deadline: for the processes to be gone by then
 AGAIN_S = 2.0  # how soon a run that another deeptwins trains is looked at again
 TICK_S = 0.2  # how often the display is told where things stand, and orders to stop are looked for
 
@@ -51,6 +53,11 @@ class Job:
         self.iteration = iteration
 
     @property
+    def key(self) -> Key:
+        """What its worker calls it."""
+        return self.run.study, self.run.id
+
+    @property
     def going(self) -> Going:
         """The attempt as the estimate of the time left sees it; the pace counts from the first report."""
         flops = self.cost / self.run.recipe.iterations
@@ -63,35 +70,51 @@ class Job:
 class Session:
     """The parent's side of the workers."""
 
-    def __init__(
-        self, jobs: Sequence[Job], ended: Counter[str], number: int, equipment: Equipment, display: Display
+    def __init__(  # noqa: PLR0913, PLR0917  what to do, what was done, who does it, with what, until when, and who is told
+        self,
+        jobs: Sequence[Job],
+        ended: Counter[str],
+        team: tuple[int, int],
+        equipment: Equipment,
+        display: Display,
+        deadline: float = math.inf,
     ) -> None:
         """Prepare; nothing starts before `work`.
 
         Args:
             jobs: in the order in which they are to be given out.
             ended: runs by status, those that ended before this session; counted on.
-            number: workers.
+            team: workers, and runs that each of them trains at once.
             equipment: what each worker gets.
             display: told of what happens.
+            deadline: on the monotonic clock: until then, everything is saved and all workers are gone.
         """
         self._waiting = list(jobs)
         self._rank = {job: i for i, job in enumerate(jobs)}
         self._work = sum(job.cost for job in jobs)
         self._ended = ended
         self._total = ended.total() + len(jobs)
-        self._number = number
+        self._number, self._together = team
         self._equipment = equipment
         self._display = display
-        self._idle: list[Worker] = []
-        self._busy: dict[Worker, Job] = {}
+        self._hands: dict[Worker, dict[Key, Job]] = {}
         self._spent = (0.0, 0.0)  # FLOPs and seconds of the runs finished here
         self._signals = 0
         self._stopping = False
         self._unusable: str | None = None
+        self.out_of_time = False
+        """Whether it ended because the deadline came near."""
+        self._deadline = deadline - PARTING_S
+        left = deadline - time.monotonic()
+        self._last_call = deadline - PARTING_S - min(MOST_S, max(LEAST_S, RESERVE * left))
+
+    @property
+    def _busy(self) -> list[Job]:
+        """The jobs in the workers' hands."""
+        return [job for jobs in self._hands.values() for job in jobs.values()]
 
     def work(self) -> None:
-        """Train until nothing is left to do, or until a signal or the results folder says to stop.
+        """Train until nothing is left to do, or until a signal, the time or the results folder says to stop.
 
         Raises:
             InputError: the results can no longer be written or read.
@@ -101,19 +124,24 @@ class Session:
                 shown = -math.inf
                 while self._busy or (self._waiting and not self._stopping):
                     self._give_out()
-                    workers = {worker.pipe: worker for worker in (*self._busy, *self._idle)}
+                    workers = {worker.pipe: worker for worker in self._hands}
                     for pipe in connection.wait(list(workers), TICK_S):
                         self._hear(workers[pipe])  # type: ignore[index]
-                    if (self._signals or self._unusable) and not self._stopping:
-                        self._stop()
-                    if (now := time.monotonic()) - shown >= TICK_S:  # many workers wake this loop far more often
+                    now = time.monotonic()
+                    if not self._stopping:
+                        self.out_of_time = now >= self._last_call
+                        if self._signals or self._unusable or self.out_of_time:
+                            self._stop()
+                    if now >= self._deadline:
+                        break  # whoever is not done with saving goes on from an earlier checkpoint
+                    if now - shown >= TICK_S:  # many workers wake this loop far more often
                         shown = now
                         self._display.update(self._state())
                 self._display.update(self._state())
             except KeyboardInterrupt:
                 pass
             finally:
-                for worker in (*self._busy, *self._idle):
+                for worker in self._hands:
                     worker.dismiss()
         if self._unusable:
             finished = self._ended["done"] + self._ended["diverged"]
@@ -139,51 +167,67 @@ class Session:
                 signal.signal(number, handler)
 
     def _give_out(self) -> None:
-        """Give the runs that are due to the workers that are free."""
+        """Give the runs that are due to the workers that have a hand free."""
         now = time.monotonic()
         for job in [] if self._stopping else [job for job in self._waiting if job.due <= now]:
-            if not self._idle and len(self._busy) < self._number:
-                with signals_blocked():
-                    self._idle.append(Worker.hire(*self._equipment))
-            if not self._idle:
+            worker = self._free(job)
+            if worker is None:
                 return
-            worker = self._idle.pop()
             self._waiting.remove(job)
-            self._busy[worker] = job
+            self._hands[worker][job.key] = job
             job.give()
             with suppress(OSError):  # a worker that has died is noticed when its pipe is read
                 worker.pipe.send(Order(job.run, job.awaited))
 
+    def _free(self, job: Job) -> Worker | None:
+        """Find or hire a worker for a job. A run of which a worker died is trained alone: it takes no other along."""
+        for worker, jobs in self._hands.items():
+            suspects = any(other.deaths for other in jobs.values())
+            if not jobs or (len(jobs) < self._together and not suspects and not job.deaths):
+                return worker
+        if len(self._hands) == self._number:
+            return None
+        with signals_blocked():
+            worker = Worker.hire(*self._equipment)
+        self._hands[worker] = {}
+        return worker
+
     def _hear(self, worker: Worker) -> None:
         """Take one message from a worker, or learn of its death."""
+        if worker not in self._hands:  # dismissed since it spoke
+            return
         try:
-            message: int | str | Reply = worker.pipe.recv()
+            message: str | Report = worker.pipe.recv()
         except (EOFError, OSError):
             self._bury(worker)
             return
         if isinstance(message, str):
             self._display.say(message)
-        elif isinstance(message, int):
-            self._busy[worker].reach(message)
-        else:
-            self._conclude(self._busy.pop(worker), message)
-            if message.status == "failed":  # what broke one run (a CUDA error, memory in pieces) would break the next
-                worker.dismiss()
-            else:
-                self._idle.append(worker)
+            return
+        key, told = message
+        if isinstance(told, int):
+            self._hands[worker][key].reach(told)
+            return
+        self._conclude(self._hands[worker].pop(key), told)
+        if told.status == "failed":  # what broke one run (a CUDA error, memory in pieces) would break the next
+            self._let_go(worker)
+
+    def _let_go(self, worker: Worker, patience: float = 0.0) -> tuple[list[Job], str]:
+        """End a worker; the runs in its hands wait again, from their checkpoints. Returns them, and how it ended."""
+        how, jobs = worker.dismiss(patience), [*self._hands.pop(worker).values()]
+        for job in jobs:
+            self._put_back(job)
+        return jobs, how
 
     def _bury(self, worker: Worker) -> None:
-        """Note that a worker died, and give its run again unless too many have died of it."""
-        how = worker.dismiss(patience=5.0)
-        if worker in self._idle:
-            self._idle.remove(worker)
-            return
-        job = self._busy.pop(worker)
-        job.deaths += 1
-        if job.deaths < DEATHS:
-            self._display.say(f"{job.label}: its worker died ({how}); the run goes on from its checkpoint")
-            self._put_back(job)
-        else:
+        """Note that a worker died, and give its runs again, unless too many have died of one."""
+        jobs, how = self._let_go(worker, patience=5.0)
+        for job in jobs:
+            job.deaths += 1
+            if job.deaths < DEATHS:
+                self._display.say(f"{job.label}: its worker died ({how}); the run goes on from its checkpoint")
+                continue
+            self._waiting.remove(job)
             reason = f"{DEATHS} workers died of it, the last one {how}; too little memory?"
             results = self._equipment[0]
             self._conclude(job, give_up(results, job.run, reason, time.monotonic() - job.given_at))
@@ -213,29 +257,32 @@ class Session:
     def _stop(self) -> None:
         """Have the runs on the workers saved; one that has not come as far as a report has nothing to save."""
         self._stopping = True
-        for worker, job in list(self._busy.items()):
-            if job.iteration:
+        for worker, jobs in list(self._hands.items()):
+            if any(job.iteration for job in jobs.values()):
                 with suppress(OSError):
                     worker.pipe.send(None)
-            else:
-                worker.dismiss()
-                self._put_back(self._busy.pop(worker))
+            elif jobs:
+                self._let_go(worker)
         if self._busy:
-            self._display.say("stopping: the runs on the workers are saved first (Ctrl-C again stops at once)")
+            again = " (Ctrl-C again stops at once)" if self._signals else ""
+            self._display.say(f"stopping: the runs on the workers are saved first{again}")
 
     def _state(self) -> State:
-        going = [job.going for job in self._busy.values()]
+        going = [job.going for job in self._busy]
         left = sum(attempt.left for attempt in going) + sum(job.cost for job in self._waiting)
         return State(
             total=self._total,
             done=self._ended["done"],
             diverged=self._ended["diverged"],
             failed=self._ended["failed"],
-            running=[(job.label, job.iteration, job.run.recipe.iterations) for job in self._busy.values()],
+            running=[(job.label, job.iteration, job.run.recipe.iterations) for job in self._busy],
             elsewhere=sum(job.awaited for job in self._waiting),
             fraction=1 - left / self._work,
             left_s=seconds_left(
-                going, [job.cost for job in self._waiting if not job.awaited], self._spent, self._number
+                going,
+                [job.cost for job in self._waiting if not job.awaited],
+                self._spent,
+                self._number * self._together,
             ),
         )
 
