@@ -5,7 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeptwins import checkpoints
+import tiny
+from deeptwins import checkpoints, data
+from deeptwins.specs import Net, RunSpec
+from deeptwins.training import Training
 
 STATE = {"iteration": 7, "twins": {"plain": {"weight": torch.arange(6.0).reshape(2, 3)}}, "seconds": 1.5, "why": None}
 
@@ -60,3 +63,18 @@ def test_holds_no_code(tmp_path):
         checkpoints.load(path)
 
     assert not tmp_path.joinpath("proof").exists()
+
+
+def test_a_checkpoint_is_small_enough_to_carry(tmp_path):
+    """Of the paper's residual net of 56 layers it holds weights and momentum in float32, 7 MB, and hardly more."""
+    run = RunSpec(
+        study="tiny",
+        seed=0,
+        twins={"residual": Net(family="cifar", depth=56, shortcut="zero-pad")},
+        recipe=tiny.RECIPE.model_copy(update={"batch_size": 2}),
+    )
+    training = Training(run, data.load("synthetic"), tiny.CPU)
+    path = tmp_path / "net.checkpoint"
+    checkpoints.save(path, training.state())
+
+    assert 2 * 4 * 853_018 < path.stat().st_size < 7.2e6

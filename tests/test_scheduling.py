@@ -249,6 +249,100 @@ def test_a_run_that_kills_its_workers_fails(tmp_path, monkeypatch):
     assert train(tmp_path, runs[1:]).done == 1
 
 
+def test_runs_trained_together_leave_the_records_of_runs_alone(tmp_path, same, monkeypatch):
+    """A worker with two runs in hand trains them by turns, on shared batches, and no number shows it."""
+    watch = Watch()
+
+    assert train(tmp_path, load(tmp_path).runs, watch, together=2) == Outcome(total=2, done=2, diverged=0, failed=0)
+
+    assert watch.lines[0] == "training 2 runs on cpu, 2 at a time"
+    assert max(len(state.running) for state in watch.states) == 2
+    same()
+
+
+def test_company_is_not_taken_along(tmp_path, monkeypatch):
+    """A death takes all runs in hand; then each is trained alone, so that only the one that kills its workers fails."""
+    monkeypatch.setattr(session, "DEATHS", 2)
+
+    def kill(state):
+        if any(label == "cifar-14-seed0" and iteration for label, iteration, _ in state.running):
+            for process in active_children():
+                os.kill(process.pid, signal.SIGKILL)
+
+    runs, watch = load(tmp_path).runs, Watch(kill)
+
+    assert train(tmp_path, runs, watch, together=2) == Outcome(total=2, done=1, diverged=0, failed=1)
+    assert records.read(records.path_of(tmp_path / "results", "tiny", runs[1].id))[-1]["status"] == "failed"
+    assert records.read(records.path_of(tmp_path / "results", "tiny", runs[0].id))[-1]["status"] == "done"
+
+
+def test_locks_of_one_process_do_not_drop_each_other(tmp_path):
+    """A run that is over leaves the lock of another one of its study, in the same process, in place."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    ask = (
+        "import sys; from pathlib import Path; from deeptwins.workers import claimed\n"
+        "with claimed(Path(sys.argv[1]), 'study', sys.argv[2]) as free: print(free)"
+    )
+
+    def free(run_id):
+        command = [sys.executable, "-c", ask, tmp_path, run_id]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+
+    with claimed(tmp_path, "study", "run-0000000a") as first:
+        with claimed(tmp_path, "study", "run-0000000b") as second:
+            assert first
+            assert second
+            assert free("run-0000000b") == "False"
+        assert free("run-0000000a") == "False"
+        assert free("run-0000000b") == "True"
+    assert free("run-0000000a") == "True"
+
+
+@pytest.mark.parametrize("together", ["1", "2"])
+def test_a_time_limit_saves_what_is_unfinished(tmp_path, slow_disk, same, together):
+    """When the time is over, runs in hand are saved, the command to go on is told, and nothing is trained twice."""
+    load(tmp_path)
+    options = ("--workers", "1", "--together", together, "--time-limit", "1h")
+    patient = tmp_path / "patient"
+    patient.mkdir()
+    # Time passes quickly once a run has been evaluated: how fast this machine is must not decide.
+    (patient / "sitecustomize.py").write_text(
+        (slow_disk / "sitecustomize.py").read_text() + "from pathlib import Path\nclock, passed = time.monotonic, []\n"
+        "def monotonic():\n"
+        "    if not passed and any('epoch' in p.read_text() for p in Path('results').rglob('*.jsonl')):\n"
+        "        passed.append(3600.0 - 20.0)\n"
+        "    return clock() + sum(passed)\n"
+        "import sys\n"
+        "if 'run' in sys.argv: time.monotonic = monotonic\n"
+    )
+    first = started(tmp_path, *options, path=[patient])
+    said = first.communicate(timeout=120)[0]
+
+    assert first.returncode == 3
+    assert "stopping: the runs on the workers are saved first\n" in said
+    assert said.endswith(
+        "the time is over: 0 of 2 runs are finished, and nothing is lost. To go on:\n"
+        f"  deeptwins run tiny --device cpu --workers 1 --together {together} --time-limit 1h\n"
+    )
+    assert [name.rsplit(".", 1)[1] for name in left(tmp_path)] == ["checkpoint", "jsonl"] * int(together)
+    assert train(tmp_path, load(tmp_path).runs) == Outcome(total=2, done=2, diverged=0, failed=0)
+    same()
+
+
+def test_whoever_is_not_saved_in_time_is_killed(tmp_path, same):
+    """At the deadline the session ends, whatever its workers are doing; what they had not saved is trained again."""
+    runs, begun = load(tmp_path).runs, time.monotonic()
+
+    outcome = train(tmp_path, runs, deadline=begun + session.PARTING_S)  # over before a worker has started
+
+    assert outcome.out_of_time
+    assert outcome.interrupted
+    assert not active_children()
+    assert train(tmp_path, runs) == Outcome(total=2, done=2, diverged=0, failed=0)
+    same()
+
+
 def test_an_error_fails_its_run_alone(tmp_path, monkeypatch):
     """An exception ends its run with a record and a traceback beside it, and the next run is trained."""
     monkeypatch.setattr(scheduling, "_check_sizes", lambda *_: None)  # which would refuse it
