@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -339,6 +340,39 @@ def test_an_interrupted_run_says_how_to_go_on(call, trained):
         "1 of 2 runs are finished, and nothing is lost. To go on:\n"
         "  deeptwins run tiny --workers 2 --data sets --set 'recipe.dataset=a b'\n"
     )
+
+
+def test_a_run_that_is_out_of_time_says_how_to_go_on(call, trained):
+    """Where the time limit ended it comes the exact command to go on, limit included, and exit code 3."""
+    trained.outcome = Outcome(total=2, done=1, diverged=0, failed=0, out_of_time=True)
+
+    code, out, _ = call("run", "tiny", "--together", "2", "--time-limit", "9m")
+
+    assert code == 3
+    assert out == (
+        "the time is over: 1 of 2 runs are finished, and nothing is lost. To go on:\n"
+        "  deeptwins run tiny --together 2 --time-limit 9m\n"
+    )
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("9m", 540), ("1h30m", 5400), ("2h1s", 7201)])
+def test_a_time_limit_counts_from_the_start(call, trained, text, seconds):
+    """Hours, minutes and seconds become a deadline on the monotonic clock."""
+    before = time.monotonic()
+
+    assert call("run", "tiny", "--time-limit", text)[0] == 0
+
+    assert before + seconds <= trained.options["deadline"] <= time.monotonic() + seconds
+
+
+@pytest.mark.parametrize("text", ["", "9", "0s", "m", "9 m", "-9m", "1.5h", "30m1h", "soon"])
+def test_a_time_limit_that_is_none_is_refused(call, trained, text):
+    """What is no time, or no time at all, is one line and exit code 2."""
+    code, out, err = call("run", "tiny", f"--time-limit={text}")
+
+    assert (code, out) == (2, "")
+    assert err == f"deeptwins: {' '.join(f'--time-limit {text}: write'.split())} a time like 90s, 9m or 1h30m\n"
+    assert not hasattr(trained, "options")
 
 
 def test_under_tox_the_command_to_go_on_is_one_of_tox(call, trained, monkeypatch):
