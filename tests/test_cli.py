@@ -1,5 +1,6 @@
 """The command line: what it prints, what it refuses, and with which exit code."""
 
+import math
 import os
 import re
 import subprocess
@@ -289,7 +290,7 @@ def test_run_hands_on_what_it_was_given(call, trained):
     """Settings reach the runs, options the scheduler, and the last line is the command that comes next."""
     code, out, _ = call(
         "run", "tiny", "ablations/tiny.toml", "--set", "recipe.iterations=7", "--seeds", "2", "--workers", "3",
-        "--results", "elsewhere", "--data", "sets", "--fresh", "--device", "cpu",
+        "--results", "elsewhere", "--data", "sets", "--fresh", "--device", "cpu", "--together", "2",
     )  # fmt: skip
 
     assert code == 0
@@ -298,7 +299,8 @@ def test_run_hands_on_what_it_was_given(call, trained):
     ]  # fmt: skip
     del trained.options["display"]
     assert trained.options == {
-        "device": "cpu", "results": Path("elsewhere"), "data_folder": Path("sets"), "workers": 3, "fresh": True
+        "device": "cpu", "results": Path("elsewhere"), "data_folder": Path("sets"), "workers": 3, "together": 2,
+        "deadline": math.inf, "fresh": True,
     }  # fmt: skip
     assert out.splitlines()[-1] == (
         "2 runs are finished; next: deeptwins report tiny ablations/tiny.toml"
