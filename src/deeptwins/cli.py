@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from deeptwins.profiling import Plan
     from deeptwins.specs import Net
     from deeptwins.study import Study
+    from deeptwins.tables import Table
 
 ABLATIONS = Path("ablations")
 RESULTS = Path("results")
@@ -269,8 +270,9 @@ def show(  # noqa: PLR0913, PLR0917
 @app.command()
 def profile(  # noqa: PLR0913, PLR0917
     names: Annotated[
-        list[str], typer.Argument(metavar="STUDY|NETWORK", help="depth, cifar-plain-56 or the like; or .toml files.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="STUDY|NETWORK", help="depth, cifar-plain-56 or the like; or .toml files."),
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train; auto takes a GPU if there is one.")
     ] = "auto",
@@ -292,6 +294,10 @@ def profile(  # noqa: PLR0913, PLR0917
     results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the profile goes.")] = RESULTS,
     reports: Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the page goes.")] = REPORTS,
     data: Data = None,
+    timings: Annotated[
+        Path | None,
+        typer.Option("--timings", metavar="FILE", help="Show these of bench_throughput.py: pytest-benchmark's JSON."),
+    ] = None,
 ) -> None:
     """Tell where the time of a training step goes: by kind, layer, kernel.
 
@@ -299,12 +305,21 @@ def profile(  # noqa: PLR0913, PLR0917
     page, with SGD on random images. On a CPU one thread computes, as when a study is trained. The profile goes to
     results/profile/NAME.json, and onto a page, reports/profile-NAME/index.html.
 
+    With --timings, how fast the paper's CIFAR-10 grid trains goes onto a page, too: reports/throughput/index.html.
+
     \b
     Examples:
       deeptwins profile cifar-plain-56 cifar-resnet-56
       deeptwins profile depth --device cuda
       deeptwins profile resnet-18 --batch 8 --set recipe.precision=bf16
+      deeptwins profile --timings throughput.json
     """  # noqa: D301
+    if timings is not None:
+        _show_throughput(timings, results, reports)
+    if not names:
+        if timings is None:
+            raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see deeptwins profile --help")
+        return
     from deeptwins import profiling, training
 
     given = options(device=None if device == "auto" else device, batch=batch, input=image)
@@ -455,14 +470,28 @@ def _profile(  # noqa: PLR0913, PLR0917
     from deeptwins import profile_report
 
     written = profile_report.write(path, reports)
-    for table in written.tables:
+    _print_page(written.tables, (*written.verdict, written.page))
+    typer.echo(f"all reports: {pages.write_index(reports)}")
+
+
+def _show_throughput(timings: Path, results: Path, reports: Path) -> None:
+    """Keep the timings of the grid, write their page, and print what it says."""
+    from deeptwins import pages, throughput, throughput_report
+
+    written = throughput_report.write(throughput.keep(timings, results), reports)
+    _print_page(written.tables, (*written.verdict, written.page))
+    typer.echo(f"all reports: {pages.write_index(reports)}")
+
+
+def _print_page(tables: Iterable[Table], lines: Iterable[object]) -> None:
+    """Print the tables of a page, and what else there is to say about it."""
+    for table in tables:
         typer.echo(f"{table.caption}:")
         rows = [tuple(head.upper() for head in table.columns), *map(tuple, table.rows)]
         print_table(rows, right=range(table.words, len(table.columns)))
         typer.echo()
-    for line in (*written.verdict, written.page):
+    for line in lines:
         typer.echo(line)
-    typer.echo(f"all reports: {pages.write_index(reports)}")
 
 
 def _with_results(results: Path) -> list[str]:

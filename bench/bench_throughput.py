@@ -1,0 +1,197 @@
+"""How fast the nets of `depth-cifar10` train: one alone, all of one seed together, and by the loops that people write.
+
+`alone` is a net in the trainer by itself, `together` the runs of one seed taking turns as a study trains them, `usual`
+and `compiled` are the loops of `handwritten.py`, a net after another. Warm-up, capture and compilation are over before
+the clock starts; nothing is evaluated. A case is timed over a fixed number of iterations, and waits for the device once
+at their end (the loops wait in every iteration, by `.item()`). `deeptwins profile --timings FILE` makes the page.
+
+Speed does not depend on what the images show: without CIFAR-10 in DEEPTWINS_DATA they are synthetic. On a CPU all is
+small, and the loop that compiles does so without generating code: a rehearsal, whose numbers mean nothing for a GPU.
+"""
+
+import gc
+import os
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+import handwritten
+from deeptwins import data, lanes, layouts, machine, nets, roofline, study, training
+from deeptwins.feeds import Feeds
+from deeptwins.images import Resident
+
+STUDY = Path(__file__).parents[1] / "ablations" / "depth-cifar10.toml"
+DEVICE = training.device("auto")
+REHEARSAL = DEVICE.type == "cpu"
+SMALL = ("recipe.width=4", "recipe.batch_size=16", "recipe.image_size=8")
+SIZE = 32  # pixels, of CIFAR-10's images
+IMAGES = {"cpu": 512, "cuda": 50_000}  # at least: so that epochs are as long as those of CIFAR-10
+ITERATIONS = {"cpu": 2, "cuda": 200}
+ROUNDS = {"cpu": 1, "cuda": 3}  # of the trainer; the loops take long, and are timed once
+WARMUP = {"cpu": 1, "cuda": 20}  # iterations of a loop, in which it compiles, and its workers start
+WORKERS = {"cpu": 1, "cuda": 4}
+BACKEND = {"cpu": "eager", "cuda": "inductor"}
+ITEMSIZE = {"fp32": 4, "bf16": 2}
+
+# A warning of a compiler, or of a forked process, would end a bench, and is none about what is timed.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def runs(precision):
+    """Make the runs of one seed of the study, in a precision."""
+    settings = [f"recipe.precision={precision}", *(SMALL if REHEARSAL else ())]
+    return study.load(STUDY, settings, seeds=1).runs
+
+
+def pytest_generate_tests(metafunc):
+    """Parametrize by the nets of the study, named by twin and depth."""
+    if "net" in metafunc.fixturenames:
+        found = [(twin, net.depth) for run in runs("fp32") for twin, net in run.twins.items()]
+        metafunc.parametrize("net", found, ids=[f"{twin}-{depth}" for twin, depth in found])
+
+
+@pytest.fixture(scope="session")
+def dataset():
+    """CIFAR-10 if it is there, else as many synthetic images of its size."""
+    folder = os.environ.get("DEEPTWINS_DATA")
+    if not REHEARSAL and folder and layouts.find("cifar10", Path(folder)):
+        return data.load("cifar10", Path(folder))
+    return repeated(data.load("synthetic", image_size=8 if REHEARSAL else SIZE), IMAGES[DEVICE.type])
+
+
+def repeated(small, least):
+    """Repeat the training images of a dataset until there are at least so many."""
+    times = -(-least // len(small.train))
+    pixels = small.train.images.pixels.repeat(times, 1, 1, 1)
+    return data.replace(small, train=data.Split(small.train.labels.repeat(times), Resident(pixels)))
+
+
+@pytest.fixture(scope="session")
+def copy_gb_per_s():
+    """How fast the device copies."""
+    return roofline.copy_gb_per_s(DEVICE.type)
+
+
+@pytest.fixture(autouse=True)
+def arithmetic(monkeypatch):
+    """Leave PyTorch's own settings, with which the loops train, as they were before the trainer made its own."""
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = torch.are_deterministic_algorithms_enabled(), *(backend.allow_tf32 for backend in backends)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    yield
+    torch.use_deterministic_algorithms(before[0])
+    for backend, allowed in zip(backends, before[1:], strict=True):
+        backend.allow_tf32 = allowed
+    torch.compiler.reset()  # that no net finds the guards of another
+    gc.collect()  # graphs, and what they hold of the device's memory
+    if not REHEARSAL:
+        torch.cuda.empty_cache()
+
+
+def advance(trainings, iterations):
+    """Train all of them so many iterations on, by turns, and wait for the device once."""
+    goal = trainings[0].iteration + iterations
+    while trainings[0].iteration < goal:
+        for trained in trainings:
+            trained.advance()
+    if not REHEARSAL:
+        torch.cuda.synchronize()
+
+
+def time_trainer(benchmark, chosen, dataset):
+    """Time the trainer on some runs together; return the iterations of a round."""
+    training.configure(chosen[0].recipe, DEVICE)
+    feeds, resident = Feeds(), dataset.to(DEVICE)
+    trainings = [training.Training(run, resident, DEVICE, feeds) for run in chosen]
+    advance(trainings, lanes.WARMUP + 2 * lanes.STEPS[DEVICE.type])
+    before, rounds = trainings[0].iteration, ROUNDS[DEVICE.type]
+    benchmark.pedantic(advance, (trainings, ITERATIONS[DEVICE.type]), rounds=rounds)
+    return (trainings[0].iteration - before) / rounds
+
+
+def describe(benchmark, way, chosen, dataset, iterations, copy_gb_per_s, **told):  # noqa: PLR0913, PLR0917  all there is to say
+    """Add to a result what it is of; print what it comes to."""
+    recipe, specs = chosen[0].recipe, [net for run in chosen for net in run.twins.values()]
+    sizes = dataset.image, recipe.batch_size, ITEMSIZE[recipe.precision]
+    twin, depth = (next(iter(chosen[0].twins)), specs[0].depth) if len(specs) == 1 else ("all", None)
+    described = machine.describe(DEVICE.type)
+    benchmark.extra_info.update(
+        way=way,
+        twin=twin,
+        depth=depth,
+        nets=len(specs),
+        precision=recipe.precision,
+        batch=recipe.batch_size,
+        width=specs[0].width,
+        image="x".join(map(str, dataset.image)),
+        iterations=iterations,
+        study_iterations=recipe.iterations,
+        least_bytes=sum(roofline.least_bytes(net, *sizes) for net in specs),
+        copy_gb_per_s=copy_gb_per_s,
+        dataset=dataset.name,
+        device=described["gpu"] or described["cpu"],
+        torch=described["torch"],
+        rehearsal=REHEARSAL,
+        **told,
+    )
+    seconds = benchmark.stats.stats.median / iterations
+    floor = benchmark.extra_info["least_bytes"] / copy_gb_per_s / 1e9
+    print(
+        f"\n{way}, {twin}{'' if depth is None else f'-{depth}'}, {recipe.precision}: {1000 * seconds:.2f} ms an"
+        f" iteration, {len(specs) / seconds:.0f} net-iterations/s, {100 * floor / seconds:.1f} % of the floor"
+    )
+
+
+def only(precision, net):
+    """Make the run of one net of the study."""
+    twin, depth = net
+    run = next(run for run in runs(precision) if run.twins[twin].depth == depth)
+    return run.model_copy(update={"twins": {twin: run.twins[twin]}})
+
+
+@pytest.mark.parametrize("precision", ITEMSIZE)
+def bench_alone(benchmark, dataset, copy_gb_per_s, precision, net):
+    """An iteration of one net that has the device to itself."""
+    chosen = [only(precision, net)]
+    iterations = time_trainer(benchmark, chosen, dataset)
+    describe(benchmark, "alone", chosen, dataset, iterations, copy_gb_per_s)
+
+
+@pytest.mark.parametrize("precision", ITEMSIZE)
+def bench_together(benchmark, dataset, copy_gb_per_s, precision):
+    """An iteration of all nets of one seed, as a study trains them."""
+    chosen = runs(precision)
+    iterations = time_trainer(benchmark, chosen, dataset)
+    describe(benchmark, "together", chosen, dataset, iterations, copy_gb_per_s)
+
+
+@pytest.mark.parametrize("way", handwritten.LOOPS)
+def bench_loop(benchmark, dataset, copy_gb_per_s, way, net):
+    """An iteration of one net in a loop that people write, of operators that PyTorch has."""
+    loop, cores, iterations = handwritten.LOOPS[way], machine.cores(), ITERATIONS[DEVICE.type]
+    run = only(loop.precision, net)
+    if not REHEARSAL:
+        torch.set_num_threads(cores)  # PyTorch's default: what people leave untouched
+    workers = min(WORKERS[DEVICE.type], cores)
+    ((_, spec),) = run.twins.items()
+    model = nets.build(
+        spec.model_copy(update={"fused_op": "eager"}), dataset.image[0], dataset.classes, run.seed
+    ).to(DEVICE)  # fmt: skip
+    loader = handwritten.pictures(dataset, run.recipe, workers, pinned=not REHEARSAL)
+    steps = loop.steps(model, run.recipe, loader, BACKEND[DEVICE.type])
+    advance_loop(steps, WARMUP[DEVICE.type])
+    benchmark.pedantic(advance_loop, (steps, iterations), rounds=1)
+    steps.close()
+
+    told = {"workers": workers, "convolutions_in_tf32": bool(torch.backends.cudnn.allow_tf32) and not REHEARSAL}
+    if loop.compiled:
+        told["backend"] = BACKEND[DEVICE.type]
+    describe(benchmark, way, [run], dataset, iterations, copy_gb_per_s, **told)
+
+
+def advance_loop(steps, iterations):
+    """Go through so many iterations."""
+    for _ in islice(steps, iterations):
+        pass

@@ -1,0 +1,220 @@
+"""From the timings of throughput to their page, `reports/throughput/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from deeptwins import pages, throughput, throughput_figures
+from deeptwins.pages import Page, Section, illustrate
+from deeptwins.tables import Table
+from deeptwins.throughput import ALONE, COMPILED, MINUTES, TARGETS_ARE_FOR, TOGETHER, USUAL, Throughput
+from deeptwins.wording import count, listed
+
+NAME = "throughput"
+QUESTION = "How fast does the paper's CIFAR-10 grid train?"
+NAMES = {
+    TOGETHER: "all nets together",
+    ALONE: "the trainer, a net after another",
+    USUAL: "the usual loop",
+    COMPILED: "the compiled loop",
+}
+STUDY_PRECISION = "fp32"
+WHOLE = 100  # from here on numbers have no decimals
+PROJECTED = """
+The minutes are a projection, no measurement: all iterations of one seed of the study at the measured rate. Evaluations,
+diagnostics, checkpoints and start-up are left out.
+"""
+REHEARSED = """
+This is a rehearsal on a CPU, of tiny nets and images: its numbers show that everything runs, and mean nothing for a
+GPU, nor for the study.
+"""
+MEASURED = """
+Captures, compilation and warm-up are over before the clock starts; then a fixed number of iterations is timed, and the
+device waited for once, at their end. The nets together are the runs of one seed, which take turns as a study trains
+them and share their batches. A rate counts iterations of one net: eight nets that advance by one are eight.
+"""
+LOOPS = """
+The usual loop is the one of tutorials: PIL images, transformed one by one in workers (RandomCrop, RandomHorizontalFlip,
+ToTensor, Normalize), contiguous fp32 images, `.item()` in every iteration, a net after another, with PyTorch's own
+settings: on a GPU these allow convolutions in TF32. The compiled loop is the same with channels_last, autocast to bf16
+and torch.compile. The trainer computes in the precision that is named and repeats bit for bit.
+"""
+FLOOR = """
+The memory floor is a model: the least bytes that any implementation of the step must move, 9 passes over the output of
+every convolution in a plain net and 10 in a residual one, at the measured bandwidth of a copy. A cache may beat it.
+"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a command has to say about the page that it wrote."""
+
+    verdict: tuple[str, ...]
+    tables: tuple[Table, ...]
+    """A summary for a terminal."""
+    page: Path
+
+
+def write(path: Path, reports: Path) -> Written:
+    """Write the page of the timings in a file. Same file, same bytes.
+
+    Raises:
+        InputError: the file is not there or damaged, or the folder cannot be written.
+    """
+    found = throughput.load(path)
+    alone = found.cases[found.cases["way"] == ALONE]
+    said = verdict(found)
+    page = Page(
+        name=NAME,
+        question=QUESTION,
+        source="",
+        verdict=said,
+        remarks=[PROJECTED, *([REHEARSED] if found.rehearsal else [])],
+        sections=[
+            _by_way(found),
+            *([_by_depth(found, alone)] if len(alone) else []),
+            Section("Provenance", tables=(provenance(found),), paragraphs=(MEASURED, LOOPS, FLOOR)),
+            _reproduce(),
+        ],
+        runs=count(len(found.cases), "case"),
+        data={"cases": found.cases, "ways": found.rates, "ratios": found.ratios},
+        answer=said[0],
+        date=found.date,
+    )
+    folder = pages.write(page, reports)
+    return Written(tuple(said), (rate_table(found.rates), target_table(found)), folder / "index.html")
+
+
+def verdict(found: Throughput) -> list[str]:
+    """Say in sentences what was found: the study's own precision first."""
+    together = found.rates[found.rates["way"] == TOGETHER]
+    own = together["precision"] == STUDY_PRECISION
+    said: list[str] = []
+    for rate in pd.concat([together[own], together[~own]]).to_dict("records"):
+        where = f" on {found.device}" if not said else ""
+        rehearsed = "In a rehearsal, all" if found.rehearsal and not said else "All"
+        said.append(
+            f"{rehearsed} {rate['nets']:g} nets together do {number(rate['net_iterations_per_s'])} net-iterations/s in"
+            f" {rate['precision']}{where}: projected, one seed of the study takes {number(rate['minutes'])} minutes."
+        )
+    if len(found.ratios):
+        parts = [
+            f"{number(row['ratio'])} times as fast as {NAMES[row['loop']]} (both {row['precision']})"
+            for row in found.ratios.to_dict("records")
+        ]
+        said.append(f"That is {listed(parts)}.")
+    marks = [(row[0], row[-1]) for row in target_table(found).rows]
+    if found.judged:
+        said.append(f"Targets: {'; '.join(f'{name}: {mark}' for name, mark in marks)}.")
+    else:
+        said.append(f"No target applies: they are for an {' or '.join(TARGETS_ARE_FOR)}.")
+    return said
+
+
+def target_table(found: Throughput) -> Table:
+    """Set what was measured beside the targets; they are judged on the devices that they are for."""
+    ratio = {row["loop"]: row["ratio"] for row in found.ratios.to_dict("records")}
+    rows = []
+    for pair in throughput.PAIRS:
+        text = f"{pair.least:g} times as fast as {NAMES[pair.loop]}, both {pair.precision}"
+        value = ratio.get(pair.loop)
+        rows.append(_judged(found, text, value, met=value is not None and value >= pair.least))
+    together = found.rates[found.rates["way"] == TOGETHER].set_index("precision")["minutes"]
+    minutes = together.get(STUDY_PRECISION)
+    text = f"one seed of the study in {MINUTES} minutes, projected, {STUDY_PRECISION}"
+    rows.append(_judged(found, text, minutes, met=minutes is not None and minutes <= MINUTES))
+    caption = f"Targets for an {' or '.join(TARGETS_ARE_FOR)}"
+    return Table(caption, ("target", "measured", "result"), rows, 1)
+
+
+def _judged(found: Throughput, text: str, value: float | None, *, met: bool) -> list[str]:
+    if value is None:
+        return [text, "-", "not measured"]
+    mark = ("✓ met" if met else "✗ missed") if found.judged else "no target applies"
+    return [text, number(value), mark]
+
+
+def rate_table(rates: pd.DataFrame) -> Table:
+    """Tabulate the ways."""
+    rows = [
+        [
+            NAMES[row["way"]],
+            row["precision"],
+            number(row["net_iterations_per_s"]),
+            number(row["percent_of_floor"]),
+            number(row["minutes"]),
+        ]
+        for row in rates.to_dict("records")
+    ]
+    heads = ("way", "precision", "net-iterations/s", "% of the memory floor", "minutes for one seed (projection)")
+    return Table("All nets of one seed", heads, rows, 2)
+
+
+def case_table(cases: pd.DataFrame) -> Table:
+    """Tabulate every net alone, and in the loops."""
+    rows = [
+        [
+            NAMES[row["way"]],
+            row["twin"],
+            row["precision"],
+            f"{row['depth']:g}",
+            *(number(row[key]) for key in ("ms_per_iteration", "images_per_s")),
+            number(row["least_bytes"] / 1e6),
+            *(number(row[key]) for key in ("floor_ms", "percent_of_floor")),
+        ]
+        for row in cases[cases["way"] != TOGETHER].to_dict("records")
+    ]
+    heads = ("way", "twin", "precision", "depth", "ms an iteration", "images/s", "least MB", "floor (ms)", "% of floor")
+    return Table("Every net by itself", heads, rows, 3)
+
+
+def provenance(found: Throughput) -> Table:
+    """Tabulate where the numbers come from."""
+    cases = found.cases
+    backends = ", ".join(sorted({*cases["backend"]} - {""}))
+    columns = {"torch": "torch", "data": "dataset", "image": "image", "batch size": "batch", "width": "width"}
+    rows = [["device", found.device], ["date", found.date or "not known"]]
+    for what, column in columns.items():
+        values = dict.fromkeys(cases[column])
+        rows.append([what, "; ".join(value if isinstance(value, str) else f"{value:g}" for value in values)])
+    rows.append(["a copy", f"{number(cases['copy_gb_per_s'].iloc[0])} GB/s"])
+    rows.append(["iterations timed", "; ".join(f"{value:g}" for value in sorted({*cases["iterations"]}))])
+    rows.append(["compiled by", backends or "nothing compiled"])
+    return Table("Where the numbers come from", ("what", "value"), rows, 2)
+
+
+def number(value: float) -> str:
+    """Write a number with three digits or all of its whole ones."""
+    return f"{value:,.0f}" if value >= WHOLE else f"{value:.3g}"
+
+
+def _by_way(found: Throughput) -> Section:
+    names = [f"{NAMES[row['way']]}, {row['precision']}" for row in found.rates.to_dict("records")]
+    told = zip(names, found.rates["net_iterations_per_s"], strict=True)
+    alt = f"Net-iterations a second: {', '.join(f'{name} {number(value)}' for name, value in told)}."
+    caption = "Iterations a second, summed over the nets, of all nets of one seed; each way trains the same nets."
+    picture = illustrate("ways", caption, alt, throughput_figures.ways(found.rates, names))
+    return Section("By way", (picture,), (rate_table(found.rates), target_table(found)))
+
+
+def _by_depth(found: Throughput, alone: pd.DataFrame) -> Section:
+    lines = []
+    for (precision, twin), own in alone.groupby(["precision", "twin"], sort=False):
+        ends = [own.sort_values("depth").iloc[i] for i in (0, -1)]
+        times = " to ".join(f"{number(end['ms_per_iteration'])} at depth {end['depth']:g}" for end in ends)
+        floors = " to ".join(number(end["floor_ms"]) for end in ends)
+        lines.append(f"{twin}, {precision}: {times}, floor {floors}")
+    alt = f"Milliseconds an iteration by depth. {'; '.join(lines)}."
+    caption = "Each net alone in the trainer; dashed, what its bytes take at least at the bandwidth of a copy."
+    picture = illustrate("by-depth", caption, alt, throughput_figures.by_depth(alone))
+    return Section("By depth", (picture,), (case_table(found.cases),))
+
+
+def _reproduce() -> Section:
+    told = "In a clone of the repository; the times are those of this device alone:"
+    timings = "results/gpu/throughput.json"
+    bench = f"python -m pytest --timeout=0 bench/bench_throughput.py --benchmark-json={timings}"
+    return Section("How to reproduce", paragraphs=(told,), commands=(bench, f"deeptwins profile --timings {timings}"))
