@@ -29,7 +29,8 @@ if [[ $device == cpu ]]; then
     kernels=(-k "relu-128x64x8x8 and eager")
     steps=(-k "bench_step and cifar-20")
     packed=(-k "2nets and depth20 and width8 and channels_last and not gemm")
-    short=(--set recipe.iterations=4)
+    short=(--seeds 1 --set recipe.iterations=4 --set "recipe.milestones=[2]" --set recipe.warmup=1
+        --set recipe.batch_size=8)
     grid=(--seeds 1 --set recipe.iterations=4 --set "recipe.milestones=[2]" --set recipe.dataset=synthetic
         --set recipe.image_size=8 --set recipe.batch_size=16 --set recipe.width=4)
     compile=(--no-compile) # takes minutes, and is the same without a GPU
@@ -92,11 +93,12 @@ main() {
     step smoke study smoke
     (($? == 2)) && return 2 # one line has said what is missing, such as the device: nothing else would work either
     step tests "$python" -m pytest -m gpu
-    step kernel bench bench/bench_bn_relu_add.py "$out/bench.json" --session-timeout="${LIMIT:-0}" "${kernels[@]}"
+    step kernel bench bench/bench_bn_relu_add.py "$out/bench.json" ${LIMIT:+--session-timeout="$LIMIT"} "${kernels[@]}"
     step page page
     step step bench bench/bench_training_step.py "$out/step.json" "${steps[@]}"
     step throughput throughput
     step packing bench bench/bench_packing.py "$out/packing.json" "${packed[@]}"
+    [[ $device != cpu ]] || export TRITON_INTERPRET=1
     step study study kernel "${short[@]}"
     step depth depth
     if [[ -n $failed ]]; then

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -16,8 +17,10 @@ import torchvision
 from torch import nn
 
 import device_time
+import handwritten
 import sites
-from deeptwins import roofline
+from deeptwins import data, nets, roofline
+from deeptwins.specs import Net, Recipe
 
 ROOT = Path(__file__).parents[1]
 NEEDS_BENCHMARK = pytest.mark.skipif(
@@ -206,3 +209,172 @@ assert device_time.replay(x.sum)[1] == "graph"
 def test_a_refused_capture_leaves_the_device_usable():
     """Work that waits for the device cannot be captured; what comes after it runs where it did, and can be captured."""
     assert "not captured, but timed by events" in python(ROOT, "-c", REFUSED)
+
+
+RECIPE = Recipe(dataset="synthetic", iterations=10, batch_size=16, learning_rate=0.1, momentum=0.9, shift=1, flip=True)
+
+
+def test_the_loader_of_pictures_augments_and_normalizes(dataset):
+    """Batches have one size, each channel has mean 0 and deviation 1 but for the black border, and images move."""
+    torch.manual_seed(0)
+    loader = handwritten.pictures(dataset, RECIPE, workers=0)
+    still = handwritten.pictures(dataset, RECIPE.model_copy(update={"shift": 0}), workers=0)
+    drawn = {loader.dataset[0][0].numpy().tobytes() for _ in range(20)}
+    x = torch.cat([x for x, _ in still])
+
+    assert [len(y) for _, y in loader] == [16] * 32
+    assert x.mean((0, 2, 3)).abs().max() < 1e-3
+    assert (x.std((0, 2, 3)) - 1).abs().max() < 1e-3
+    assert 2 < len(drawn) <= 18  # nine places, and their mirror images
+
+
+@pytest.mark.parametrize("way", handwritten.LOOPS)
+def test_a_loop_trains_as_it_says(monkeypatch, way):
+    """Its images have its layout and precision, its optimizer moves the weights, and it goes on beyond an epoch."""
+    loop, seen, compiled = handwritten.LOOPS[way], [], []
+    monkeypatch.setattr(torch, "compile", lambda model, backend: compiled.append(backend) or model)
+    net = nets.build(Net(family="cifar", depth=8, width=4, fused_op="eager"), 3, 10, seed=0)
+    first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_hook(
+        lambda _module, inputs, y: seen.append((inputs[0].is_contiguous(memory_format=loop.layout), y.dtype))
+    )
+    before = first.weight.detach().clone()
+    batch = torch.randn(16, 3, 8, 8), torch.arange(16) % 10
+
+    found = list(islice(loop.steps(net, RECIPE, [batch, batch], "some"), 3))
+
+    assert seen == [(True, {"fp32": torch.float32, "bf16": torch.bfloat16}[loop.precision])] * 3
+    assert compiled == (["some"] if way == "compiled" else [])
+    assert found[0][0] != found[2][0]
+    assert all(isinstance(loss, float) and isinstance(wrong, int) for loss, wrong in found)
+    assert not torch.equal(before, first.weight)
+
+
+@NEEDS_BENCHMARK
+def test_throughput_is_timed_for_every_net_in_every_way():
+    """Eight nets alone in two precisions, all together in two, and eight in each of two loops."""
+    listed = pytest_without_gpu(ROOT, "--collect-only", "-q", "bench/bench_throughput.py")
+
+    cases = Counter(line.split("::")[1].split("[")[0] for line in listed.splitlines() if "::" in line)
+    assert cases == {"bench_alone": 16, "bench_together": 2, "bench_loop": 16}
+    assert "bench_loop[residual-56-compiled]" in listed
+
+
+@NEEDS_BENCHMARK
+def test_a_throughput_of_the_trainer_can_be_rehearsed(tmp_path):
+    """On a CPU a case is timed at a tiny size, says so, and can be read by the page's side."""
+    from deeptwins import throughput  # noqa: PLC0415  loads pandas
+
+    file = tmp_path / "timed.json"
+    chosen = ("-k", "together and fp32 or plain-20-usual or alone and plain-20-fp32")
+    pytest_without_gpu(ROOT, f"--benchmark-json={file}", "bench/bench_throughput.py", *chosen)
+
+    found = throughput.load(file)
+    assert sorted(found.cases["way"]) == ["alone", "together", "usual"]
+    assert found.rehearsal
+    assert not found.judged
+    assert found.cases.set_index("way")["nets"].to_dict() == {"alone": 1, "together": 8, "usual": 1}
+    assert set(found.cases["study_iterations"]) == {64_000}
+
+
+def test_images_are_repeated_with_their_labels(dataset):
+    """Repeated images keep their labels, and there are at least so many."""
+    bench = importlib.import_module("bench_throughput")
+    many = bench.repeated(dataset, 600)
+
+    assert len(many.train) == len(many.train.images) == 1024
+    assert torch.equal(many.train.images.pixels[512:], dataset.train.images.pixels)
+    assert torch.equal(many.train.labels[512:], dataset.train.labels)
+    assert isinstance(many, data.Dataset)
+
+
+STUB = """#!/usr/bin/env bash
+echo "$*" >> "$CALLS"
+case "$*" in *"$FAILS"*) exit "$CODE" ;; esac
+"""
+
+
+@pytest.fixture
+def gpu(tmp_path):
+    """Call bench/gpu.sh with a stand-in for Python; returns exit code, what was called, and what was printed."""
+    stub, calls = tmp_path / "python", tmp_path / "calls"
+    stub.write_text(STUB, encoding="utf-8")
+    stub.chmod(0o755)
+
+    def call(*steps, fails="nothing of this", code=0, **environment):
+        calls.write_text("", encoding="utf-8")
+        kept = {key: value for key, value in os.environ.items() if key not in {"DEEPTWINS_DATA", "DEVICE", "LIMIT"}}
+        given = {"PYTHON": str(stub), "OUT": str(tmp_path / "out"), "CALLS": str(calls)}
+        done = subprocess.run(  # noqa: S603 - our own
+            ["/usr/bin/env", "bash", ROOT / "bench" / "gpu.sh", *steps],
+            env=kept | given | {"FAILS": fails, "CODE": str(code)} | environment,
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        return done.returncode, calls.read_text(encoding="utf-8").splitlines(), done.stdout
+
+    return call
+
+
+def test_gpu_sh_runs_all_steps_in_order(gpu):
+    """Smoke first, then tests, benches with their pages, the short study, and with data the long one and its page."""
+    code, calls, _ = gpu(DEEPTWINS_DATA="somewhere")
+
+    marks = ("run smoke", "-m gpu", "bn_relu_add.py", "kernels", "training_step.py", "throughput.py",
+             "profile --timings", "packing.py", "run kernel", "run depth-cifar10", "report depth-cifar10")  # fmt: skip
+    assert code == 0
+    assert len(calls) == len(marks)
+    assert all(mark in call for mark, call in zip(marks, calls, strict=True))
+    assert "-k bf16 and channels_last and not gemm" in calls[7]
+    assert "--time-limit 9m" in calls[9]
+    assert "--data somewhere" in calls[9]
+    assert not any("--session-timeout" in call for call in calls)
+
+
+def test_gpu_sh_ends_at_once_without_a_device(gpu):
+    """When smoke is refused, nothing else is tried."""
+    code, calls, _ = gpu(fails="run smoke", code=2)
+
+    assert code == 2
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(("code", "ends", "reported"), [(0, 0, True), (3, 0, True), (1, 1, False), (2, 1, False)])
+def test_gpu_sh_reports_a_study_that_ran_out_of_time(gpu, code, ends, reported):
+    """Exit code 3 of the long study is no failure; its page is written of what there is."""
+    done, calls, printed = gpu("depth", fails="run depth-cifar10", code=code, DEEPTWINS_DATA="d", STUDY_LIMIT="90s")
+
+    assert done == ends
+    assert "--time-limit 90s" in calls[1]
+    assert any("report depth-cifar10" in call for call in calls) is reported
+    assert ("failed: depth" in printed) is not reported
+
+
+def test_gpu_sh_leaves_the_long_study_out_without_data(gpu):
+    """Nothing is downloaded: it says what is missing, and that is no failure."""
+    code, calls, printed = gpu("depth")
+
+    assert code == 0
+    assert len(calls) == 1
+    assert "DEEPTWINS_DATA" in printed
+
+
+def test_gpu_sh_writes_the_page_of_a_bench_that_failed_in_part(gpu):
+    """What has been timed is shown, and the step has failed."""
+    code, calls, printed = gpu("throughput", fails="bench_throughput.py", code=1)
+
+    assert code == 1
+    assert "profile --timings" in calls[2]
+    assert "failed: throughput" in printed
+
+
+def test_gpu_sh_rehearses_at_a_tiny_size(gpu):
+    """On a CPU studies are cut short and need no data, and the benches see no GPU."""
+    code, calls, _ = gpu(DEVICE="cpu", LIMIT="7")
+
+    long = next(call for call in calls if "run depth-cifar10" in call)
+    assert code == 0
+    assert "--device cpu" in long
+    assert "recipe.dataset=synthetic" in long
+    assert "recipe.iterations=4" in next(call for call in calls if "run kernel" in call)
+    assert sum("--session-timeout=7" in call for call in calls) == 1
+    assert "--no-compile" in next(call for call in calls if " kernels " in call)

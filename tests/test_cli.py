@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import made
+import timings_made
 from deeptwins import cli, pages, profile_records, records, report, roofline, scheduling
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.report import Report
@@ -235,6 +236,10 @@ def test_a_broken_study_hides_no_other(call, root):
         ("show resnet-18 --classes 1000000000000000000", "Invalid value for '--classes'"),
         ("show resnet-18 --input 0x32x32", "--input 0x32x32: write CxHxW"),
         ("profile", "Missing argument 'STUDY|NETWORK'"),
+        (
+            "profile --timings none.json",
+            "none.json: No such file or directory; write it with `bench/gpu.sh throughput`",
+        ),
         ("profile frob", 'no study and no network "frob": choose from'),
         ("profile tinny", 'no study and no network "tinny": did you mean tiny?'),
         ("profile cifar-plain-21", 'no network "cifar-plain-21": depth = 21: family cifar has depths 6n+2'),
@@ -598,6 +603,19 @@ def test_profile_prints_tables_and_writes_a_page(call, root, arguments, nets):
     assert {*profile.command.split()} == {"deeptwins", "profile", *arguments.split(), "--steps", "1"}
     assert [step.net for step in profile.nets] == nets
     assert str(root) not in (root / "results" / "profile" / f"{name}.json").read_text(encoding="utf-8")
+
+
+def test_profile_shows_timings_of_the_grid(call, root):
+    """With --timings no network is named: the timings are kept, and their page is written and printed."""
+    file = timings_made.written(root, *timings_made.grid())
+
+    code, out, err = call("profile", "--timings", str(file))
+
+    assert (code, err) == (0, "")
+    assert "all nets together" in out
+    assert out.endswith("reports/throughput/index.html\nall reports: reports/index.html\n")
+    assert (root / "results" / "throughput" / "timings.json").read_bytes() == file.read_bytes()
+    assert not (root / "results" / "profile").exists()
 
 
 def test_an_interrupted_profile_is_quiet(call, monkeypatch):

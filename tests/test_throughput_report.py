@@ -1,0 +1,108 @@
+"""The page of throughput: it says what the timings say, in the same bytes each time, readable to all."""
+
+import re
+
+import pytest
+
+from deeptwins import throughput_report
+from timings_made import case, each, grid, together, written
+
+
+def page_of(folder, *benchmarks, where="reports"):
+    """Write timings and their page."""
+    return throughput_report.write(written(folder, *benchmarks), folder / where)
+
+
+def results(page):
+    """The last column of the table of targets."""
+    return [row[-1] for row in page.tables[1].rows]
+
+
+def test_the_same_timings_give_the_same_page(tmp_path):
+    """Written twice, no file of the page differs, and none names a place on this machine."""
+    first, second = (page_of(tmp_path, *grid(), where=name).page.parent for name in ("one", "two"))
+
+    names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
+    assert names == sorted([
+        "index.html", "report.md", "summary.json", "by-depth.svg", "ways.svg",
+        *(f"data/{name}.csv" for name in ("cases", "ways", "ratios")),
+    ])  # fmt: skip
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+        assert str(tmp_path) not in (first / name).read_text(encoding="utf-8")
+
+
+def test_the_verdict(tmp_path):
+    """The study's precision first, with device and projection; then ratios, then what became of the targets."""
+    fp32, bf16, ratios, targets = page_of(tmp_path, *reversed(grid())).verdict
+
+    assert fp32 == (
+        "All 4 nets together do 1,000 net-iterations/s in fp32 on NVIDIA H100 80GB HBM3, 79 GiB: projected, one seed of"
+        " the study takes 4.27 minutes."
+    )
+    assert bf16.startswith("All 4 nets together do 2,000 net-iterations/s in bf16: projected,")
+    assert ratios == (
+        "That is 25 times as fast as the usual loop (both fp32) and 4 times as fast as the compiled loop (both bf16)."
+    )
+    assert re.findall("✓ met|✗ missed", targets) == ["✓ met", "✗ missed", "✓ met"]
+
+
+def test_targets_met_and_missed(tmp_path):
+    """25 is at least 20; 4 is not 5; 4 nets of 64,000 at 100 a second take more than 10 minutes."""
+    slow = [together(40.0), together(2.0, "bf16"), *each("usual", 1000.0, "fp32")]
+
+    assert results(page_of(tmp_path, *grid())) == ["✓ met", "✗ missed", "✓ met"]
+    assert results(page_of(tmp_path, *slow)) == ["✓ met", "not measured", "✗ missed"]
+    assert results(page_of(tmp_path, together(2.0, "bf16"), *each("compiled", 5.0, "bf16"))) == [
+        "not measured",
+        "✓ met",
+        "not measured",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rehearsed"), [({"device": "AMD EPYC", "rehearsal": True}, True), ({"device": "NVIDIA A100"}, False)]
+)
+def test_elsewhere_no_target_applies(tmp_path, changes, rehearsed):
+    """On another device targets are not judged; a rehearsal says that its numbers mean nothing for a GPU."""
+    page = page_of(tmp_path, *grid(**changes))
+    text = page.page.with_name("report.md").read_text(encoding="utf-8")
+
+    assert page.verdict[-1] == "No target applies: they are for an H100 or H200."
+    assert {*results(page)} == {"no target applies"}
+    assert ("mean nothing for a GPU" in text) is rehearsed
+    assert page.verdict[0].startswith("In a rehearsal") is rehearsed
+
+
+def test_the_page_says_what_the_timings_say(tmp_path):
+    """Rates, times by depth, floors, where they come from, what a projection is, and how to do it again."""
+    text = page_of(tmp_path, *grid()).page.with_name("report.md").read_text(encoding="utf-8")
+
+    rows = [re.sub(r"\s*\|\s*", "|", line).strip("|") for line in text.splitlines() if line.startswith("|")]
+    assert "all nets together|fp32|1,000|62.5|4.27" in rows
+    assert "the usual loop|fp32|40|10|107" in rows
+    assert "the trainer, a net after another|residual|fp32|56|5|25,600|5,000|2.5|50" in rows
+    assert "device|NVIDIA H100 80GB HBM3, 79 GiB" in rows
+    assert "date|2026-02-03" in rows
+    assert "torch|2.14.1" in rows
+    assert "compiled by|inductor" in rows
+    assert "a projection, no measurement" in text
+    assert "deeptwins profile --timings" in text
+
+
+def test_pictures_say_in_words_what_they_show(tmp_path):
+    """Their alternative texts have the numbers; the floor is drawn beside the times."""
+    folder = page_of(tmp_path, *grid()).page.parent
+    ways, depths = ((folder / f"{name}.svg").read_text(encoding="utf-8") for name in ("ways", "by-depth"))
+
+    assert "the usual loop, fp32 40" in ways
+    assert "plain, bf16: 2.5 at depth 20 to 2.5 at depth 56, floor 2.5 to 2.5" in depths
+    assert "residual: memory floor" in depths
+
+
+def test_a_page_without_nets_alone(tmp_path):
+    """Where only the nets together were timed, what was not is left out."""
+    page = page_of(tmp_path, together(), case("usual"))
+
+    assert not (page.page.parent / "by-depth.svg").exists()
+    assert "times as fast" not in page.verdict[1].split("Targets")[0]
