@@ -46,7 +46,10 @@ def runs(precision):
 
 
 def pytest_generate_tests(metafunc):
-    """Parametrize by the nets of the study, named by twin and depth."""
+    """Parametrize by way or precision, then by the nets of the study: what takes longest, to compile, comes last."""
+    for name, values in (("precision", ITEMSIZE), ("way", handwritten.LOOPS)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, values)
     if "net" in metafunc.fixturenames:
         found = [(twin, net.depth) for run in runs("fp32") for twin, net in run.twins.items()]
         metafunc.parametrize("net", found, ids=[f"{twin}-{depth}" for twin, depth in found])
@@ -151,7 +154,6 @@ def only(precision, net):
     return run.model_copy(update={"twins": {twin: run.twins[twin]}})
 
 
-@pytest.mark.parametrize("precision", ITEMSIZE)
 def bench_alone(benchmark, dataset, copy_gb_per_s, precision, net):
     """An iteration of one net that has the device to itself."""
     chosen = [only(precision, net)]
@@ -159,7 +161,6 @@ def bench_alone(benchmark, dataset, copy_gb_per_s, precision, net):
     describe(benchmark, "alone", chosen, dataset, iterations, copy_gb_per_s)
 
 
-@pytest.mark.parametrize("precision", ITEMSIZE)
 def bench_together(benchmark, dataset, copy_gb_per_s, precision):
     """An iteration of all nets of one seed, as a study trains them."""
     chosen = runs(precision)
@@ -167,7 +168,6 @@ def bench_together(benchmark, dataset, copy_gb_per_s, precision):
     describe(benchmark, "together", chosen, dataset, iterations, copy_gb_per_s)
 
 
-@pytest.mark.parametrize("way", handwritten.LOOPS)
 def bench_loop(benchmark, dataset, copy_gb_per_s, way, net):
     """An iteration of one net in a loop that people write, of operators that PyTorch has."""
     loop, cores, iterations = handwritten.LOOPS[way], machine.cores(), ITERATIONS[DEVICE.type]

@@ -12,7 +12,8 @@
 #   depth        as much of `depth-cifar10` as STUDY_LIMIT has room for (9m), with the data in DEEPTWINS_DATA; its page
 #
 # A step that fails does not stop the others; the end says which did. What they write goes to $OUT, or results/gpu.
-# With LIMIT=SECONDS the step `kernel` ends after so long and keeps what it has timed. PYTHON names the interpreter.
+# With LIMIT=SECONDS the steps `kernel` and `throughput` end after so long each, and keep what they have timed; the loop
+# that compiles comes last. PYTHON names the interpreter.
 # DEVICE=cpu rehearses every step in minutes, on a processor and at a tiny size: its numbers mean nothing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -67,7 +68,7 @@ page() { # of the fused operation
 
 throughput() {
     local status
-    bench bench/bench_throughput.py "$out/throughput.json"
+    bench bench/bench_throughput.py "$out/throughput.json" ${LIMIT:+--session-timeout="$LIMIT"}
     status=$?
     # Of what has been timed, even where a case failed.
     "$python" -m deeptwins profile --timings "$out/throughput.json" --results "$out/results" \

@@ -257,7 +257,7 @@ def test_throughput_is_timed_for_every_net_in_every_way():
 
     cases = Counter(line.split("::")[1].split("[")[0] for line in listed.splitlines() if "::" in line)
     assert cases == {"bench_alone": 16, "bench_together": 2, "bench_loop": 16}
-    assert "bench_loop[residual-56-compiled]" in listed
+    assert "bench_loop[compiled-residual-56]" in listed
 
 
 @NEEDS_BENCHMARK
@@ -266,7 +266,7 @@ def test_a_throughput_of_the_trainer_can_be_rehearsed(tmp_path):
     from deeptwins import throughput  # noqa: PLC0415  loads pandas
 
     file = tmp_path / "timed.json"
-    chosen = ("-k", "together and fp32 or plain-20-usual or alone and plain-20-fp32")
+    chosen = ("-k", "together and fp32 or usual-plain-20 or alone and fp32-plain-20")
     pytest_without_gpu(ROOT, f"--benchmark-json={file}", "bench/bench_throughput.py", *chosen)
 
     found = throughput.load(file)
@@ -303,7 +303,11 @@ def gpu(tmp_path):
 
     def call(*steps, fails="nothing of this", code=0, **environment):
         calls.write_text("", encoding="utf-8")
-        kept = {key: value for key, value in os.environ.items() if key not in {"DEEPTWINS_DATA", "DEVICE", "LIMIT"}}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in {"DEEPTWINS_DATA", "DEVICE", "LIMIT", "STUDY_LIMIT"}
+        }
         given = {"PYTHON": str(stub), "OUT": str(tmp_path / "out"), "CALLS": str(calls)}
         done = subprocess.run(  # noqa: S603 - our own
             ["/usr/bin/env", "bash", ROOT / "bench" / "gpu.sh", *steps],
@@ -376,5 +380,8 @@ def test_gpu_sh_rehearses_at_a_tiny_size(gpu):
     assert "--device cpu" in long
     assert "recipe.dataset=synthetic" in long
     assert "recipe.iterations=4" in next(call for call in calls if "run kernel" in call)
-    assert sum("--session-timeout=7" in call for call in calls) == 1
+    limited = [call for call in calls if "--session-timeout=7" in call]
+    assert len(limited) == 2
+    assert "bench_bn_relu_add" in limited[0]
+    assert "bench_throughput" in limited[1]
     assert "--no-compile" in next(call for call in calls if " kernels " in call)
