@@ -261,6 +261,7 @@ def test_throughput_is_timed_for_every_net_in_every_way():
 
 
 @NEEDS_BENCHMARK
+@pytest.mark.slow
 def test_a_throughput_of_the_trainer_can_be_rehearsed(tmp_path):
     """On a CPU a case is timed at a tiny size, says so, and can be read by the page's side."""
     from deeptwins import throughput  # noqa: PLC0415  loads pandas
