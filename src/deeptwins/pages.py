@@ -63,6 +63,16 @@ class Page:
     date: str = ""
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a command has to say about the page that it wrote."""
+
+    verdict: tuple[str, ...]
+    tables: tuple[Table, ...]
+    """A summary for a terminal."""
+    page: Path
+
+
 def write(page: Page, reports: Path) -> Path:
     """Write a page; returns its folder. The same parts give the same bytes.
 

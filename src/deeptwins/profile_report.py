@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from deeptwins import pages, profile_figures, profile_records, profile_tables
-from deeptwins.pages import Page, Section, illustrate
+from deeptwins.pages import Page, Section, Written, illustrate
 from deeptwins.profile_records import Profile
-from deeptwins.tables import Table
 from deeptwins.wording import count
 
 KNOWN = 3  # nets that the question names
@@ -37,16 +35,6 @@ A layer is a convolution with the normalization, ReLU and addition that follow i
 layer. Backward, an op belongs to the layer whose forward op it is the gradient of; the sum of two gradients to the
 layer that brings the second.
 """
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a command has to say about the page that it wrote."""
-
-    verdict: tuple[str, ...]
-    tables: tuple[Table, ...]
-    """A summary for a terminal."""
-    page: Path
 
 
 def write(path: Path, reports: Path) -> Written:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from deeptwins import pages, throughput, throughput_figures
-from deeptwins.pages import Page, Section, illustrate
+from deeptwins.pages import Page, Section, Written, illustrate
 from deeptwins.tables import Table
 from deeptwins.throughput import ALONE, COMPILED, MINUTES, TARGETS_ARE_FOR, TOGETHER, USUAL, Throughput
 from deeptwins.wording import count, listed
@@ -46,16 +45,6 @@ FLOOR = """
 The memory floor is a model: the least bytes that any implementation of the step must move, 9 passes over the output of
 every convolution in a plain net and 10 in a residual one, at the measured bandwidth of a copy. A cache may beat it.
 """
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a command has to say about the page that it wrote."""
-
-    verdict: tuple[str, ...]
-    tables: tuple[Table, ...]
-    """A summary for a terminal."""
-    page: Path
 
 
 def write(path: Path, reports: Path) -> Written:
