@@ -442,11 +442,11 @@ def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool
 
 def _compile(results: Path) -> None:
     """Compile all kernels, with progress on stderr, and write what they are made of."""
-    from deeptwins import kernel_records, machine
+    from deeptwins import kernel_records, machine, table_files
     from deeptwins.kernels import compiled
 
     planned, path = compiled.plan(), kernel_records.path_of(results)
-    kernel_records.prepare(path)  # what cannot be written is told before the minutes that it takes
+    table_files.prepare(path)  # what cannot be written is told before the minutes that it takes
     try:
         with typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar:
             made = compiled.compile_all(planned, machine.cores(), lambda: bar.update(1))
@@ -460,10 +460,10 @@ def _profile(  # noqa: PLR0913, PLR0917
     plan: Plan, device: torch.device, steps: int, data: Path | None, results: Path, reports: Path
 ) -> None:
     """Profile the nets of a plan, with progress on stderr; write and print what was found."""
-    from deeptwins import pages, profile_records, profiling
+    from deeptwins import pages, profile_records, profiling, table_files
 
     path = profile_records.path_of(results, plan.name)
-    profile_records.prepare(path)  # what cannot be written is told before the minutes that it takes
+    table_files.prepare(path)  # what cannot be written is told before the minutes that it takes
     with typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar:
         found = profiling.profile(plan, device, steps, data, lambda: bar.update(1))
     profile_records.write(path, found)

@@ -9,17 +9,16 @@ History of the format:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from deeptwins import records
-from deeptwins.errors import InputError
+from deeptwins import table_files
 
 SCHEMA = 1
+COMMAND = "deeptwins kernels"
 FULL_BITS = 128  # of the widest access to global memory that every GPU here has
 
 Count = Annotated[int, Field(ge=0)]
@@ -151,32 +150,13 @@ def timings_of(results: Path) -> Path:
     return results / "kernels" / "timings.json"
 
 
-def prepare(path: Path) -> None:
-    """Make the folder of the file, and make sure that it can be written.
-
-    Raises:
-        OSError: it cannot.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = records.part_of(path)
-    part.touch()
-    part.unlink()
-
-
 def write(path: Path, compiled: Compiled) -> None:
     """Write the file, at once or not at all. The same content gives the same bytes.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    parts = []
-    for name, value in compiled.model_dump(mode="json", by_alias=True).items():
-        text = json.dumps(value)
-        if isinstance(value, list):
-            text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in value) + "\n ]"
-        parts.append(f" {json.dumps(name)}: {text}")
-    prepare(path)
-    records.replace(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+    table_files.write(path, compiled)
 
 
 def read(path: Path) -> Compiled:
@@ -185,21 +165,4 @@ def read(path: Path) -> Compiled:
     Raises:
         InputError: it is not there, damaged, or of a newer deeptwins.
     """
-    again = "run `deeptwins kernels` to write it anew"
-    try:
-        content: Any = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; `deeptwins kernels` writes it") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: damaged, not JSON; {again}") from None
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise InputError(f"{path}: schema {schema}, and this deeptwins reads up to {SCHEMA}: upgrade it")
-    try:
-        return Compiled.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "content"
-        raise InputError(f"{path}: {place}: {first['msg'][:1].lower()}{first['msg'][1:]}; {again}") from None
+    return table_files.read(path, Compiled, SCHEMA, COMMAND)

@@ -1,0 +1,79 @@
+"""Files of tables: one JSON object each, a row of a table a line, written at once and checked when read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from deeptwins import records
+from deeptwins.errors import InputError
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+def prepare(path: Path) -> None:
+    """Make the folder of the file, and make sure that it can be written.
+
+    Raises:
+        OSError: it cannot.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = records.part_of(path)
+    part.touch()
+    part.unlink()
+
+
+def write(path: Path, content: BaseModel) -> None:
+    """Write the file, at once or not at all. The same content gives the same bytes.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    parts = []
+    for name, value in content.model_dump(mode="json", by_alias=True).items():
+        text = json.dumps(value)
+        if isinstance(value, list) and value:
+            text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in value) + "\n ]"
+        parts.append(f" {json.dumps(name)}: {text}")
+    prepare(path)
+    records.replace(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+
+
+def read(path: Path, kind: type[Content], schema: int, command: str) -> Content:
+    """Read the file.
+
+    Args:
+        path: of the file.
+        kind: what it holds.
+        schema: the newest that this deeptwins reads.
+        command: what writes it.
+
+    Raises:
+        InputError: it is not there, damaged, or of a newer deeptwins.
+    """
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; `{command}` writes it") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: damaged, not JSON; {again(command)}") from None
+    found = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(found, int) and found > schema:
+        raise InputError(f"{path}: schema {found}, and this deeptwins reads up to {schema}: upgrade it")
+    try:
+        return kind.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "content"
+        message = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+        raise InputError(f"{path}: {place}: {message}; {again(command)}") from None
+
+
+def again(command: str) -> str:
+    """Say what mends a damaged file."""
+    return f"run `{command}` to write it anew"
