@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tiny
-from deeptwins import checkpoints, completion, records, training
+from deeptwins import checkpoints, completion, machine, records, training
 from deeptwins.completion import complete
 
 
@@ -231,6 +231,32 @@ def test_other_images_or_another_device_start_over(dataset, results, table, key)
     assert len(said) == 1
     assert "starts over" in said[0]
     assert numbers(results, run)[0][table][key] != "another"
+
+
+def test_a_move_is_recorded(dataset, results, monkeypatch, tmp_path):
+    """Going on on another machine, or at another commit, leaves a record of it, once; and the same numbers."""
+    run = tiny.run_of()
+    tmp_path.joinpath("other", "tiny").mkdir(parents=True)
+    complete(run, dataset, tiny.CPU, tmp_path / "other")
+    here = machine.describe("cpu")
+
+    complete(run, dataset, tiny.CPU, results, lambda t: t < 5)
+    monkeypatch.setattr(machine, "describe", lambda _device: here | {"cpu": "Another"})
+    complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
+    complete(run, dataset, tiny.CPU, results, lambda t: t < 12)
+    monkeypatch.setattr(machine, "commit", lambda: "d5d5")
+    with pytest.raises(Killed):
+        complete(run, dataset, tiny.CPU, results, killed_at(14))
+    monkeypatch.setattr(machine, "commit", lambda: "e6e6")
+    complete(run, dataset, tiny.CPU, results)
+
+    found = numbers(results, run)
+    moves = [record for record in found if record["kind"] == "move"]
+    assert [(move["iteration"], move["machine"]["cpu"], move["commit"]) for move in moves] == [
+        (5, "Another", found[0]["commit"]),
+        (12, "Another", "e6e6"),  # from where that of d5d5 left nothing
+    ]
+    assert [record for record in found if record["kind"] != "move"] == numbers(tmp_path / "other", run)
 
 
 def test_a_checkpoint_of_other_nets_starts_over(dataset, results, tmp_path):

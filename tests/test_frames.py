@@ -17,20 +17,22 @@ def study(tmp_path):
 
 
 def test_a_row_is_one_run_and_twin(study, tmp_path):
-    """Every finished run gives one row a twin, with its net, recipe, sizes, data, machine and status."""
-    runs = frames.load(study, made.results(tmp_path, study)).runs
+    """Every finished run gives one row a twin, with its net, recipe, sizes, data and status, and a row of machine."""
+    data = frames.load(study, made.results(tmp_path, study))
+    runs = data.runs
 
     assert len(runs) == 2 * len(study.runs)
     row = runs[(runs["twin"] == "residual") & (runs["depth"] == 32) & (runs["seed"] == 1)].iloc[0]
     expected = {"family": "cifar", "shortcut": "zero-pad", "dataset": "digits", "iterations": 240, "parameters": 501766}
     expected |= {
         "train_images": 1437,
-        "machine_cpu": "AMD EPYC",
-        "commit": "abc1234",
         "status": "done",
         "seconds": 32.0,
     }
     assert row[list(expected)].to_dict() == expected
+    assert data.machines["run"].tolist() == [run.id for run in sorted(study.runs, key=lambda run: run.id)]
+    assert {*data.machines["cpu"]} == {"AMD EPYC"}
+    assert {*data.machines["commit"]} == {"abc1234"}
 
 
 def test_epochs_and_layers_are_long_form(study, tmp_path):

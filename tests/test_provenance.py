@@ -34,8 +34,8 @@ def test_versions_are_those_that_the_records_name(tmp_path):
     """Every package's version is told, but for one that was not there, or that older records do not name."""
     study = made.load(tmp_path)
     data = frames.load(study, made.results(tmp_path, study))
-    without = dataclasses.replace(data, runs=data.runs.assign(machine_triton=None))
-    older = dataclasses.replace(data, runs=data.runs.drop(columns="machine_triton"))
+    without = dataclasses.replace(data, machines=data.machines.assign(triton=None))
+    older = dataclasses.replace(data, machines=data.machines.drop(columns="triton"))
 
     told, *untold = (dict(provenance.origin(each).rows)["versions"] for each in (data, without, older))
 
@@ -62,13 +62,33 @@ def test_what_only_some_recipes_have(tmp_path):
 def test_when_and_at_what_cost(tmp_path):
     """The page tells the days on which runs began, the measured time of all runs, and the device."""
     study = made.small(tmp_path)
-    runs = frames.load(study, made.results(tmp_path, study)).runs
+    data = frames.load(study, made.results(tmp_path, study))
+    runs, machines = data.runs, data.machines
     some = runs[runs["seed"] == 1]
+    on_gpu = dataclasses.replace(data, machines=machines.assign(gpu="NVIDIA H100"))
 
     assert provenance.dates(runs) == "2026-11-20 to 2026-11-22"
     assert provenance.dates(some) == "2026-11-21"
-    assert provenance.spent(runs) == "3.8 core-minutes on AMD EPYC"
-    assert provenance.spent(runs.assign(machine_gpu="NVIDIA H100")) == "3.8 min on NVIDIA H100"
+    assert provenance.spent(data) == "3.8 core-minutes on AMD EPYC"
+    assert provenance.spent(on_gpu) == "3.8 min on NVIDIA H100"
+
+
+def test_every_machine_that_trained_is_named(tmp_path):
+    """Of a run that went on elsewhere the page names both machines, their versions and commits."""
+    study = made.small(tmp_path)
+    results = made.results(tmp_path, study)
+    first, *rest = made.records(study.runs[0])
+    there = first["machine"] | {"cpu": "Xeon", "cores": 8, "torch": "2.11.0"}
+    move = {"kind": "move", "iteration": 9, "machine": there, "commit": "d5"}
+    made.write(results, study.runs[0], [first, move, *rest])
+
+    data = frames.load(study, results)
+    rows = dict(provenance.origin(data).rows)
+
+    assert rows["machine"] == "AMD EPYC, 2 cores, Linux 6.1; Xeon, 8 cores, Linux 6.1"
+    assert "torch 2.14.1; 2.11.0, " in rows["versions"]
+    assert rows["commit"] == "abc1234; d5"
+    assert provenance.spent(data) == "3.8 core-minutes on AMD EPYC; Xeon"
 
 
 def test_older_records_have_no_date(tmp_path):

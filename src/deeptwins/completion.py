@@ -118,12 +118,16 @@ def _resumed(  # noqa: PLR0913, PLR0917  as above
     training = Training(run, dataset, device, feeds)
     found = records.read(path)
     header = _header(training, dataset)
+    here = {key: header[key] for key in ("machine", "commit")}
     try:
         state = checkpoints.load(checkpoint)
         if state is not None and found and _same_numbers(found[0], header):
             training.restore(state)
             # What was recorded after the checkpoint will be recorded again, the same to the last bit.
-            records.keep(path, lambda record: _stands(record, training.iteration))
+            stand = records.keep(path, lambda record: _stands(record, training.iteration))
+            there = [record for record in stand if record["kind"] in records.PLACES][-1]
+            if any(there[key] != value for key, value in here.items()):
+                records.append(path, {"kind": "move", "iteration": training.iteration, "at": _now(), **here})
             return training, float(state["seconds"])
     except checkpoints.CorruptCheckpointError as error:
         say(str(error))
@@ -146,14 +150,20 @@ def _same_numbers(one: Record, other: Record) -> bool:
 
 def _stands(record: Record, iteration: int) -> bool:
     """Whether a record stands when training goes on from an iteration."""
+    if record["kind"] == "move":  # from where it went on nothing was kept, if it is not beyond
+        return bool(record["iteration"] < iteration)
     return bool(record["kind"] == "run" or (record["kind"] in LASTING and record["iteration"] <= iteration))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _header(training: Training, dataset: Dataset) -> Record:
     return {
         "kind": "run",
         "schema": records.SCHEMA,
-        "started": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "started": _now(),
         "study": training.run.study,
         "run": training.run.id,
         "spec": training.run.model_dump(mode="json"),

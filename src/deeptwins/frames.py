@@ -30,7 +30,9 @@ class Frames:
     """The records of one study; rows by group, depth, seed and twin, in the study's order."""
 
     runs: pd.DataFrame
-    """One row a run and twin: net, recipe, size, initial weights, data, machine, status, seconds (of the whole run)."""
+    """One row a run and twin: net, recipe, size, initial weights, data, status, seconds (of the whole run)."""
+    machines: pd.DataFrame
+    """One row a run and machine, or commit, that trained some of it: the machine's fields, and the commit."""
     epochs: pd.DataFrame
     """One row a twin and evaluation, of finished runs only: what an unfinished run last said is no result."""
     layers: pd.DataFrame
@@ -62,6 +64,7 @@ def load(study: Study, results: Path) -> Frames:
         raise InputError(f"{folder}: no such folder; run the study first")
     labels = _labels(study.runs)
     runs: list[Row] = []
+    machines: list[Row] = []
     found: dict[str, list[Row]] = {kind: [] for kind in KINDS}
     files: dict[str, Path] = {}
     aside = 0
@@ -79,6 +82,11 @@ def load(study: Study, results: Path) -> Frames:
         try:
             rows = _rows(spec, labels[spec.setting], lines)
             runs += rows.values()
+            machines += [
+                {"run": spec.id, **line["machine"], "commit": line["commit"]}
+                for line in lines
+                if line["kind"] in records.PLACES
+            ]
             if records.status(lines) in FINISHED:
                 for kind in KINDS:
                     found[kind] += _joined(rows, lines, kind)
@@ -96,6 +104,7 @@ def load(study: Study, results: Path) -> Frames:
 
     return Frames(
         runs=table(runs),
+        machines=pd.DataFrame(machines, columns=None if machines else ["run", "commit"]),
         epochs=table(found["epoch"], "iteration"),
         layers=table(found["layer"], "layer"),
         blocks=table(found["block"], "block"),
@@ -178,8 +187,6 @@ def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, R
             "test_images": data["test"],
             "classes": data["classes"],
             "image": "x".join(map(str, data["image"])),
-            **{f"machine_{key}": value for key, value in first["machine"].items()},
-            "commit": first["commit"],
             "started": first.get("started"),  # older records do not say
             "status": last.get("status", "unfinished"),
             "reason": last.get("reason"),

@@ -89,35 +89,33 @@ def dates(runs: pd.DataFrame) -> str:
     return "" if not days else min(days) if min(days) == max(days) else f"{min(days)} to {max(days)}"
 
 
-def spent(runs: pd.DataFrame) -> str:
+def spent(frames: Frames) -> str:
     """Return the measured training time of all runs together, and on what; on a CPU a run has a core of its own."""
-    each = runs.drop_duplicates("run").dropna(subset="seconds")
-    devices = _values(each["machine_gpu"].fillna(each["machine_cpu"]))
-    unit = "core-minutes" if each["machine_gpu"].isna().all() else "min"
+    each = frames.runs.drop_duplicates("run").dropna(subset="seconds")
+    machines = frames.machines[frames.machines["run"].isin(each["run"])]
+    devices = _values(machines["gpu"].fillna(machines["cpu"]))
+    unit = "core-minutes" if machines["gpu"].isna().all() else "min"
     return f"{_minutes(each['seconds'].sum())} {unit} on {devices}"
 
 
 def origin(frames: Frames) -> Table:
     """Tabulate where the numbers come from."""
-    runs = frames.runs.drop_duplicates("run")
+    runs, machines = frames.runs.drop_duplicates("run"), frames.machines
     counts = runs["status"].value_counts()
     images = "{0.train_images:,} training and {0.test_images:,} test images, {0.classes} classes, {0.image}"
     data = [f"{run.dataset}: {images.format(run)}, {run.checksum}" for run in runs.itertuples()]
-    machines = [
-        f"{run['machine_cpu']}, {count(run['machine_cores'], 'core')}, {run['machine_os']}"
-        for run in runs.to_dict("records")
-    ]
-    packages = [name for name in ("deeptwins", "torch", "triton", "numpy", "python") if f"machine_{name}" in runs]
-    versions = {name: _values(runs[f"machine_{name}"].dropna()) for name in packages}
-    gpus = runs["machine_gpu"].dropna()
+    hosts = [f"{each.cpu}, {count(each.cores, 'core')}, {each.os}" for each in machines.itertuples()]
+    packages = [name for name in ("deeptwins", "torch", "triton", "numpy", "python") if name in machines]
+    versions = {name: _values(machines[name].dropna()) for name in packages}
+    gpus = machines["gpu"].dropna()
     rows = [
         ["runs", ", ".join(f"{counts[key]} {key}" for key in (*FINISHED, "failed", "unfinished") if key in counts)],
         ["data", _values(data)],
-        ["machine", _values(machines)],
-        ["device", _values(runs["machine_device"]) + (f": {_values(gpus)}" if len(gpus) else "")],
+        ["machine", _values(hosts)],
+        ["device", _values(machines["device"]) + (f": {_values(gpus)}" if len(gpus) else "")],
         ["versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)],
-        ["commit", _values(runs["commit"].dropna()) or "not known"],
-        ["training time", spent(runs)],
+        ["commit", _values(machines["commit"].dropna()) or "not known"],
+        ["training time", spent(frames)],
         *([["date", date]] if (date := dates(runs)) else []),
     ]
     return Table("Where the numbers come from", ("what", "value"), rows, 2)

@@ -2,10 +2,11 @@
 
 First `kind: run` (what was run, on what). At each evaluation, one a twin: `kind: epoch` (its errors) and `kind:
 gradient` (`norms`: the L2 norm of each layer's weight gradient in the last step before, in order); `kind: growth` where
-a twin is grown. When training is over, for each twin: `kind: layer` (`response_std`; `kernel`, its size in pixels; how
-far the running statistics of its batch normalization lie from precise ones), `kind: block` (`branch_share`), `kind:
-precise` (errors with precise statistics). Last `kind: end` (status `done`, `diverged` or `failed`): a run is over only
-when it stands. What is not finite, or not there, is null. `docs/method.md` defines the numbers.
+a twin is grown; `kind: move` where training goes on on another machine, or at another commit, than before. When
+training is over, for each twin: `kind: layer` (`response_std`; `kernel`, its size in pixels; how far the running
+statistics of its batch normalization lie from precise ones), `kind: block` (`branch_share`), `kind: precise` (errors
+with precise statistics). Last `kind: end` (status `done`, `diverged` or `failed`): a run is over only when it stands.
+What is not finite, or not there, is null. `docs/method.md` defines the numbers.
 
 History of the format:
     1  the first
@@ -22,6 +23,7 @@ from typing import Any
 from deeptwins.errors import InputError
 
 SCHEMA = 1
+PLACES = ("run", "move")  # kinds of records that say where training goes on from there
 STATUSES = ("done", "diverged", "failed")
 
 Record = dict[str, Any]

@@ -93,12 +93,12 @@ def write(study: Study, results: Path, reports: Path) -> Report:
     if flow := [claim.twin for claim in study.expect if claim.gradients]:
         told = inside.gradient_flow[inside.gradient_flow["twin"].isin(flow)]
         verdict[1:1] = diagnostic_prose.flow(told)  # right behind the answer
-    behind = {"runs": data.runs.drop(columns="stages")}
+    behind = {"runs": data.runs.drop(columns="stages"), "machines": data.machines}
     for part in (found, inside):
         behind |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     page = Page(
         answer=prose.answer(study, found.claims),
-        cost=provenance.spent(data.runs),
+        cost=provenance.spent(data),
         date=provenance.dates(data.runs),
         name=_folder(study),
         question=study.question,
