@@ -104,7 +104,7 @@ def origin(frames: Frames) -> Table:
     counts = runs["status"].value_counts()
     images = "{0.train_images:,} training and {0.test_images:,} test images, {0.classes} classes, {0.image}"
     data = [f"{run.dataset}: {images.format(run)}, {run.checksum}" for run in runs.itertuples()]
-    hosts = [f"{each.cpu}, {count(each.cores, 'core')}, {each.os}" for each in machines.itertuples()]
+    hosts = [f"{each['cpu']}, {count(each['cores'], 'core')}, {each['os']}" for each in machines.to_dict("records")]
     packages = [name for name in ("deeptwins", "torch", "triton", "numpy", "python") if name in machines]
     versions = {name: _values(machines[name].dropna()) for name in packages}
     gpus = machines["gpu"].dropna()
