@@ -112,12 +112,13 @@ class Training:
             dataset: as loaded for the run's recipe.
             device: where to train.
             feeds: those of the runs that train beside this one; by default there is none.
-            capture: whether steps may be captured; without, each is issued kernel by kernel, as a profiler wants it.
+            capture: whether steps may be captured; without, each is issued kernel by kernel, as a profiler wants it,
+                and so are its batches, unless `feeds` are given.
         """
         self.run = run
         self.device = device
         self.stream = Stream(dataset, run.recipe, run.seed, device)
-        self._feeds = Feeds() if feeds is None else feeds
+        self._feeds = Feeds(capture=capture) if feeds is None else feeds
         self._feed: Feed | None = None
         self._marks: list[Mark] = []
         self.iteration = 0
