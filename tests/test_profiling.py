@@ -184,13 +184,26 @@ def test_a_net_that_grows_is_profiled_grown(folder, rates):
     assert "stages.2.1.conv2" in layers["cifar-14 plain"]
 
 
-def test_a_full_memory_is_one_line(folder, rates, monkeypatch):
-    """What does not fit into memory is told with what may help."""
+CPU_FULL = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+GPU_FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+FAULT = RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    def full(*_, **__):
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    monkeypatch.setattr(profiling.training, "Training", full)
+FULL = "cifar-plain-8: does not fit into memory; a smaller --batch may"
 
-    with pytest.raises(InputError, match="cifar-plain-8: does not fit into memory; a smaller --batch may"):
+
+@pytest.mark.usefixtures("rates")
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [(CPU_FULL, (InputError, FULL)), (GPU_FULL, (InputError, FULL)), (FAULT, (RuntimeError, "illegal memory access"))],
+)
+def test_a_full_memory_is_one_line(folder, monkeypatch, raised, told):
+    """What does not fit into memory is told with what may help; a fault of memory is none that a user can mend."""
+
+    def fails(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(profiling.training, "Training", fails)
+
+    with pytest.raises(told[0], match=told[1]):
         profiling.profile(only(plans(["cifar-plain-8"], Asked(batch=1), folder)), tiny.CPU, 1)

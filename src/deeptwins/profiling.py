@@ -29,6 +29,7 @@ RANDOM_BYTES = 2**26  # of images, at most, unless a batch has more
 # A network has no recipe of its own: that of He et al. 2015, section 4.2, of which only sizes matter here.
 RECIPE = Recipe(dataset=RANDOM, iterations=64_000, batch_size=128, learning_rate=0.1, momentum=0.9, weight_decay=1e-4)
 COSTS = ("dataset", "image_size", "batch_size", "precision", "optimizer", "shift", "flip")  # of a recipe: its step's
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # what a GPU says, and what a CPU
 ITEMSIZE = {"fp32": 4, "tf32": 4, "bf16": 2}  # bytes of an element of an activation
 
 
@@ -139,7 +140,7 @@ def profile(
             try:
                 step, some_ops, some_kernels = _measure(subject, loaded[source], device, steps, rates[recipe.precision])
             except RuntimeError as error:
-                if "memory" not in str(error):
+                if not any(text in str(error) for text in OUT_OF_MEMORY):
                     raise
                 raise InputError(f"{subject.label}: does not fit into memory; a smaller --batch may") from None
             nets.append(step)
