@@ -184,6 +184,22 @@ def test_a_net_that_grows_is_profiled_grown(folder, rates):
     assert "stages.2.1.conv2" in layers["cifar-14 plain"]
 
 
+@pytest.mark.parametrize(
+    ("names", "asked", "told"),
+    [
+        (["cifar-plain-8"], Asked(batch=1, image=(3, 1, 1)), "cifar-plain-8: recipe.batch_size = 1: the last stage"),
+        (["tiny"], Asked(("recipe.shift=8",)), "cifar-8 plain: recipe.shift = 8: must be less than the images are"),
+    ],
+)
+def test_what_cannot_be_trained_is_not_profiled(folder, rates, names, asked, told):
+    """What a run refuses of the images, a profile does, before anything is measured."""
+    with pytest.raises(InputError, match=told) as error:
+        profiling.profile(only(plans(names, asked, folder)), tiny.CPU, 1)
+
+    assert not rates
+    assert "\n" not in str(error.value)
+
+
 CPU_FULL = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 GPU_FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 FAULT = RuntimeError("CUDA error: an illegal memory access was encountered")

@@ -123,7 +123,7 @@ def profile(
         told: is called after every net.
 
     Raises:
-        InputError: a dataset is not there, or something does not fit into memory.
+        InputError: a dataset is not there or no net can be trained on it, or something does not fit into memory.
     """
     rates: dict[str, roofline.Rates] = {}
     nets, ops, kernels = [], [], []
@@ -131,12 +131,13 @@ def profile(
     with _threads(device):
         for subject in plan.subjects:
             recipe = subject.run.recipe
-            training.configure(recipe, device)
-            if recipe.precision not in rates:
-                rates[recipe.precision] = roofline.measure(device.type, recipe.precision)
             source = recipe.dataset, recipe.image_size, recipe.validation, subject.image, recipe.batch_size
             if source not in loaded:
                 loaded = {source: _dataset(subject, folder)}
+            training.check_sizes(subject.run, loaded[source], subject.label)
+            training.configure(recipe, device)
+            if recipe.precision not in rates:
+                rates[recipe.precision] = roofline.measure(device.type, recipe.precision)
             try:
                 step, some_ops, some_kernels = _measure(subject, loaded[source], device, steps, rates[recipe.precision])
             except RuntimeError as error:
