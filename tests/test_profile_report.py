@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from deeptwins import pages, profile_records, profile_report, profile_tables
+from deeptwins import pages, profile_frames, profile_records, profile_report, profile_tables
 from deeptwins.errors import InputError
 from profiles_made import NETS, made, op, ops, step
 
@@ -96,7 +96,7 @@ def test_a_block_is_no_other_nets(tmp_path):
     """What is in a block but in none of its layers counts at its last one, which is the third in a bottleneck."""
     more = [op(f"stages.0.0.conv{i}", "forward", "convolution", "convolution", 10.0, net=NETS[1]) for i in (1, 3)]
     join = op("stages.0.0.join", "forward", "addition", "add", 700.0, net=NETS[1])
-    table = profile_tables.ops(made(ops=(*ops(), *more, join)))
+    table = profile_frames.ops(made(ops=(*ops(), *more, join)))
 
     assert list(table["place"])[6] == "stage 1, block 1, layer 2"
     assert list(table["place"])[-1] == "stage 1, block 1, layer 3"

@@ -20,6 +20,7 @@ from deeptwins.errors import InputError
 
 SCHEMA = 1
 COMMAND = "deeptwins profile"
+BATCH, LOSS, OPTIMIZER = PARTS = ("batch", "loss and sums", "optimizer")  # of a step: no layers
 
 Amount = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from deeptwins import pages, profile_figures, profile_records, profile_tables
+from deeptwins import pages, profile_figures, profile_frames, profile_records, profile_tables
 from deeptwins.pages import Page, Section, Written, illustrate
 from deeptwins.profile_records import Profile
-from deeptwins.wording import count
+from deeptwins.wording import LEAST_BYTES, count
 
 KNOWN = 3  # nets that the question names
 MEASURED = """
@@ -21,10 +21,6 @@ COUNTED = """
 Bytes are those of the tensors that an op reads and writes, each once; views move nothing, and an op that passes over a
 tensor twice, or a cache that saves a pass, is seen in the % of its floor alone, which may exceed 100. FLOPs are two a
 multiply-add, of convolutions and matrix products.
-"""
-LEAST = """
-The least possible bytes of a step are a model: 9 passes over the output of every convolution in a plain net, 10 in a
-residual one, with batch normalization, ReLU and addition inside the convolutions before and behind.
 """
 ON = {
     "cpu": "On a CPU the time of an op is its own by the profiler, and its launches are the calls that move something.",
@@ -44,10 +40,10 @@ def write(path: Path, reports: Path) -> Written:
         InputError: the file is not there or damaged, or the folder cannot be written.
     """
     profile = profile_records.read(path)
-    ops, kernels = profile_tables.ops(profile), profile_tables.kernels(profile)
-    steps = profile_tables.steps(profile, ops)
-    kinds, layers = profile_tables.kinds(ops), profile_tables.layers(ops)
-    nets = profile_tables.detailed(steps)
+    ops, kernels = profile_frames.ops(profile), profile_frames.kernels(profile)
+    steps = profile_frames.steps(profile, ops)
+    kinds, layers = profile_frames.kinds(ops), profile_frames.layers(ops)
+    nets = profile_frames.detailed(steps)
     verdict = profile_tables.verdict(profile, steps, kinds)
     page = Page(
         name=f"profile-{profile.name}",
@@ -99,7 +95,7 @@ def _by_layer(layers: pd.DataFrame, nets: list[str]) -> Section:
 def _provenance(profile: Profile) -> Section:
     on = ON["cuda" if profile.machine.get("device") == "cuda" else "cpu"]
     table = profile_tables.provenance(profile)
-    return Section("Provenance", tables=(table,), paragraphs=(MEASURED, on, COUNTED, PLACES, LEAST))
+    return Section("Provenance", tables=(table,), paragraphs=(MEASURED, on, COUNTED, PLACES, LEAST_BYTES))
 
 
 def _reproduce(profile: Profile) -> Section:

@@ -10,7 +10,7 @@ from deeptwins import pages, throughput, throughput_figures
 from deeptwins.pages import Page, Section, Written, illustrate
 from deeptwins.tables import Table
 from deeptwins.throughput import ALONE, COMPILED, MINUTES, TARGETS_ARE_FOR, TOGETHER, USUAL, Throughput
-from deeptwins.wording import count, listed
+from deeptwins.wording import LEAST_BYTES, count, listed
 
 NAME = "throughput"
 QUESTION = "How fast does the paper's CIFAR-10 grid train?"
@@ -41,9 +41,8 @@ ToTensor, Normalize), contiguous fp32 images, `.item()` in every iteration, a ne
 settings: on a GPU these allow convolutions in TF32. The compiled loop is the same with channels_last, autocast to bf16
 and torch.compile. The trainer computes in the precision that is named and repeats bit for bit.
 """
-FLOOR = """
-The memory floor is a model: the least bytes that any implementation of the step must move, 9 passes over the output of
-every convolution in a plain net and 10 in a residual one, at the measured bandwidth of a copy. A cache may beat it.
+FLOOR = f"""
+{LEAST_BYTES} The memory floor is what they take at the measured bandwidth of a copy; a cache may beat it.
 """
 
 
