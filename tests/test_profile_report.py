@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from deeptwins import pages, profile_frames, profile_records, profile_report, profile_tables
+from deeptwins import pages, profile_figures, profile_frames, profile_records, profile_report, profile_tables
 from deeptwins.errors import InputError
 from profiles_made import NETS, made, op, ops, step
 
@@ -40,10 +40,11 @@ def test_the_verdict(tmp_path):
 
     assert first == (
         "A step of cifar-resnet-8 (16 images of 3x32x32, fp32) takes 125 ms on Some CPU (1 thread); convolution is 75 %"
-        " of the time of its ops, normalization 15 %. It runs at 16 % of its floor, which is 20.0 ms."
+        " of the time of its ops, normalization 15 %. Its floor, 20.0 ms, is 16 % of that."
     )
     assert second == (
-        "The steps of 2 nets take 100 ms (cifar-plain-8) to 125 ms (cifar-resnet-8), at 16 % to 20 % of their floors."
+        "The steps of 2 nets take 100 ms (cifar-plain-8) to 125 ms (cifar-resnet-8), of which their floors are 16 % to"
+        " 20 %."
     )
 
 
@@ -65,7 +66,7 @@ def test_the_tables_say_what_the_record_says(tmp_path):
     assert "normalization|12.0|15 %|2|20.0|0|3.00|25 %" in rows
     assert "stem|6.00|18.0|24.0|30 %|4|40.0|4.00|6.00|25 %" in rows
     assert "stage 1, block 1, layer 2|11.0|20.0|31.0|39 %|4|40.0|4.00|7.75|25 %" in rows
-    assert "optimizer|0|0|3.00|4 %|1|10.0|0|0.75|25 %" in rows
+    assert "optimizer|-|-|3.00|4 %|1|10.0|0|0.75|25 %" in rows
     assert r"convolution\_backward|convolution|3|40.0|67 %" in rows
     assert "deeptwins profile cifar-plain-8 cifar-resnet-8 --batch 16" in text
     for told in (
@@ -113,6 +114,22 @@ def test_the_page_is_readable_to_all(tmp_path):
     assert "cifar-resnet-8: forward 24.0 ms and backward 51.0 ms, the longest stage 1, block 1, layer 2" in titles[1]
     assert text.count("<caption>") == text.count("<table") == 9
     assert not re.search(r"<(script|link|img|iframe)\b", text)
+
+
+@pytest.mark.parametrize("step_ms", [50, 100])
+def test_a_bar_is_as_long_as_its_step(step_ms):
+    """Ops of 80 ms leave 20 of a step of 100, and share one of 50, of which convolutions take three quarters."""
+    profile = made(nets=(step(step_us=1000.0 * step_ms),), ops=tuple(ops()), kernels=())
+    table = profile_frames.ops(profile)
+
+    figure = profile_figures.kinds(profile_frames.steps(profile, table), profile_frames.kinds(table))
+
+    (ax,) = figure.axes
+    widths = [bar.get_width() for bar in ax.patches]
+    assert max(bar.get_x() + bar.get_width() for bar in ax.patches) == pytest.approx(step_ms)
+    assert widths[0] == pytest.approx(min(60, 0.75 * step_ms))
+    assert widths[-1] == pytest.approx(max(0, step_ms - 80))
+    assert [text.get_text() for text in ax.texts] == [f"{step_ms:.{step_ms < 100:d}f}"]
 
 
 def test_many_nets(tmp_path):

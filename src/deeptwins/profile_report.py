@@ -76,8 +76,9 @@ def _question(profile: Profile) -> str:
 
 def _by_kind(steps: pd.DataFrame, kinds: pd.DataFrame, nets: list[str]) -> Section:
     caption = (
-        "In colour the ops of a step, by the profiler; the number is the whole step by the clock, of which light is"
-        " what no op takes. Milliseconds."
+        "The number is the whole step by the clock; in colour its ops, by the profiler, and light what none of them"
+        " takes. Ops that the profiler slows until they sum up to more than the step share it in proportion."
+        " Milliseconds."
     )
     picture = illustrate("kinds", caption, profile_tables.alt_kinds(steps, kinds), profile_figures.kinds(steps, kinds))
     tables = [profile_tables.step_table(steps), profile_tables.work_table(steps)]

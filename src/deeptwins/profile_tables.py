@@ -32,15 +32,14 @@ def verdict(profile: Profile, steps: pd.DataFrame, kinds: pd.DataFrame) -> list[
     sentence = (
         f"A step of {slow['net']} ({count(slow['batch_size'], 'image')} of {slow['image']}, {slow['precision']}) takes"
         f" {ms(slow['step_us'])} on {device(profile)}; {taking}."
-        f" It runs at {percent(slow['of_floor'])} of its floor, which is {ms(slow['floor_us'])}."
+        f" Its floor, {ms(slow['floor_us'])}, is {percent(slow['of_floor'])} of that."
     )
     found = [sentence]
     if len(steps) > 1:
         fast = steps.nsmallest(1, "step_us").iloc[0]
-        reached = _shares(steps["of_floor"])
         found.append(
             f"The steps of {len(steps)} nets take {ms(fast['step_us'])} ({fast['net']}) to {ms(slow['step_us'])}"
-            f" ({slow['net']}), at {reached} of their floors."
+            f" ({slow['net']}), of which their floors are {_shares(steps['of_floor'])}."
         )
     return found
 
@@ -112,14 +111,14 @@ def layer_table(net: str, layers: pd.DataFrame) -> Table:
     rows = [
         [
             row["place"],
-            *(amount(row[key] / 1e3) for key in ("forward_us", "backward_us")),
+            *(amount(row[key] / 1e3) if row[key] else "-" for key in ("forward_us", "backward_us")),
             *_numbers(row),
         ]
         for row in own[chosen].to_dict("records")
     ]
     hidden = int((~chosen).sum())
     told = f"; {count(hidden, 'layer')} that take less are in layers.csv" if hidden else ""
-    heads = ("layer", "forward (ms)", "backward (ms)", "both (ms)", "share", "launches", "MB", "GFLOP")
+    heads = ("layer", "forward (ms)", "backward (ms)", "time (ms)", "share", "launches", "MB", "GFLOP")
     return Table(f"{net}, by layer, in order{told}", (*heads, "floor (ms)", "% of floor"), rows, 1)
 
 
