@@ -147,17 +147,23 @@ def test_many_nets(tmp_path):
 
 
 def test_on_a_gpu(tmp_path):
-    """The GPU is named, and its idle time is the processor's; C++ names of kernels are cut short."""
+    """The GPU is named, and which step is replayed and which is profiled; C++ names of kernels are cut short."""
     gpu = made().machine | {"device": "cuda", "gpu": "Some GPU, 80 GiB"}
     name = "void at::native::vectorized_elementwise_kernel<4, at::native::Add<float>>(int, float)"
     kernels = tuple(kernel.model_copy(update={"kernel": name}) for kernel in made().kernels)
 
-    done = written(tmp_path, made(machine=gpu, kernels=kernels))
+    nets = tuple(net.model_copy(update={"issued_us": 2 * net.step_us}) for net in made().nets)
+
+    done = written(tmp_path, made(machine=gpu, kernels=kernels, nets=nets))
 
     assert "takes 125 ms on Some GPU, 80 GiB; " in done.verdict[0]
     text = done.page.read_text(encoding="utf-8")
-    assert "Kernels run for 64" in text
-    assert "the time of an op is that of the kernels launched by it" in text
+    assert "sum up to 64" in text
+    assert "of the same step issued\nkernel by kernel" in text
+    steps = pd.read_csv(done.page.parent / "data" / "steps.csv")
+    assert steps["issued_us"].tolist() == [200_000, 250_000]
+    rows = done.page.with_name("report.md").read_text(encoding="utf-8").replace(" ", "")
+    assert "|cifar-plain-8|100|90.0to120|200|150|80.0|20.0|20%|" in rows
     assert ">at::native::vectorized_elementwise_kernel<" in text
 
 

@@ -5,7 +5,7 @@ import torch
 
 import made
 import tiny
-from deeptwins import profiling, roofline
+from deeptwins import lanes, profiling, roofline
 from deeptwins.errors import InputError
 from deeptwins.nets import inspection
 from deeptwins.profiling import Asked, plans
@@ -145,6 +145,7 @@ def test_a_profile_is_of_the_trainers_step(folder, rates):
     assert torch.get_num_threads() == threads
     assert [step.net for step in profile.nets] == [subject.label for subject in plan.subjects]
     for step, subject in zip(profile.nets, plan.subjects, strict=True):
+        assert step.issued_us is None
         ops = [op for op in profile.ops if op.net == step.net]
         layers = inspection.trace(subject.net, (3, 8, 8), 10)
         counted.append(sum(layer.flops * (2 if layer.name == "conv" else 3) for layer in layers) * 16)
@@ -182,6 +183,27 @@ def test_a_net_that_grows_is_profiled_grown(folder, rates):
 
     layers = {step.net: {op.layer for op in profile.ops if op.net == step.net} for step in profile.nets}
     assert "stages.2.1.conv2" in layers["cifar-14 plain"]
+
+
+def test_a_step_that_is_replayed_is_timed_too(folder, dataset, monkeypatch):
+    """On a GPU the step by the clock is an equal share of a replay, which here is a loop."""
+    monkeypatch.setitem(lanes.STEPS, "cpu", 4)
+    (subject,) = plans(["tiny"], Asked(), folder)[0].subjects[:1]
+    spans = []
+    monkeypatch.setattr(profiling.profile_ops, "timed", lambda step, _: spans.append(step()) or 4e-3)
+
+    assert profiling._replayed(subject, dataset, tiny.CPU, 3) == pytest.approx([1000.0] * 3)
+    assert len(spans) == 3
+
+
+@pytest.mark.gpu
+def test_a_replayed_step_is_not_the_one_that_is_profiled(folder, rates):
+    """On a GPU both are timed, and one that is issued kernel by kernel takes longer."""
+    profile = profiling.profile(only(plans(["cifar-plain-20"], Asked(), folder)), torch.device("cuda"), 3)
+
+    (step,) = profile.nets
+    assert step.fastest_us <= step.step_us <= step.slowest_us
+    assert step.step_us < step.issued_us
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,12 @@ multiply-add, of convolutions and matrix products.
 """
 ON = {
     "cpu": "On a CPU the time of an op is its own by the profiler, and its launches are the calls that move something.",
-    "cuda": "On a GPU the time of an op is that of the kernels launched by it, copies and fills included.",
+    "cuda": """
+On a GPU the step by the clock is the one that the trainer takes: captured, and several in a replay, of whose time each
+has an equal share. A profiler cannot look into a replay. What it says of ops and kernels is of the same step issued
+kernel by kernel, whose time by the clock has a column of its own. The time of an op is that of the kernels launched by
+it, copies and fills included.
+""",
 }
 PLACES = """
 A layer is a convolution with the normalization, ReLU and addition that follow it; a block's shortcut counts at its last

@@ -17,6 +17,7 @@ LEAST = 0.001  # what is less is not worth its digits
 TOP = 12  # rows of a table of layers or kernels
 NAMED = 2  # kinds of work in the verdict
 MACHINE = ("device", "cpu", "cores", "memory_gib", "gpu", "driver", "os")
+ISSUED = "kernel by kernel (ms)"
 PROFILED = "with profiler (ms)"
 VERSIONS = ("deeptwins", "torch", "triton", "numpy", "python", "cuda", "cudnn")
 
@@ -52,7 +53,11 @@ def remarks(profile: Profile, steps: pd.DataFrame) -> list[str]:
     )
     busy = _shares(steps["in_ops"])
     if profile.machine.get("device") == "cuda":
-        rest = f"Kernels run for {busy} of a step; for the rest the GPU waits for the processor."
+        rest = (
+            "A step is captured and replayed, as in training. Its kernels, profiled where they are issued one by one,"
+            f" sum up to {busy} of it: for the rest the GPU idles between kernels; what is too much is kernels that"
+            " overlap, or that the profiler slows."
+        )
     else:
         rest = (
             f"Ops sum up to {busy} of a step: what is missing is Python and autograd between them; what is too much is"
@@ -66,19 +71,20 @@ def remarks(profile: Profile, steps: pd.DataFrame) -> list[str]:
 
 
 def step_table(steps: pd.DataFrame) -> Table:
-    """Tabulate how long whole steps take."""
+    """Tabulate how long whole steps take; those issued kernel by kernel, too, where that is another time."""
+    issued = {"issued_us": ISSUED} if steps["issued_us"].notna().all() else {}
     rows = [
         [
             row["net"],
             amount(row["step_us"] / 1e3),
             f"{amount(row['fastest_us'] / 1e3)} to {amount(row['slowest_us'] / 1e3)}",
-            *(amount(row[key] / 1e3) for key in ("profiled_us", "ops_us", "floor_us")),
+            *(amount(row[key] / 1e3) for key in (*issued, "profiled_us", "ops_us", "floor_us")),
             percent(row["of_floor"]),
         ]
         for row in steps.to_dict("records")
     ]
-    heads = ("net", "step (ms)", "fastest to slowest", PROFILED, "sum of ops (ms)", "floor (ms)", "% of floor")
-    return Table("Steps by the clock, and what their ops sum up to; medians", heads, rows, 1)
+    heads = ("net", "step (ms)", "fastest to slowest", *issued.values(), PROFILED, "sum of ops (ms)", "floor (ms)")
+    return Table("Steps by the clock, and what their ops sum up to; medians", (*heads, "% of floor"), rows, 1)
 
 
 def work_table(steps: pd.DataFrame) -> Table:
@@ -182,7 +188,7 @@ def alt_layers(layers: pd.DataFrame) -> str:
 def console(steps: pd.DataFrame, kinds: pd.DataFrame, layers: pd.DataFrame) -> list[Table]:
     """Return the tables of a terminal: whole steps, then for the slowest nets kinds of work and layers."""
     table = step_table(steps)
-    told = [i for i, head in enumerate(table.columns) if head not in {"fastest to slowest", PROFILED}]
+    told = [i for i, head in enumerate(table.columns) if head not in {"fastest to slowest", ISSUED, PROFILED}]
     rows = [[row[i] for i in told] for row in table.rows]
     shown = [Table(table.caption, tuple(table.columns[i] for i in told), rows, table.words), work_table(steps)]
     nets = profile_frames.detailed(steps)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deeptwins import data, images, machine, profile_ops, roofline, training
+from deeptwins import data, images, lanes, machine, profile_ops, roofline, training
 from deeptwins.data import Dataset, Split
 from deeptwins.errors import InputError, choices, shown
 from deeptwins.nets import inspection
@@ -238,20 +240,20 @@ def _measure(
     subject: Subject, dataset: Dataset, device: torch.device, steps: int, rates: roofline.Rates
 ) -> tuple[Step, list[Op], list[Kernel]]:
     """Time steps of a net, and profile as many."""
-    trained = training.Training(subject.run, dataset, device, capture=False)
-    if subject.net.grown_from is not None:
-        list(trained.grow())
+    replayed = _replayed(subject, dataset, device, steps) if device.type == "cuda" else []
+    trained = _trained(subject, dataset, device, capture=False)
     (twin,) = trained.twins.values()
     for _ in range(WARMUP):
         trained.step()
     profile_ops.profiled(trained.step, twin.net, device)  # the profiler's first step is slower
-    clocked, profiled = [], []
+    issued, profiled = [], []
     for _ in range(steps):  # by turns, so that a machine that is busy for a while slows both
         trained.step()  # what the profiler left behind in caches is gone then
-        clocked.append(1e6 * profile_ops.timed(trained.step, device))
+        issued.append(1e6 * profile_ops.timed(trained.step, device))
         profiled.append(profile_ops.profiled(trained.step, twin.net, device))
     ops, kernels = profile_ops.sums(profiled, rates.floor_s)
     net, recipe, label = subject.net, subject.run.recipe, subject.label
+    clocked = replayed or issued
     step = Step(
         net=label,
         family=net.family,
@@ -266,6 +268,7 @@ def _measure(
         step_us=_us(median(clocked)),
         fastest_us=_us(min(clocked)),
         slowest_us=_us(max(clocked)),
+        issued_us=_us(median(issued)) if replayed else None,
         profiled_us=_us(1e6 * median(each.seconds for each in profiled)),
         least_bytes=roofline.least_bytes(net, dataset.image, recipe.batch_size, ITEMSIZE[recipe.precision]),
     )
@@ -273,6 +276,25 @@ def _measure(
         Kernel(net=label, kind=kind, kernel=name, calls=each.calls, time_us=_us(each.time_us))
         for (kind, name), each in kernels.items()
     ]  # fmt: skip
+
+
+def _trained(subject: Subject, dataset: Dataset, device: torch.device, *, capture: bool) -> training.Training:
+    """Prepare a net to be trained, one that grows at its final depth."""
+    trained = training.Training(subject.run, dataset, device, capture=capture)
+    if subject.net.grown_from is not None:
+        list(trained.grow())
+    return trained
+
+
+def _replayed(subject: Subject, dataset: Dataset, device: torch.device, steps: int) -> list[float]:
+    """Time steps as the trainer takes them, captured, so many in a replay; returns microseconds a step."""
+    trained, count = _trained(subject, dataset, device, capture=True), lanes.STEPS[device.type]
+    for _ in range(lanes.WARMUP + 1):  # replays, of which the first are issued, and one is captured
+        trained.step(count)
+    times = [1e6 * profile_ops.timed(partial(trained.step, count), device) / count for _ in range(steps)]
+    del trained
+    gc.collect()  # graphs, and what they hold of the device's memory
+    return times
 
 
 def _op(label: str, key: profile_ops.Key, each: profile_ops.Sum) -> Op:

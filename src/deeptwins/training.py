@@ -172,9 +172,9 @@ class Training:
         """Whether the twins are evaluated after this iteration."""
         return self._due(self.iteration)
 
-    def step(self) -> None:
-        """Train every twin on the next batch. The host waits for nothing."""
-        self._advance(1)
+    def step(self, count: int = 1) -> None:
+        """Train every twin on the next batch, or on so many as a replay has at most. The host waits for nothing."""
+        self._advance(count)
 
     def advance(self) -> None:
         """Train every twin on the next batches, as many as a replay has, or on one where something is due before.
