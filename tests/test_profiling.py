@@ -103,6 +103,20 @@ def test_what_tells_nets_apart_is_said(folder):
 
 
 @pytest.mark.parametrize(
+    ("name", "settings", "label"),
+    [
+        ("cifar-plain-8", ("width=4",), "cifar-plain-8, width 4"),
+        ("cifar-plain-8", ("recipe.shift=2", "shortcut=gate"), "cifar-plain-8, shortcut gate, shift 2"),
+        ("cifar-plain-8", ("recipe.precision=bf16", "recipe.learning_rate=0.2"), "cifar-plain-8"),
+        ("tiny", ("recipe.width=8",), "cifar-8 plain, width 8"),
+    ],
+)
+def test_a_changed_net_is_told_from_the_usual_one(folder, name, settings, label):
+    """What was set of the net, or of its step, stands in its name, unless the page says it of every net."""
+    assert only(plans([name], Asked(settings), folder)).subjects[0].label == label
+
+
+@pytest.mark.parametrize(
     ("names", "asked", "told"),
     [
         (["tinny"], Asked(), 'no study and no network "tinny": did you mean tiny?'),
@@ -210,7 +224,11 @@ def test_a_replayed_step_is_not_the_one_that_is_profiled(folder, rates):
     ("names", "asked", "told"),
     [
         (["cifar-plain-8"], Asked(batch=1, image=(3, 1, 1)), "cifar-plain-8: recipe.batch_size = 1: the last stage"),
-        (["tiny"], Asked(("recipe.shift=8",)), "cifar-8 plain: recipe.shift = 8: must be less than the images are"),
+        (
+            ["tiny"],
+            Asked(("recipe.shift=8",)),
+            "cifar-8 plain, shift 8: recipe.shift = 8: must be less than the images are",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_not_profiled(folder, rates, names, asked, told):

@@ -75,8 +75,9 @@ def write(path: Path, reports: Path) -> Written:
 
 def _question(profile: Profile) -> str:
     nets = [step.net for step in profile.nets]
-    what = ", ".join(nets) if len(nets) <= KNOWN else f"the {len(nets)} nets of {profile.name}"
-    return f"Where does the time of a training step go? {what[0].upper() + what[1:] if len(nets) > KNOWN else what}"
+    between = "; " if any(", " in net for net in nets) else ", "
+    what = between.join(nets) if len(nets) <= KNOWN else f"The {len(nets)} nets of {profile.name}"
+    return f"Where does the time of a training step go? {what}"
 
 
 def _by_kind(steps: pd.DataFrame, kinds: pd.DataFrame, nets: list[str]) -> Section:

@@ -30,7 +30,8 @@ RANDOM = "random images"
 RANDOM_BYTES = 2**26  # of images, at most, unless a batch has more
 # A network has no recipe of its own: that of He et al. 2015, section 4.2, of which only sizes matter here.
 RECIPE = Recipe(dataset=RANDOM, iterations=64_000, batch_size=128, learning_rate=0.1, momentum=0.9, weight_decay=1e-4)
-COSTS = ("dataset", "image_size", "batch_size", "precision", "optimizer", "shift", "flip")  # of a recipe: its step's
+SAID = {"dataset", "image_size", "batch_size", "precision"}  # of a recipe: what a page says of every net
+COSTS = (*sorted(SAID), "optimizer", "shift", "flip")  # of a recipe: what its step depends on
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # what a GPU says, and what a CPU
 ITEMSIZE = {"fp32": 4, "tf32": 4, "bf16": 2}  # bytes of an element of an activation
 
@@ -178,19 +179,36 @@ def _of_study(name: str, asked: Asked, folder: Path) -> Plan:
 
 
 def _subjects(study: Study) -> Iterator[Subject]:
-    """Name every net of a study once, whatever the seeds: by family, depth and twin, and what else tells it apart."""
+    """Name every net of a study once, whatever the seeds: by family, depth and twin, and what else tells it apart.
+
+    It is told from the other nets of the study, and from its own in the study as it is without the settings.
+    """
     found: dict[Any, tuple[str, Net, RunSpec]] = {}
     for run in study.runs:
         for twin, net in run.twins.items():
             key = net, *(getattr(run.recipe, field) for field in COSTS)
             found.setdefault(key, (twin, net, run))
     names = [f"{net.family}-{net.depth} {twin}" for twin, net, _ in found.values()]
-    fields = [{**net.model_dump(), **run.recipe.model_dump(include={*COSTS})} for _, net, run in found.values()]
+    fields = [_fields(net, run.recipe) for _, net, run in found.values()]
     for i, (twin, net, run) in enumerate(found.values()):
         same = [fields[j] for j, name in enumerate(names) if name == names[i]]
-        apart = [key for key in fields[i] if any(other[key] != fields[i][key] for other in same)]
-        label = ", ".join([names[i], *(f"{key} {fields[i][key]}" for key in apart)])
+        apart = {key for key in fields[i] if any(other[key] != fields[i][key] for other in same)}
+        label = _label(names[i], fields[i], apart | _changed(study.settings))
         yield Subject(label, run.model_copy(update={"twins": {twin: net}}))
+
+
+def _fields(net: Net, recipe: Recipe) -> dict[str, Any]:
+    """Tabulate all that a step depends on."""
+    return {**net.model_dump(), **recipe.model_dump(include={*COSTS})}
+
+
+def _changed(settings: Sequence[str]) -> set[str]:
+    """Name the fields that settings change, but for those that a page says anyway."""
+    return {setting.removeprefix("recipe.").split("=")[0] for setting in settings} - SAID
+
+
+def _label(name: str, fields: dict[str, Any], told: set[str]) -> str:
+    return ", ".join([name, *(f"{key} {value}" for key, value in fields.items() if key in told)])
 
 
 def _of_networks(names: list[str], asked: Asked) -> Plan:
@@ -212,7 +230,8 @@ def _of_networks(names: list[str], asked: Asked) -> Plan:
             raise InputError(str(error).replace("twins.", "", 1)) from None
         inspection.trace(net, image, classes)
         run = RunSpec(study="profile", seed=0, twins={name: net}, recipe=recipe)
-        subjects.append(Subject(name, run, image, classes))
+        label = _label(name, _fields(net, recipe), _changed(asked.settings))
+        subjects.append(Subject(label, run, image, classes))
     return Plan("-".join(names), _command(names, asked), tuple(subjects))
 
 
