@@ -218,10 +218,6 @@ def rates(cases: pd.DataFrame) -> pd.DataFrame:
             continue  # some nets were not timed, and the others say nothing about them
         seconds, fastest, slowest = (own[key].sum() / 1e3 for key in ("ms_per_iteration", "fastest_ms", "slowest_ms"))
         first = own.iloc[0]
-        training, evaluating = (
-            first["study_iterations"] * seconds / 60,
-            first["evaluations"] * first["evaluation_s"] / 60,
-        )
         rows.append(
             {
                 "way": way,
@@ -232,13 +228,13 @@ def rates(cases: pd.DataFrame) -> pd.DataFrame:
                 "slowest_per_s": nets / slowest,
                 "fastest_per_s": nets / fastest,
                 "percent_of_floor": 100 * own["floor_ms"].sum() / own["ms_per_iteration"].sum(),
-                "training_minutes": training,
+                "training_minutes": first["study_iterations"] * seconds / 60,
                 "evaluations": first["evaluations"],
                 "evaluation_s": first["evaluation_s"],
-                "minutes": training + evaluating,
             }
         )
     frame = pd.DataFrame(rows)
+    frame = frame.assign(minutes=frame["training_minutes"] + frame["evaluations"] * frame["evaluation_s"] / 60)
     return frame.sort_values("way", key=lambda ways: ways.map(WAYS.index), kind="stable", ignore_index=True)
 
 
