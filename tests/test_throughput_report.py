@@ -44,16 +44,16 @@ def test_the_verdict(tmp_path):
     assert ratios == (
         "That is 25 times as fast as the usual loop (both fp32) and 4 times as fast as the compiled loop (both bf16)."
     )
-    assert re.findall("✓ met|✗ missed|a projection within it", targets) == [
+    assert re.findall("✓ met|✗ missed|within it, by a projection", targets) == [
         "✓ met",
         "✗ missed",
-        "a projection within it",
+        "within it, by a projection",
     ]
 
 
 def test_targets_met_and_missed(tmp_path):
     """25 is at least 20; 4 is not 5; 4 nets of 64,000 at 100 a second take more than 10 minutes, by a projection."""
-    within, beyond = "a projection within it", "a projection beyond it"
+    within, beyond = "within it, by a projection", "beyond it, by a projection"
     slow = [together(40.0), together(2.0, "bf16"), *each("usual", 1000.0, "fp32")]
 
     assert results(page_of(tmp_path, *grid())) == ["✓ met", "✗ missed", within]
@@ -86,9 +86,9 @@ def test_the_page_says_what_the_timings_say(tmp_path):
     rows = [re.sub(r"\s*\|\s*", "|", line).strip("|") for line in text.splitlines() if line.startswith("|")]
     assert "all nets together|fp32|1,000|800 to 1,250|62.5|4.27" in rows
     assert "the usual loop|fp32|40|32 to 50|10|107" in rows
-    assert "the trainer, a net after another|residual|fp32|56|5|4 to 6.25|25,600|5,000|2.5|50" in rows
+    assert "the trainer|residual|fp32|56|5|4 to 6.25|25,600|2.5|50" in rows
     assert "fp32|4.27|41|1.5|5.29" in rows
-    assert "one seed of the study in 10 minutes, fp32|projected: 5.29 min|a projection within it" in rows
+    assert "one seed of the study in 10 minutes, fp32|projected: 5.29 min|within it, by a projection" in rows
     assert "all nets together|fp32|no|-|-|100|3" in rows
     assert "the compiled loop|bf16|allowed|4|inductor|100|3" in rows
     assert "device|NVIDIA H100 80GB HBM3, 79 GiB" in rows
@@ -106,7 +106,7 @@ def test_evaluations_decide_whether_a_projection_is_within_the_target(tmp_path):
     page = page_of(tmp_path, together(9.3))
 
     assert page.tables[1].rows == [["fp32", "9.92", "41", "1.5", "10.9"]]
-    assert results(page)[-1] == "a projection beyond it"
+    assert results(page)[-1] == "beyond it, by a projection"
 
 
 def test_a_single_round_has_no_spread(tmp_path):

@@ -130,7 +130,7 @@ def target_table(found: Throughput) -> Table:
     together = found.rates[found.rates["way"] == TOGETHER].set_index("precision")["minutes"]
     minutes = together.get(STUDY_PRECISION, math.nan)
     text = f"one seed of the study in {MINUTES} minutes, {STUDY_PRECISION}"
-    mark = f"a projection {'within' if minutes <= MINUTES else 'beyond'} it"
+    mark = f"{'within' if minutes <= MINUTES else 'beyond'} it, by a projection"
     rows.append(_compared(found, text, minutes, f"projected: {number(minutes)} min", mark))
     caption = f"Targets for an {' or '.join(TARGETS_ARE_FOR)}"
     return Table(caption, ("target", "measured", "result"), rows, 1)
@@ -182,42 +182,43 @@ def conditions(cases: pd.DataFrame) -> Table:
             NAMES[str(way)],
             str(precision),
             _distinct(own["convolutions_in_tf32"].map({True: "allowed", False: "no"})),
-            _distinct(own["workers"].dropna()) or "-",
-            _distinct(own["backend"]) or "-",
-            _distinct(own["iterations"]),
-            _distinct(own["rounds"]),
+            *(_distinct(own[key].dropna()) or "-" for key in ("workers", "backend", "iterations", "rounds")),
         ]
-        for (way, precision), own in cases.groupby(["way", "precision"], sort=False)
+        for (way, precision), own in sorted(
+            cases.groupby(["way", "precision"], sort=False), key=lambda item: throughput.WAYS.index(item[0][0])
+        )
     ]
-    heads = ("way", "precision", "convolutions in TF32", "workers", "compiled by", "iterations a round", "rounds")
-    return Table("How each way was timed", heads, rows, 3)
+    heads = ("way", "precision", "TF32", "workers", "compiled by", "iterations", "rounds")
+    return Table("How each way was timed: convolutions in TF32, workers, iterations a round", heads, rows, 3)
 
 
 def case_table(cases: pd.DataFrame) -> Table:
     """Tabulate every net alone, and in the loops."""
     rows = [
         [
-            NAMES[row["way"]],
+            NAMES[row["way"]].partition(",")[0],
             row["twin"],
             row["precision"],
             f"{row['depth']:g}",
             number(row["ms_per_iteration"]),
             spread(row, "fastest_ms", "slowest_ms"),
-            number(row["images_per_s"]),
-            number(row["least_bytes"] / 1e6),
-            *(number(row[key]) for key in ("floor_ms", "percent_of_floor")),
+            *(number(row[key]) for key in ("images_per_s", "floor_ms", "percent_of_floor")),
         ]
         for row in cases[cases["way"] != TOGETHER].to_dict("records")
     ]
-    heads = ("way", "twin", "precision", "depth", "ms an iteration", "fastest to slowest round", "images/s", "least MB")
-    return Table("Every net by itself", (*heads, "floor (ms)", "% of floor"), rows, 3)
+    heads = ("way", "twin", "precision", "depth", "ms an iteration", "fastest to slowest", "images/s", "floor (ms)")
+    return Table("Every net by itself; the fastest and the slowest round", (*heads, "% of floor"), rows, 3)
 
 
 def provenance(found: Throughput) -> Table:
     """Tabulate where the numbers come from."""
     first = found.cases.iloc[0]
     rows = [["device", found.device]]
-    rows += [[key, str(found.machine[key])] for key in MACHINE if found.machine.get(key) not in {None, found.device}]
+    rows += [
+        [key.replace("_gib", " (GiB)"), str(found.machine[key])]
+        for key in MACHINE
+        if found.machine.get(key) not in {None, found.device}
+    ]
     rows += [["versions", ", ".join(f"{key} {found.machine[key]}" for key in VERSIONS if found.machine.get(key))]]
     rows += [["commit", found.commit or "not known"], ["date", found.date or "not known"]]
     rows += [["data", f"{first['dataset']}, {first['image']}"]]
