@@ -2,15 +2,18 @@
 
 `alone` is a net in the trainer by itself, `together` the runs of one seed taking turns as a study trains them, `usual`
 and `compiled` are the loops of `handwritten.py`, a net after another. Warm-up, capture and compilation are over before
-the clock starts; nothing is evaluated. A case is timed over a fixed number of iterations, and waits for the device once
-at their end (the loops wait in every iteration, by `.item()`). `deeptwins profile --timings FILE` makes the page.
+the clock starts; nothing is evaluated until it has stopped, when `together` times that, too. A case is timed over a
+fixed number of iterations, and waits for the device once at their end (the loops wait in every iteration, by
+`.item()`). `deeptwins profile --timings FILE` makes the page.
 
 Speed does not depend on what the images show: without CIFAR-10 in DEEPTWINS_DATA they are synthetic. On a CPU all is
 small, and the loop that compiles does so without generating code: a rehearsal, whose numbers mean nothing for a GPU.
 """
 
 import gc
+import math
 import os
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -28,6 +31,7 @@ REHEARSAL = DEVICE.type == "cpu"
 SMALL = ("recipe.width=4", "recipe.batch_size=16", "recipe.image_size=8")
 SIZE = 32  # pixels, of CIFAR-10's images
 IMAGES = {"cpu": 512, "cuda": 50_000}  # at least: so that epochs are as long as those of CIFAR-10
+STUDY_IMAGES = {"train": 50_000, "test": 10_000}  # CIFAR-10's, whatever stands in for them here
 ITERATIONS = {"cpu": 2, "cuda": 200}
 ROUNDS = {"cpu": 1, "cuda": 3}  # of the trainer; the loops take long, and are timed once
 WARMUP = {"cpu": 1, "cuda": 20}  # iterations of a loop, in which it compiles, and its workers start
@@ -104,14 +108,31 @@ def advance(trainings, iterations):
 
 
 def time_trainer(benchmark, chosen, dataset):
-    """Time the trainer on some runs together; return the iterations of a round."""
+    """Time the trainer on some runs together; return their trainings, and the iterations of a round."""
     training.configure(chosen[0].recipe, DEVICE)
     feeds, resident = Feeds(), dataset.to(DEVICE)
     trainings = [training.Training(run, resident, DEVICE, feeds) for run in chosen]
     advance(trainings, lanes.WARMUP + 2 * lanes.STEPS[DEVICE.type])
     before, rounds = trainings[0].iteration, ROUNDS[DEVICE.type]
     benchmark.pedantic(advance, (trainings, ITERATIONS[DEVICE.type]), rounds=rounds)
-    return (trainings[0].iteration - before) / rounds
+    return trainings, (trainings[0].iteration - before) / rounds
+
+
+def time_evaluation(trainings):
+    """Time an evaluation of all nets, as if of the study's images; count those of a seed of the study."""
+    recipe, splits = trainings[0].run.recipe, trainings[0].stream.dataset.splits
+    for _ in range(2):  # in the first, libraries choose their kernels
+        advance(trainings, 1)
+        start = time.perf_counter()
+        for trained in trainings:
+            list(trained.evaluate())
+        seconds = time.perf_counter() - start
+    assert all(len(trained.training) == len(trained.twins) for trained in trainings), "diverged nets are not evaluated"
+    epochs = recipe.iterations * recipe.batch_size / STUDY_IMAGES["train"]
+    return {
+        "evaluation_s": seconds * sum(STUDY_IMAGES.values()) / sum(map(len, splits.values())),
+        "evaluations": math.ceil(epochs / recipe.evaluate_every),
+    }
 
 
 def describe(benchmark, way, chosen, dataset, iterations, copy_gb_per_s, **told):  # noqa: PLR0913, PLR0917  all there is to say
@@ -134,6 +155,9 @@ def describe(benchmark, way, chosen, dataset, iterations, copy_gb_per_s, **told)
         least_bytes=sum(roofline.least_bytes(net, *sizes) for net in specs),
         copy_gb_per_s=copy_gb_per_s,
         dataset=dataset.name,
+        machine=described,
+        commit=machine.commit(),
+        convolutions_in_tf32=bool(torch.backends.cudnn.allow_tf32) and not REHEARSAL,
         device=described["gpu"] or described["cpu"],
         torch=described["torch"],
         rehearsal=REHEARSAL,
@@ -157,15 +181,15 @@ def only(precision, net):
 def bench_alone(benchmark, dataset, copy_gb_per_s, precision, net):
     """An iteration of one net that has the device to itself."""
     chosen = [only(precision, net)]
-    iterations = time_trainer(benchmark, chosen, dataset)
+    _, iterations = time_trainer(benchmark, chosen, dataset)
     describe(benchmark, "alone", chosen, dataset, iterations, copy_gb_per_s)
 
 
 def bench_together(benchmark, dataset, copy_gb_per_s, precision):
     """An iteration of all nets of one seed, as a study trains them."""
     chosen = runs(precision)
-    iterations = time_trainer(benchmark, chosen, dataset)
-    describe(benchmark, "together", chosen, dataset, iterations, copy_gb_per_s)
+    trainings, iterations = time_trainer(benchmark, chosen, dataset)
+    describe(benchmark, "together", chosen, dataset, iterations, copy_gb_per_s, **time_evaluation(trainings))
 
 
 def bench_loop(benchmark, dataset, copy_gb_per_s, way, net):
@@ -185,7 +209,7 @@ def bench_loop(benchmark, dataset, copy_gb_per_s, way, net):
     benchmark.pedantic(advance_loop, (steps, iterations), rounds=1)
     steps.close()
 
-    told = {"workers": workers, "convolutions_in_tf32": bool(torch.backends.cudnn.allow_tf32) and not REHEARSAL}
+    told = {"workers": workers}
     if loop.compiled:
         told["backend"] = BACKEND[DEVICE.type]
     describe(benchmark, way, [run], dataset, iterations, copy_gb_per_s, **told)

@@ -248,7 +248,10 @@ def test_a_broken_study_hides_no_other(call, root):
         ("profile cifar-plain-8 --input 3x8", "--input 3x8: write CxHxW"),
         ("profile tiny --set width=8", 'ablations/tiny.toml: --set "width=8": write recipe.KEY=VALUE'),
         ("profile cifar-plain-8 --set widht=8", "net.widht: unknown key; did you mean width?"),
-        ("profile cifar-plain-8 --set recipe.optimizer=frob", "cifar-plain-8: optimizer = 'frob': choose from sgd"),
+        (
+            "profile cifar-plain-8 --set recipe.optimizer=frob",
+            "cifar-plain-8, optimizer frob: optimizer = 'frob': choose from sgd",
+        ),
         ("profile cifar-plain-8 --device cuda", "--device cuda: PyTorch finds no CUDA device"),
         ("profile cifar-plain-8 --batch 0", "Invalid value for '--batch'"),
         ("profile tiny --results ablations/tiny.toml", "ablations/tiny.toml/profile"),
@@ -580,14 +583,14 @@ def quick(monkeypatch):
         ("tiny", ["cifar-8 plain", "cifar-14 plain"]),
         (
             "cifar-plain-8 cifar-resnet-8 --set width=4 --batch 4 --input 1x8x8",
-            ["cifar-plain-8", "cifar-resnet-8"],
+            ["cifar-plain-8, width 4", "cifar-resnet-8, width 4"],
         ),
     ],
 )
 @pytest.mark.usefixtures("quick")
 def test_profile_prints_tables_and_writes_a_page(call, root, arguments, nets):
     """A study's nets, or networks, are profiled: tables on the terminal, a record, a page that says how it was made."""
-    name = "tiny" if arguments == "tiny" else "-".join(nets)
+    name = "tiny" if arguments == "tiny" else "cifar-plain-8-cifar-resnet-8"
 
     code, out, err = call("profile", *arguments.split(), "--steps", "1")
 

@@ -11,6 +11,7 @@ from deeptwins.feeds import Feed, Feeds
 from deeptwins.lanes import Lane
 from deeptwins.optimization import learning_rate
 from deeptwins.stream import Stream
+from deeptwins.training import Training
 
 BLOCKS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 5)), min_size=1, max_size=6)
 
@@ -83,6 +84,15 @@ def test_shared_batches_are_made_once(dataset, monkeypatch):
         feed.fill(t, 1)
 
     assert len(asked) == 2
+
+
+def test_a_training_without_capture_has_a_feed_without(dataset):
+    """What a profiler takes apart kernel by kernel includes the batches."""
+    for capture in (True, False):
+        trained = Training(tiny.run_with(one={}), dataset, tiny.CPU, capture=capture)
+        trained.step()
+
+        assert trained._feed._lane._capture is capture
 
 
 def test_streamed_images_are_fed_too(tmp_path, monkeypatch):

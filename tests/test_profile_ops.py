@@ -4,15 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import tiny
 from deeptwins import profile_ops, training
 from deeptwins.kernels.bn_relu_add import unavailable
 from deeptwins.nets.inspection import trace
 from deeptwins.profile_ops import Call, Profiled, Spent
-
-PARTS = {"batch", "loss and sums", "optimizer"}
+from deeptwins.profile_records import PARTS
 
 
 def profiled(dataset, net=None, steps=1):
@@ -68,7 +66,7 @@ def test_every_op_has_a_place(dataset, net):
     run, ops, trained = profiled(dataset, net)
     modules = {name for name, _ in trained.twins["net"].net.named_modules()} - {""}
 
-    assert {call.layer for call, _ in ops} <= modules | PARTS | {"ending"}
+    assert {call.layer for call, _ in ops} <= modules | {*PARTS} | {"ending"}
     weighted = {layer.name for layer in trace(run.twins["net"], dataset.image, dataset.classes) if layer.flops}
     for way in ("forward", "backward"):
         assert weighted <= {call.layer for call, _ in ops if call.direction == way}
@@ -141,77 +139,6 @@ def test_the_fused_op_is_one(dataset):
     for layer in ("bn", "stages.0.0.bn1", "stages.2.0.bn2"):
         assert fused[layer, "forward"] == "bn_relu_add"
         assert fused[layer, "backward"] == "bn_relu_add_backward"
-
-
-class Counter(TorchDispatchMode):
-    """Counts the bytes of each op."""
-
-    def __init__(self):
-        super().__init__()
-        self.moved = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        """Call and count."""
-        out = func(*args, **(kwargs or {}))
-        self.moved.append(profile_ops.moved(func, args, kwargs or {}, out))
-        return out
-
-
-def sgd(momentum):
-    """Make an optimizer of 100 numbers, after a step."""
-    parameter = torch.nn.Parameter(torch.ones(100))
-    parameter.grad = torch.ones(100)
-    optimizer = torch.optim.SGD([parameter], lr=0.1, momentum=momentum, fused=True)
-    optimizer.step()
-    return optimizer
-
-
-X, Y = torch.ones(10, 10), torch.ones(10, 10)
-SPREAD = torch.ones(10, 1).expand(10, 10)
-
-
-WORK = {
-    "add": (lambda: X + Y, 300),
-    "add to itself": (lambda: X + X, 200),
-    "add in place": (lambda: X.clone().add_(Y), 200 + 300),
-    "copy": (lambda: X.clone().copy_(Y), 200 + 200),
-    "zero": (lambda: X.clone().zero_(), 200 + 100),
-    "view": (lambda: X[2:].view(-1), 0),
-    "empty": (lambda: torch.empty_like(X), 0),
-    "expanded": (lambda: SPREAD + X, 10 + 200),
-    "relu": (lambda: torch.relu(X), 200),
-    "product": (lambda: torch.mm(X, Y), 300),
-    "two results": (lambda: torch.max(X, 1), 100 + 10 + 20),
-}
-
-
-@pytest.mark.parametrize("name", WORK)
-def test_bytes_by_hand(name):
-    """Each tensor that an op reads or writes counts once; views and allocations move nothing."""
-    work, floats = WORK[name]
-    with Counter() as counter:
-        work()
-
-    assert sum(counter.moved) == 4 * floats
-
-
-def test_a_gathering_op_reads_what_it_takes():
-    """An op that picks rows of a large table reads no more of it than it writes."""
-    rows = torch.tensor([1, 2])
-    with Counter() as counter:
-        torch.ones(1000, 10).index_select(0, rows)
-
-    assert counter.moved[-1] == 2 * 10 * 4 * 2 + 2 * 8
-
-
-@pytest.mark.parametrize(("momentum", "tensors"), [(0, 3), (0.9, 5)])
-def test_an_optimizer_only_reads_gradients(momentum, tensors):
-    """A step of SGD reads weight, gradient and momentum, and writes weight and momentum."""
-    optimizer = sgd(momentum)
-    with Counter() as counter:
-        optimizer.step()
-
-    assert max(counter.moved) == pytest.approx(tensors * 400, abs=16)
 
 
 def event(name, children=(), kernels=(), own_us=0.0):

@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from deeptwins import pages, profile_records, profile_report, profile_tables
+from deeptwins import pages, profile_figures, profile_frames, profile_records, profile_report, profile_tables
 from deeptwins.errors import InputError
 from profiles_made import NETS, made, op, ops, step
 
@@ -40,10 +40,11 @@ def test_the_verdict(tmp_path):
 
     assert first == (
         "A step of cifar-resnet-8 (16 images of 3x32x32, fp32) takes 125 ms on Some CPU (1 thread); convolution is 75 %"
-        " of the time of its ops, normalization 15 %. It runs at 16 % of its floor, which is 20.0 ms."
+        " of the time of its ops, normalization 15 %. Its floor, 20.0 ms, is 16 % of that."
     )
     assert second == (
-        "The steps of 2 nets take 100 ms (cifar-plain-8) to 125 ms (cifar-resnet-8), at 16 % to 20 % of their floors."
+        "The steps of 2 nets take 100 ms (cifar-plain-8) to 125 ms (cifar-resnet-8), of which their floors are 16 % to"
+        " 20 %."
     )
 
 
@@ -65,7 +66,7 @@ def test_the_tables_say_what_the_record_says(tmp_path):
     assert "normalization|12.0|15 %|2|20.0|0|3.00|25 %" in rows
     assert "stem|6.00|18.0|24.0|30 %|4|40.0|4.00|6.00|25 %" in rows
     assert "stage 1, block 1, layer 2|11.0|20.0|31.0|39 %|4|40.0|4.00|7.75|25 %" in rows
-    assert "optimizer|0|0|3.00|4 %|1|10.0|0|0.75|25 %" in rows
+    assert "optimizer|-|-|3.00|4 %|1|10.0|0|0.75|25 %" in rows
     assert r"convolution\_backward|convolution|3|40.0|67 %" in rows
     assert "deeptwins profile cifar-plain-8 cifar-resnet-8 --batch 16" in text
     for told in (
@@ -96,7 +97,7 @@ def test_a_block_is_no_other_nets(tmp_path):
     """What is in a block but in none of its layers counts at its last one, which is the third in a bottleneck."""
     more = [op(f"stages.0.0.conv{i}", "forward", "convolution", "convolution", 10.0, net=NETS[1]) for i in (1, 3)]
     join = op("stages.0.0.join", "forward", "addition", "add", 700.0, net=NETS[1])
-    table = profile_tables.ops(made(ops=(*ops(), *more, join)))
+    table = profile_frames.ops(made(ops=(*ops(), *more, join)))
 
     assert list(table["place"])[6] == "stage 1, block 1, layer 2"
     assert list(table["place"])[-1] == "stage 1, block 1, layer 3"
@@ -115,6 +116,22 @@ def test_the_page_is_readable_to_all(tmp_path):
     assert not re.search(r"<(script|link|img|iframe)\b", text)
 
 
+@pytest.mark.parametrize("step_ms", [50, 100])
+def test_a_bar_is_as_long_as_its_step(step_ms):
+    """Ops of 80 ms leave 20 of a step of 100, and share one of 50, of which convolutions take three quarters."""
+    profile = made(nets=(step(step_us=1000.0 * step_ms),), ops=tuple(ops()), kernels=())
+    table = profile_frames.ops(profile)
+
+    figure = profile_figures.kinds(profile_frames.steps(profile, table), profile_frames.kinds(table))
+
+    (ax,) = figure.axes
+    widths = [bar.get_width() for bar in ax.patches]
+    assert max(bar.get_x() + bar.get_width() for bar in ax.patches) == pytest.approx(step_ms)
+    assert widths[0] == pytest.approx(min(60, 0.75 * step_ms))
+    assert widths[-1] == pytest.approx(max(0, step_ms - 80))
+    assert [text.get_text() for text in ax.texts] == [f"{step_ms:.{step_ms < 100:d}f}"]
+
+
 def test_many_nets(tmp_path):
     """Of many nets all have a bar and a row; layers and kernels are those of the two slowest."""
     names = [f"cifar-{depth} plain" for depth in (8, 14, 20, 26)]
@@ -130,17 +147,23 @@ def test_many_nets(tmp_path):
 
 
 def test_on_a_gpu(tmp_path):
-    """The GPU is named, and its idle time is the processor's; C++ names of kernels are cut short."""
+    """The GPU is named, and which step is replayed and which is profiled; C++ names of kernels are cut short."""
     gpu = made().machine | {"device": "cuda", "gpu": "Some GPU, 80 GiB"}
     name = "void at::native::vectorized_elementwise_kernel<4, at::native::Add<float>>(int, float)"
     kernels = tuple(kernel.model_copy(update={"kernel": name}) for kernel in made().kernels)
 
-    done = written(tmp_path, made(machine=gpu, kernels=kernels))
+    nets = tuple(net.model_copy(update={"issued_us": 2 * net.step_us}) for net in made().nets)
+
+    done = written(tmp_path, made(machine=gpu, kernels=kernels, nets=nets))
 
     assert "takes 125 ms on Some GPU, 80 GiB; " in done.verdict[0]
     text = done.page.read_text(encoding="utf-8")
-    assert "Kernels run for 64" in text
-    assert "the time of an op is that of the kernels launched by it" in text
+    assert "sum up to 64" in text
+    assert "of the same step issued\nkernel by kernel" in text
+    steps = pd.read_csv(done.page.parent / "data" / "steps.csv")
+    assert steps["issued_us"].tolist() == [200_000, 250_000]
+    rows = done.page.with_name("report.md").read_text(encoding="utf-8").replace(" ", "")
+    assert "|cifar-plain-8|100|90.0to120|200|150|80.0|20.0|20%|" in rows
     assert ">at::native::vectorized_elementwise_kernel<" in text
 
 

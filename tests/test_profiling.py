@@ -5,7 +5,7 @@ import torch
 
 import made
 import tiny
-from deeptwins import profiling, roofline
+from deeptwins import lanes, profiling, roofline
 from deeptwins.errors import InputError
 from deeptwins.nets import inspection
 from deeptwins.profiling import Asked, plans
@@ -103,6 +103,20 @@ def test_what_tells_nets_apart_is_said(folder):
 
 
 @pytest.mark.parametrize(
+    ("name", "settings", "label"),
+    [
+        ("cifar-plain-8", ("width=4",), "cifar-plain-8, width 4"),
+        ("cifar-plain-8", ("recipe.shift=2", "shortcut=gate"), "cifar-plain-8, shortcut gate, shift 2"),
+        ("cifar-plain-8", ("recipe.precision=bf16", "recipe.learning_rate=0.2"), "cifar-plain-8"),
+        ("tiny", ("recipe.width=8",), "cifar-8 plain, width 8"),
+    ],
+)
+def test_a_changed_net_is_told_from_the_usual_one(folder, name, settings, label):
+    """What was set of the net, or of its step, stands in its name, unless the page says it of every net."""
+    assert only(plans([name], Asked(settings), folder)).subjects[0].label == label
+
+
+@pytest.mark.parametrize(
     ("names", "asked", "told"),
     [
         (["tinny"], Asked(), 'no study and no network "tinny": did you mean tiny?'),
@@ -129,7 +143,9 @@ def test_what_has_no_ops_is_refused(folder):
     """What torch.compile makes of a net cannot be taken apart."""
     plan = only(plans(["cifar-plain-8"], Asked(("fused_op=compiled",)), folder))
 
-    with pytest.raises(InputError, match=r"cifar-plain-8: fused_op = 'compiled': what torch\.compile makes"):
+    with pytest.raises(
+        InputError, match=r"cifar-plain-8, fused_op compiled: fused_op = 'compiled': what torch\.compile"
+    ):
         plan.check(tiny.CPU)
 
 
@@ -145,6 +161,7 @@ def test_a_profile_is_of_the_trainers_step(folder, rates):
     assert torch.get_num_threads() == threads
     assert [step.net for step in profile.nets] == [subject.label for subject in plan.subjects]
     for step, subject in zip(profile.nets, plan.subjects, strict=True):
+        assert step.issued_us is None
         ops = [op for op in profile.ops if op.net == step.net]
         layers = inspection.trace(subject.net, (3, 8, 8), 10)
         counted.append(sum(layer.flops * (2 if layer.name == "conv" else 3) for layer in layers) * 16)
@@ -184,13 +201,67 @@ def test_a_net_that_grows_is_profiled_grown(folder, rates):
     assert "stages.2.1.conv2" in layers["cifar-14 plain"]
 
 
-def test_a_full_memory_is_one_line(folder, rates, monkeypatch):
-    """What does not fit into memory is told with what may help."""
+def test_a_step_that_is_replayed_is_timed_too(folder, dataset, monkeypatch):
+    """On a GPU the step by the clock is an equal share of a replay, which here is a loop."""
+    monkeypatch.setitem(lanes.STEPS, "cpu", 4)
+    (subject,) = plans(["tiny"], Asked(), folder)[0].subjects[:1]
+    spans = []
+    monkeypatch.setattr(profiling.profile_ops, "timed", lambda step, _: spans.append(step()) or 4e-3)
 
-    def full(*_, **__):
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+    assert profiling._replayed(subject, dataset, tiny.CPU, 3) == pytest.approx([1000.0] * 3)
+    assert len(spans) == 3
 
-    monkeypatch.setattr(profiling.training, "Training", full)
 
-    with pytest.raises(InputError, match="cifar-plain-8: does not fit into memory; a smaller --batch may"):
+@pytest.mark.gpu
+def test_a_replayed_step_is_not_the_one_that_is_profiled(folder, rates):
+    """On a GPU both are timed, and one that is issued kernel by kernel takes longer."""
+    profile = profiling.profile(only(plans(["cifar-plain-20"], Asked(), folder)), torch.device("cuda"), 3)
+
+    (step,) = profile.nets
+    assert step.fastest_us <= step.step_us <= step.slowest_us
+    assert step.step_us < step.issued_us
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "told"),
+    [
+        (["cifar-plain-8"], Asked(batch=1, image=(3, 1, 1)), "cifar-plain-8: recipe.batch_size = 1: the last stage"),
+        (
+            ["tiny"],
+            Asked(("recipe.shift=8",)),
+            "cifar-8 plain, shift 8: recipe.shift = 8: must be less than the images are",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_not_profiled(folder, rates, names, asked, told):
+    """What a run refuses of the images, a profile does, before anything is measured."""
+    with pytest.raises(InputError, match=told) as error:
+        profiling.profile(only(plans(names, asked, folder)), tiny.CPU, 1)
+
+    assert not rates
+    assert "\n" not in str(error.value)
+
+
+CPU_FULL = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+GPU_FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+FAULT = RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+FULL = "cifar-plain-8: does not fit into memory; a smaller --batch may"
+
+
+@pytest.mark.usefixtures("rates")
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [(CPU_FULL, (InputError, FULL)), (GPU_FULL, (InputError, FULL)), (FAULT, (RuntimeError, "illegal memory access"))],
+)
+def test_a_full_memory_is_one_line(folder, monkeypatch, raised, told):
+    """What does not fit into memory is told with what may help; a fault of memory is none that a user can mend."""
+
+    def fails(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(profiling.training, "Training", fails)
+
+    with pytest.raises(told[0], match=told[1]):
         profiling.profile(only(plans(["cifar-plain-8"], Asked(batch=1), folder)), tiny.CPU, 1)

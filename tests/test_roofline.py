@@ -81,6 +81,19 @@ def test_rates_are_measured(monkeypatch):
     assert allowed() == before
 
 
+def test_what_is_multiplied_is_random_and_the_same(monkeypatch):
+    """Ones would flatter a GPU; and two measurements multiply the same numbers."""
+    monkeypatch.setattr(roofline, "MULTIPLIED", {"cpu": 16})
+    products = []
+    monkeypatch.setattr(roofline, "_best", lambda work, *_: products.append(work()) or 1.0)
+
+    for _ in range(2):
+        roofline.flops_per_s("cpu", "fp32")
+
+    assert products[0].std() > 1
+    assert torch.equal(*products)
+
+
 def test_the_best_round_counts(monkeypatch):
     """Work is done once to warm up, then timed until the rounds are over, and the shortest is the result."""
     calls, clock = [], iter([0, 3, 10, 11, 20, 22])

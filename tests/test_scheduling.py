@@ -358,7 +358,7 @@ def test_whoever_is_not_saved_in_time_is_killed(tmp_path, same):
 
 def test_an_error_fails_its_run_alone(tmp_path, monkeypatch):
     """An exception ends its run with a record and a traceback beside it, and the next run is trained."""
-    monkeypatch.setattr(scheduling, "_check_sizes", lambda *_: None)  # which would refuse it
+    monkeypatch.setattr(scheduling.training, "check_sizes", lambda *_: None)  # which would refuse it
     broken = load(tmp_path, BROKEN).runs
     runs = load(tmp_path).runs
     watch = Watch()
@@ -376,14 +376,14 @@ def test_an_error_fails_its_run_alone(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (BROKEN, "tiny: recipe.batch_size = 1: the last stage of plain leaves one pixel of synthetic's 8x8, and batch"),
+        (BROKEN, "tiny: recipe.batch_size = 1: the last stage of plain leaves one pixel of an image, and batch"),
         (
             BROKEN.replace("batch_size = 1", "batch_size = 64").replace('"zero-pad"', '"zero-pad", norm_batch = 1'),
             "tiny: twins.residual.norm_batch = 1: the last stage of residual leaves one pixel",
         ),
         (
             TINY.replace("shift = 1", "shift = 8"),
-            "tiny: recipe.shift = 8: must be less than the images of synthetic are",
+            "tiny: recipe.shift = 8: must be less than the images are high and wide; those of synthetic are 8x8",
         ),
     ],
 )

@@ -30,11 +30,14 @@ def test_a_case_has_its_rates_and_its_share_of_the_floor(tmp_path):
 
 
 def test_nets_together_count_each(tmp_path):
-    """Four nets that advance by one in 4 ms are 1,000 net-iterations/s; 4 x 64,000 take 256 s, projected."""
+    """Four nets that advance by one in 4 ms are 1,000 net-iterations/s; 4 x 64,000 take 256 s, evaluations 61.5 s."""
     rate = rate_of(loaded(tmp_path, together(4.0)), "together")
 
     assert rate["net_iterations_per_s"] == pytest.approx(1000)
-    assert rate["minutes"] == pytest.approx(256 / 60)
+    assert rate["training_minutes"] == pytest.approx(256 / 60)
+    assert rate["minutes"] == pytest.approx((256 + 41 * 1.5) / 60)
+    assert rate["fastest_per_s"] == pytest.approx(1250)
+    assert rate["slowest_per_s"] == pytest.approx(800)
 
 
 def test_one_after_another_takes_the_sum_of_the_times(tmp_path):
@@ -81,17 +84,30 @@ def test_targets_are_for_some_devices(tmp_path, changes, judged):
     assert loaded(tmp_path, together(**changes)).judged is judged
 
 
+OTHER = {  # than all other cases have
+    "device": "another", "machine": {"cpu": "another"}, "torch": "1.0", "commit": None, "rehearsal": True,
+    "batch": 64, "width": 8, "image": "1x8x8", "dataset": "digits", "study_iterations": 10, "copy_gb_per_s": 1.0,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("benchmarks", "said"),
     [
         ([], "no timing of all nets together"),
         ([case()], "no timing of all nets together"),
-        ([together(), case(device="another")], "several devices"),
         ([together(), together()], "a case stands there twice"),
-        ([together(), case(way="frob")], "way = frob"),
-        ([together(iterations=0)], "iterations = 0"),
-        ([together(ms=-1.0)], "seconds = -0.1"),
-        ([{"fullname": "bench_throughput.py::x", "stats": {}}], "extra_info"),
+        ([together(), case(way="frob")], "extra_info.way: input should be 'together'"),
+        ([together(iterations=0)], "extra_info.iterations: input should be greater"),
+        ([together(ms=-1.0)], "stats.median: input should be greater"),
+        ([together(), case(depth=None)], "any other case is one net"),
+        ([together(), case(depth=1e999)], "extra_info.depth: input should be a valid integer"),
+        ([together(), case(depth=-3)], "extra_info.depth: input should be greater"),
+        ([together(nets=7.5)], "extra_info.nets: input should be a valid integer"),
+        ([together(rehearsal="false")], "extra_info.rehearsal: input should be a valid boolean"),
+        ([together(evaluation_s=None)], "lack the time of an evaluation"),
+        ([{"fullname": "bench_throughput.py::x", "stats": {}}], "extra_info: field required"),
+        ([{"fullname": ["bench_throughput.py::"]}], "fullname: input should be a valid string"),
+        *(([together(), case(**{key: other})], f"{key}: not the same in all timings") for key, other in OTHER.items()),
     ],
 )
 def test_a_file_that_makes_no_sense_is_refused(tmp_path, benchmarks, said):

@@ -1,4 +1,4 @@
-"""What the command line prints, how it reads what is typed, and the codes that it exits with."""
+"""What commands share: what is printed, how what is typed is read, exit codes, and where things lie."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +17,18 @@ if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
     from deeptwins.scheduling import Outcome
 
+ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # where they lie unless told otherwise
 FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED, INTERRUPTED = 1, 2, 3, 3, 130  # exit codes
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="DEEPTWINS_DATA",
+        help="Where datasets lie. Digits and synthetic need none.",
+    ),
+]
 
 
 def refuse(what: object) -> int:

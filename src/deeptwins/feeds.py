@@ -18,8 +18,14 @@ from deeptwins.stream import Stream
 class Feed:
     """A few consecutive batches of a stream, made on the device from the number of the first."""
 
-    def __init__(self, stream: Stream, t: int) -> None:
-        """Make room for `STEPS` batches and rates; t is the number of the first batch that will be asked for."""
+    def __init__(self, stream: Stream, t: int, *, capture: bool = True) -> None:
+        """Make room for `STEPS` batches and rates.
+
+        Args:
+            stream: of the batches.
+            t: the number of the first one that will be asked for.
+            capture: whether making them may be captured.
+        """
         self._stream = stream
         self._recipe, device, steps = stream.recipe, stream.device, STEPS[stream.device.type]
         size, count = stream.recipe.batch_size, len(stream.dataset.train)
@@ -41,7 +47,7 @@ class Feed:
         self._block: tuple[int, int] | None = None
         self._filled: Mark = None
         self._read: list[Mark] = []
-        self._lane = Lane(device, capture=resident)  # after all that its steps use
+        self._lane = Lane(device, capture=capture and resident)  # after all that its steps use
 
     def batch(self, place: int) -> tuple[Tensor, Tensor]:
         """The batch at a place: images float32 (B, C, H, W), channels_last, and labels int64 (B,)."""
@@ -111,7 +117,9 @@ class Feed:
 class Feeds:
     """The feeds of runs that train together: who begins at the same iteration of the same batches shares one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, capture: bool = True) -> None:
+        """Begin without any; `capture` says whether they may capture their work."""
+        self._capture = capture
         self._feeds: WeakValueDictionary[tuple[Recipe, int, int], Feed] = WeakValueDictionary()
 
     def at(self, stream: Stream, t: int) -> Feed:
@@ -119,7 +127,7 @@ class Feeds:
         key = stream.recipe, stream.seed, t
         feed = self._feeds.get(key)
         if feed is None or not feed.stands_at(t):  # else two would have it go back and forth
-            feed = self._feeds[key] = Feed(stream, t)
+            feed = self._feeds[key] = Feed(stream, t, capture=self._capture)
         return feed
 
 

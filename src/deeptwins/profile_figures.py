@@ -20,13 +20,19 @@ COLUMNS = 2  # panels side by side
 
 
 def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Figure:
-    """Draw a step as a bar a net, stacked by kind of work, with its floor."""
+    """Draw a step as a bar a net, stacked by kind of work, with its floor.
+
+    A bar is as long as the step by the clock. Where the ops that were profiled sum up to more, which is the profiler's
+    doing, they share it in proportion.
+    """
     named = list(kinds.groupby("kind", sort=False)["time_us"].sum().nlargest(len(HUES) - 1).index)
     nets = list(steps["net"])
     shown = kinds.assign(kind=kinds["kind"].where(kinds["kind"].isin(named), REST))
     wide = shown.pivot_table(index="net", columns="kind", values="time_us", aggfunc="sum", fill_value=0.0)
     wide = wide.reindex(index=nets, columns=[*named, *([REST] if REST in wide else [])]) / 1e3
-    between = (steps.set_index("net")["step_us"] / 1e3 - wide.sum(axis="columns")).clip(lower=0)
+    ends = steps.set_index("net")["step_us"] / 1e3
+    wide = wide.mul((ends / wide.sum(axis="columns")).clip(upper=1), axis="index")
+    between = (ends - wide.sum(axis="columns")).clip(lower=0)  # rounding
     with drawing.styled():
         figure = Figure(figsize=(WIDTH, 0.36 * len(nets) + 1.2), layout=ConstrainedLayoutEngine(h_pad=0.06))
         ax = figure.subplots()
@@ -36,11 +42,9 @@ def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Figure:
             ax.barh(nets, wide[name], left=left, height=0.62, color=colour, label=name)
             left = left + wide[name]
         ax.barh(nets, between, left=left, height=0.62, color=INK, alpha=0.12, label=BETWEEN)
-        ends = left + between
-        for i, (end, row) in enumerate(zip(ends, steps.to_dict("records"), strict=True)):
+        for i, end in enumerate(ends):
             at: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9}
-            text = row["step_us"] / 1e3
-            ax.annotate(f"{text:,.0f}" if text >= WHOLE else f"{text:,.1f}", (end, i), (5, 0), **at)
+            ax.annotate(f"{end:,.0f}" if end >= WHOLE else f"{end:,.1f}", (end, i), (5, 0), **at)
         floors = steps["floor_us"] / 1e3
         ax.scatter(floors, range(len(nets)), marker="|", s=260, color=INK, linewidths=2, label="floor of the step")
         ax.set_xlim(0, 1.1 * max(ends.max(), floors.max()))

@@ -7,7 +7,6 @@ backward, the autograd node that runs does, since its number was given while the
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import defaultdict
@@ -19,30 +18,18 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.autograd.profiler_util import FunctionEvent
 from torch.optim import optimizer as optimizers
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from deeptwins.profile_records import BATCH, LOSS, OPTIMIZER
+from deeptwins.profile_work import kind_of, moved
+
 RANGE = "deeptwins::op "
-BATCH, LOSS, OPTIMIZER, ENDING = "batch", "loss and sums", "optimizer", "ending"  # parts of a step that are no layer
-PARTS = {BATCH, LOSS, OPTIMIZER}
-SCALARS = 64  # bytes: what moves no more is bookkeeping, as a counter of batches, or a view
-TAIL = {"pool", "average", "flatten", "linear"}  # layers at the ends of a net
-KINDS = {  # by what an op's name holds, the first that fits
-    "bn_relu_add": "fused BN-ReLU-add",
-    "convolution": "convolution",
-    "batch_norm": "normalization",
-    "relu": "ReLU",
-    "threshold": "ReLU",
-}
-ALLOCATES = ("empty", "new_empty")  # how the names begin of ops that move nothing
-OVERWRITES = {"zero_", "fill_", "copy_"}  # write what they do not read
-GATHERS = {"index", "index_select", "gather"}  # read no more of their source than they write
-ONLY_READ = {"_fused_sgd_": {"grads"}, "_fused_adam_": {"grads"}}  # arguments that schemas say are written
+ENDING = "ending"  # what belongs to no module inside the net
 
 Place = tuple[str, str]
 """A layer, or another part of the step, and the direction."""
@@ -62,7 +49,7 @@ class Call:
     @property
     def kind(self) -> str:
         """What kind of work it is."""
-        return kind_of(self.op, self.layer) if self.moved > SCALARS or self.layer in PARTS else "other"
+        return kind_of(self.op, self.layer, self.moved)
 
 
 @dataclass(frozen=True)
@@ -182,65 +169,6 @@ class Watch(TorchDispatchMode):
 
     def _optimize(self, now: bool, *_: Any) -> None:  # noqa: ANN401, FBT001
         self._optimizing = now
-
-
-def kind_of(op: str, layer: str) -> str:
-    """Say what kind of work an op is, by its name and by where it is called."""
-    if layer in PARTS:
-        return layer
-    if layer in TAIL:
-        return "pooling and linear map"
-    for word, kind in KINDS.items():
-        if word in op:
-            return kind
-    if op.strip("_") == "add":
-        return "addition"
-    return "shortcut" if ".shortcut" in layer else "other"
-
-
-def moved(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:  # noqa: ANN401
-    """Count the bytes that an op must move: each tensor that it reads or writes once. Views move nothing."""
-    name = func._schema.name.split("::")[1]  # noqa: SLF001
-    if func.is_view or name.startswith(ALLOCATES):
-        return 0
-    read: dict[Any, int] = {}
-    written: dict[Any, int] = {}
-    storages = set()
-    for i, argument in enumerate(func._schema.arguments):  # noqa: SLF001
-        value = args[i] if i < len(args) else kwargs.get(argument.name)
-        for tensor in _tensors(value):
-            storages.add(tensor.untyped_storage()._cdata)  # noqa: SLF001
-            alias = argument.alias_info
-            writes = alias is not None and alias.is_write and argument.name not in ONLY_READ.get(name, ())
-            if writes:
-                written[_key(tensor)] = _bytes(tensor)
-            if not (writes and name in OVERWRITES):
-                read[_key(tensor)] = _bytes(tensor)
-    for tensor in _tensors(out):
-        if tensor.untyped_storage()._cdata not in storages:  # noqa: SLF001
-            written[_key(tensor)] = _bytes(tensor)
-    if name in GATHERS:
-        source = _key(args[0])
-        read[source] = min(read[source], sum(written.values()))
-    if not written and not isinstance(out, int | float | bool):
-        return 0  # hands on what it was given, under another shape
-    return sum(read.values()) + sum(written.values())
-
-
-def _tensors(value: Any) -> list[Tensor]:  # noqa: ANN401
-    if isinstance(value, Tensor):
-        return [value]
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
-
-
-def _key(tensor: Tensor) -> tuple[Any, ...]:
-    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
-
-
-def _bytes(tensor: Tensor) -> int:
-    """Count the bytes of memory that a tensor's elements lie in; expanded, they share some."""
-    own = (size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or not size)
-    return math.prod(own) * tensor.element_size()
 
 
 def profiled(step: Callable[[], None], net: nn.Module, device: torch.device) -> Profiled:

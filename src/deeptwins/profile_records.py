@@ -20,6 +20,7 @@ from deeptwins.errors import InputError
 
 SCHEMA = 1
 COMMAND = "deeptwins profile"
+BATCH, LOSS, OPTIMIZER = PARTS = ("batch", "loss and sums", "optimizer")  # of a step: no layers
 
 Amount = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -58,9 +59,11 @@ class Step(_Row):
     """One that a rate is given for."""
     optimizer: str
     step_us: Positive
-    """By the clock, without a profiler: the median."""
+    """By the clock, without a profiler, as the trainer takes it: the median."""
     fastest_us: Positive
     slowest_us: Positive
+    issued_us: Positive | None = None
+    """The same issued kernel by kernel, as it is profiled: the median; None on a CPU, where there is no difference."""
     profiled_us: Positive
     """The same while it is profiled."""
     least_bytes: Count

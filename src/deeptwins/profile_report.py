@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from deeptwins import pages, profile_figures, profile_records, profile_tables
+from deeptwins import pages, profile_figures, profile_frames, profile_records, profile_tables
 from deeptwins.pages import Page, Section, Written, illustrate
 from deeptwins.profile_records import Profile
-from deeptwins.wording import count
+from deeptwins.wording import LEAST_BYTES, count
 
 KNOWN = 3  # nets that the question names
 MEASURED = """
@@ -22,13 +22,14 @@ Bytes are those of the tensors that an op reads and writes, each once; views mov
 tensor twice, or a cache that saves a pass, is seen in the % of its floor alone, which may exceed 100. FLOPs are two a
 multiply-add, of convolutions and matrix products.
 """
-LEAST = """
-The least possible bytes of a step are a model: 9 passes over the output of every convolution in a plain net, 10 in a
-residual one, with batch normalization, ReLU and addition inside the convolutions before and behind.
-"""
 ON = {
     "cpu": "On a CPU the time of an op is its own by the profiler, and its launches are the calls that move something.",
-    "cuda": "On a GPU the time of an op is that of the kernels launched by it, copies and fills included.",
+    "cuda": """
+On a GPU the step by the clock is the one that the trainer takes: captured, and several in a replay, of whose time each
+has an equal share. A profiler cannot look into a replay. What it says of ops and kernels is of the same step issued
+kernel by kernel, whose time by the clock has a column of its own. The time of an op is that of the kernels launched by
+it, copies and fills included.
+""",
 }
 PLACES = """
 A layer is a convolution with the normalization, ReLU and addition that follow it; a block's shortcut counts at its last
@@ -44,10 +45,10 @@ def write(path: Path, reports: Path) -> Written:
         InputError: the file is not there or damaged, or the folder cannot be written.
     """
     profile = profile_records.read(path)
-    ops, kernels = profile_tables.ops(profile), profile_tables.kernels(profile)
-    steps = profile_tables.steps(profile, ops)
-    kinds, layers = profile_tables.kinds(ops), profile_tables.layers(ops)
-    nets = profile_tables.detailed(steps)
+    ops, kernels = profile_frames.ops(profile), profile_frames.kernels(profile)
+    steps = profile_frames.steps(profile, ops)
+    kinds, layers = profile_frames.kinds(ops), profile_frames.layers(ops)
+    nets = profile_frames.detailed(steps)
     verdict = profile_tables.verdict(profile, steps, kinds)
     page = Page(
         name=f"profile-{profile.name}",
@@ -74,14 +75,16 @@ def write(path: Path, reports: Path) -> Written:
 
 def _question(profile: Profile) -> str:
     nets = [step.net for step in profile.nets]
-    what = ", ".join(nets) if len(nets) <= KNOWN else f"the {len(nets)} nets of {profile.name}"
-    return f"Where does the time of a training step go? {what[0].upper() + what[1:] if len(nets) > KNOWN else what}"
+    between = "; " if any(", " in net for net in nets) else ", "
+    what = between.join(nets) if len(nets) <= KNOWN else f"The {len(nets)} nets of {profile.name}"
+    return f"Where does the time of a training step go? {what}"
 
 
 def _by_kind(steps: pd.DataFrame, kinds: pd.DataFrame, nets: list[str]) -> Section:
     caption = (
-        "In colour the ops of a step, by the profiler; the number is the whole step by the clock, of which light is"
-        " what no op takes. Milliseconds."
+        "The number is the whole step by the clock; in colour its ops, by the profiler, and light what none of them"
+        " takes. Ops that the profiler slows until they sum up to more than the step share it in proportion."
+        " Milliseconds."
     )
     picture = illustrate("kinds", caption, profile_tables.alt_kinds(steps, kinds), profile_figures.kinds(steps, kinds))
     tables = [profile_tables.step_table(steps), profile_tables.work_table(steps)]
@@ -99,7 +102,7 @@ def _by_layer(layers: pd.DataFrame, nets: list[str]) -> Section:
 def _provenance(profile: Profile) -> Section:
     on = ON["cuda" if profile.machine.get("device") == "cuda" else "cpu"]
     table = profile_tables.provenance(profile)
-    return Section("Provenance", tables=(table,), paragraphs=(MEASURED, on, COUNTED, PLACES, LEAST))
+    return Section("Provenance", tables=(table,), paragraphs=(MEASURED, on, COUNTED, PLACES, LEAST_BYTES))
 
 
 def _reproduce(profile: Profile) -> Section:

@@ -8,70 +8,18 @@ from typing import Any
 
 import pandas as pd
 
+from deeptwins import profile_frames
 from deeptwins.profile_records import Profile
 from deeptwins.tables import Table
 from deeptwins.wording import count
 
-PARTS = ("batch", "loss and sums", "optimizer")  # of a step: no layers
-DETAILED = 2  # nets whose layers and kernels are on the page; all are in the data
 LEAST = 0.001  # what is less is not worth its digits
 TOP = 12  # rows of a table of layers or kernels
 NAMED = 2  # kinds of work in the verdict
-LAYER = re.compile(r"stages\.(?P<block>\d+\.\d+)(?:\.(?:conv|bn)(?P<layer>\d+)$)?")
-ENDS = {"conv": "stem", "bn": "stem", "pool": "stem"} | dict.fromkeys(("average", "flatten", "linear"), "linear map")
-ORDER = ("stem", "stages", "ending", "linear map", *PARTS)  # the stages in their own
-SUMMED = ["time_us", "launches", "bytes", "flops", "floor_us"]
 MACHINE = ("device", "cpu", "cores", "memory_gib", "gpu", "driver", "os")
+ISSUED = "kernel by kernel (ms)"
 PROFILED = "with profiler (ms)"
 VERSIONS = ("deeptwins", "torch", "triton", "numpy", "python", "cuda", "cudnn")
-
-
-def ops(profile: Profile) -> pd.DataFrame:
-    """Tabulate the ops, a row a net, layer, direction and op; `place` is the layer with weights that they belong to."""
-    table = pd.DataFrame([op.model_dump() for op in profile.ops])
-    return table.assign(place=_places(profile))
-
-
-def kernels(profile: Profile) -> pd.DataFrame:
-    """Tabulate the kernels, the longest of each net first, as a share of its time."""
-    keys = ["net", "kernel", "kind", "calls", "time_us"]
-    table = pd.DataFrame([kernel.model_dump() for kernel in profile.kernels], columns=keys)
-    table = table.sort_values("time_us", ascending=False, kind="stable")
-    whole = table.groupby("net", sort=False)["time_us"].transform("sum")
-    return table.assign(share=table["time_us"] / whole.where(whole > 0, 1))
-
-
-def steps(profile: Profile, ops: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate whole steps, a row a net: by the clock, and what their ops sum up to."""
-    table = pd.DataFrame([step.model_dump() for step in profile.nets])
-    sums = ops.groupby("net")[SUMMED].sum().rename(columns={"time_us": "ops_us"})
-    rates = {rate.precision: rate for rate in profile.rates}
-    speeds = table["precision"].map({name: rate.copy_bytes_per_s for name, rate in rates.items()})
-    table = table.join(sums, on="net").assign(least_us=1e6 * table["least_bytes"] / speeds)
-    return table.assign(of_floor=table["floor_us"] / table["step_us"], in_ops=table["ops_us"] / table["step_us"])
-
-
-def kinds(ops: pd.DataFrame) -> pd.DataFrame:
-    """Sum up by kind of work, the longest of each net first."""
-    return _summed(ops, "kind").sort_values("time_us", ascending=False, kind="stable", ignore_index=True)
-
-
-def layers(ops: pd.DataFrame) -> pd.DataFrame:
-    """Sum up by layer, in order, with the time of both directions; the parts of a step that are no layer come last."""
-    table = _summed(ops, "place")
-    for way in ("forward", "backward"):
-        times = ops[ops["direction"] == way].groupby(["net", "place"])["time_us"].sum().rename(f"{way}_us")
-        table = table.join(times, on=["net", "place"])
-    table = table.fillna({"forward_us": 0.0, "backward_us": 0.0})
-    nets = list(dict.fromkeys(ops["net"]))
-    table = table.assign(part=table["place"].isin(PARTS), net_=table["net"].map(nets.index))
-    table = table.assign(order_=table["place"].map(_order)).sort_values(["net_", "order_"], kind="stable")
-    return table.drop(columns=["net_", "order_"]).reset_index(drop=True)
-
-
-def detailed(steps: pd.DataFrame) -> list[str]:
-    """Name the nets whose steps take longest, in the order of the profile."""
-    return list(steps.loc[sorted(steps["step_us"].nlargest(DETAILED).index), "net"])
 
 
 def verdict(profile: Profile, steps: pd.DataFrame, kinds: pd.DataFrame) -> list[str]:
@@ -85,15 +33,14 @@ def verdict(profile: Profile, steps: pd.DataFrame, kinds: pd.DataFrame) -> list[
     sentence = (
         f"A step of {slow['net']} ({count(slow['batch_size'], 'image')} of {slow['image']}, {slow['precision']}) takes"
         f" {ms(slow['step_us'])} on {device(profile)}; {taking}."
-        f" It runs at {percent(slow['of_floor'])} of its floor, which is {ms(slow['floor_us'])}."
+        f" Its floor, {ms(slow['floor_us'])}, is {percent(slow['of_floor'])} of that."
     )
     found = [sentence]
     if len(steps) > 1:
         fast = steps.nsmallest(1, "step_us").iloc[0]
-        reached = _shares(steps["of_floor"])
         found.append(
             f"The steps of {len(steps)} nets take {ms(fast['step_us'])} ({fast['net']}) to {ms(slow['step_us'])}"
-            f" ({slow['net']}), at {reached} of their floors."
+            f" ({slow['net']}), of which their floors are {_shares(steps['of_floor'])}."
         )
     return found
 
@@ -106,7 +53,11 @@ def remarks(profile: Profile, steps: pd.DataFrame) -> list[str]:
     )
     busy = _shares(steps["in_ops"])
     if profile.machine.get("device") == "cuda":
-        rest = f"Kernels run for {busy} of a step; for the rest the GPU waits for the processor."
+        rest = (
+            "A step is captured and replayed, as in training. Its kernels, profiled where they are issued one by one,"
+            f" sum up to {busy} of it: for the rest the GPU idles between kernels; what is too much is kernels that"
+            " overlap, or that the profiler slows."
+        )
     else:
         rest = (
             f"Ops sum up to {busy} of a step: what is missing is Python and autograd between them; what is too much is"
@@ -120,19 +71,20 @@ def remarks(profile: Profile, steps: pd.DataFrame) -> list[str]:
 
 
 def step_table(steps: pd.DataFrame) -> Table:
-    """Tabulate how long whole steps take."""
+    """Tabulate how long whole steps take; those issued kernel by kernel, too, where that is another time."""
+    issued = {"issued_us": ISSUED} if steps["issued_us"].notna().all() else {}
     rows = [
         [
             row["net"],
             amount(row["step_us"] / 1e3),
             f"{amount(row['fastest_us'] / 1e3)} to {amount(row['slowest_us'] / 1e3)}",
-            *(amount(row[key] / 1e3) for key in ("profiled_us", "ops_us", "floor_us")),
+            *(amount(row[key] / 1e3) for key in (*issued, "profiled_us", "ops_us", "floor_us")),
             percent(row["of_floor"]),
         ]
         for row in steps.to_dict("records")
     ]
-    heads = ("net", "step (ms)", "fastest to slowest", PROFILED, "sum of ops (ms)", "floor (ms)", "% of floor")
-    return Table("Steps by the clock, and what their ops sum up to; medians", heads, rows, 1)
+    heads = ("net", "step (ms)", "fastest to slowest", *issued.values(), PROFILED, "sum of ops (ms)", "floor (ms)")
+    return Table("Steps by the clock, and what their ops sum up to; medians", (*heads, "% of floor"), rows, 1)
 
 
 def work_table(steps: pd.DataFrame) -> Table:
@@ -165,14 +117,14 @@ def layer_table(net: str, layers: pd.DataFrame) -> Table:
     rows = [
         [
             row["place"],
-            *(amount(row[key] / 1e3) for key in ("forward_us", "backward_us")),
+            *(amount(row[key] / 1e3) if row[key] else "-" for key in ("forward_us", "backward_us")),
             *_numbers(row),
         ]
         for row in own[chosen].to_dict("records")
     ]
     hidden = int((~chosen).sum())
     told = f"; {count(hidden, 'layer')} that take less are in layers.csv" if hidden else ""
-    heads = ("layer", "forward (ms)", "backward (ms)", "both (ms)", "share", "launches", "MB", "GFLOP")
+    heads = ("layer", "forward (ms)", "backward (ms)", "time (ms)", "share", "launches", "MB", "GFLOP")
     return Table(f"{net}, by layer, in order{told}", (*heads, "floor (ms)", "% of floor"), rows, 1)
 
 
@@ -236,10 +188,10 @@ def alt_layers(layers: pd.DataFrame) -> str:
 def console(steps: pd.DataFrame, kinds: pd.DataFrame, layers: pd.DataFrame) -> list[Table]:
     """Return the tables of a terminal: whole steps, then for the slowest nets kinds of work and layers."""
     table = step_table(steps)
-    told = [i for i, head in enumerate(table.columns) if head not in {"fastest to slowest", PROFILED}]
+    told = [i for i, head in enumerate(table.columns) if head not in {"fastest to slowest", ISSUED, PROFILED}]
     rows = [[row[i] for i in told] for row in table.rows]
     shown = [Table(table.caption, tuple(table.columns[i] for i in told), rows, table.words), work_table(steps)]
-    nets = detailed(steps)
+    nets = profile_frames.detailed(steps)
     for net in nets:
         shown += [kind_table(net, kinds), layer_table(net, layers)]
     return shown
@@ -296,33 +248,3 @@ def _numbers(row: Mapping[Hashable, Any]) -> list[str]:
 def _shares(values: pd.Series) -> str:
     low, high = percent(values.min()), percent(values.max())
     return low if low == high else f"{low} to {high}"
-
-
-def _summed(ops: pd.DataFrame, key: str) -> pd.DataFrame:
-    table = ops.groupby(["net", key], sort=False)[SUMMED].sum().reset_index()
-    return table.assign(share=table["time_us"] / table.groupby("net")["time_us"].transform("sum"))
-
-
-def _order(place: str) -> tuple[int, ...]:
-    """Sort layers as they are stacked; a shortcut, which runs before its block, counts at the block's end."""
-    numbers = tuple(map(int, re.findall(r"\d+", place)))
-    return (1, *numbers) if numbers else (ORDER.index(place) if place in ORDER else len(ORDER),)
-
-
-def _places(profile: Profile) -> list[str]:
-    """Name, for each op, the layer with weights that it belongs to: a convolution with its norm, or an end of a net."""
-    matches = [LAYER.match(op.layer) for op in profile.ops]
-    last: dict[tuple[str, str], int] = {}  # layers of a block of a net
-    for op, match in zip(profile.ops, matches, strict=True):
-        if match and match["layer"]:
-            block = op.net, match["block"]
-            last[block] = max(last.get(block, 0), int(match["layer"]))
-    places = []
-    for op, match in zip(profile.ops, matches, strict=True):
-        if match is None:
-            places.append(ENDS.get(op.layer, op.layer))
-            continue
-        stage, block_number = (int(number) + 1 for number in match["block"].split("."))
-        number = match["layer"] or last.get((op.net, match["block"]), 1)
-        places.append(f"stage {stage}, block {block_number}, layer {number}")
-    return places

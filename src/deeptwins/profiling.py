@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deeptwins import data, images, machine, profile_ops, roofline, training
+from deeptwins import data, images, lanes, machine, profile_ops, roofline, training
 from deeptwins.data import Dataset, Split
 from deeptwins.errors import InputError, choices, shown
 from deeptwins.nets import inspection
@@ -28,7 +30,9 @@ RANDOM = "random images"
 RANDOM_BYTES = 2**26  # of images, at most, unless a batch has more
 # A network has no recipe of its own: that of He et al. 2015, section 4.2, of which only sizes matter here.
 RECIPE = Recipe(dataset=RANDOM, iterations=64_000, batch_size=128, learning_rate=0.1, momentum=0.9, weight_decay=1e-4)
-COSTS = ("dataset", "image_size", "batch_size", "precision", "optimizer", "shift", "flip")  # of a recipe: its step's
+SAID = {"dataset", "image_size", "batch_size", "precision"}  # of a recipe: what a page says of every net
+COSTS = (*sorted(SAID), "optimizer", "shift", "flip")  # of a recipe: what its step depends on
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # what a GPU says, and what a CPU
 ITEMSIZE = {"fp32": 4, "tf32": 4, "bf16": 2}  # bytes of an element of an activation
 
 
@@ -122,7 +126,7 @@ def profile(
         told: is called after every net.
 
     Raises:
-        InputError: a dataset is not there, or something does not fit into memory.
+        InputError: a dataset is not there or no net can be trained on it, or something does not fit into memory.
     """
     rates: dict[str, roofline.Rates] = {}
     nets, ops, kernels = [], [], []
@@ -130,16 +134,17 @@ def profile(
     with _threads(device):
         for subject in plan.subjects:
             recipe = subject.run.recipe
-            training.configure(recipe, device)
-            if recipe.precision not in rates:
-                rates[recipe.precision] = roofline.measure(device.type, recipe.precision)
             source = recipe.dataset, recipe.image_size, recipe.validation, subject.image, recipe.batch_size
             if source not in loaded:
                 loaded = {source: _dataset(subject, folder)}
+            training.check_sizes(subject.run, loaded[source], subject.label)
+            training.configure(recipe, device)
+            if recipe.precision not in rates:
+                rates[recipe.precision] = roofline.measure(device.type, recipe.precision)
             try:
                 step, some_ops, some_kernels = _measure(subject, loaded[source], device, steps, rates[recipe.precision])
             except RuntimeError as error:
-                if "memory" not in str(error):
+                if not any(text in str(error) for text in OUT_OF_MEMORY):
                     raise
                 raise InputError(f"{subject.label}: does not fit into memory; a smaller --batch may") from None
             nets.append(step)
@@ -174,19 +179,36 @@ def _of_study(name: str, asked: Asked, folder: Path) -> Plan:
 
 
 def _subjects(study: Study) -> Iterator[Subject]:
-    """Name every net of a study once, whatever the seeds: by family, depth and twin, and what else tells it apart."""
+    """Name every net of a study once, whatever the seeds: by family, depth and twin, and what else tells it apart.
+
+    It is told from the other nets of the study, and from its own in the study as it is without the settings.
+    """
     found: dict[Any, tuple[str, Net, RunSpec]] = {}
     for run in study.runs:
         for twin, net in run.twins.items():
             key = net, *(getattr(run.recipe, field) for field in COSTS)
             found.setdefault(key, (twin, net, run))
     names = [f"{net.family}-{net.depth} {twin}" for twin, net, _ in found.values()]
-    fields = [{**net.model_dump(), **run.recipe.model_dump(include={*COSTS})} for _, net, run in found.values()]
+    fields = [_fields(net, run.recipe) for _, net, run in found.values()]
     for i, (twin, net, run) in enumerate(found.values()):
         same = [fields[j] for j, name in enumerate(names) if name == names[i]]
-        apart = [key for key in fields[i] if any(other[key] != fields[i][key] for other in same)]
-        label = ", ".join([names[i], *(f"{key} {fields[i][key]}" for key in apart)])
+        apart = {key for key in fields[i] if any(other[key] != fields[i][key] for other in same)}
+        label = _label(names[i], fields[i], apart | _changed(study.settings))
         yield Subject(label, run.model_copy(update={"twins": {twin: net}}))
+
+
+def _fields(net: Net, recipe: Recipe) -> dict[str, Any]:
+    """Tabulate all that a step depends on."""
+    return {**net.model_dump(), **recipe.model_dump(include={*COSTS})}
+
+
+def _changed(settings: Sequence[str]) -> set[str]:
+    """Name the fields that settings change, but for those that a page says anyway."""
+    return {setting.removeprefix("recipe.").split("=")[0] for setting in settings} - SAID
+
+
+def _label(name: str, fields: dict[str, Any], told: set[str]) -> str:
+    return ", ".join([name, *(f"{key} {value}" for key, value in fields.items() if key in told)])
 
 
 def _of_networks(names: list[str], asked: Asked) -> Plan:
@@ -208,7 +230,8 @@ def _of_networks(names: list[str], asked: Asked) -> Plan:
             raise InputError(str(error).replace("twins.", "", 1)) from None
         inspection.trace(net, image, classes)
         run = RunSpec(study="profile", seed=0, twins={name: net}, recipe=recipe)
-        subjects.append(Subject(name, run, image, classes))
+        label = _label(name, _fields(net, recipe), _changed(asked.settings))
+        subjects.append(Subject(label, run, image, classes))
     return Plan("-".join(names), _command(names, asked), tuple(subjects))
 
 
@@ -236,20 +259,20 @@ def _measure(
     subject: Subject, dataset: Dataset, device: torch.device, steps: int, rates: roofline.Rates
 ) -> tuple[Step, list[Op], list[Kernel]]:
     """Time steps of a net, and profile as many."""
-    trained = training.Training(subject.run, dataset, device, capture=False)
-    if subject.net.grown_from is not None:
-        list(trained.grow())
+    replayed = _replayed(subject, dataset, device, steps) if device.type == "cuda" else []
+    trained = _trained(subject, dataset, device, capture=False)
     (twin,) = trained.twins.values()
     for _ in range(WARMUP):
         trained.step()
     profile_ops.profiled(trained.step, twin.net, device)  # the profiler's first step is slower
-    clocked, profiled = [], []
+    issued, profiled = [], []
     for _ in range(steps):  # by turns, so that a machine that is busy for a while slows both
         trained.step()  # what the profiler left behind in caches is gone then
-        clocked.append(1e6 * profile_ops.timed(trained.step, device))
+        issued.append(1e6 * profile_ops.timed(trained.step, device))
         profiled.append(profile_ops.profiled(trained.step, twin.net, device))
     ops, kernels = profile_ops.sums(profiled, rates.floor_s)
     net, recipe, label = subject.net, subject.run.recipe, subject.label
+    clocked = replayed or issued
     step = Step(
         net=label,
         family=net.family,
@@ -264,6 +287,7 @@ def _measure(
         step_us=_us(median(clocked)),
         fastest_us=_us(min(clocked)),
         slowest_us=_us(max(clocked)),
+        issued_us=_us(median(issued)) if replayed else None,
         profiled_us=_us(1e6 * median(each.seconds for each in profiled)),
         least_bytes=roofline.least_bytes(net, dataset.image, recipe.batch_size, ITEMSIZE[recipe.precision]),
     )
@@ -271,6 +295,25 @@ def _measure(
         Kernel(net=label, kind=kind, kernel=name, calls=each.calls, time_us=_us(each.time_us))
         for (kind, name), each in kernels.items()
     ]  # fmt: skip
+
+
+def _trained(subject: Subject, dataset: Dataset, device: torch.device, *, capture: bool) -> training.Training:
+    """Prepare a net to be trained, one that grows at its final depth."""
+    trained = training.Training(subject.run, dataset, device, capture=capture)
+    if subject.net.grown_from is not None:
+        list(trained.grow())
+    return trained
+
+
+def _replayed(subject: Subject, dataset: Dataset, device: torch.device, steps: int) -> list[float]:
+    """Time steps as the trainer takes them, captured, so many in a replay; returns microseconds a step."""
+    trained, count = _trained(subject, dataset, device, capture=True), lanes.STEPS[device.type]
+    for _ in range(lanes.WARMUP + 1):  # replays, of which the first are issued, and one is captured
+        trained.step(count)
+    times = [1e6 * profile_ops.timed(partial(trained.step, count), device) / count for _ in range(steps)]
+    del trained
+    gc.collect()  # graphs, and what they hold of the device's memory
+    return times
 
 
 def _op(label: str, key: profile_ops.Key, each: profile_ops.Sum) -> Op:

@@ -25,10 +25,11 @@ FLUSHED = 256 * MIB  # bytes at least: overwriting them takes longer than to lau
 ROUNDS = 10
 LONG_S = 2.0  # where a round takes long, there are fewer: processors without arithmetic in bf16 imitate it
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
-# How often the least possible step passes over a activation. Batch normalization, ReLU and addition cost no pass
+# How often the least possible step passes over an activation. Batch normalization, ReLU and addition cost no pass
 # of their own where statistics are taken in the epilogue of a convolution, and the rest is done in the prologue of the
 # next. Forward 2 (it is written, and read), backward 7 (batch normalization's two sums, the gradients of input and of
-# weights); at a join, what is added is read once more.
+# weights). At a join what is added is read once more forward, and its gradient once more backward: 2 for every second
+# convolution, and so 1 on average, in blocks of two.
 PLAIN_PASSES, RESIDUAL_PASSES = 9, 10
 
 
@@ -85,8 +86,10 @@ def copy_gb_per_s(device: str, rounds: int = ROUNDS) -> float:
 
 def flops_per_s(device: str, precision: str, rounds: int = ROUNDS) -> float:
     """Measure how fast two large square matrices are multiplied, two FLOPs a multiply-add, the best of some rounds."""
-    size = MULTIPLIED[device]
-    left, right = (torch.ones(size, size, dtype=DTYPES[precision], device=device) for _ in range(2))
+    size, dtype = MULTIPLIED[device], DTYPES[precision]
+    draw = torch.Generator(device).manual_seed(0)
+    # Of random numbers: a GPU that multiplies ones switches fewer transistors, and so may run faster than it ever will.
+    left, right = (torch.randn(size, size, dtype=dtype, device=device, generator=draw) for _ in range(2))
     product = torch.empty_like(left)
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"

@@ -18,7 +18,6 @@ from deeptwins.attempts import log_of, parts_of
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
 from deeptwins.locks import claimed
-from deeptwins.nets import inspection
 from deeptwins.progress import Display
 from deeptwins.session import Job, Session
 from deeptwins.specs import RunSpec
@@ -88,7 +87,7 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
             name, image_size, validation = source(run)
             datasets[source(run)] = data.load(name, data_folder, image_size, validation)
     for run in pending:
-        _check_sizes(run, datasets[source(run)])
+        training.check_sizes(run, datasets[source(run)], run.study)
     labels = dict(zip(((run.study, run.id) for run in runs), _labels(runs), strict=True))
     jobs = [Job(run, labels[run.study, run.id], training.cost(run, datasets[source(run)])) for run in pending]
     company = together or (1 if accelerator.type == "cpu" else TOGETHER)
@@ -112,29 +111,6 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
             session.work()
             out_of_time = session.out_of_time
     return Outcome(len(runs), ended["done"], ended["diverged"], ended["failed"], out_of_time)
-
-
-def _check_sizes(run: RunSpec, dataset: Dataset) -> None:
-    """Refuse what does not go with the size of the images.
-
-    Raises:
-        InputError: they are shifted out of sight, or a batch normalization has one value to normalize by.
-    """
-    _, height, width = dataset.image
-    if run.recipe.shift >= min(height, width):
-        raise InputError(
-            f"{run.study}: recipe.shift = {run.recipe.shift}: must be less than the images of {dataset.name} are high"
-            f" and wide, {height}x{width}"
-        )
-    for name, net in run.twins.items():
-        if net.norm != "batch" or (net.norm_batch or run.recipe.batch_size) > 1:
-            continue
-        if inspection.stages(net, dataset.image, dataset.classes)[-1]["output"][1:] == [1, 1]:
-            key = f"twins.{name}.norm_batch" if net.norm_batch else "recipe.batch_size"
-            raise InputError(
-                f"{run.study}: {key} = 1: the last stage of {name} leaves one pixel of {dataset.name}'s"
-                f" {height}x{width}, and batch normalization needs two values; give 2 or more"
-            )
 
 
 def _labels(runs: Sequence[RunSpec]) -> list[str]:

@@ -68,10 +68,14 @@ def read(path: Path, kind: type[Content], schema: int, command: str) -> Content:
     try:
         return kind.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "content"
-        message = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
-        raise InputError(f"{path}: {place}: {message}; {again(command)}") from None
+        raise InputError(f"{path}: {first(error)}; {again(command)}") from None
+
+
+def first(error: ValidationError) -> str:
+    """Say the first thing that is wrong, and where."""
+    found = error.errors(include_url=False)[0]
+    place = ".".join(map(str, found["loc"])) or "content"
+    return f"{place}: {found['msg'][:1].lower()}{found['msg'][1:]}"
 
 
 def again(command: str) -> str:

@@ -3,24 +3,99 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from deeptwins import records
+from deeptwins import records, table_files
 from deeptwins.errors import InputError, line
 
 BENCH = "bench_throughput.py::"
 AGAIN = "write it with `bench/gpu.sh throughput`"
 TOGETHER, ALONE, USUAL, COMPILED = WAYS = ("together", "alone", "usual", "compiled")
-WORDS = ("twin", "precision", "image", "dataset", "device", "torch")
-NUMBERS = ("nets", "batch", "width", "iterations", "study_iterations", "least_bytes", "copy_gb_per_s")
+SHARED = (  # by all cases of a file
+    *("device", "machine", "torch", "commit", "rehearsal"),
+    *("dataset", "image", "batch", "width", "study_iterations", "copy_gb_per_s"),
+)
+ALL = "all"  # twins
 TARGETS_ARE_FOR = ("H100", "H200")
 MINUTES = 10
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Positive = Annotated[float, Field(ge=1e-9, le=1e18)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Info(_Read):
+    """What a case is of, as the bench tells it."""
+
+    way: Literal["together", "alone", "usual", "compiled"]
+    twin: Text
+    depth: Annotated[int, Field(ge=1, le=10_000)] | None
+    """None of nets together."""
+    nets: Count
+    precision: Text
+    batch: Count
+    width: Count
+    image: Text
+    """CxHxW."""
+    iterations: Positive
+    """Of a round."""
+    study_iterations: Count
+    least_bytes: Positive
+    """Of an iteration of all its nets: a model."""
+    copy_gb_per_s: Positive
+    dataset: Text
+    device: Text
+    machine: Mapping[str, str | int | float | None]
+    commit: str | None
+    torch: Text
+    rehearsal: bool
+    convolutions_in_tf32: bool
+    """Whether convolutions in fp32 are allowed to be."""
+    workers: Count | None = None
+    """Processes that prepare a loop's images."""
+    backend: str = ""
+    """Of torch.compile."""
+    evaluation_s: Positive | None = None
+    """Seconds that one evaluation of nets together takes, of as many images as the study has."""
+    evaluations: Count | None = None
+    """How many of them a seed of the study has."""
+
+    @model_validator(mode="after")
+    def _fits_its_way(self) -> Info:
+        """Refuse what nets together do not have, or others do."""
+        together = self.way == TOGETHER
+        if {self.depth is None, self.twin == ALL, self.nets > 1} != {together}:
+            raise ValueError("nets together are several, of all twins and depths; any other case is one net")
+        if together and None in {self.evaluation_s, self.evaluations}:
+            raise ValueError("nets together lack the time of an evaluation")
+        return self
+
+
+class Stats(_Read):
+    """Seconds of a round: pytest-benchmark's."""
+
+    median: Positive
+    min: Positive
+    max: Positive
+    rounds: Count
+
+
+class Case(_Read):
+    """A case of the bench."""
+
+    fullname: Text
+    extra_info: Info
+    stats: Stats
 
 
 @dataclass(frozen=True)
@@ -42,14 +117,17 @@ class Throughput:
     cases: pd.DataFrame
     """A row a case: what was timed, its time, its rates, and its share of the memory floor, `percent_of_floor`."""
     rates: pd.DataFrame
-    """A row a way and precision in which all nets were timed: `net_iterations_per_s`, `minutes` for the study's seed.
+    """A row a way and precision in which all nets were timed: `net_iterations_per_s`, and projections for a seed.
 
-    The minutes are a projection: iterations of the study over the measured rate, and no evaluation.
+    `training_minutes` are the iterations of the study over the measured rate; `minutes`, of nets together, add its
+    evaluations at the time of one.
     """
     ratios: pd.DataFrame
     """A row a loop that all nets were timed in: `ratio`, how many times as fast the trainer is with all of them."""
     date: str
     device: str
+    machine: Mapping[str, str | int | float | None]
+    commit: str | None
     rehearsal: bool
 
     @property
@@ -86,43 +164,46 @@ def load(path: Path) -> Throughput:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         date = str(content.get("datetime", ""))[:10]
-        found = [_row(benchmark) for benchmark in content["benchmarks"] if BENCH in benchmark["fullname"]]
+        found = [benchmark for benchmark in content["benchmarks"] if BENCH in benchmark["fullname"]]
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {AGAIN}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: damaged, or not pytest-benchmark's ({line(repr(error))}); {AGAIN}") from None
-    cases = pd.DataFrame(found)
-    if cases.empty or not (cases["way"] == TOGETHER).any():
+    timed = [_case(path, benchmark) for benchmark in found]
+    if not any(case.extra_info.way == TOGETHER for case in timed):
         raise InputError(f"{path}: no timing of all nets together by bench_throughput; {AGAIN}")
-    if len(cases[["device", "torch", "rehearsal"]].drop_duplicates()) > 1:
-        raise InputError(f"{path}: timings of several devices or versions, which do not compare; {AGAIN}")
+    first = timed[0].extra_info
+    for key in SHARED:
+        if any(getattr(case.extra_info, key) != getattr(first, key) for case in timed):
+            raise InputError(f"{path}: {key}: not the same in all timings, which do not compare; {AGAIN}")
+    cases = pd.DataFrame(map(_row, timed))
     if cases.duplicated(["way", "twin", "depth", "precision"]).any():
         raise InputError(f"{path}: a case stands there twice; {AGAIN}")
     by_way = rates(cases)
-    first = cases.iloc[0]
-    return Throughput(cases, by_way, ratios(by_way), date, str(first["device"]), bool(first["rehearsal"]))
+    told = date, first.device, first.machine, first.commit, first.rehearsal
+    return Throughput(cases, by_way, ratios(by_way), *told)
 
 
-def _row(benchmark: Mapping[str, Any]) -> dict[str, str | float | bool]:
-    """Flatten a case; what is missing or makes no sense raises."""
-    info, stats = benchmark["extra_info"], benchmark["stats"]
-    words = {key: str(info[key]) for key in ("way", *WORDS)}
-    numbers = {key: float(info[key]) for key in NUMBERS} | {"seconds": float(stats["median"])}
-    if wrong := [key for key, value in numbers.items() if not 0 < value < math.inf]:
-        raise ValueError(f"{wrong[0]} = {numbers[wrong[0]]}")
-    if words["way"] not in WAYS:
-        raise ValueError(f"way = {words['way']}")
-    nets, iteration_s = numbers["nets"], numbers["seconds"] / numbers["iterations"]
-    floor_s = numbers["least_bytes"] / (numbers["copy_gb_per_s"] * 1e9)
+def _case(path: Path, benchmark: Any) -> Case:  # noqa: ANN401  whatever stands in the file
+    try:
+        return Case.model_validate(benchmark)
+    except ValidationError as error:
+        raise InputError(f"{path}: {line(str(benchmark['fullname']))}: {table_files.first(error)}; {AGAIN}") from None
+
+
+def _row(case: Case) -> dict[str, Any]:
+    """Flatten a case, and add what follows from it."""
+    info, stats = case.extra_info, case.stats
+    iteration_s = stats.median / info.iterations
+    floor_s = info.least_bytes / (info.copy_gb_per_s * 1e9)
     return {
-        **words,
-        "depth": math.nan if info["depth"] is None else float(info["depth"]),
-        **numbers,
-        "rehearsal": bool(info["rehearsal"]),
-        "backend": str(info.get("backend", "")),
+        **info.model_dump(exclude={"machine", "commit"}),
+        "rounds": stats.rounds,
         "ms_per_iteration": 1e3 * iteration_s,
-        "net_iterations_per_s": nets / iteration_s,
-        "images_per_s": nets * numbers["batch"] / iteration_s,
+        "fastest_ms": 1e3 * stats.min / info.iterations,
+        "slowest_ms": 1e3 * stats.max / info.iterations,
+        "net_iterations_per_s": info.nets / iteration_s,
+        "images_per_s": info.nets * info.batch / iteration_s,
         "floor_ms": 1e3 * floor_s,
         "percent_of_floor": 100 * floor_s / iteration_s,
     }
@@ -130,17 +211,30 @@ def _row(benchmark: Mapping[str, Any]) -> dict[str, str | float | bool]:
 
 def rates(cases: pd.DataFrame) -> pd.DataFrame:
     """Sum up the ways: nets that train one after another take the sum of their times."""
-    nets = cases.loc[cases["way"] == TOGETHER, "nets"].iloc[0]
-    rows = []
+    nets = int(cases.loc[cases["way"] == TOGETHER, "nets"].iloc[0])
+    rows: list[dict[str, Any]] = []
     for (way, precision), own in cases.groupby(["way", "precision"], sort=False):
         if own["nets"].sum() != nets:
             continue  # some nets were not timed, and the others say nothing about them
-        rate = nets / (own["ms_per_iteration"].sum() / 1e3)
-        minutes = nets * own["study_iterations"].iloc[0] / rate / 60
-        floor = 100 * own["floor_ms"].sum() / own["ms_per_iteration"].sum()
-        rows.append((way, precision, nets, rate, minutes, floor))
-    columns = ["way", "precision", "nets", "net_iterations_per_s", "minutes", "percent_of_floor"]
-    frame = pd.DataFrame(rows, columns=columns)
+        seconds, fastest, slowest = (own[key].sum() / 1e3 for key in ("ms_per_iteration", "fastest_ms", "slowest_ms"))
+        first = own.iloc[0]
+        rows.append(
+            {
+                "way": way,
+                "precision": precision,
+                "nets": nets,
+                "rounds": own["rounds"].min(),
+                "net_iterations_per_s": nets / seconds,
+                "slowest_per_s": nets / slowest,
+                "fastest_per_s": nets / fastest,
+                "percent_of_floor": 100 * own["floor_ms"].sum() / own["ms_per_iteration"].sum(),
+                "training_minutes": first["study_iterations"] * seconds / 60,
+                "evaluations": first["evaluations"],
+                "evaluation_s": first["evaluation_s"],
+            }
+        )
+    frame = pd.DataFrame(rows)
+    frame = frame.assign(minutes=frame["training_minutes"] + frame["evaluations"] * frame["evaluation_s"] / 60)
     return frame.sort_values("way", key=lambda ways: ways.map(WAYS.index), kind="stable", ignore_index=True)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -10,7 +13,7 @@ from deeptwins import pages, throughput, throughput_figures
 from deeptwins.pages import Page, Section, Written, illustrate
 from deeptwins.tables import Table
 from deeptwins.throughput import ALONE, COMPILED, MINUTES, TARGETS_ARE_FOR, TOGETHER, USUAL, Throughput
-from deeptwins.wording import count, listed
+from deeptwins.wording import LEAST_BYTES, count, listed
 
 NAME = "throughput"
 QUESTION = "How fast does the paper's CIFAR-10 grid train?"
@@ -21,10 +24,13 @@ NAMES = {
     COMPILED: "the compiled loop",
 }
 STUDY_PRECISION = "fp32"
+MACHINE = ("cpu", "cores", "memory_gib", "driver", "os")
+VERSIONS = ("deeptwins", "torch", "triton", "python", "cuda", "cudnn")
 WHOLE = 100  # from here on numbers have no decimals
 PROJECTED = """
-The minutes are a projection, no measurement: all iterations of one seed of the study at the measured rate. Evaluations,
-diagnostics, checkpoints and start-up are left out.
+The minutes are projections, no measurements: all iterations of one seed of the study at the measured rate and, of the
+nets together, its evaluations at the time of one. Diagnostics, checkpoints and start-up are left out. Whether a seed
+takes no longer than its target is known from the records of a finished study alone.
 """
 REHEARSED = """
 This is a rehearsal on a CPU, of tiny nets and images: its numbers show that everything runs, and mean nothing for a
@@ -32,8 +38,9 @@ GPU, nor for the study.
 """
 MEASURED = """
 Captures, compilation and warm-up are over before the clock starts; then a fixed number of iterations is timed, and the
-device waited for once, at their end. The nets together are the runs of one seed, which take turns as a study trains
-them and share their batches. A rate counts iterations of one net: eight nets that advance by one are eight.
+device waited for once, at their end. Of several such rounds the median counts. The nets together are the runs of one
+seed, which take turns as a study trains them and share their batches. A rate counts iterations of one net: eight nets
+that advance by one are eight.
 """
 LOOPS = """
 The usual loop is the one of tutorials: PIL images, transformed one by one in workers (RandomCrop, RandomHorizontalFlip,
@@ -41,9 +48,8 @@ ToTensor, Normalize), contiguous fp32 images, `.item()` in every iteration, a ne
 settings: on a GPU these allow convolutions in TF32. The compiled loop is the same with channels_last, autocast to bf16
 and torch.compile. The trainer computes in the precision that is named and repeats bit for bit.
 """
-FLOOR = """
-The memory floor is a model: the least bytes that any implementation of the step must move, 9 passes over the output of
-every convolution in a plain net and 10 in a residual one, at the measured bandwidth of a copy. A cache may beat it.
+FLOOR = f"""
+{LEAST_BYTES} The memory floor is what they take at the measured bandwidth of a copy; a cache may beat it.
 """
 
 
@@ -65,7 +71,9 @@ def write(path: Path, reports: Path) -> Written:
         sections=[
             _by_way(found),
             *([_by_depth(found, alone)] if len(alone) else []),
-            Section("Provenance", tables=(provenance(found),), paragraphs=(MEASURED, LOOPS, FLOOR)),
+            Section(
+                "Provenance", tables=(provenance(found), conditions(found.cases)), paragraphs=(MEASURED, LOOPS, FLOOR)
+            ),
             _reproduce(),
         ],
         runs=count(len(found.cases), "case"),
@@ -74,7 +82,11 @@ def write(path: Path, reports: Path) -> Written:
         date=found.date,
     )
     folder = pages.write(page, reports)
-    return Written(tuple(said), (rate_table(found.rates), target_table(found)), folder / "index.html")
+    return Written(tuple(said), _summary(found), folder / "index.html")
+
+
+def _summary(found: Throughput) -> tuple[Table, ...]:
+    return rate_table(found.rates), projection_table(found.rates), target_table(found)
 
 
 def verdict(found: Throughput) -> list[str]:
@@ -87,7 +99,8 @@ def verdict(found: Throughput) -> list[str]:
         rehearsed = "In a rehearsal, all" if found.rehearsal and not said else "All"
         said.append(
             f"{rehearsed} {rate['nets']:g} nets together do {number(rate['net_iterations_per_s'])} net-iterations/s in"
-            f" {rate['precision']}{where}: projected, one seed of the study takes {number(rate['minutes'])} minutes."
+            f" {rate['precision']}{where}. Projected: {number(rate['minutes'])} minutes for one seed of the study, its"
+            " evaluations included."
         )
     if len(found.ratios):
         parts = [
@@ -104,26 +117,29 @@ def verdict(found: Throughput) -> list[str]:
 
 
 def target_table(found: Throughput) -> Table:
-    """Set what was measured beside the targets; they are judged on the devices that they are for."""
+    """Set what was measured beside the targets; they are judged on the devices that they are for.
+
+    A projection is not judged: it lies within the target, or beyond it.
+    """
     ratio = {row["loop"]: row["ratio"] for row in found.ratios.to_dict("records")}
     rows = []
     for pair in throughput.PAIRS:
         text = f"{pair.least:g} times as fast as {NAMES[pair.loop]}, both {pair.precision}"
-        value = ratio.get(pair.loop)
-        rows.append(_judged(found, text, value, met=value is not None and value >= pair.least))
+        value = ratio.get(pair.loop, math.nan)
+        rows.append(_compared(found, text, value, number(value), "✓ met" if value >= pair.least else "✗ missed"))
     together = found.rates[found.rates["way"] == TOGETHER].set_index("precision")["minutes"]
-    minutes = together.get(STUDY_PRECISION)
-    text = f"one seed of the study in {MINUTES} minutes, projected, {STUDY_PRECISION}"
-    rows.append(_judged(found, text, minutes, met=minutes is not None and minutes <= MINUTES))
+    minutes = together.get(STUDY_PRECISION, math.nan)
+    text = f"one seed of the study in {MINUTES} minutes, {STUDY_PRECISION}"
+    mark = f"{'within' if minutes <= MINUTES else 'beyond'} it, by a projection"
+    rows.append(_compared(found, text, minutes, f"projected: {number(minutes)} min", mark))
     caption = f"Targets for an {' or '.join(TARGETS_ARE_FOR)}"
     return Table(caption, ("target", "measured", "result"), rows, 1)
 
 
-def _judged(found: Throughput, text: str, value: float | None, *, met: bool) -> list[str]:
-    if value is None:
+def _compared(found: Throughput, text: str, value: float, shown: str, mark: str) -> list[str]:
+    if math.isnan(value):
         return [text, "-", "not measured"]
-    mark = ("✓ met" if met else "✗ missed") if found.judged else "no target applies"
-    return [text, number(value), mark]
+    return [text, shown, mark if found.judged else "no target applies"]
 
 
 def rate_table(rates: pd.DataFrame) -> Table:
@@ -133,46 +149,93 @@ def rate_table(rates: pd.DataFrame) -> Table:
             NAMES[row["way"]],
             row["precision"],
             number(row["net_iterations_per_s"]),
+            spread(row, "slowest_per_s", "fastest_per_s"),
             number(row["percent_of_floor"]),
-            number(row["minutes"]),
+            number(row["training_minutes"]),
         ]
         for row in rates.to_dict("records")
     ]
-    heads = ("way", "precision", "net-iterations/s", "% of the memory floor", "minutes for one seed (projection)")
-    return Table("All nets of one seed", heads, rows, 2)
+    heads = ("way", "precision", "net-iterations/s", "slowest to fastest round", "% of the memory floor")
+    return Table("All nets of one seed", (*heads, "training of one seed, projected (min)"), rows, 2)
+
+
+def projection_table(rates: pd.DataFrame) -> Table:
+    """Tabulate what the time of one seed of the study is projected from."""
+    rows = [
+        [
+            row["precision"],
+            number(row["training_minutes"]),
+            f"{row['evaluations']:g}",
+            number(row["evaluation_s"]),
+            number(row["minutes"]),
+        ]
+        for row in rates[rates["way"] == TOGETHER].to_dict("records")
+    ]
+    heads = ("precision", "training (min)", "evaluations", "each (s)", "one seed (min)")
+    return Table(f"One seed of the study, projected: {NAMES[TOGETHER]}", heads, rows, 1)
+
+
+def conditions(cases: pd.DataFrame) -> Table:
+    """Tabulate what is not the same for all ways, and so decides how fair it is to compare them."""
+    rows = [
+        [
+            NAMES[str(way)],
+            str(precision),
+            _distinct(own["convolutions_in_tf32"].map({True: "allowed", False: "no"})),
+            *(_distinct(own[key].dropna()) or "-" for key in ("workers", "backend", "iterations", "rounds")),
+        ]
+        for (way, precision), own in sorted(
+            cases.groupby(["way", "precision"], sort=False), key=lambda item: throughput.WAYS.index(item[0][0])
+        )
+    ]
+    heads = ("way", "precision", "TF32", "workers", "compiled by", "iterations", "rounds")
+    return Table("How each way was timed: convolutions in TF32, workers, iterations a round", heads, rows, 3)
 
 
 def case_table(cases: pd.DataFrame) -> Table:
     """Tabulate every net alone, and in the loops."""
     rows = [
         [
-            NAMES[row["way"]],
+            NAMES[row["way"]].partition(",")[0],
             row["twin"],
             row["precision"],
             f"{row['depth']:g}",
-            *(number(row[key]) for key in ("ms_per_iteration", "images_per_s")),
-            number(row["least_bytes"] / 1e6),
-            *(number(row[key]) for key in ("floor_ms", "percent_of_floor")),
+            number(row["ms_per_iteration"]),
+            spread(row, "fastest_ms", "slowest_ms"),
+            *(number(row[key]) for key in ("images_per_s", "floor_ms", "percent_of_floor")),
         ]
         for row in cases[cases["way"] != TOGETHER].to_dict("records")
     ]
-    heads = ("way", "twin", "precision", "depth", "ms an iteration", "images/s", "least MB", "floor (ms)", "% of floor")
-    return Table("Every net by itself", heads, rows, 3)
+    heads = ("way", "twin", "precision", "depth", "ms an iteration", "fastest to slowest", "images/s", "floor (ms)")
+    return Table("Every net by itself; the fastest and the slowest round", (*heads, "% of floor"), rows, 3)
 
 
 def provenance(found: Throughput) -> Table:
     """Tabulate where the numbers come from."""
-    cases = found.cases
-    backends = ", ".join(sorted({*cases["backend"]} - {""}))
-    columns = {"torch": "torch", "data": "dataset", "image": "image", "batch size": "batch", "width": "width"}
-    rows = [["device", found.device], ["date", found.date or "not known"]]
-    for what, column in columns.items():
-        values = dict.fromkeys(cases[column])
-        rows.append([what, "; ".join(value if isinstance(value, str) else f"{value:g}" for value in values)])
-    rows.append(["a copy", f"{number(cases['copy_gb_per_s'].iloc[0])} GB/s"])
-    rows.append(["iterations timed", "; ".join(f"{value:g}" for value in sorted({*cases["iterations"]}))])
-    rows.append(["compiled by", backends or "nothing compiled"])
+    first = found.cases.iloc[0]
+    rows = [["device", found.device]]
+    rows += [
+        [key.replace("_gib", " (GiB)"), str(found.machine[key])]
+        for key in MACHINE
+        if found.machine.get(key) not in {None, found.device}
+    ]
+    rows += [["versions", ", ".join(f"{key} {found.machine[key]}" for key in VERSIONS if found.machine.get(key))]]
+    rows += [["commit", found.commit or "not known"], ["date", found.date or "not known"]]
+    rows += [["data", f"{first['dataset']}, {first['image']}"]]
+    rows += [["batch size", f"{first['batch']:g}"], ["width", f"{first['width']:g}"]]
+    rows += [["a copy", f"{number(first['copy_gb_per_s'])} GB/s"]]
     return Table("Where the numbers come from", ("what", "value"), rows, 2)
+
+
+def spread(row: Mapping[Hashable, Any], least: str, most: str) -> str:
+    """Write the range of several rounds; a single one has none."""
+    return f"{number(row[least])} to {number(row[most])}" if row["rounds"] > 1 else "one round"
+
+
+def _distinct(values: pd.Series) -> str:
+    """Write each value once."""
+    texts = (value if isinstance(value, str) else f"{value:g}" for value in values)
+    return "; ".join(text for text in dict.fromkeys(texts) if text)
 
 
 def number(value: float) -> str:
@@ -186,7 +249,7 @@ def _by_way(found: Throughput) -> Section:
     alt = f"Net-iterations a second: {', '.join(f'{name} {number(value)}' for name, value in told)}."
     caption = "Iterations a second, summed over the nets, of all nets of one seed; each way trains the same nets."
     picture = illustrate("ways", caption, alt, throughput_figures.ways(found.rates, names))
-    return Section("By way", (picture,), (rate_table(found.rates), target_table(found)))
+    return Section("By way", (picture,), _summary(found))
 
 
 def _by_depth(found: Throughput, alone: pd.DataFrame) -> Section:

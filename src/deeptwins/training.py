@@ -67,6 +67,29 @@ def check(run: RunSpec, device: torch.device) -> None:
         raise ValueError(f"momentum = {run.recipe.momentum}: adam has moments of its own; leave it out")
 
 
+def check_sizes(run: RunSpec, dataset: Dataset, name: str) -> None:
+    """Refuse what does not go with the size of the images; the name is what the user knows the run by.
+
+    Raises:
+        InputError: they are shifted out of sight, or a batch normalization has one value to normalize by.
+    """
+    _, height, width = dataset.image
+    images = f"those of {dataset.name} are {height}x{width}"
+    if run.recipe.shift >= min(height, width):
+        raise InputError(
+            f"{name}: recipe.shift = {run.recipe.shift}: must be less than the images are high and wide; {images}"
+        )
+    for twin, net in run.twins.items():
+        if net.norm != "batch" or (net.norm_batch or run.recipe.batch_size) > 1:
+            continue
+        if stages(net, dataset.image, dataset.classes)[-1]["output"][1:] == [1, 1]:
+            key = f"twins.{twin}.norm_batch" if net.norm_batch else "recipe.batch_size"
+            raise InputError(
+                f"{name}: {key} = 1: the last stage of {twin} leaves one pixel of an image, and batch normalization"
+                f" needs two values; give 2 or more; {images}"
+            )
+
+
 def cost(run: RunSpec, dataset: Dataset) -> float:
     """FLOPs of a run: three forward's worth a training image, one an evaluated image."""
     flops = sum(size(net, dataset.image, dataset.classes)[1] for net in run.twins.values())
@@ -112,12 +135,13 @@ class Training:
             dataset: as loaded for the run's recipe.
             device: where to train.
             feeds: those of the runs that train beside this one; by default there is none.
-            capture: whether steps may be captured; without, each is issued kernel by kernel, as a profiler wants it.
+            capture: whether steps may be captured; without, each is issued kernel by kernel, as a profiler wants it,
+                and so are its batches, unless `feeds` are given.
         """
         self.run = run
         self.device = device
         self.stream = Stream(dataset, run.recipe, run.seed, device)
-        self._feeds = Feeds() if feeds is None else feeds
+        self._feeds = Feeds(capture=capture) if feeds is None else feeds
         self._feed: Feed | None = None
         self._marks: list[Mark] = []
         self.iteration = 0
@@ -148,9 +172,9 @@ class Training:
         """Whether the twins are evaluated after this iteration."""
         return self._due(self.iteration)
 
-    def step(self) -> None:
-        """Train every twin on the next batch. The host waits for nothing."""
-        self._advance(1)
+    def step(self, count: int = 1) -> None:
+        """Train every twin on the next batch, or on so many as a replay has at most. The host waits for nothing."""
+        self._advance(count)
 
     def advance(self) -> None:
         """Train every twin on the next batches, as many as a replay has, or on one where something is due before.

@@ -1,0 +1,125 @@
+"""The command `deeptwins profile`: like all of them, it imports a side (torch, pandas) only when it needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from deeptwins.console import ABLATIONS, REPORTS, RESULTS, Data, options, print_table, read_shape
+from deeptwins.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from deeptwins.profiling import Plan
+    from deeptwins.tables import Table
+
+BATCH, STEPS = 65_536, 1000  # more is a slip
+
+
+def profile(  # noqa: PLR0913, PLR0917
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="STUDY|NETWORK", help="depth, cifar-plain-56 or the like; or .toml files."),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train; auto takes a GPU if there is one.")
+    ] = "auto",
+    batch: Annotated[
+        int | None, typer.Option(min=1, max=BATCH, metavar="N", help="Images a step. [default: the study's; 128]")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option("--input", metavar="CxHxW", help="The image of a network, e.g. 1x28x28.")
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(min=1, max=STEPS, metavar="N", help="Steps that are timed, and as many profiled.")
+    ] = 5,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a network, or with recipe.KEY=VALUE its recipe or a study's."
+        ),
+    ] = None,
+    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the profile goes.")] = RESULTS,
+    reports: Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the page goes.")] = REPORTS,
+    data: Data = None,
+    timings: Annotated[
+        Path | None,
+        typer.Option("--timings", metavar="FILE", help="Show these of bench_throughput.py: pytest-benchmark's JSON."),
+    ] = None,
+) -> None:
+    """Tell where the time of a training step goes: by kind, layer, kernel.
+
+    Every net of a study is profiled once, with the study's recipe and data; networks named as for `show`, all on one
+    page, with SGD on random images. On a CPU one thread computes, as when a study is trained. The profile goes to
+    results/profile/NAME.json, and onto a page, reports/profile-NAME/index.html.
+
+    With --timings, how fast the paper's CIFAR-10 grid trains goes onto a page, too: reports/throughput/index.html.
+
+    \b
+    Examples:
+      deeptwins profile cifar-plain-56 cifar-resnet-56
+      deeptwins profile depth --device cuda
+      deeptwins profile resnet-18 --batch 8 --set recipe.precision=bf16
+      deeptwins profile --timings throughput.json
+    """  # noqa: D301
+    if timings is not None:
+        _show_throughput(timings, results, reports)
+    if not names:
+        if timings is None:
+            raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see deeptwins profile --help")
+        return
+    from deeptwins import profiling, training
+
+    given = options(device=None if device == "auto" else device, batch=batch, input=image)
+    given += [part for setting in settings or [] for part in ("--set", setting)]
+    given += options(steps=None if steps == profiling.STEPS else steps)
+    shape = None if image is None else read_shape(image)
+    accelerator = training.device(device)
+    plans = profiling.plans(names, profiling.Asked(tuple(settings or ()), batch, shape, tuple(given)), ABLATIONS)
+    for plan in plans:
+        plan.check(accelerator)
+    for plan in plans:
+        _profile(plan, accelerator, steps, data, results, reports)
+
+
+def _profile(  # noqa: PLR0913, PLR0917
+    plan: Plan, device: torch.device, steps: int, data: Path | None, results: Path, reports: Path
+) -> None:
+    """Profile the nets of a plan, with progress on stderr; write and print what was found."""
+    from deeptwins import pages, profile_records, profiling, table_files
+
+    path = profile_records.path_of(results, plan.name)
+    table_files.prepare(path)  # what cannot be written is told before the minutes that it takes
+    with typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar:
+        found = profiling.profile(plan, device, steps, data, lambda: bar.update(1))
+    profile_records.write(path, found)
+    from deeptwins import profile_report
+
+    written = profile_report.write(path, reports)
+    _print_page(written.tables, (*written.verdict, written.page))
+    typer.echo(f"all reports: {pages.write_index(reports)}")
+
+
+def _show_throughput(timings: Path, results: Path, reports: Path) -> None:
+    """Keep the timings of the grid, write their page, and print what it says."""
+    from deeptwins import pages, throughput, throughput_report
+
+    written = throughput_report.write(throughput.keep(timings, results), reports)
+    _print_page(written.tables, (*written.verdict, written.page))
+    typer.echo(f"all reports: {pages.write_index(reports)}")
+
+
+def _print_page(tables: Iterable[Table], lines: Iterable[object]) -> None:
+    """Print the tables of a page, and what else there is to say about it."""
+    for table in tables:
+        typer.echo(f"{table.caption}:")
+        rows = [tuple(head.upper() for head in table.columns), *map(tuple, table.rows)]
+        print_table(rows, right=range(table.words, len(table.columns)))
+        typer.echo()
+    for line in lines:
+        typer.echo(line)
