@@ -9,7 +9,6 @@ Speed does not depend on what the images show: without CIFAR-10 in DEEPTWINS_DAT
 small, and the loop that compiles does so without generating code: a rehearsal, whose numbers mean nothing for a GPU.
 """
 
-import gc
 import os
 from itertools import islice
 from pathlib import Path
@@ -36,7 +35,7 @@ BACKEND = {"cpu": "eager", "cuda": "inductor"}
 ITEMSIZE = {"fp32": 4, "bf16": 2}
 
 # A warning of a compiler, or of a forked process, would end a bench, and is none about what is timed.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.usefixtures("arithmetic"), pytest.mark.filterwarnings("default")]
 
 
 def runs(precision):
@@ -75,22 +74,6 @@ def repeated(small, least):
 def copy_gb_per_s():
     """How fast the device copies."""
     return roofline.copy_gb_per_s(DEVICE.type)
-
-
-@pytest.fixture(autouse=True)
-def arithmetic(monkeypatch):
-    """Leave PyTorch's own settings, with which the loops train, as they were before the trainer made its own."""
-    backends = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = torch.are_deterministic_algorithms_enabled(), *(backend.allow_tf32 for backend in backends)
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    yield
-    torch.use_deterministic_algorithms(before[0])
-    for backend, allowed in zip(backends, before[1:], strict=True):
-        backend.allow_tf32 = allowed
-    torch.compiler.reset()  # that no net finds the guards of another
-    gc.collect()  # graphs, and what they hold of the device's memory
-    if not REHEARSAL:
-        torch.cuda.empty_cache()
 
 
 def advance(trainings, iterations):
