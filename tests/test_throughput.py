@@ -117,11 +117,26 @@ def test_a_damaged_file_is_refused(tmp_path, text):
 def test_only_what_can_be_read_is_kept(tmp_path):
     """A copy lies where the page looks for it; a damaged file does not take its place."""
     good = written(tmp_path, *grid())
-    kept = throughput.keep(good, tmp_path / "results")
-    before = good.read_bytes()
+    kept = throughput.keep([good], tmp_path / "results")
+    before = kept.read_bytes()
 
     with pytest.raises(InputError):
-        throughput.keep(written(tmp_path, case()), tmp_path / "results")
+        throughput.keep([written(tmp_path, case())], tmp_path / "results")
 
     assert kept == throughput.path_of(tmp_path / "results")
     assert kept.read_bytes() == before
+
+
+def test_timings_of_several_calls_are_kept_as_one(tmp_path):
+    """Cases that were timed in two calls say what they would in one file; those of two devices are refused."""
+    parts = [each("compiled", 2.0, "bf16"), [together(2.0, "bf16")], [together(device="another")]]
+    files = []
+    for i, part in enumerate(parts):
+        (tmp_path / str(i)).mkdir()
+        files.append(written(tmp_path / str(i), *part))
+
+    kept = throughput.keep(files[:2], tmp_path)
+
+    assert throughput.load(kept).ratios["ratio"].tolist() == [4.0]
+    with pytest.raises(InputError, match="several devices"):
+        throughput.keep(files, tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ WORDS = ("twin", "precision", "image", "dataset", "device", "torch")
 NUMBERS = ("nets", "batch", "width", "iterations", "study_iterations", "least_bytes", "copy_gb_per_s")
 TARGETS_ARE_FOR = ("H100", "H200")
 MINUTES = 10
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,19 @@ def path_of(results: Path) -> Path:
     return results / "throughput" / "timings.json"
 
 
-def keep(file: Path, results: Path) -> Path:
-    """Copy timings to where the page finds them; returns the copy.
+def keep(files: Sequence[Path], results: Path) -> Path:
+    """Copy timings to where the page finds them, those of several files as one; returns the copy.
 
     Raises:
-        InputError: they cannot be read, or have none of the nets together.
+        InputError: they cannot be read, do not compare, or have none of the nets together.
         OSError: the folder cannot be written.
     """
-    load(file)
+    contents = [_content(file) for file in files]
+    merged = contents[0] | {"benchmarks": [each for content in contents for each in content["benchmarks"]]}
+    _found(merged, ", ".join(map(str, files)))
     kept = path_of(results)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    records.replace(kept, file.read_bytes())
+    records.replace(kept, json.dumps(merged, indent=4).encode())
     return kept
 
 
@@ -83,14 +86,27 @@ def load(path: Path) -> Throughput:
     Raises:
         InputError: the file cannot be read, is damaged, mixes devices, or has no timing of the nets together.
     """
+    return _found(_content(path), str(path))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Read a file; that it has a list of benchmarks is checked, and no more."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        date = str(content.get("datetime", ""))[:10]
-        found = [_row(benchmark) for benchmark in content["benchmarks"] if BENCH in benchmark["fullname"]]
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return content | {"benchmarks": [*content["benchmarks"]]}
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {AGAIN}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: damaged, or not pytest-benchmark's ({line(repr(error))}); {AGAIN}") from None
+    except _DAMAGED as error:
+        raise _damaged(str(path), error) from None
+
+
+def _found(content: Mapping[str, Any], path: str) -> Throughput:
+    """Make sense of what a file, or several, say."""
+    try:
+        date = str(content.get("datetime", ""))[:10]
+        found = [_row(benchmark) for benchmark in content["benchmarks"] if BENCH in benchmark["fullname"]]
+    except _DAMAGED as error:
+        raise _damaged(path, error) from None
     cases = pd.DataFrame(found)
     if cases.empty or not (cases["way"] == TOGETHER).any():
         raise InputError(f"{path}: no timing of all nets together by bench_throughput; {AGAIN}")
@@ -101,6 +117,10 @@ def load(path: Path) -> Throughput:
     by_way = rates(cases)
     first = cases.iloc[0]
     return Throughput(cases, by_way, ratios(by_way), date, str(first["device"]), bool(first["rehearsal"]))
+
+
+def _damaged(path: str, error: Exception) -> InputError:
+    return InputError(f"{path}: damaged, or not pytest-benchmark's ({line(repr(error))}); {AGAIN}")
 
 
 def _row(benchmark: Mapping[str, Any]) -> dict[str, str | float | bool]:
