@@ -3,7 +3,7 @@
 `alone` is a net in the trainer by itself, `together` the runs of one seed taking turns as a study trains them (in TF32,
 too, in which the usual loop's convolutions are), `usual` and `compiled` are the loops of `handwritten.py`, a net after
 another. Warm-up, capture and compilation are over before the clock starts; nothing is evaluated. A case is timed over a
-fixed number of iterations, and waits for the device once at their end (the loops wait in every iteration, by `.item()`).
+fixed number of iterations, and waits for the device once at their end (the loops wait in each, by `.item()`).
 `deeptwins profile --timings FILE` makes the page, of several files, too: the cases may be timed in several calls.
 
 Speed does not depend on what the images show: without CIFAR-10 in DEEPTWINS_DATA they are synthetic. On a CPU all is
