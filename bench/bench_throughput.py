@@ -59,6 +59,11 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def dataset():
+    """What all of them train on."""
+    return images()
+
+
+def images():
     """CIFAR-10 if it is there, else as many synthetic images of its size."""
     folder = os.environ.get("DEEPTWINS_DATA")
     if not REHEARSAL and folder and layouts.find("cifar10", Path(folder)):
@@ -89,14 +94,20 @@ def advance(trainings, iterations):
         torch.cuda.synchronize()
 
 
-def time_trainer(benchmark, chosen, dataset):
-    """Time the trainer on some runs together; return the iterations of a round."""
+def time_trainer(benchmark, chosen, dataset, together=None):
+    """Time the trainer on some runs, so many at once or all of them; return the iterations of a round."""
     training.configure(chosen[0].recipe, DEVICE)
-    feeds, resident = Feeds(), dataset.to(DEVICE)
+    feeds, resident, together = Feeds(), dataset.to(DEVICE), together or len(chosen)
     trainings = [training.Training(run, resident, DEVICE, feeds) for run in chosen]
-    advance(trainings, lanes.WARMUP + 2 * lanes.STEPS[DEVICE.type])
+    parties = [trainings[i : i + together] for i in range(0, len(trainings), together)]
+
+    def all_of_them(iterations):
+        for party in parties:
+            advance(party, iterations)
+
+    all_of_them(lanes.WARMUP + 2 * lanes.STEPS[DEVICE.type])
     before, rounds = trainings[0].iteration, ROUNDS[DEVICE.type]
-    benchmark.pedantic(advance, (trainings, ITERATIONS[DEVICE.type]), rounds=rounds)
+    benchmark.pedantic(all_of_them, (ITERATIONS[DEVICE.type],), rounds=rounds)
     return (trainings[0].iteration - before) / rounds
 
 

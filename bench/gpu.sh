@@ -10,10 +10,11 @@
 #   depth        as much of `depth-cifar10` as there is time for, with the data in DEEPTWINS_DATA, and its page
 #   packing      nets packed into one
 #   profile      where the time of a step goes at depth 56, and its page
+#   choices      steps a replay, runs in hand, images an evaluation: other numbers than the trainer's
 #   study        the short study `kernel`, and its page
 #
 # A step that fails does not stop the others; the end says which did. What they write goes to FOLDER, or results/gpu.
-# LIMIT=SECONDS ends each of the long ones, tests to packing, after so long, by default 480, and keeps what there is;
+# LIMIT=SECONDS ends each of the long ones, all benches among them, after so long, by default 480, and keeps what there is;
 # `depth` goes on in the next call. LIMIT= ends none.
 # ARCHIVE=FILE packs the folder after every step, into FILE.00, FILE.01, ... of 15 MiB at most. Where these are there at
 # the start they are unpacked first: so the next call may be on another machine.
@@ -27,10 +28,10 @@ device=${DEVICE:-cuda}
 folder=${FOLDER:-results/gpu}
 limit=${LIMIT-480}
 archive=${ARCHIVE-}
-steps="tests kernel throughput compiled depth packing profile study"
+steps="tests kernel throughput compiled depth packing profile choices study"
 wanted=" smoke ${*:-$steps} "
 rehearsal='' failed='' left=''
-kernels=() packed=(-k "bf16 and channels_last and not gemm") profiled=() short=() grid=()
+kernels=() packed=(-k "bf16 and channels_last and not gemm") profiled=() choices=() short=() grid=()
 if [[ $device == cpu ]]; then
     export CUDA_VISIBLE_DEVICES= # also to the benches, which take a GPU where there is one
     folder=${FOLDER:-results/rehearsal}
@@ -38,6 +39,7 @@ if [[ $device == cpu ]]; then
     kernels=(-k "relu-128x64x8x8 and eager")
     packed=(-k "2nets and depth20 and width8 and channels_last and not gemm")
     profiled=(--input 3x8x8 --batch 8 --steps 1)
+    choices=(-k "[2] or 2500")
     short=(--seeds 1 --set recipe.iterations=4 --set "recipe.milestones=[2]" --set recipe.warmup=1
         --set recipe.batch_size=8)
     grid=(--seeds 1 --set recipe.iterations=4 --set "recipe.milestones=[2]" --set recipe.dataset=synthetic
@@ -151,6 +153,7 @@ main() {
     step depth depth
     step packing bench bench/bench_packing.py "$folder/packing.json" "${packed[@]}"
     step profile page profile cifar-plain-56 cifar-resnet-56 --device "$device" "${profiled[@]}"
+    step choices bench bench/bench_choices.py "$folder/choices.json" "${choices[@]}"
     step study study
     printf '\n%s%s%s; what they wrote lies in %s\n' "$rehearsal" "${failed:+failed:}${failed:-all steps passed}" \
         "${left:+; unfinished:$left}" "$folder"

@@ -332,14 +332,14 @@ def test_gpu_sh_runs_all_steps_in_order(gpu):
 
     marks = ("run smoke", "-m gpu", "bn_relu_add.py", "kernels --no-compile", "-k not compiled", "profile --timings",
              "-k compiled", "profile --timings", "run depth-cifar10", "report depth-cifar10", "packing.py",
-             "profile cifar-plain-56 cifar-resnet-56", "run kernel", "report kernel")  # fmt: skip
+             "profile cifar-plain-56 cifar-resnet-56", "choices.py", "run kernel", "report kernel")  # fmt: skip
     assert code == 0
     assert len(calls) == len(marks)
     assert all(mark in call for mark, call in zip(marks, calls, strict=True))
     assert calls[7].count("--timings") == 2
     assert "--time-limit 480s" in calls[8]
     assert "--data somewhere" in calls[8]
-    assert [i for i, call in enumerate(calls) if "--session-timeout=480" in call] == [1, 2, 4, 6, 10]
+    assert [i for i, call in enumerate(calls) if "--session-timeout=480" in call] == [1, 2, 4, 6, 10, 12]
     assert "-k bf16 and channels_last and not gemm" in calls[10]
     assert "rehearsal" not in printed
     assert "\nall steps passed; what they wrote lies in " in printed
@@ -474,5 +474,5 @@ def test_gpu_sh_rehearses_at_a_tiny_size(gpu):
     assert "recipe.dataset=synthetic" in long
     for verb in ("run", "report"):
         assert "recipe.iterations=4" in next(call for call in calls if f"{verb} kernel" in call)
-    assert len([call for call in calls if "--session-timeout=7" in call]) == 5
+    assert len([call for call in calls if "--session-timeout=7" in call]) == 6
     assert printed.splitlines()[-1].startswith("a rehearsal, whose numbers mean nothing: all steps passed; ")
