@@ -151,18 +151,18 @@ def only(precision, net):
     return run.model_copy(update={"twins": {twin: run.twins[twin]}})
 
 
-def bench_alone(benchmark, dataset, copy_gb_per_s, precision, net):
-    """An iteration of one net that has the device to itself."""
-    chosen = [only(precision, net)]
-    iterations = time_trainer(benchmark, chosen, dataset)
-    describe(benchmark, "alone", chosen, dataset, iterations, copy_gb_per_s)
-
-
 def bench_together(benchmark, dataset, copy_gb_per_s, precision):
     """An iteration of all nets of one seed, as a study trains them."""
     chosen = runs(precision)
     iterations = time_trainer(benchmark, chosen, dataset)
     describe(benchmark, "together", chosen, dataset, iterations, copy_gb_per_s)
+
+
+def bench_alone(benchmark, dataset, copy_gb_per_s, precision, net):
+    """An iteration of one net that has the device to itself."""
+    chosen = [only(precision, net)]
+    iterations = time_trainer(benchmark, chosen, dataset)
+    describe(benchmark, "alone", chosen, dataset, iterations, copy_gb_per_s)
 
 
 def bench_loop(benchmark, dataset, copy_gb_per_s, way, net):
