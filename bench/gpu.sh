@@ -51,7 +51,7 @@ step() { # NAME COMMAND ...
     local name=$1 started=$SECONDS status
     shift
     [[ $wanted == *" $name "* ]] || return 0
-    printf '\n=== %s: %s\n' "$name" "$*"
+    printf '\n=== %s\n' "$name"
     "$@"
     status=$?
     ((status == 0)) || failed+=" $name"
