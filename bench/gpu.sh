@@ -21,7 +21,7 @@
 # DEVICE=cpu rehearses every step in minutes, on a processor and at a tiny size, in results/rehearsal: its numbers mean
 # nothing. PYTHON names the interpreter.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 python=${PYTHON:-python3}
 device=${DEVICE:-cuda}
@@ -155,7 +155,7 @@ main() {
     step profile page profile cifar-plain-56 cifar-resnet-56 --device "$device" "${profiled[@]}"
     step choices bench bench/bench_choices.py "$folder/choices.json" "${choices[@]}"
     step study study
-    printf '\n%s%s%s; what they wrote lies in %s\n' "$rehearsal" "${failed:+failed:}${failed:-all steps passed}" \
+    printf '\n%s%s%s; what they wrote lies in %s\n' "$rehearsal" "${failed:+failed:}${failed:-no step failed}" \
         "${left:+; unfinished:$left}" "$folder"
     [[ -z $failed ]]
 }
