@@ -69,11 +69,12 @@ def captured(played: list) -> Callable:
     """Make a method in the place of `Lane._captured`; each time something is played, the list grows."""
 
     def capture(lane, work):
-        tape = Tape()
+        tape, drawn = Tape(), torch.get_rng_state()
         with tape:
             work()
         gradients = [parameter.grad for parameter in lane._parameters]
         tape.put_back()
+        torch.set_rng_state(drawn)
 
         def replay() -> None:
             played.append(lane)

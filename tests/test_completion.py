@@ -198,6 +198,48 @@ def test_checkpoints_that_take_long_come_less_often(dataset, results, monkeypatc
     assert saved == [2, 7, 12, 17]
 
 
+def test_waiting_for_the_device_is_not_writing(dataset, results, monkeypatch):
+    """Checkpoints come as often as they should where the device has still much to do before each of them."""
+    clock, saved, state = SimpleNamespace(now=0.0), [], training.Training.state
+
+    def wait(self):
+        clock.now += 3.0
+        return state(self)
+
+    def go_on(_iteration):
+        clock.now += 1.0
+        return True
+
+    monkeypatch.setattr(completion, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(completion, "CHECKPOINT_SECONDS", 5.0)
+    monkeypatch.setattr(training.Training, "state", wait)
+    monkeypatch.setattr(checkpoints, "save", lambda _path, state: saved.append(state["iteration"]))
+
+    complete(tiny.run_of(), dataset, tiny.CPU, results, go_on)
+
+    assert saved == [5, 10, 15, 20]
+
+
+def test_too_little_memory_takes_no_checkpoint_along(dataset, results, monkeypatch, tmp_path):
+    """A device too full to go on is no fault of the checkpoint: the next attempt goes on from it."""
+    run, asked = tiny.run_of(), []
+    tmp_path.joinpath("other", "tiny").mkdir(parents=True)
+    complete(run, dataset, tiny.CPU, tmp_path / "other")
+    complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
+
+    def restore(_self, _state):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Training, "restore", restore)
+        with pytest.raises(torch.OutOfMemoryError):
+            complete(run, dataset, tiny.CPU, results)
+    complete(run, dataset, tiny.CPU, results, lambda t: asked.append(t) or True)
+
+    assert asked[0] == 10
+    assert numbers(results, run) == numbers(tmp_path / "other", run)
+
+
 def test_a_checkpoint_without_its_records_is_never_resumed(dataset, results, tmp_path):
     """Where the records are gone the run starts over, and a kill soon after does not bring the old checkpoint back."""
     run = tiny.run_of()

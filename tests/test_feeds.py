@@ -60,6 +60,20 @@ def test_who_sees_the_same_batches_shares_a_feed(dataset):
     assert feeds.at(streams[0], 5) is not first
 
 
+def test_who_comes_late_has_a_feed_of_its_own(dataset):
+    """A run that begins where a feed has gone on does not send it back and forth; those beside it share the new one."""
+    feeds, stream = Feeds(), Stream(dataset, tiny.RECIPE, 0, tiny.CPU)
+    first = feeds.at(stream, 0)
+    first.fill(0, 1)
+    assert feeds.at(stream, 0) is first
+    first.fill(1, 1)
+
+    late = feeds.at(stream, 0)
+
+    assert late is not first
+    assert feeds.at(stream, 0) is late
+
+
 def test_shared_batches_are_made_once(dataset, monkeypatch):
     """The second run of a company finds its block filled."""
     feed, asked = Feed(Stream(dataset, tiny.RECIPE, 0, tiny.CPU), 0), []

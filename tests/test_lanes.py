@@ -68,6 +68,21 @@ def test_what_draws_on_the_host_is_not_captured(dataset, tmp_path, monkeypatch, 
     assert {lane._parameters == () for lane in tape} == {True}  # the feed's alone
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_what_draws_on_the_device_is_replayed_from_its_seed(dataset, tmp_path, monkeypatch, tape, apart):
+    """Dropout is captured where graphs draw apart from each other, a step at a time; and no record shows it."""
+    run = tiny.run_with(dropout={"shortcut": "dropout"}, other={"shortcut": "dropout", "depth": 14})
+    with monkeypatch.context() as patch:
+        patch.setattr(lanes, "WARMUP", 10**9)
+        eager = trained(run, dataset, tmp_path / "eager")
+    monkeypatch.setattr(lanes, "DRAWS_APART", apart)
+    # As on a GPU, where dropout draws from a generator of the device.
+    monkeypatch.setattr(lanes, "_states", lambda _device: (torch.empty(0), torch.get_rng_state()))
+
+    assert trained(run, dataset, tmp_path / "captured") == eager
+    assert len({lane for lane in tape if lane._parameters}) == (len(run.twins) if apart else 0)
+
+
 def test_nets_that_grow_are_captured_anew(dataset, tmp_path, monkeypatch, tape):
     """A net that is grown is another net: its steps are captured again, and leave the records of eager ones."""
     recipe = tiny.RECIPE.model_copy(update={"grow_at": 10})

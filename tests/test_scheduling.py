@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from deeptwins import checkpoints, records, scheduling, session, study
+import cramped
+from deeptwins import checkpoints, records, scheduling, session, study, workers
 from deeptwins.errors import InputError
+from deeptwins.locks import claimed
 from deeptwins.scheduling import Outcome, train_all
-from deeptwins.workers import claimed
 
 TINY = """
 question = "Is anything lost?"
@@ -276,12 +277,24 @@ def test_company_is_not_taken_along(tmp_path, monkeypatch):
     assert records.read(records.path_of(tmp_path / "results", "tiny", runs[0].id))[-1]["status"] == "done"
 
 
+def test_what_needs_all_of_the_memory_is_trained_alone(tmp_path, same, monkeypatch):
+    """A run that runs out of memory beside another does not fail: it is trained when it has the device to itself."""
+    monkeypatch.setattr(workers, "serve", cramped.serve)
+    watch = Watch()
+
+    assert train(tmp_path, load(tmp_path).runs, watch, together=2) == Outcome(total=2, done=2, diverged=0, failed=0)
+
+    (line,) = [line for line in watch.lines if "out of memory" in line]
+    assert line.endswith("out of memory beside other runs; it goes on from its checkpoint, alone")
+    same()
+
+
 def test_locks_of_one_process_do_not_drop_each_other(tmp_path):
     """A run that is over leaves the lock of another one of its study, in the same process, in place."""
     folder = tmp_path / "study"
     folder.mkdir()
     ask = (
-        "import sys; from pathlib import Path; from deeptwins.workers import claimed\n"
+        "import sys; from pathlib import Path; from deeptwins.locks import claimed\n"
         "with claimed(Path(sys.argv[1]), 'study', sys.argv[2]) as free: print(free)"
     )
 

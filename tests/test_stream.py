@@ -229,12 +229,13 @@ def test_batches_survive_a_pickled_dataset() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_cuda_sees_the_batches_of_the_cpu_without_waiting() -> None:
     """A CUDA device gets bit for bit the batches that the CPU gets, and making them never waits for the device."""
     dataset, chosen = load("synthetic"), recipe(100, shift=1, flip=True)
     cpu, cuda = (Stream(dataset, chosen, 0, torch.device(kind)) for kind in ("cpu", "cuda"))
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         batches = [cuda.batch(t) for t in range(30)]
     finally:
         torch.cuda.set_sync_debug_mode("default")

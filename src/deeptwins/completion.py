@@ -87,7 +87,9 @@ def advance(  # noqa: PLR0913, PLR0917  what, on what, where, to where, beside w
         configure(run.recipe, device)  # other runs may have had it otherwise
         now = time.monotonic()
         if not wanted or now - saved >= pause:
-            checkpoints.save(checkpoint, {**training.state(), "seconds": seconds + now - started})
+            state = training.state()  # waits for the device, which is no time lost
+            now = time.monotonic()
+            checkpoints.save(checkpoint, {**state, "seconds": seconds + now - started})
             saved = time.monotonic()
             pause = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
         if not wanted:
@@ -131,6 +133,8 @@ def _resumed(  # noqa: PLR0913, PLR0917  as above
             return training, float(state["seconds"])
     except checkpoints.CorruptCheckpointError as error:
         say(str(error))
+    except (torch.OutOfMemoryError, torch.AcceleratorError):  # which are RuntimeErrors, and no fault of the checkpoint
+        raise
     except (KeyError, RuntimeError, ValueError):  # intact, but of another version's nets
         say(str(checkpoints.set_aside(checkpoint)))
         training = Training(run, dataset, device, feeds)

@@ -69,6 +69,10 @@ class Feed:
         self._next = t + count
         self._block, self._filled = (t, count), self._lane.mark()
 
+    def stands_at(self, t: int) -> bool:
+        """Whether batch t is the first of those that are there, if any are."""
+        return self._block is None or self._block[0] == t
+
     @contextmanager
     def read_by(self, lane: Lane) -> Iterator[None]:
         """Let what is issued on a lane inside see what was filled in, and what is filled in next wait for it."""
@@ -114,7 +118,7 @@ class Feeds:
         """The feed for nets that train on a stream from iteration t on."""
         key = stream.recipe, stream.seed, t
         feed = self._feeds.get(key)
-        if feed is None:
+        if feed is None or not feed.stands_at(t):  # else two would have it go back and forth
             feed = self._feeds[key] = Feed(stream, t)
         return feed
 

@@ -21,6 +21,9 @@ from torch import nn
 # Steps in one replay at most. More of them would save little: at 8 the host issues a replay of eight nets in less time
 # than the device needs for one step of one of them.
 STEPS = {"cpu": 1, "cuda": 8}
+# Before its pull request 176752 PyTorch had all graphs of a device draw from one seed in its memory, the last one's:
+# several that draw could not run at once.
+DRAWS_APART = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
 WARMUP = 3  # steps before the first capture, as PyTorch's documentation of CUDA graphs has it
 
 Work = Callable[[], None]
@@ -113,6 +116,7 @@ class Lane:
                 host_then, device_then = _states(self.device)
                 self._capture &= torch.equal(host, host_then)
                 self._draws |= not torch.equal(device, device_then)
+                self._capture &= not self._draws or DRAWS_APART
             else:
                 step(place)
         self._warm += 1
@@ -136,11 +140,11 @@ class Lane:
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             work()
         # In the graph's own memory: another graph of this lane leaves its gradients elsewhere.
-        gradients = [parameter.grad for parameter in self._parameters]
+        gradients = [(parameter, parameter.grad) for parameter in self._parameters]
 
         def replay() -> None:
             graph.replay()
-            for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            for parameter, gradient in gradients:
                 parameter.grad = gradient
 
         return replay

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deeptwins import checkpoints, data, machine, records, training
+from deeptwins.attempts import log_of, parts_of
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
+from deeptwins.locks import claimed
 from deeptwins.nets import inspection
 from deeptwins.progress import Display
 from deeptwins.session import Job, Session
 from deeptwins.specs import RunSpec
-from deeptwins.workers import Source, claimed, log_of, parts_of, source
+from deeptwins.workers import Source, source
 
 TOGETHER = 4  # runs on a GPU: the eight nets of a seed of `depth-cifar10` are four
 

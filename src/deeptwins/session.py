@@ -15,10 +15,11 @@ from types import FrameType
 from typing import Any
 
 from deeptwins import records
+from deeptwins.attempts import Order, Reply, give_up
 from deeptwins.errors import InputError
 from deeptwins.progress import Display, Going, State, duration, seconds_left
 from deeptwins.specs import RunSpec
-from deeptwins.workers import SIGNALS, Equipment, Key, Order, Reply, Report, Worker, give_up, signals_blocked
+from deeptwins.workers import SIGNALS, Equipment, Key, Report, Worker, signals_blocked
 
 DEATHS = 3  # of workers, on one run
 RESERVE, LEAST_S, MOST_S = 0.05, 5.0, 30.0  # of the time until a deadline, kept to save what is in hand
@@ -36,6 +37,7 @@ class Job:
     cost: float  # FLOPs
     due: float = 0.0  # not to be given out before
     awaited: bool = False  # another deeptwins has it
+    alone: bool = False  # to be trained beside no other
     deaths: int = 0
     given_at: float = 0.0
     first: int = 0  # the iteration of the worker's first report
@@ -180,10 +182,10 @@ class Session:
                 worker.pipe.send(Order(job.run, job.awaited))
 
     def _free(self, job: Job) -> Worker | None:
-        """Find or hire a worker for a job. A run of which a worker died is trained alone: it takes no other along."""
+        """Find or hire a worker for a job."""
         for worker, jobs in self._hands.items():
-            suspects = any(other.deaths for other in jobs.values())
-            if not jobs or (len(jobs) < self._together and not suspects and not job.deaths):
+            apart = job.alone or any(other.alone for other in jobs.values())
+            if not jobs or (len(jobs) < self._together and not apart):
                 return worker
         if len(self._hands) == self._number:
             return None
@@ -209,8 +211,8 @@ class Session:
             self._hands[worker][key].reach(told)
             return
         self._conclude(self._hands[worker].pop(key), told)
-        if told.status == "failed":  # what broke one run (a CUDA error, memory in pieces) would break the next
-            self._let_go(worker)
+        if told.status in {"failed", "crowded"}:
+            self._let_go(worker)  # what broke one run (a CUDA error, memory in pieces) would break the next
 
     def _let_go(self, worker: Worker, patience: float = 0.0) -> tuple[list[Job], str]:
         """End a worker; the runs in its hands wait again, from their checkpoints. Returns them, and how it ended."""
@@ -224,6 +226,7 @@ class Session:
         jobs, how = self._let_go(worker, patience=5.0)
         for job in jobs:
             job.deaths += 1
+            job.alone = True  # the next time it takes no other along
             if job.deaths < DEATHS:
                 self._display.say(f"{job.label}: its worker died ({how}); the run goes on from its checkpoint")
                 continue
@@ -238,6 +241,10 @@ class Session:
             if not job.awaited:
                 self._display.say(f"{job.label}: another deeptwins trains it; this one looks again later")
             job.awaited, job.due = True, time.monotonic() + AGAIN_S
+            self._put_back(job)
+        elif reply.status == "crowded":
+            self._display.say(f"{job.label}: out of memory beside other runs; it goes on from its checkpoint, alone")
+            job.alone = True
             self._put_back(job)
         elif reply.status == "stopped":
             self._put_back(job)

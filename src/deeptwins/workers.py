@@ -6,13 +6,12 @@ run: an int for iterations done, a `Reply` when the run is over; and a str for a
 
 from __future__ import annotations
 
-import fcntl
+import gc
 import os
 import signal
 import threading
 import time
-import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +19,13 @@ from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import BinaryIO, Literal, Self
+from typing import Self
 
 import torch
 
-from deeptwins import checkpoints, completion, records
+from deeptwins import completion
+from deeptwins.attempts import Attempt, Order, Reply
 from deeptwins.data import Dataset
-from deeptwins.errors import InputError
 from deeptwins.feeds import Feeds
 from deeptwins.specs import RunSpec
 
@@ -34,30 +33,14 @@ REPORT_S = 0.2  # how often a worker tells its iterations and looks for orders
 
 Source = tuple[str, int | None, float]  # a dataset's name and image size
 Equipment = tuple[Path, torch.device, Mapping[Source, Dataset]]  # results folder, device, datasets
+Key = tuple[str, str]  # a run's study and id
+Report = tuple[Key, int | Reply]
 # glibc hands every freed block of some MiB back to the system, which then gives it out again page by page, hundreds of
 # times a training step. Kept in the process instead, an epoch on a CPU takes 2 to 7 % less time.
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+# Streams that share a queue of a GPU wait for one another; there are 8 queues if nobody asks for more, and 32 at most.
+QUEUES = {"CUDA_DEVICE_MAX_CONNECTIONS": "32"}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the parent's business
-
-
-@dataclass(frozen=True)
-class Order:
-    """A run to train. `awaited`: another deeptwins had it when it was tried before."""
-
-    run: RunSpec
-    awaited: bool = False
-
-
-@dataclass(frozen=True)
-class Reply:
-    """How an attempt on a run ended; `busy`: another process has it; `unusable`: its files cannot be used."""
-
-    status: Literal["done", "diverged", "failed", "stopped", "busy", "unusable"]
-    reason: str | None = None
-
-
-Key = tuple[str, str]  # a run's study and id
-Report = tuple[Key, int | Reply]
 
 
 @dataclass(eq=False)
@@ -70,7 +53,7 @@ class Worker:
     @classmethod
     def hire(cls, results: Path, device: torch.device, datasets: Mapping[Source, Dataset]) -> Self:
         """Start a worker; `serve` is its life. Call it with `SIGNALS` blocked."""
-        for name, value in MEMORY.items():
+        for name, value in (MEMORY | QUEUES).items():
             os.environ.setdefault(name, value)  # read when a process starts
         context = get_context("spawn")
         pipe, far = context.Pipe()
@@ -106,73 +89,6 @@ def signals_blocked() -> Iterator[None]:
 def source(run: RunSpec) -> Source:
     """What a run's dataset is known by."""
     return run.recipe.dataset, run.recipe.image_size, run.recipe.validation
-
-
-_lock_files: dict[Path, tuple[BinaryIO, int]] = {}  # those open in this process, and for how many
-
-
-@contextmanager
-def claimed(results: Path, study: str, *run_ids: str) -> Iterator[bool]:
-    """Lock runs of a study against all other processes, or yield False when one of them is taken.
-
-    Several `deeptwins run` share a study by this. A lock is a byte of the study's `.lock`, at an offset that is the
-    run's hash. It vanishes with its process, so a kill leaves nothing locked; and nobody removes the one empty file,
-    so there is no race between locking and removing. (The record file itself cannot serve: resuming replaces it.)
-
-    Raises:
-        OSError: the results folder is not writable.
-    """
-    places = [int(run_id.rsplit("-", 1)[1], 16) for run_id in run_ids]
-    with _lock_file((results / study / ".lock").absolute()) as file:
-        held: list[int] = []
-        try:
-            for place in places:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-                held.append(place)
-        except (BlockingIOError, PermissionError):
-            pass
-        try:
-            yield len(held) == len(places)
-        finally:
-            for place in held:
-                fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
-
-
-@contextmanager
-def _lock_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file once in this process, however often it is asked for: to close one of two would drop all its locks."""
-    file, users = _lock_files[path] if path in _lock_files else (path.open("ab"), 0)
-    _lock_files[path] = file, users + 1
-    try:
-        yield file
-    finally:
-        file, users = _lock_files.pop(path)
-        if users > 1:
-            _lock_files[path] = file, users - 1
-        else:
-            file.close()
-
-
-def log_of(results: Path, run: RunSpec) -> Path:
-    """Where the traceback of a failed run lies."""
-    return results / run.study / f"{run.id}.log"
-
-
-def parts_of(results: Path, run: RunSpec) -> list[Path]:
-    """What a kill while a file of the run was being replaced may have left; swept when the run goes on."""
-    return [records.part_of(path_of(results, run.study, run.id)) for path_of in (records.path_of, checkpoints.path_of)]
-
-
-def give_up(results: Path, run: RunSpec, reason: str, seconds: float) -> Reply:
-    """Close a run's records with `failed`, unless another process has it."""
-    try:
-        with claimed(results, run.study, run.id) as free:
-            if not free:
-                return Reply("busy")
-            _close(results, run, reason, seconds)
-            return Reply("failed", reason)
-    except (OSError, InputError) as error:
-        return _unusable(results, run, error)
 
 
 def serve(pipe: Connection, results: Path, device: torch.device, datasets: Mapping[Source, Dataset]) -> None:
@@ -230,6 +146,7 @@ class Company:
         reply = attempt.advance(go_on=go_on)
         if reply is not None:
             del self._hands[key]
+            gc.collect()  # its graphs and their memory, held by cycles; not at a moment when another run is captured
             _tell(self._pipe, (key, reply))
 
     def _attempt(self, order: Order) -> Attempt:
@@ -237,79 +154,7 @@ class Company:
         dataset = self._datasets[wanted] = self._datasets[wanted].to(self._device)  # once for all its runs
         say = partial(_tell, self._pipe)
         turns = partial(completion.advance, order.run, dataset, self._device, self._results, self._feeds, say)
-        return Attempt(order, self._results, turns)
-
-
-class Attempt:
-    """A run in a worker's hand."""
-
-    def __init__(
-        self, order: Order, results: Path, turns: Callable[[], Generator[int, bool, completion.Status]]
-    ) -> None:
-        self.iteration = 0
-        """How many iterations are issued; 0 before its first turn."""
-        self._order, self._results = order, results
-        self._going = self._train(turns)
-
-    def advance(self, *, go_on: bool) -> Reply | None:
-        """Go on by a turn, or stop after saving what is there; how the attempt ended, or None while it goes on."""
-        try:
-            if not self.iteration:
-                if not go_on:
-                    return Reply("stopped")
-                self.iteration = next(self._going)
-            else:
-                self.iteration = self._going.send(go_on)
-        except StopIteration as end:
-            reply: Reply = end.value
-            return reply
-        return None
-
-    def _train(self, turns: Callable[[], Generator[int, bool, completion.Status]]) -> Generator[int, bool, Reply]:
-        run, results, started = self._order.run, self._results, time.monotonic()
-        log = log_of(results, run)
-        try:
-            with claimed(results, run.study, run.id) as free:
-                if not free:
-                    return Reply("busy")
-                if (before := self._ended_before()) is not None:
-                    return before
-                for leftover in (log, *parts_of(results, run)):
-                    leftover.unlink(missing_ok=True)
-                try:
-                    return Reply((yield from turns()))
-                except (OSError, InputError):
-                    raise
-                except Exception as error:  # noqa: BLE001  whatever it is, it ends this run
-                    log.write_text(traceback.format_exc(), encoding="utf-8")
-                    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                    _close(results, run, reason, time.monotonic() - started)
-                    return Reply("failed", f"{reason} ({log})")
-        except (OSError, InputError) as error:
-            return _unusable(results, run, error)
-
-    def _ended_before(self) -> Reply | None:
-        """How the run ended, if another deeptwins was faster."""
-        run = self._order.run
-        last = (records.read(records.path_of(self._results, run.study, run.id)) or [{}])[-1]
-        status = last.get("status")
-        if status in ("done", "diverged") or (status == "failed" and self._order.awaited):
-            return Reply(status, last.get("reason"))
-        return None
-
-
-def _unusable(results: Path, run: RunSpec, error: OSError | InputError) -> Reply:
-    """Say what stands in the way of a run."""
-    if isinstance(error, InputError):
-        return Reply("unusable", str(error))
-    return Reply("unusable", f"{error.filename or results / run.study}: {error.strerror or error}")
-
-
-def _close(results: Path, run: RunSpec, reason: str, seconds: float) -> None:
-    path = records.path_of(results, run.study, run.id)
-    # A run that failed before its first record leaves none: an `end` alone would not say what was run.
-    if records.keep(path, lambda record: record["kind"] != "end"):
-        records.append(path, {"kind": "end", "status": "failed", "reason": reason, "seconds": round(seconds, 3)})
+        return Attempt(order, self._results, turns, lambda: len(self._hands) == 1)
 
 
 def _tell(pipe: Connection, message: str | Report) -> None:

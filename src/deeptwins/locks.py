@@ -1,0 +1,53 @@
+"""Locks: a run is trained by one process at a time, however many there are."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+_lock_files: dict[Path, tuple[BinaryIO, int]] = {}  # those open in this process, and for how many
+
+
+@contextmanager
+def claimed(results: Path, study: str, *run_ids: str) -> Iterator[bool]:
+    """Lock runs of a study against all other processes, or yield False when one of them is taken.
+
+    Several `deeptwins run` share a study by this. A lock is a byte of the study's `.lock`, at an offset that is the
+    run's hash. It vanishes with its process, so a kill leaves nothing locked; and nobody removes the one empty file,
+    so there is no race between locking and removing. (The record file itself cannot serve: resuming replaces it.)
+
+    Raises:
+        OSError: the results folder is not writable.
+    """
+    places = [int(run_id.rsplit("-", 1)[1], 16) for run_id in run_ids]
+    with _lock_file((results / study / ".lock").absolute()) as file:
+        held: list[int] = []
+        try:
+            for place in places:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                held.append(place)
+        except (BlockingIOError, PermissionError):
+            pass
+        try:
+            yield len(held) == len(places)
+        finally:
+            for place in held:
+                fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
+
+
+@contextmanager
+def _lock_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file once in this process, however often it is asked for: to close one of two would drop all its locks."""
+    file, users = _lock_files[path] if path in _lock_files else (path.open("ab"), 0)
+    _lock_files[path] = file, users + 1
+    try:
+        yield file
+    finally:
+        file, users = _lock_files.pop(path)
+        if users > 1:
+            _lock_files[path] = file, users - 1
+        else:
+            file.close()
