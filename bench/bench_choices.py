@@ -34,13 +34,13 @@ def bench_steps(benchmark, monkeypatch, dataset, steps):
     """An iteration of all nets of one seed together, so many steps a replay."""
     chosen = lanes.STEPS[DEVICE.type]
     monkeypatch.setitem(lanes.STEPS, DEVICE.type, steps)
-    describe(benchmark, "steps a replay", steps, chosen, time_trainer(benchmark, runs("fp32"), dataset))
+    describe(benchmark, "steps a replay", steps, chosen, time_trainer(benchmark, runs(), dataset))
 
 
 @pytest.mark.parametrize("together", [1, 2, 4])
 def bench_together(benchmark, dataset, together):
     """An iteration of all nets of one seed, so many runs in hand while the others wait."""
-    iterations = time_trainer(benchmark, runs("fp32"), dataset, together)
+    iterations = time_trainer(benchmark, runs(), dataset, together)
     describe(benchmark, "runs in hand", together, scheduling.TOGETHER, iterations)
 
 
@@ -49,7 +49,7 @@ def bench_evaluation(benchmark, monkeypatch, dataset, at_once):
     """An evaluation of the deepest twins, so many images at a time."""
     chosen = training.EVALUATION_BATCH[DEVICE.type]
     monkeypatch.setitem(training.EVALUATION_BATCH, DEVICE.type, at_once)
-    run = runs("fp32")[-1]
+    run = runs()[-1]
     training.configure(run.recipe, DEVICE)
     trained = training.Training(run, dataset.to(DEVICE), DEVICE, Feeds())
 

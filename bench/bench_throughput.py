@@ -1,10 +1,11 @@
 """How fast the nets of `depth-cifar10` train: one alone, all of one seed together, and by the loops that people write.
 
-`alone` is a net in the trainer by itself, `together` the runs of one seed taking turns as a study trains them (in TF32,
-too, in which the usual loop's convolutions are), `usual` and `compiled` are the loops of `handwritten.py`, a net after
-another. Warm-up, capture and compilation are over before the clock starts; nothing is evaluated. A case is timed over a
-fixed number of iterations, and waits for the device once at their end (the loops wait in each, by `.item()`).
-`deeptwins profile --timings FILE` makes the page, of several files, too: the cases may be timed in several calls.
+`together` are the runs of one seed taking turns as a study trains them, `alone` is a net in the trainer by itself, both
+in TF32 (as the study, and the convolutions of the usual loop), fp32 and bf16; `usual` and `compiled` are the loops of
+`handwritten.py`, a net after another. Warm-up, capture and compilation are over before the clock starts; nothing is
+evaluated. A case is timed over a fixed number of iterations, and waits for the device once at their end (the loops wait
+in each, by `.item()`). `deeptwins profile --timings FILE` makes the page, of several files, too: the cases may be timed
+in several calls.
 
 Speed does not depend on what the images show: without CIFAR-10 in DEEPTWINS_DATA they are synthetic. On a CPU all is
 small, and the loop that compiles does so without generating code: a rehearsal, whose numbers mean nothing for a GPU.
@@ -33,26 +34,24 @@ ROUNDS = {"cpu": 1, "cuda": 3}  # of the trainer; the loops take long, and are t
 WARMUP = {"cpu": 1, "cuda": 20}  # iterations of a loop, in which it compiles, and its workers start
 WORKERS = {"cpu": 1, "cuda": 4}
 BACKEND = {"cpu": "eager", "cuda": "inductor"}
-ITEMSIZE = {"fp32": 4, "tf32": 4, "bf16": 2}
+ITEMSIZE = {"tf32": 4, "fp32": 4, "bf16": 2}  # the study's precision first
 
 # A warning of a compiler, or of a forked process, would end a bench, and is none about what is timed.
 pytestmark = [pytest.mark.usefixtures("arithmetic"), pytest.mark.filterwarnings("default")]
 
 
-def runs(precision):
-    """Make the runs of one seed of the study, in a precision."""
-    settings = [f"recipe.precision={precision}", *(SMALL if REHEARSAL else ())]
+def runs(precision=None):
+    """Make the runs of one seed of the study, in a precision or in its own."""
+    settings = [*([f"recipe.precision={precision}"] if precision else ()), *(SMALL if REHEARSAL else ())]
     return study.load(STUDY, settings, seeds=1).runs
 
 
 def pytest_generate_tests(metafunc):
     """Parametrize by way or precision, then by the nets of the study: what takes longest, to compile, comes last."""
-    alone = "net" in metafunc.fixturenames
-    precisions = [precision for precision in ITEMSIZE if not (alone and precision == "tf32")]
-    for name, values in (("precision", precisions), ("way", handwritten.LOOPS)):
+    for name, values in (("precision", ITEMSIZE), ("way", handwritten.LOOPS)):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, values)
-    if alone:
+    if "net" in metafunc.fixturenames:
         found = [(twin, net.depth) for run in runs("fp32") for twin, net in run.twins.items()]
         metafunc.parametrize("net", found, ids=[f"{twin}-{depth}" for twin, depth in found])
 

@@ -31,14 +31,14 @@ archive=${ARCHIVE-}
 steps="tests kernel throughput compiled depth packing profile choices study"
 wanted=" smoke ${*:-$steps} "
 rehearsal='' failed='' left=''
-kernels=() packed=(-k "bf16 and channels_last and not gemm") profiled=() choices=() short=() grid=()
+kernels=() packed=(-k "bf16 and channels_last and not gemm") profiled=(--set recipe.precision=tf32) choices=() short=() grid=()
 if [[ $device == cpu ]]; then
     export CUDA_VISIBLE_DEVICES= # also to the benches, which take a GPU where there is one
     folder=${FOLDER:-results/rehearsal}
     rehearsal="a rehearsal, whose numbers mean nothing: "
     kernels=(-k "relu-128x64x8x8 and eager")
     packed=(-k "2nets and depth20 and width8 and channels_last and not gemm")
-    profiled=(--input 3x8x8 --batch 8 --steps 1)
+    profiled+=(--input 3x8x8 --batch 8 --steps 1)
     choices=(-k "[2] or 2500")
     short=(--seeds 1 --set recipe.iterations=4 --set "recipe.milestones=[2]" --set recipe.warmup=1
         --set recipe.batch_size=8)
