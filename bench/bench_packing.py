@@ -10,7 +10,6 @@ size is that of the study `depth`, 1x8x8, at half its width, too, and time is wh
 another job beside it costs less of the result than on the clock. A few minutes in all.
 """
 
-import gc
 import statistics
 import time
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import device_time
 import packed
-from deeptwins import machine, nets, optimization, training
+from deeptwins import machine, nets, optimization, roofline, training
 from deeptwins.specs import Net, Recipe
 
 DEVICE = training.device("auto").type
@@ -33,7 +32,7 @@ ROUNDS = {"cuda": 30, "cpu": 10}
 WARMUP = 2
 BATCH = 128
 
-pytestmark = pytest.mark.filterwarnings("error:The CUDA Graph is empty")
+pytestmark = [pytest.mark.usefixtures("arithmetic"), pytest.mark.filterwarnings("error:The CUDA Graph is empty")]
 
 
 @dataclass(frozen=True)
@@ -84,24 +83,9 @@ class Counter(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.fixture(autouse=True)
-def arithmetic(setting, monkeypatch):
-    """Compute as the trainer does, and leave the benches that follow as they were."""
-    backends = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = torch.are_deterministic_algorithms_enabled(), *(backend.allow_tf32 for backend in backends)
-    if DEVICE == "cuda":
-        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    training.configure(recipe(setting), torch.device(DEVICE))
-    yield
-    torch.use_deterministic_algorithms(before[0])
-    for backend, allowed in zip(backends, before[1:], strict=True):
-        backend.allow_tf32 = allowed
-    gc.collect()  # graphs, and what they hold of the device's memory
-
-
 def clock():
     """Make what reads the time that a step takes."""
-    return device_time.EventTimer() if DEVICE == "cuda" else time.process_time
+    return roofline.EventTimer() if DEVICE == "cuda" else time.process_time
 
 
 @pytest.fixture(autouse=True)
@@ -151,13 +135,14 @@ def step_of(setting, variant):
 
 def bench_step(benchmark, setting, variant):
     """One batch for all nets: forward, backward, optimizer; `ratio`, how many times as fast as one after another."""
+    training.configure(recipe(setting), torch.device(DEVICE))
     work, baseline, timed = step_of(setting, variant), step_of(setting, "separate"), "process"
     work()  # makes what the first step makes
     with Counter() as counter:
         work()
     if DEVICE == "cuda":
         (work, timed), (baseline, _) = device_time.replay(work), device_time.replay(baseline)
-    flush = device_time.flush() if DEVICE == "cuda" else lambda: None
+    flush = roofline.flush() if DEVICE == "cuda" else lambda: None
     read, separate_s = clock(), []
 
     def separate():

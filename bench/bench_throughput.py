@@ -1,16 +1,16 @@
 """How fast the nets of `depth-cifar10` train: one alone, all of one seed together, and by the loops that people write.
 
-`alone` is a net in the trainer by itself, `together` the runs of one seed taking turns as a study trains them, `usual`
-and `compiled` are the loops of `handwritten.py`, a net after another. Warm-up, capture and compilation are over before
-the clock starts; nothing is evaluated until it has stopped, when `together` times that, too. A case is timed over a
-fixed number of iterations, and waits for the device once at their end (the loops wait in every iteration, by
-`.item()`). `deeptwins profile --timings FILE` makes the page.
+`together` are the runs of one seed taking turns as a study trains them, `alone` is a net in the trainer by itself, both
+in TF32 (as the study, and the convolutions of the usual loop), fp32 and bf16; `usual` and `compiled` are the loops of
+`handwritten.py`, a net after another. Warm-up, capture and compilation are over before the clock starts; nothing is
+evaluated until it has stopped, when `together` times that, too. A case is timed over a fixed number of iterations, and
+waits for the device once at their end (the loops wait in each, by `.item()`). `deeptwins profile --timings FILE` makes
+the page, of several files, too: the cases may be timed in several calls.
 
 Speed does not depend on what the images show: without CIFAR-10 in DEEPTWINS_DATA they are synthetic. On a CPU all is
 small, and the loop that compiles does so without generating code: a rehearsal, whose numbers mean nothing for a GPU.
 """
 
-import gc
 import math
 import os
 import time
@@ -37,15 +37,15 @@ ROUNDS = {"cpu": 1, "cuda": 3}  # of the trainer; the loops take long, and are t
 WARMUP = {"cpu": 1, "cuda": 20}  # iterations of a loop, in which it compiles, and its workers start
 WORKERS = {"cpu": 1, "cuda": 4}
 BACKEND = {"cpu": "eager", "cuda": "inductor"}
-ITEMSIZE = {"fp32": 4, "bf16": 2}
+ITEMSIZE = {"tf32": 4, "fp32": 4, "bf16": 2}  # the study's precision first
 
 # A warning of a compiler, or of a forked process, would end a bench, and is none about what is timed.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.usefixtures("arithmetic"), pytest.mark.filterwarnings("default")]
 
 
-def runs(precision):
-    """Make the runs of one seed of the study, in a precision."""
-    settings = [f"recipe.precision={precision}", *(SMALL if REHEARSAL else ())]
+def runs(precision=None):
+    """Make the runs of one seed of the study, in a precision or in its own."""
+    settings = [*([f"recipe.precision={precision}"] if precision else ()), *(SMALL if REHEARSAL else ())]
     return study.load(STUDY, settings, seeds=1).runs
 
 
@@ -61,6 +61,11 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def dataset():
+    """What all of them train on."""
+    return images()
+
+
+def images():
     """CIFAR-10 if it is there, else as many synthetic images of its size."""
     folder = os.environ.get("DEEPTWINS_DATA")
     if not REHEARSAL and folder and layouts.find("cifar10", Path(folder)):
@@ -81,22 +86,6 @@ def copy_gb_per_s():
     return roofline.copy_gb_per_s(DEVICE.type)
 
 
-@pytest.fixture(autouse=True)
-def arithmetic(monkeypatch):
-    """Leave PyTorch's own settings, with which the loops train, as they were before the trainer made its own."""
-    backends = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = torch.are_deterministic_algorithms_enabled(), *(backend.allow_tf32 for backend in backends)
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    yield
-    torch.use_deterministic_algorithms(before[0])
-    for backend, allowed in zip(backends, before[1:], strict=True):
-        backend.allow_tf32 = allowed
-    torch.compiler.reset()  # that no net finds the guards of another
-    gc.collect()  # graphs, and what they hold of the device's memory
-    if not REHEARSAL:
-        torch.cuda.empty_cache()
-
-
 def advance(trainings, iterations):
     """Train all of them so many iterations on, by turns, and wait for the device once."""
     goal = trainings[0].iteration + iterations
@@ -107,14 +96,20 @@ def advance(trainings, iterations):
         torch.cuda.synchronize()
 
 
-def time_trainer(benchmark, chosen, dataset):
-    """Time the trainer on some runs together; return their trainings, and the iterations of a round."""
+def time_trainer(benchmark, chosen, dataset, together=None):
+    """Time the trainer on some runs, so many at once or all of them; return them, and the iterations of a round."""
     training.configure(chosen[0].recipe, DEVICE)
-    feeds, resident = Feeds(), dataset.to(DEVICE)
+    feeds, resident, together = Feeds(), dataset.to(DEVICE), together or len(chosen)
     trainings = [training.Training(run, resident, DEVICE, feeds) for run in chosen]
-    advance(trainings, lanes.WARMUP + 2 * lanes.STEPS[DEVICE.type])
+    parties = [trainings[i : i + together] for i in range(0, len(trainings), together)]
+
+    def all_of_them(iterations):
+        for party in parties:
+            advance(party, iterations)
+
+    all_of_them(lanes.WARMUP + 2 * lanes.STEPS[DEVICE.type])
     before, rounds = trainings[0].iteration, ROUNDS[DEVICE.type]
-    benchmark.pedantic(advance, (trainings, ITERATIONS[DEVICE.type]), rounds=rounds)
+    benchmark.pedantic(all_of_them, (ITERATIONS[DEVICE.type],), rounds=rounds)
     return trainings, (trainings[0].iteration - before) / rounds
 
 
@@ -178,18 +173,18 @@ def only(precision, net):
     return run.model_copy(update={"twins": {twin: run.twins[twin]}})
 
 
-def bench_alone(benchmark, dataset, copy_gb_per_s, precision, net):
-    """An iteration of one net that has the device to itself."""
-    chosen = [only(precision, net)]
-    _, iterations = time_trainer(benchmark, chosen, dataset)
-    describe(benchmark, "alone", chosen, dataset, iterations, copy_gb_per_s)
-
-
 def bench_together(benchmark, dataset, copy_gb_per_s, precision):
     """An iteration of all nets of one seed, as a study trains them."""
     chosen = runs(precision)
     trainings, iterations = time_trainer(benchmark, chosen, dataset)
     describe(benchmark, "together", chosen, dataset, iterations, copy_gb_per_s, **time_evaluation(trainings))
+
+
+def bench_alone(benchmark, dataset, copy_gb_per_s, precision, net):
+    """An iteration of one net that has the device to itself."""
+    chosen = [only(precision, net)]
+    _, iterations = time_trainer(benchmark, chosen, dataset)
+    describe(benchmark, "alone", chosen, dataset, iterations, copy_gb_per_s)
 
 
 def bench_loop(benchmark, dataset, copy_gb_per_s, way, net):

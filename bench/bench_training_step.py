@@ -1,4 +1,7 @@
-"""A training step by depth and twin; what a run spends on anything but these steps, and on diagnostics."""
+"""A training step on the CPU by depth and twin; what a run spends on anything but these steps, and on diagnostics.
+
+`bench_throughput.py` has the steps of a GPU.
+"""
 
 import time
 from contextlib import contextmanager
@@ -23,15 +26,8 @@ def run_of(depth, family, layers, twins):
 def bench_step(benchmark, depth, family, layers, twin):
     """One net, one batch of 128 digits: forward, backward, optimizer, running sums."""
     run = run_of(depth, family, layers, [twin])
-    trained = training.Training(run, data.load("digits"), training.device("auto"))
-
-    def step():
-        trained.step()
-        if trained.device.type == "cuda":
-            torch.cuda.synchronize()
-
-    benchmark.extra_info["device"] = trained.device.type
-    benchmark.pedantic(step, warmup_rounds=3, rounds=10)
+    trained = training.Training(run, data.load("digits"), torch.device("cpu"))
+    benchmark.pedantic(trained.step, warmup_rounds=3, rounds=10)
 
 
 @contextmanager

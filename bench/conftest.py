@@ -1,5 +1,6 @@
 """What the benches share: they time, and assert nothing about how right things are."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,21 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def arithmetic(monkeypatch):
+    """Leave PyTorch's own settings as they were before the trainer made its own, and of this bench's nets nothing."""
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
+    torch.use_deterministic_algorithms(deterministic)
+    torch.compiler.reset()  # that no net finds the guards of another
+    gc.collect()  # graphs, and what they hold of the device's memory
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @pytest.fixture(scope="session")

@@ -1,40 +1,49 @@
 #!/usr/bin/env bash
 # All that needs a CUDA device, one step after another; with the packages of pyproject.toml, but no tox or network.
 #
-#   bench/gpu.sh [STEP ...]     tests, kernel, page, step, throughput, packing, study, depth; without names all of them
+#   bench/gpu.sh [STEP ...]     without names all of them, what matters most first
 #
-#   tests        pytest -m gpu
-#   kernel page  times of the fused operation, and their page
-#   step         a training step by depth
-#   throughput   how fast the paper's CIFAR-10 grid trains, and its page
+#   tests        pytest -m gpu: the fused operation against fp64, captures, the trainer
+#   kernel       times of the fused operation, and their page
+#   throughput   how fast the paper's CIFAR-10 grid trains: alone, together, by the usual loop; and its page
+#   compiled     the same by the loop that compiles, onto that page
+#   depth        as much of `depth-cifar10` as there is time for, with the data in DEEPTWINS_DATA, and its page
 #   packing      nets packed into one
-#   study        the short study `kernel`
-#   depth        as much of `depth-cifar10` as STUDY_LIMIT has room for (9m), with the data in DEEPTWINS_DATA; its page
+#   profile      where the time of a step goes at depth 56, and its page
+#   choices      steps a replay, runs in hand, images an evaluation: other numbers than the trainer's
+#   study        the short study `kernel`, and its page
 #
-# A step that fails does not stop the others; the end says which did. What they write goes to $OUT, or results/gpu.
-# With LIMIT=SECONDS the steps `kernel` and `throughput` end after so long each, and keep what they have timed; the loop
-# that compiles comes last. PYTHON names the interpreter.
-# DEVICE=cpu rehearses every step in minutes, on a processor and at a tiny size: its numbers mean nothing.
+# A step that fails does not stop the others; the end says which did. What they write goes to FOLDER, or results/gpu.
+# LIMIT=SECONDS ends each of the long ones, all benches among them, after so long, by default 480, and keeps what there is;
+# `depth` goes on in the next call. LIMIT= ends none.
+# ARCHIVE=FILE packs the folder after every step, into FILE.00, FILE.01, ... of 15 MiB at most. Where these are there at
+# the start they are unpacked first: so the next call may be on another machine.
+# DEVICE=cpu rehearses every step in minutes, on a processor and at a tiny size, in results/rehearsal: its numbers mean
+# nothing. PYTHON names the interpreter.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 python=${PYTHON:-python3}
 device=${DEVICE:-cuda}
-out=${OUT:-results/gpu}
-limit=${STUDY_LIMIT-9m} # empty: none
-wanted=" ${*:-tests kernel page step throughput packing study depth} "
-failed=
-kernels=() steps=() packed=(-k "bf16 and channels_last and not gemm") short=() grid=() compile=(--compile)
+folder=${FOLDER:-results/gpu}
+limit=${LIMIT-480}
+archive=${ARCHIVE-}
+steps="tests kernel throughput compiled depth packing profile choices study"
+wanted=" smoke ${*:-$steps} "
+rehearsal='' failed='' left=''
+kernels=() packed=(-k "bf16 and channels_last and not gemm") profiled=(--set recipe.precision=tf32) choices=() short=() grid=()
 if [[ $device == cpu ]]; then
     export CUDA_VISIBLE_DEVICES= # also to the benches, which take a GPU where there is one
+    folder=${FOLDER:-results/rehearsal}
+    rehearsal="a rehearsal, whose numbers mean nothing: "
     kernels=(-k "relu-128x64x8x8 and eager")
-    steps=(-k "bench_step and cifar-20")
     packed=(-k "2nets and depth20 and width8 and channels_last and not gemm")
+    profiled+=(--input 3x8x8 --batch 8 --steps 1)
+    choices=(-k "[2] or 2500")
     short=(--seeds 1 --set recipe.iterations=4 --set "recipe.milestones=[2]" --set recipe.warmup=1
         --set recipe.batch_size=8)
     grid=(--seeds 1 --set recipe.iterations=4 --set "recipe.milestones=[2]" --set recipe.dataset=synthetic
         --set recipe.image_size=8 --set recipe.batch_size=16 --set recipe.width=4)
-    compile=(--no-compile) # takes minutes, and is the same without a GPU
 fi
 export PYTHONPATH=$PWD/src${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 
@@ -42,72 +51,143 @@ step() { # NAME COMMAND ...
     local name=$1 started=$SECONDS status
     shift
     [[ $wanted == *" $name "* ]] || return 0
-    printf '\n=== %s: %s\n' "$name" "$*"
+    printf '\n=== %s\n' "$name"
     "$@"
     status=$?
     ((status == 0)) || failed+=" $name"
     printf '=== %s: exit code %s after %s s\n' "$name" "$status" $((SECONDS - started))
+    pack
     return "$status"
 }
 
-study() { # NAME [OPTION ...]
-    "$python" -m deeptwins run "$1" --device "$device" --results "$out/results" --fresh "${@:2}"
+deeptwins() { # COMMAND ...
+    "$python" -m deeptwins "$@" --results "$folder/results"
+}
+
+page() { # COMMAND ...
+    deeptwins "$@" --reports "$folder/reports"
+}
+
+limited() { # ARGUMENTS of pytest, which calls it a failure when its time is up
+    local status log=$folder/pytest.txt
+    "$python" -m pytest ${limit:+--session-timeout="$limit"} "$@" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    if ((status == 1)) && grep -q "session-timeout: .* exceeded" "$log"; then
+        left+=" $name (ended by LIMIT=$limit)"
+        tail -n 1 "$log" | grep -Eq "[0-9]+ (failed|error)" || status=0
+    fi
+    rm "$log"
+    return "$status"
 }
 
 bench() { # FILE JSON [OPTION ...]
-    "$python" -m pytest --timeout=0 --capture=no "$1" --benchmark-json="$2" "${@:3}"
+    rm -f "$2" # that none of an earlier call is taken for this one's
+    limited --timeout=0 --capture=no "$1" --benchmark-json="$2" "${@:3}"
 }
 
-page() { # of the fused operation
-    if [[ $device == cpu ]] && mkdir -p "$out/results/kernels"; then
-        cp results/reference/kernels/compiled.json "$out/results/kernels/"
-    fi
-    "$python" -m deeptwins kernels "${compile[@]}" --timings "$out/bench.json" --results "$out/results" \
-        --reports "$out/reports"
-}
+# Pages of benches are written of what has been timed, even where a case failed.
 
-throughput() {
+kernel() {
     local status
-    bench bench/bench_throughput.py "$out/throughput.json" ${LIMIT:+--session-timeout="$LIMIT"}
+    bench bench/bench_bn_relu_add.py "$folder/kernel.json" "${kernels[@]}"
     status=$?
-    # Of what has been timed, even where a case failed.
-    "$python" -m deeptwins profile --timings "$out/throughput.json" --results "$out/results" \
-        --reports "$out/reports" && return "$status"
+    # What kernels are compiled to is the same on any machine, and takes minutes of a processor.
+    mkdir -p "$folder/results/kernels"
+    cp results/reference/kernels/compiled.json "$folder/results/kernels/"
+    page kernels --no-compile --timings "$folder/kernel.json" && return "$status"
+}
+
+throughput() { # NAME [OPTION ...]: of what this call timed, and those before
+    local status part timings=()
+    bench bench/bench_throughput.py "$folder/$1.json" "${@:2}"
+    status=$?
+    for part in "$folder"/{throughput,compiled}.json; do
+        [[ ! -s $part ]] || timings+=(--timings "$part")
+    done
+    ((${#timings[@]} == 0)) && return "$status"
+    page profile "${timings[@]}" && return "$status"
 }
 
 depth() { # runs that are there already go on
-    local status data=${DEEPTWINS_DATA-} where=()
+    local status reported data=${DEEPTWINS_DATA-} where=()
     if [[ $device != cpu && -z $data ]]; then
-        echo "left out: DEEPTWINS_DATA names no folder with CIFAR-10"
+        left+=" depth (no CIFAR-10: DEEPTWINS_DATA names no folder)"
         return 0
     fi
     [[ -z $data ]] || where=(--data "$data")
-    "$python" -m deeptwins run depth-cifar10 --device "$device" ${limit:+--time-limit "$limit"} \
-        --results "$out/results" "${where[@]}" "${grid[@]}"
+    deeptwins run depth-cifar10 --device "$device" ${limit:+--time-limit "${limit}s"} "${where[@]}" "${grid[@]}"
     status=$?
-    ((status == 0 || status == 3)) || return "$status" # 3: time ran out before all runs were finished
-    "$python" -m deeptwins report depth-cifar10 --results "$out/results" --reports "$out/reports" "${grid[@]}"
+    ((status == 0 || status == 3)) || return "$status"
+    page report depth-cifar10 "${grid[@]}"
+    reported=$?
+    ((status == 3)) || return "$reported"
+    left+=" depth (ended by LIMIT=$limit)"
+    ((reported == 2)) || return "$reported"
+    echo "no page yet: the runs of a seed advance together, and none has finished"
+}
+
+study() {
+    [[ $device != cpu ]] || local -x TRITON_INTERPRET=1
+    deeptwins run kernel --device "$device" --fresh "${short[@]}" && page report kernel "${short[@]}"
+}
+
+pack() {
+    [[ -n $archive ]] || return 0
+    rm -f "$archive".[0-9][0-9]
+    tar -cz -C "$folder" . | split --bytes=15M --numeric-suffixes - "$archive."
+}
+
+unpack() {
+    [[ -n $archive && -e $archive.00 ]] || return 0
+    cat "$archive".[0-9][0-9] | tar -xz -C "$folder"
 }
 
 main() {
-    wanted+="smoke "
-    step smoke study smoke
+    printf '\n%s%s: bench/gpu.sh %s\n' "$rehearsal" "$(date -u +%FT%TZ)" "${wanted# smoke }"
+    step smoke deeptwins run smoke --device "$device" --fresh
     (($? == 2)) && return 2 # one line has said what is missing, such as the device: nothing else would work either
-    step tests "$python" -m pytest -m gpu
-    step kernel bench bench/bench_bn_relu_add.py "$out/bench.json" ${LIMIT:+--session-timeout="$LIMIT"} "${kernels[@]}"
-    step page page
-    step step bench bench/bench_training_step.py "$out/step.json" "${steps[@]}"
-    step throughput throughput
-    step packing bench bench/bench_packing.py "$out/packing.json" "${packed[@]}"
-    [[ $device != cpu ]] || export TRITON_INTERPRET=1
-    step study study kernel "${short[@]}"
+    step tests limited -m gpu
+    step kernel kernel
+    step throughput throughput throughput -k "not compiled"
+    step compiled throughput compiled -k compiled
     step depth depth
-    if [[ -n $failed ]]; then
-        printf "\nfailed:%s; see above\n" "$failed"
-        return 1
-    fi
-    printf "\nall steps passed; what they wrote lies in %s\n" "$out"
+    step packing bench bench/bench_packing.py "$folder/packing.json" "${packed[@]}"
+    step profile page profile cifar-plain-56 cifar-resnet-56 --device "$device" "${profiled[@]}"
+    step choices bench bench/bench_choices.py "$folder/choices.json" "${choices[@]}"
+    step study study
+    printf '\n%s%s%s; what they wrote lies in %s\n' "$rehearsal" "${failed:+failed:}${failed:-no step failed}" \
+        "${left:+; unfinished:$left}" "$folder"
+    [[ -z $failed ]]
 }
 
-mkdir -p "$out"
-main 2>&1 | tee "$out/log.txt"
+for name in "$@"; do
+    if [[ " smoke $steps " != *" $name "* ]]; then
+        echo "bench/gpu.sh: no step '$name'; there are $steps" >&2
+        exit 2
+    fi
+done
+"$python" - <<'END' || exit 2
+import re
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+
+with open("pyproject.toml", "rb") as file:
+    project = tomllib.load(file)
+needed = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
+needed += [need for need in project["dependency-groups"]["bench"] if isinstance(need, str)]
+missing = []
+for need in needed:
+    name, _, marker = need.partition(";")
+    name = re.match(r"[\w.-]+", name)[0]
+    try:
+        version(name)
+    except PackageNotFoundError:
+        if not marker or sys.platform == "linux":
+            missing.append(name)
+if missing:
+    sys.exit(f"bench/gpu.sh: {sys.executable} lacks {', '.join(missing)}; see [project] and the group bench of pyproject.toml")
+END
+mkdir -p "$folder"
+unpack || exit 2
+main 2>&1 | tee -a "$folder/log.txt"

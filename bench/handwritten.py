@@ -112,7 +112,7 @@ class Loop:
     @property
     def precision(self):
         """What it is called in a recipe."""
-        return "bf16" if self.autocast else "fp32"
+        return "bf16" if self.autocast else "tf32"  # of convolutions on a GPU, as PyTorch has it
 
     def steps(self, net, recipe, batches, backend="inductor"):
         """Train a net for ever on what the loader of batches has; gives loss and errors of each batch.

@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -243,7 +244,7 @@ def test_a_loop_trains_as_it_says(monkeypatch, way):
 
     found = list(islice(loop.steps(net, RECIPE, [batch, batch], "some"), 3))
 
-    assert seen == [(True, {"fp32": torch.float32, "bf16": torch.bfloat16}[loop.precision])] * 3
+    assert seen == [(True, {"tf32": torch.float32, "bf16": torch.bfloat16}[loop.precision])] * 3
     assert compiled == (["some"] if way == "compiled" else [])
     assert found[0][0] != found[2][0]
     assert all(isinstance(loss, float) and isinstance(wrong, int) for loss, wrong in found)
@@ -252,11 +253,11 @@ def test_a_loop_trains_as_it_says(monkeypatch, way):
 
 @NEEDS_BENCHMARK
 def test_throughput_is_timed_for_every_net_in_every_way():
-    """Eight nets alone in two precisions, all together in two, and eight in each of two loops."""
+    """Eight nets alone in three precisions, all together in three, and eight in each of two loops."""
     listed = pytest_without_gpu(ROOT, "--collect-only", "-q", "bench/bench_throughput.py")
 
     cases = Counter(line.split("::")[1].split("[")[0] for line in listed.splitlines() if "::" in line)
-    assert cases == {"bench_alone": 16, "bench_together": 2, "bench_loop": 16}
+    assert cases == {"bench_alone": 24, "bench_together": 3, "bench_loop": 16}
     assert "bench_loop[compiled-residual-56]" in listed
 
 
@@ -290,8 +291,13 @@ def test_images_are_repeated_with_their_labels(dataset):
 
 
 STUB = """#!/usr/bin/env bash
+[[ $* != - ]] || exit "${LACKS:-0}"
 echo "$*" >> "$CALLS"
-case "$*" in *"$FAILS"*) exit "$CODE" ;; esac
+[[ $CODE == 4 ]] || for word; do case $word in --benchmark-json=*) echo '{}' > "${word#*=}" ;; esac; done
+case "$*" in
+    *"$FAILS"*) printf '%b' "${SAYS-}"; exit "$CODE" ;;
+    *"${FAILS_TOO-nothing of this}"*) exit 2 ;;
+esac
 """
 
 
@@ -307,32 +313,36 @@ def gpu(tmp_path):
         kept = {
             key: value
             for key, value in os.environ.items()
-            if key not in {"DEEPTWINS_DATA", "DEVICE", "LIMIT", "STUDY_LIMIT"}
+            if key not in {"ARCHIVE", "DEEPTWINS_DATA", "DEVICE", "LIMIT"}
         }
-        given = {"PYTHON": str(stub), "OUT": str(tmp_path / "out"), "CALLS": str(calls)}
+        given = {"PYTHON": str(stub), "FOLDER": str(tmp_path / "out"), "CALLS": str(calls)}
         done = subprocess.run(  # noqa: S603 - our own
             ["/usr/bin/env", "bash", ROOT / "bench" / "gpu.sh", *steps],
             env=kept | given | {"FAILS": fails, "CODE": str(code)} | environment,
             check=False, capture_output=True, text=True,
         )  # fmt: skip
-        return done.returncode, calls.read_text(encoding="utf-8").splitlines(), done.stdout
+        return done.returncode, calls.read_text(encoding="utf-8").splitlines(), done.stdout + done.stderr
 
     return call
 
 
 def test_gpu_sh_runs_all_steps_in_order(gpu):
-    """Smoke first, then tests, benches with their pages, the short study, and with data the long one and its page."""
-    code, calls, _ = gpu(DEEPTWINS_DATA="somewhere")
+    """Smoke first, then what matters most: tests, benches, with data the long study, each with its page."""
+    code, calls, printed = gpu(DEEPTWINS_DATA="somewhere")
 
-    marks = ("run smoke", "-m gpu", "bn_relu_add.py", "kernels", "training_step.py", "throughput.py",
-             "profile --timings", "packing.py", "run kernel", "run depth-cifar10", "report depth-cifar10")  # fmt: skip
+    marks = ("run smoke", "-m gpu", "bn_relu_add.py", "kernels --no-compile", "-k not compiled", "profile --timings",
+             "-k compiled", "profile --timings", "run depth-cifar10", "report depth-cifar10", "packing.py",
+             "profile cifar-plain-56 cifar-resnet-56", "choices.py", "run kernel", "report kernel")  # fmt: skip
     assert code == 0
     assert len(calls) == len(marks)
     assert all(mark in call for mark, call in zip(marks, calls, strict=True))
-    assert "-k bf16 and channels_last and not gemm" in calls[7]
-    assert "--time-limit 9m" in calls[9]
-    assert "--data somewhere" in calls[9]
-    assert not any("--session-timeout" in call for call in calls)
+    assert calls[7].count("--timings") == 2
+    assert "--time-limit 480s" in calls[8]
+    assert "--data somewhere" in calls[8]
+    assert [i for i, call in enumerate(calls) if "--session-timeout=480" in call] == [1, 2, 4, 6, 10, 12]
+    assert "-k bf16 and channels_last and not gemm" in calls[10]
+    assert "rehearsal" not in printed
+    assert "\nno step failed; what they wrote lies in " in printed
 
 
 def test_gpu_sh_ends_at_once_without_a_device(gpu):
@@ -343,24 +353,65 @@ def test_gpu_sh_ends_at_once_without_a_device(gpu):
     assert len(calls) == 1
 
 
+def test_gpu_sh_refuses_a_step_that_it_does_not_have(gpu):
+    """A slip in a name is one line that names the steps, before anything runs."""
+    code, calls, printed = gpu("tests", "throughputt")
+
+    assert (code, calls) == (2, [])
+    assert len(printed.splitlines()) == 1
+    assert "no step 'throughputt'; there are tests kernel" in printed
+
+
+def test_gpu_sh_runs_nothing_where_packages_are_missing(gpu):
+    """A Python that lacks some ends it at once."""
+    assert gpu(LACKS="1")[:2] == (2, [])
+
+
+def test_gpu_sh_names_the_packages_that_are_missing(gpu, tmp_path):
+    """They are named on one line: here a Python that has none at all."""
+    bare = tmp_path / "bare"
+    bare.write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" -S -E "$@"\n', encoding="utf-8")
+    bare.chmod(0o755)
+
+    code, calls, printed = gpu(PYTHON=str(bare))
+
+    assert (code, calls) == (2, [])
+    assert len(printed.splitlines()) == 1
+    for name in ("torch", "pydantic", "typer", "pytest-benchmark", "pytest-timeout"):
+        assert re.search(rf" {name}[,;]", printed)
+
+
 @pytest.mark.parametrize(("code", "ends", "reported"), [(0, 0, True), (3, 0, True), (1, 1, False), (2, 1, False)])
 def test_gpu_sh_reports_a_study_that_ran_out_of_time(gpu, code, ends, reported):
     """Exit code 3 of the long study is no failure; its page is written of what there is."""
-    done, calls, printed = gpu("depth", fails="run depth-cifar10", code=code, DEEPTWINS_DATA="d", STUDY_LIMIT="90s")
+    done, calls, printed = gpu("depth", fails="run depth-cifar10", code=code, DEEPTWINS_DATA="d", LIMIT="90")
 
     assert done == ends
     assert "--time-limit 90s" in calls[1]
     assert any("report depth-cifar10" in call for call in calls) is reported
     assert ("failed: depth" in printed) is not reported
+    assert ("unfinished: depth (ended by LIMIT=90)" in printed) is (code == 3)
+
+
+@pytest.mark.parametrize(("code", "ends"), [(3, 0), (0, 1)])
+def test_gpu_sh_waits_for_a_page_until_a_run_has_finished(gpu, code, ends):
+    """Where time ran out before any run was finished there is no page yet, and that is no failure."""
+    done, _, printed = gpu(
+        "depth", fails="run depth-cifar10", code=code, DEEPTWINS_DATA="d", FAILS_TOO="report depth-cifar10"
+    )
+
+    assert done == ends
+    assert ("no page yet" in printed) is (code == 3)
+    assert ("failed: depth" in printed) is (code == 0)
 
 
 def test_gpu_sh_leaves_the_long_study_out_without_data(gpu):
-    """Nothing is downloaded: it says what is missing, and that is no failure."""
+    """Nothing is downloaded: its last line says what is missing, and that is no failure."""
     code, calls, printed = gpu("depth")
 
     assert code == 0
     assert len(calls) == 1
-    assert "DEEPTWINS_DATA" in printed
+    assert "unfinished: depth (no CIFAR-10: DEEPTWINS_DATA" in printed.splitlines()[-1]
 
 
 def test_gpu_sh_writes_the_page_of_a_bench_that_failed_in_part(gpu):
@@ -372,17 +423,56 @@ def test_gpu_sh_writes_the_page_of_a_bench_that_failed_in_part(gpu):
     assert "failed: throughput" in printed
 
 
+@pytest.mark.parametrize(
+    ("last", "ends"), [("3 passed in 9s", 0), ("1 failed, 2 passed in 9s", 1), ("1 error in 9s", 1)]
+)
+def test_gpu_sh_tells_time_that_is_up_from_a_failure(gpu, last, ends):
+    """A session that LIMIT ended is no failure, unless something failed before; the last line names it."""
+    says = f"!!! session-timeout: 7.0 sec exceeded !!!\\n{last}\\n"
+    code, calls, printed = gpu("kernel", fails="bn_relu_add.py", code=1, LIMIT="7", SAYS=says)
+
+    assert code == ends
+    assert "--session-timeout=7" in calls[1]
+    assert "kernels --no-compile" in calls[2]
+    assert "unfinished: kernel (ended by LIMIT=7)" in printed.splitlines()[-1]
+    assert ("failed: kernel" in printed) is bool(ends)
+
+
+def test_gpu_sh_shows_no_times_of_an_earlier_call(gpu, tmp_path):
+    """Where a bench breaks down before it writes, there is no page of the file that an earlier call wrote."""
+    assert gpu("throughput")[0] == 0
+
+    code, calls, _ = gpu("throughput", fails="bench_throughput.py", code=4)
+
+    assert code == 1
+    assert not any("--timings" in call for call in calls)
+    assert not (tmp_path / "out" / "throughput.json").exists()
+
+
+def test_gpu_sh_goes_on_from_an_archive(gpu, tmp_path):
+    """What one call packed the next unpacks, in pieces where it is large, and packs with what it adds."""
+    archive, out = tmp_path / "packed.tar.gz", tmp_path / "out"
+    (out / "results").mkdir(parents=True)
+    (out / "results" / "checkpoint").write_bytes(os.urandom(16 * 2**20))
+
+    assert gpu("kernel", ARCHIVE=str(archive))[0] == 0
+    there = tmp_path / "there"
+    assert gpu("throughput", ARCHIVE=str(archive), FOLDER=str(there))[0] == 0
+
+    assert sorted(path.name for path in tmp_path.glob("packed*")) == ["packed.tar.gz.00", "packed.tar.gz.01"]
+    assert (there / "results" / "checkpoint").read_bytes() == (out / "results" / "checkpoint").read_bytes()
+    assert {"kernel.json", "throughput.json", "log.txt"} <= {path.name for path in there.iterdir()}
+
+
 def test_gpu_sh_rehearses_at_a_tiny_size(gpu):
-    """On a CPU studies are cut short and need no data, and the benches see no GPU."""
-    code, calls, _ = gpu(DEVICE="cpu", LIMIT="7")
+    """On a CPU studies are cut short and need no data; the last line says what the numbers are worth."""
+    code, calls, printed = gpu(DEVICE="cpu", LIMIT="7")
 
     long = next(call for call in calls if "run depth-cifar10" in call)
     assert code == 0
     assert "--device cpu" in long
     assert "recipe.dataset=synthetic" in long
-    assert "recipe.iterations=4" in next(call for call in calls if "run kernel" in call)
-    limited = [call for call in calls if "--session-timeout=7" in call]
-    assert len(limited) == 2
-    assert "bench_bn_relu_add" in limited[0]
-    assert "bench_throughput" in limited[1]
-    assert "--no-compile" in next(call for call in calls if " kernels " in call)
+    for verb in ("run", "report"):
+        assert "recipe.iterations=4" in next(call for call in calls if f"{verb} kernel" in call)
+    assert len([call for call in calls if "--session-timeout=7" in call]) == 6
+    assert printed.splitlines()[-1].startswith("a rehearsal, whose numbers mean nothing: no step failed; ")

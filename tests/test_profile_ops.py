@@ -163,6 +163,24 @@ def test_on_a_gpu_kernels_count():
     assert sorted(spent.kernels) == [("conv", 7.0), ("fill", 1.0), ("transpose", 2.0)]
 
 
+@pytest.mark.gpu
+def test_a_step_on_a_gpu_is_taken_apart(dataset):
+    """On a device, too, every convolution is found in its layer, has launched kernels, and takes time of the step."""
+    cuda = torch.device("cuda")
+    run = tiny.run_with(net={"shortcut": "zero-pad"})
+    trained = training.Training(run, dataset, cuda, capture=False)
+    trained.step()
+
+    found = profile_ops.profiled(trained.step, trained.twins["net"].net, cuda)
+
+    convolutions = [(call, spent) for call, spent in found.ops if call.kind == "convolution"]
+    layers = {layer.name for layer in trace(run.twins["net"], dataset.image, 10) if layer.kind.endswith("Conv2d")}
+    for direction in ("forward", "backward"):
+        assert {call.layer for call, _ in convolutions if call.direction == direction} == layers
+    assert all(spent.launches and spent.time_us for _, spent in convolutions)
+    assert sum(spent.time_us for _, spent in found.ops) < 1e6 * found.seconds
+
+
 def test_on_a_cpu_own_times_count():
     """Time is that of the op below the range, split among the ops that it calls; a call that moves is a launch."""
     inner = event("aten::mkldnn_convolution", own_us=50)

@@ -265,3 +265,16 @@ def test_a_full_memory_is_one_line(folder, monkeypatch, raised, told):
 
     with pytest.raises(told[0], match=told[1]):
         profiling.profile(only(plans(["cifar-plain-8"], Asked(batch=1), folder)), tiny.CPU, 1)
+
+
+@pytest.mark.gpu
+def test_a_net_is_profiled_on_a_gpu():
+    """On a device a profile has its rates, what its kernels took, and steps that take longer than the least."""
+    (plan,) = plans(["cifar-resnet-8"], Asked(batch=32))
+
+    found = profiling.profile(plan, torch.device("cuda"), steps=2)
+
+    (step,), (rate,) = found.nets, found.rates
+    assert found.kernels
+    assert sum(kernel.time_us for kernel in found.kernels) > 1e6 * step.least_bytes / rate.copy_bytes_per_s / 10
+    assert step.step_us > 0

@@ -1,5 +1,7 @@
 """What a device can do at most, and the least that a step moves."""
 
+import time
+
 import pytest
 import torch
 
@@ -111,3 +113,27 @@ def test_long_rounds_are_few(monkeypatch):
 
     assert roofline._best(lambda: calls.append(1), "cpu", 10) == 3
     assert len(calls) == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_rates_of_a_gpu(precision):
+    """On a device both rates are measured, and are what one can have."""
+    rates = roofline.measure("cuda", precision)
+
+    assert 1e10 < rates.bytes_per_s < 1e14
+    assert 1e11 < rates.flops_per_s < 1e16
+
+
+@pytest.mark.gpu
+def test_the_devices_clock_agrees_with_the_hosts():
+    """What elapses between two events is some of what the host sees, once the cache has been overwritten, too."""
+    x, timer, flush = torch.ones(1024, 1024, device="cuda"), roofline.EventTimer(), roofline.flush()
+    flush()
+    begun = time.perf_counter()
+    start = timer()
+    x @ x
+    elapsed = timer() - start
+
+    assert start == 0
+    assert 0 < elapsed < time.perf_counter() - begun

@@ -12,7 +12,7 @@ def loaded(folder, *benchmarks):
     return throughput.load(written(folder, *benchmarks))
 
 
-def rate_of(found, way, precision="fp32"):
+def rate_of(found, way, precision="tf32"):
     """The row of a way and precision."""
     rows = found.rates[(found.rates["way"] == way) & (found.rates["precision"] == precision)]
     return rows.iloc[0]
@@ -61,7 +61,7 @@ def test_ratios_are_taken_within_a_precision(tmp_path):
 
 def test_a_loop_that_some_nets_lack_has_no_ratio(tmp_path):
     """The nets that were timed say nothing about the others."""
-    found = loaded(tmp_path, together(), *each("usual", 25.0, "fp32")[:-1])
+    found = loaded(tmp_path, together(), *each("usual", 25.0, "tf32")[:-1])
 
     assert found.ratios.empty
     assert found.rates["way"].tolist() == ["together"]
@@ -85,8 +85,8 @@ def test_targets_are_for_some_devices(tmp_path, changes, judged):
 
 
 OTHER = {  # than all other cases have
-    "device": "another", "machine": {"cpu": "another"}, "torch": "1.0", "commit": None, "rehearsal": True,
-    "batch": 64, "width": 8, "image": "1x8x8", "dataset": "digits", "study_iterations": 10, "copy_gb_per_s": 1.0,
+    "device": "another", "torch": "1.0", "rehearsal": True,
+    "batch": 64, "width": 8, "image": "1x8x8", "dataset": "digits", "study_iterations": 10,
 }  # fmt: skip
 
 
@@ -133,11 +133,29 @@ def test_a_damaged_file_is_refused(tmp_path, text):
 def test_only_what_can_be_read_is_kept(tmp_path):
     """A copy lies where the page looks for it; a damaged file does not take its place."""
     good = written(tmp_path, *grid())
-    kept = throughput.keep(good, tmp_path / "results")
-    before = good.read_bytes()
+    kept = throughput.keep([good], tmp_path / "results")
+    before = kept.read_bytes()
 
     with pytest.raises(InputError):
-        throughput.keep(written(tmp_path, case()), tmp_path / "results")
+        throughput.keep([written(tmp_path, case())], tmp_path / "results")
 
     assert kept == throughput.path_of(tmp_path / "results")
     assert kept.read_bytes() == before
+
+
+def test_timings_of_several_calls_are_kept_as_one(tmp_path):
+    """Cases that were timed in two calls say what they would in one file; those of two devices are refused."""
+    later = {"copy_gb_per_s": 1900.0, "commit": "fedcba987654"}
+    parts = [each("compiled", 2.0, "bf16"), [together(2.0, "bf16", **later)], [together(device="another")]]
+    files = []
+    for i, part in enumerate(parts):
+        (tmp_path / str(i)).mkdir()
+        files.append(written(tmp_path / str(i), *part))
+
+    kept = throughput.keep(files[:2], tmp_path)
+
+    found = throughput.load(kept)
+    assert found.ratios["ratio"].tolist() == [4.0]
+    assert found.commits == "0123456789ab; fedcba987654"
+    with pytest.raises(InputError, match="device: not the same in all timings"):
+        throughput.keep(files, tmp_path)

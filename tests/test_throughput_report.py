@@ -34,15 +34,15 @@ def test_the_same_timings_give_the_same_page(tmp_path):
 
 def test_the_verdict(tmp_path):
     """The study's precision first, with device and projection; then ratios, then what became of the targets."""
-    fp32, bf16, ratios, targets = page_of(tmp_path, *reversed(grid())).verdict
+    tf32, bf16, ratios, targets = page_of(tmp_path, *reversed(grid())).verdict
 
-    assert fp32 == (
-        "All 4 nets together do 1,000 net-iterations/s in fp32 on NVIDIA H100 80GB HBM3, 79 GiB. Projected: 5.29"
+    assert tf32 == (
+        "All 4 nets together do 1,000 net-iterations/s in tf32 on NVIDIA H100 80GB HBM3, 79 GiB. Projected: 5.29"
         " minutes for one seed of the study, its evaluations included."
     )
     assert bf16.startswith("All 4 nets together do 2,000 net-iterations/s in bf16. Projected: 3.16 minutes")
     assert ratios == (
-        "That is 25 times as fast as the usual loop (both fp32) and 4 times as fast as the compiled loop (both bf16)."
+        "That is 25 times as fast as the usual loop (both tf32) and 4 times as fast as the compiled loop (both bf16)."
     )
     assert re.findall("✓ met|✗ missed|within it, by a projection", targets) == [
         "✓ met",
@@ -54,7 +54,7 @@ def test_the_verdict(tmp_path):
 def test_targets_met_and_missed(tmp_path):
     """25 is at least 20; 4 is not 5; 4 nets of 64,000 at 100 a second take more than 10 minutes, by a projection."""
     within, beyond = "within it, by a projection", "beyond it, by a projection"
-    slow = [together(40.0), together(2.0, "bf16"), *each("usual", 1000.0, "fp32")]
+    slow = [together(40.0), together(2.0, "bf16"), *each("usual", 1000.0, "tf32")]
 
     assert results(page_of(tmp_path, *grid())) == ["✓ met", "✗ missed", within]
     assert results(page_of(tmp_path, *slow)) == ["✓ met", "not measured", beyond]
@@ -84,12 +84,12 @@ def test_the_page_says_what_the_timings_say(tmp_path):
     text = page_of(tmp_path, *grid()).page.with_name("report.md").read_text(encoding="utf-8")
 
     rows = [re.sub(r"\s*\|\s*", "|", line).strip("|") for line in text.splitlines() if line.startswith("|")]
-    assert "all nets together|fp32|1,000|800 to 1,250|62.5|4.27" in rows
-    assert "the usual loop|fp32|40|32 to 50|10|107" in rows
-    assert "the trainer|residual|fp32|56|5|4 to 6.25|25,600|2.5|50" in rows
-    assert "fp32|4.27|41|1.5|5.29" in rows
-    assert "one seed of the study in 10 minutes, fp32|projected: 5.29 min|within it, by a projection" in rows
-    assert "all nets together|fp32|no|-|-|100|3" in rows
+    assert "all nets together|tf32|1,000|800 to 1,250|62.5|4.27" in rows
+    assert "the usual loop|tf32|40|32 to 50|10|107" in rows
+    assert "the trainer|residual|tf32|56|5|4 to 6.25|25,600|2.5|50" in rows
+    assert "tf32|4.27|41|1.5|5.29" in rows
+    assert "one seed of the study in 10 minutes, tf32|projected: 5.29 min|within it, by a projection" in rows
+    assert "all nets together|tf32|no|-|-|100|3" in rows
     assert "the compiled loop|bf16|allowed|4|inductor|100|3" in rows
     assert "device|NVIDIA H100 80GB HBM3, 79 GiB" in rows
     assert "cpu|Some CPU" in rows
@@ -105,7 +105,7 @@ def test_evaluations_decide_whether_a_projection_is_within_the_target(tmp_path):
     """9.92 minutes of training are within 10, but not with 41 evaluations of 1.5 s."""
     page = page_of(tmp_path, together(9.3))
 
-    assert page.tables[1].rows == [["fp32", "9.92", "41", "1.5", "10.9"]]
+    assert page.tables[1].rows == [["tf32", "9.92", "41", "1.5", "10.9"]]
     assert results(page)[-1] == "beyond it, by a projection"
 
 
@@ -122,7 +122,7 @@ def test_pictures_say_in_words_what_they_show(tmp_path):
     folder = page_of(tmp_path, *grid()).page.parent
     ways, depths = ((folder / f"{name}.svg").read_text(encoding="utf-8") for name in ("ways", "by-depth"))
 
-    assert "the usual loop, fp32 40" in ways
+    assert "the usual loop, tf32 40" in ways
     assert "plain, bf16: 2.5 at depth 20 to 2.5 at depth 56, floor 2.5 to 2.5" in depths
     assert "residual: memory floor" in depths
 

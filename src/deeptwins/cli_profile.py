@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -48,8 +48,12 @@ def profile(  # noqa: PLR0913, PLR0917
     reports: Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the page goes.")] = REPORTS,
     data: Data = None,
     timings: Annotated[
-        Path | None,
-        typer.Option("--timings", metavar="FILE", help="Show these of bench_throughput.py: pytest-benchmark's JSON."),
+        list[Path] | None,
+        typer.Option(
+            "--timings",
+            metavar="FILE",
+            help="Show these of bench_throughput.py: pytest-benchmark's JSON. Can be given again.",
+        ),
     ] = None,
 ) -> None:
     """Tell where the time of a training step goes: by kind, layer, kernel.
@@ -67,10 +71,10 @@ def profile(  # noqa: PLR0913, PLR0917
       deeptwins profile resnet-18 --batch 8 --set recipe.precision=bf16
       deeptwins profile --timings throughput.json
     """  # noqa: D301
-    if timings is not None:
+    if timings:
         _show_throughput(timings, results, reports)
     if not names:
-        if timings is None:
+        if not timings:
             raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see deeptwins profile --help")
         return
     from deeptwins import profiling, training
@@ -105,7 +109,7 @@ def _profile(  # noqa: PLR0913, PLR0917
     typer.echo(f"all reports: {pages.write_index(reports)}")
 
 
-def _show_throughput(timings: Path, results: Path, reports: Path) -> None:
+def _show_throughput(timings: Sequence[Path], results: Path, reports: Path) -> None:
     """Keep the timings of the grid, write their page, and print what it says."""
     from deeptwins import pages, throughput, throughput_report
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,10 +17,7 @@ from deeptwins.errors import InputError, line
 BENCH = "bench_throughput.py::"
 AGAIN = "write it with `bench/gpu.sh throughput`"
 TOGETHER, ALONE, USUAL, COMPILED = WAYS = ("together", "alone", "usual", "compiled")
-SHARED = (  # by all cases of a file
-    *("device", "machine", "torch", "commit", "rehearsal"),
-    *("dataset", "image", "batch", "width", "study_iterations", "copy_gb_per_s"),
-)
+SHARED = ("device", "torch", "rehearsal", "dataset", "image", "batch", "width", "study_iterations")  # by all cases
 ALL = "all"  # twins
 TARGETS_ARE_FOR = ("H100", "H200")
 MINUTES = 10
@@ -107,7 +104,7 @@ class Pair:
     least: float
 
 
-PAIRS = (Pair(USUAL, "fp32", 20), Pair(COMPILED, "bf16", 5))
+PAIRS = (Pair(USUAL, "tf32", 20), Pair(COMPILED, "bf16", 5))
 
 
 @dataclass(frozen=True)
@@ -126,8 +123,9 @@ class Throughput:
     """A row a loop that all nets were timed in: `ratio`, how many times as fast the trainer is with all of them."""
     date: str
     device: str
-    machine: Mapping[str, str | int | float | None]
-    commit: str | None
+    machine: Mapping[str, str]
+    """What it is; where calls on several machines were put together, what each of them is."""
+    commits: str
     rehearsal: bool
 
     @property
@@ -141,17 +139,19 @@ def path_of(results: Path) -> Path:
     return results / "throughput" / "timings.json"
 
 
-def keep(file: Path, results: Path) -> Path:
-    """Copy timings to where the page finds them; returns the copy.
+def keep(files: Sequence[Path], results: Path) -> Path:
+    """Copy timings to where the page finds them, those of several files as one; returns the copy.
 
     Raises:
-        InputError: they cannot be read, or have none of the nets together.
+        InputError: they cannot be read, do not compare, or have none of the nets together.
         OSError: the folder cannot be written.
     """
-    load(file)
+    contents = [_content(file) for file in files]
+    merged = contents[0] | {"benchmarks": [each for content in contents for each in content["benchmarks"]]}
+    _found(merged, ", ".join(map(str, files)))
     kept = path_of(results)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    records.replace(kept, file.read_bytes())
+    records.replace(kept, json.dumps(merged, indent=4).encode())
     return kept
 
 
@@ -161,15 +161,23 @@ def load(path: Path) -> Throughput:
     Raises:
         InputError: the file cannot be read, is damaged, mixes devices, or has no timing of the nets together.
     """
+    return _found(_content(path), str(path))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Read a file; of its benchmarks those that are meant are kept, and nothing of them is checked."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        date = str(content.get("datetime", ""))[:10]
-        found = [benchmark for benchmark in content["benchmarks"] if BENCH in benchmark["fullname"]]
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return content | {"benchmarks": [each for each in content["benchmarks"] if BENCH in each["fullname"]]}
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {AGAIN}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: damaged, or not pytest-benchmark's ({line(repr(error))}); {AGAIN}") from None
-    timed = [_case(path, benchmark) for benchmark in found]
+
+
+def _found(content: Mapping[str, Any], path: str) -> Throughput:
+    """Make sense of what a file, or several, say."""
+    timed = [_case(path, benchmark) for benchmark in content["benchmarks"]]
     if not any(case.extra_info.way == TOGETHER for case in timed):
         raise InputError(f"{path}: no timing of all nets together by bench_throughput; {AGAIN}")
     first = timed[0].extra_info
@@ -180,11 +188,18 @@ def load(path: Path) -> Throughput:
     if cases.duplicated(["way", "twin", "depth", "precision"]).any():
         raise InputError(f"{path}: a case stands there twice; {AGAIN}")
     by_way = rates(cases)
-    told = date, first.device, first.machine, first.commit, first.rehearsal
-    return Throughput(cases, by_way, ratios(by_way), *told)
+    date = str(content.get("datetime", ""))[:10]
+    infos = [case.extra_info for case in timed]
+    machine = {key: _distinct(info.machine.get(key) for info in infos) for key in first.machine}
+    commits = _distinct(info.commit for info in infos)
+    return Throughput(cases, by_way, ratios(by_way), date, first.device, machine, commits, first.rehearsal)
 
 
-def _case(path: Path, benchmark: Any) -> Case:  # noqa: ANN401  whatever stands in the file
+def _distinct(values: Iterable[object]) -> str:
+    return "; ".join(dict.fromkeys(str(value) for value in values if value is not None))
+
+
+def _case(path: str, benchmark: Any) -> Case:  # noqa: ANN401  whatever stands in the file
     try:
         return Case.model_validate(benchmark)
     except ValidationError as error:

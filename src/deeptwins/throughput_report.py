@@ -23,7 +23,7 @@ NAMES = {
     USUAL: "the usual loop",
     COMPILED: "the compiled loop",
 }
-STUDY_PRECISION = "fp32"
+STUDY_PRECISION = "tf32"
 MACHINE = ("cpu", "cores", "memory_gib", "driver", "os")
 VERSIONS = ("deeptwins", "torch", "triton", "python", "cuda", "cudnn")
 WHOLE = 100  # from here on numbers have no decimals
@@ -215,12 +215,12 @@ def provenance(found: Throughput) -> Table:
     first = found.cases.iloc[0]
     rows = [["device", found.device]]
     rows += [
-        [key.replace("_gib", " (GiB)"), str(found.machine[key])]
+        [key.replace("_gib", " (GiB)"), found.machine[key]]
         for key in MACHINE
-        if found.machine.get(key) not in {None, found.device}
+        if found.machine.get(key, "") not in {"", found.device}
     ]
     rows += [["versions", ", ".join(f"{key} {found.machine[key]}" for key in VERSIONS if found.machine.get(key))]]
-    rows += [["commit", found.commit or "not known"], ["date", found.date or "not known"]]
+    rows += [["commit", found.commits or "not known"], ["date", found.date or "not known"]]
     rows += [["data", f"{first['dataset']}, {first['image']}"]]
     rows += [["batch size", f"{first['batch']:g}"], ["width", f"{first['width']:g}"]]
     rows += [["a copy", f"{number(first['copy_gb_per_s'])} GB/s"]]

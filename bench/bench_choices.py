@@ -1,0 +1,61 @@
+"""What the trainer's own choices for a GPU are worth: steps a replay, runs in hand, images an evaluation.
+
+Nets, images and rehearsal are those of `bench_throughput.py`, in the precision of the study. What a stream a net is
+worth shows there: all nets together beside one after another.
+"""
+
+import pytest
+
+from bench_throughput import DEVICE, ROUNDS, advance, images, runs, time_trainer
+from deeptwins import lanes, machine, scheduling, training
+from deeptwins.feeds import Feeds
+
+pytestmark = [pytest.mark.usefixtures("arithmetic"), pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """What all of them train on."""
+    return images()
+
+
+def describe(benchmark, what, value, chosen, iterations=1):
+    """Add to a result what was tried and what the trainer chooses; print what it comes to."""
+    described = machine.describe(DEVICE.type)
+    benchmark.extra_info.update(
+        {what: value}, chosen=chosen, iterations=iterations, device=described["gpu"] or described["cpu"]
+    )
+    ms = 1000 * benchmark.stats.stats.median / iterations
+    print(f"\n{what} {value} (the trainer: {chosen}): {ms:.2f} ms")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8, 16, 32])
+def bench_steps(benchmark, monkeypatch, dataset, steps):
+    """An iteration of all nets of one seed together, so many steps a replay."""
+    chosen = lanes.STEPS[DEVICE.type]
+    monkeypatch.setitem(lanes.STEPS, DEVICE.type, steps)
+    _, iterations = time_trainer(benchmark, runs(), dataset)
+    describe(benchmark, "steps a replay", steps, chosen, iterations)
+
+
+@pytest.mark.parametrize("together", [1, 2, 4])
+def bench_together(benchmark, dataset, together):
+    """An iteration of all nets of one seed, so many runs in hand while the others wait."""
+    _, iterations = time_trainer(benchmark, runs(), dataset, together)
+    describe(benchmark, "runs in hand", together, scheduling.TOGETHER, iterations)
+
+
+@pytest.mark.parametrize("at_once", [500, 2500, 10_000])
+def bench_evaluation(benchmark, monkeypatch, dataset, at_once):
+    """An evaluation of the deepest twins, so many images at a time."""
+    chosen = training.EVALUATION_BATCH[DEVICE.type]
+    monkeypatch.setitem(training.EVALUATION_BATCH, DEVICE.type, at_once)
+    run = runs()[-1]
+    training.configure(run.recipe, DEVICE)
+    trained = training.Training(run, dataset.to(DEVICE), DEVICE, Feeds())
+
+    def step():  # an evaluation sums up those since the last
+        advance([trained], 1)
+
+    benchmark.pedantic(lambda: list(trained.evaluate()), setup=step, warmup_rounds=1, rounds=ROUNDS[DEVICE.type])
+    describe(benchmark, "images an evaluation", at_once, chosen)
