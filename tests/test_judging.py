@@ -108,10 +108,17 @@ def test_where_failure_begins_is_the_study_s_choice():
 
 @pytest.mark.parametrize(
     ("errors", "result"),
-    [([2, 3, 2], "met"), ([9, 9.1, 9.2], "contradicted"), ([4, 6, 5], "undecided"), ([2], "undecided")],
+    [
+        ([2, 3, 2], "met"),
+        ([3.6, 4.0], "undecided"),  # the bound is 5.06
+        ([3.6, 3.9], "met"),  # 4.70; the interval, of both sides, ends at 5.66
+        ([9, 9.1, 9.2], "contradicted"),
+        ([4, 6, 5], "undecided"),
+        ([2], "undecided"),
+    ],
 )
 def test_a_claimed_bound(errors, result):
-    """A mean is at most so much where its interval ends there, and more where it begins there."""
+    """A mean is at most so much where its one-sided bound is, and more where its interval begins there."""
     assert results(claim("a", "at_most = 5.0"), {"a": errors}) == [result]
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from deeptwins.claims import FAILS, STATEMENTS, Expect, Paper
 from deeptwins.comparisons import PAIR, PLACE, Places, Row, between, comparisons
 from deeptwins.specs import RunSpec
-from deeptwins.statistics import SEEDS_FOR_INTERVAL
+from deeptwins.statistics import SEEDS_FOR_INTERVAL, t_bound
 from deeptwins.study import Study
 
 Record = Mapping[Any, Any]  # a row of a table
@@ -195,7 +195,7 @@ def _at(table: pd.DataFrame, claim: Expect, places: Places) -> pd.DataFrame:
 
 
 def _at_most(row: Record, limit: float) -> str:
-    if row["high"] <= limit:
+    if t_bound(row["mean"], row["sd"], row["n"]) <= limit:
         return "at most"
     return "more" if row["low"] > limit else INCONCLUSIVE
 

@@ -36,6 +36,13 @@ def t_interval(values: Floats) -> tuple[float, float]:
     return mean(values) - half, mean(values) + half
 
 
+def t_bound(mean: float, sd: float, n: int) -> float:
+    """Student's one-sided upper bound of the mean of n values, at 95 %; NaN where there are fewer than two."""
+    if n < SEEDS_FOR_INTERVAL:
+        return math.nan
+    return mean + float(stdtrit(n - 1, CONFIDENCE)) * sd / math.sqrt(n)
+
+
 def t_test(values: Floats, rounding: float = 0.0) -> float:
     """Student's two-sided p that the mean is 0: below 0.05 where `t_interval` excludes it. NaN of fewer than two.
 
