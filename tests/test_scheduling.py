@@ -230,17 +230,19 @@ def test_a_killed_worker_is_replaced(tmp_path, same):
     same()
 
 
+def deadly(state):
+    """Kill all workers once the deeper run has begun: as if it were what they die of."""
+    if any(label == "cifar-14-seed0" and iteration for label, iteration, _ in state.running):
+        for process in active_children():
+            os.kill(process.pid, signal.SIGKILL)
+
+
 def test_a_run_that_kills_its_workers_fails(tmp_path, monkeypatch):
     """After so many deaths on one run it is recorded as failed and the others go on; another session tries it again."""
     monkeypatch.setattr(session, "DEATHS", 2)
 
-    def kill(state):
-        if any(label == "cifar-14-seed0" and iteration for label, iteration, _ in state.running):
-            for process in active_children():
-                os.kill(process.pid, signal.SIGKILL)
-
     runs = load(tmp_path).runs
-    watch = Watch(kill)
+    watch = Watch(deadly)
     assert train(tmp_path, runs, watch) == Outcome(total=2, done=1, diverged=0, failed=1)
 
     end = records.read(records.path_of(tmp_path / "results", "tiny", runs[1].id))[-1]
@@ -265,12 +267,7 @@ def test_company_is_not_taken_along(tmp_path, monkeypatch):
     """A death takes all runs in hand; then each is trained alone, so that only the one that kills its workers fails."""
     monkeypatch.setattr(session, "DEATHS", 2)
 
-    def kill(state):
-        if any(label == "cifar-14-seed0" and iteration for label, iteration, _ in state.running):
-            for process in active_children():
-                os.kill(process.pid, signal.SIGKILL)
-
-    runs, watch = load(tmp_path).runs, Watch(kill)
+    runs, watch = load(tmp_path).runs, Watch(deadly)
 
     assert train(tmp_path, runs, watch, together=2) == Outcome(total=2, done=1, diverged=0, failed=1)
     assert records.read(records.path_of(tmp_path / "results", "tiny", runs[1].id))[-1]["status"] == "failed"
