@@ -316,13 +316,15 @@ def test_a_time_limit_saves_what_is_unfinished(tmp_path, slow_disk, same, togeth
     options = ("--workers", "1", "--together", together, "--time-limit", "1h")
     patient = tmp_path / "patient"
     patient.mkdir()
-    # Time passes quickly once a run has been evaluated: how fast this machine is must not decide.
+    # Once a run has been evaluated the end is near, and time passes slowly: how fast this machine is must not decide.
     (patient / "sitecustomize.py").write_text(
-        (slow_disk / "sitecustomize.py").read_text() + "from pathlib import Path\nclock, passed = time.monotonic, []\n"
+        (slow_disk / "sitecustomize.py").read_text() + "from pathlib import Path\n"
+        "clock, began, late = time.monotonic, time.monotonic(), []\n"
         "def monotonic():\n"
-        "    if not passed and any('epoch' in p.read_text() for p in Path('results').rglob('*.jsonl')):\n"
-        "        passed.append(3600.0 - 20.0)\n"
-        "    return clock() + sum(passed)\n"
+        "    now = clock()\n"
+        "    if not late and any('epoch' in p.read_text() for p in Path('results').rglob('*.jsonl')):\n"
+        "        late.append(now)\n"
+        "    return began + 3600.0 - 16.0 + (now - late[0]) / 10 if late else now\n"
         "import sys\n"
         "if 'run' in sys.argv: time.monotonic = monotonic\n"
     )
