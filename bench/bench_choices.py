@@ -1,12 +1,12 @@
 """What the trainer's own choices for a GPU are worth: steps a replay, runs in hand, images an evaluation.
 
 Nets, images and rehearsal are those of `bench_throughput.py`, in the precision of the study. What a stream a net is
-worth shows there: all nets together beside one after another.
+worth shows there: all nets together beside one after another. `deeptwins profile --timings FILE` makes a page of it.
 """
 
 import pytest
 
-from bench_throughput import DEVICE, ROUNDS, advance, images, runs, time_trainer
+from bench_throughput import DEVICE, REHEARSAL, ROUNDS, advance, images, runs, time_trainer
 from deeptwins import lanes, machine, scheduling, training
 from deeptwins.feeds import Feeds
 
@@ -19,14 +19,23 @@ def dataset():
     return images()
 
 
-def describe(benchmark, what, value, chosen, iterations=1):
+def describe(benchmark, choice, value, chosen, iterations=1):
     """Add to a result what was tried and what the trainer chooses; print what it comes to."""
     described = machine.describe(DEVICE.type)
     benchmark.extra_info.update(
-        {what: value}, chosen=chosen, iterations=iterations, device=described["gpu"] or described["cpu"]
+        choice=choice,
+        value=value,
+        chosen=chosen,
+        precision=runs()[0].recipe.precision,
+        iterations=iterations,
+        device=described["gpu"] or described["cpu"],
+        torch=described["torch"],
+        machine=described,
+        commit=machine.commit(),
+        rehearsal=REHEARSAL,
     )
     ms = 1000 * benchmark.stats.stats.median / iterations
-    print(f"\n{what} {value} (the trainer: {chosen}): {ms:.2f} ms")
+    print(f"\n{choice} {value} (the trainer: {chosen}): {ms:.2f} ms")
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8, 16, 32])

@@ -1,8 +1,9 @@
 """A training step of several nets one after another, and of the same nets packed into one (`packed.py`).
 
 Every round of a packed step is preceded by one of the separate nets, so that both meet the same noise: `ratio` is the
-median over such pairs of the time of the separate nets over that of the packed one, `ratio_quartiles` how far pairs
-are apart, and the case `separate` sets the separate nets against themselves. `docs/packing.md` says what was found.
+median over such pairs of the time of the separate nets over that of the packed one, `ratio_q1` and `ratio_q3` how far
+pairs are apart, and the case `separate` sets the separate nets against themselves. `deeptwins profile --timings FILE`
+makes a page of it; `docs/packing.md` says what was found.
 
 On a GPU, steps are CUDA graphs between two events (`device_time.py`), in the arithmetic of the trainer, which is
 deterministic; in the size of CIFAR-10 and its batches of 128. How long that takes has not been measured. On a CPU the
@@ -166,15 +167,18 @@ def report(benchmark, setting, variant, separate_s, operators, timed):  # noqa: 
     benchmark.extra_info.update(
         asdict(setting),
         variant=variant,
-        image=IMAGES[DEVICE],
+        image="x".join(map(str, IMAGES[DEVICE])),
         batch=BATCH,
         device=described["gpu"] or described["cpu"],
         torch=described["torch"],
+        machine=described,
+        commit=machine.commit(),
         timed=timed,
         operators=operators,
         images_per_s_per_net=round(BATCH / median_s),
-        ratio=round(ratio, 3),
-        ratio_quartiles=[round(low, 3), round(high, 3)],
+        ratio=ratio,
+        ratio_q1=low,
+        ratio_q3=high,
     )
     print(
         f"\n{setting}-{variant}: {1000 * median_s:.2f} ms, {BATCH / median_s:.0f} images/s per net,"

@@ -8,9 +8,9 @@
 #   throughput   how fast the paper's CIFAR-10 grid trains: alone, together, by the usual loop; and its page
 #   compiled     the same by the loop that compiles, onto that page
 #   depth        as much of `depth-cifar10` as there is time for, with the data in DEEPTWINS_DATA, and its page
-#   packing      nets packed into one
+#   packing      nets packed into one, and their page
 #   profile      where the time of a step goes at depth 56, and its page
-#   choices      steps a replay, runs in hand, images an evaluation: other numbers than the trainer's
+#   choices      steps a replay, runs in hand, images an evaluation: other numbers than the trainer's, onto that page
 #   study        the short study `kernel`, and its page
 #
 # A step that fails does not stop the others; the end says which did. What they write goes to FOLDER, or results/gpu.
@@ -97,12 +97,12 @@ kernel() {
     page kernels --no-compile --timings "$folder/kernel.json" && return "$status"
 }
 
-throughput() { # NAME [OPTION ...]: of what this call timed, and those before
-    local status part timings=()
-    bench bench/bench_throughput.py "$folder/$1.json" "${@:2}"
+timed() { # FILES BENCH [OPTION ...]: of what this call timed, and those before, in FILES; the first of them is written
+    local status file timings=()
+    bench "$2" "$folder/${1%% *}.json" "${@:3}"
     status=$?
-    for part in "$folder"/{throughput,compiled}.json; do
-        [[ ! -s $part ]] || timings+=(--timings "$part")
+    for file in $1; do
+        [[ ! -s $folder/$file.json ]] || timings+=(--timings "$folder/$file.json")
     done
     ((${#timings[@]} == 0)) && return "$status"
     page profile "${timings[@]}" && return "$status"
@@ -148,12 +148,12 @@ main() {
     (($? == 2)) && return 2 # one line has said what is missing, such as the device: nothing else would work either
     step tests limited -m gpu
     step kernel kernel
-    step throughput throughput throughput -k "not compiled"
-    step compiled throughput compiled -k compiled
+    step throughput timed "throughput compiled" bench/bench_throughput.py -k "not compiled"
+    step compiled timed "compiled throughput" bench/bench_throughput.py -k compiled
     step depth depth
-    step packing bench bench/bench_packing.py "$folder/packing.json" "${packed[@]}"
+    step packing timed "packing choices" bench/bench_packing.py "${packed[@]}"
     step profile page profile cifar-plain-56 cifar-resnet-56 --device "$device" "${profiled[@]}"
-    step choices bench bench/bench_choices.py "$folder/choices.json" "${choices[@]}"
+    step choices timed "choices packing" bench/bench_choices.py "${choices[@]}"
     step study study
     printf '\n%s%s%s; what they wrote lies in %s\n' "$rehearsal" "${failed:+failed:}${failed:-no step failed}" \
         "${left:+; unfinished:$left}" "$folder"

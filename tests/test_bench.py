@@ -279,6 +279,26 @@ def test_a_throughput_of_the_trainer_can_be_rehearsed(tmp_path):
     assert set(found.cases["study_iterations"]) == {64_000}
 
 
+@NEEDS_BENCHMARK
+@pytest.mark.slow
+def test_what_packing_and_choices_time_can_be_read(tmp_path):
+    """Cases of both benches are what the page's side expects."""
+    from deeptwins import benchmark_files, choices  # noqa: PLC0415  loads pandas
+
+    chosen = {"packing": "2nets-depth20-width8-fp32-channels_last-grouped", "choices": "together and [4] or 2500"}
+    files = [tmp_path / f"{name}.json" for name in chosen]
+    for (name, case), file in zip(chosen.items(), files, strict=True):
+        pytest_without_gpu(ROOT, f"--benchmark-json={file}", f"bench/bench_{name}.py", "-k", case)
+
+    found = choices.find(benchmark_files.read(files))
+    assert found.packing[["nets", "depth", "variant"]].to_numpy().tolist() == [[2, 20, "grouped"]]
+    assert found.choices.set_index("choice")["value"].to_dict() == {"runs in hand": 4, "images an evaluation": 2500}
+    assert found.choices.set_index("choice")["the_trainers"].to_dict() == {
+        "runs in hand": True, "images an evaluation": False,
+    }  # fmt: skip
+    assert found.rehearsal
+
+
 def test_images_are_repeated_with_their_labels(dataset):
     """Repeated images keep their labels, and there are at least so many."""
     bench = importlib.import_module("bench_throughput")
@@ -332,14 +352,15 @@ def test_gpu_sh_runs_all_steps_in_order(gpu):
 
     marks = ("run smoke", "-m gpu", "bn_relu_add.py", "kernels --no-compile", "-k not compiled", "profile --timings",
              "-k compiled", "profile --timings", "run depth-cifar10", "report depth-cifar10", "packing.py",
-             "profile cifar-plain-56 cifar-resnet-56", "choices.py", "run kernel", "report kernel")  # fmt: skip
+             "profile --timings", "profile cifar-plain-56 cifar-resnet-56", "choices.py", "profile --timings",
+             "run kernel", "report kernel")  # fmt: skip
     assert code == 0
     assert len(calls) == len(marks)
     assert all(mark in call for mark, call in zip(marks, calls, strict=True))
-    assert calls[7].count("--timings") == 2
+    assert [call.count("--timings") for call in calls if "profile --timings" in call] == [1, 2, 1, 2]
     assert "--time-limit 480s" in calls[8]
     assert "--data somewhere" in calls[8]
-    assert [i for i, call in enumerate(calls) if "--session-timeout=480" in call] == [1, 2, 4, 6, 10, 12]
+    assert [i for i, call in enumerate(calls) if "--session-timeout=480" in call] == [1, 2, 4, 6, 10, 13]
     assert "-k bf16 and channels_last and not gemm" in calls[10]
     assert "rehearsal" not in printed
     assert "\nno step failed; what they wrote lies in " in printed

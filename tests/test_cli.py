@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import choices_made
 import made
 import timings_made
 from deeptwins import cli, pages, profile_records, records, report, roofline, scheduling
@@ -239,7 +240,7 @@ def test_a_broken_study_hides_no_other(call, root):
         ("profile", "Missing argument 'STUDY|NETWORK'"),
         (
             "profile --timings none.json",
-            "none.json: No such file or directory; write it with `bench/gpu.sh throughput`",
+            "none.json: No such file or directory; write it with `bench/gpu.sh throughput packing choices`",
         ),
         ("profile frob", 'no study and no network "frob": choose from'),
         ("profile tinny", 'no study and no network "tinny": did you mean tiny?'),
@@ -621,6 +622,26 @@ def test_profile_shows_timings_of_the_grid(call, root):
     kept = root / "results" / "throughput" / "timings.json"
     assert json.loads(kept.read_bytes()) == json.loads(file.read_bytes())
     assert not (root / "results" / "profile").exists()
+
+
+def test_profile_shows_timings_of_packing_and_choices(call, root):
+    """Files of several benches go onto the page of each; those of others alone are refused."""
+    packing, grid = root / "packing.json", root / "grid.json"
+    packing.write_text(json.dumps({"benchmarks": choices_made.all_of_them()}), encoding="utf-8")
+    grid.write_text(json.dumps({"benchmarks": timings_made.grid()}), encoding="utf-8")
+
+    code, out, err = call("profile", "--timings", str(packing), "--timings", str(grid))
+
+    assert (code, err) == (0, "")
+    assert out.index("reports/throughput/index.html") < out.index("reports/choices/index.html")
+    assert len(json.loads((root / "results" / "choices" / "timings.json").read_bytes())["benchmarks"]) == len(
+        choices_made.all_of_them()
+    )
+    other = {"benchmarks": [{"fullname": "bench/bench_commands.py::bench_help"}]}
+    packing.write_text(json.dumps(other), encoding="utf-8")
+    code, _, err = call("profile", "--timings", str(packing))
+    assert code == 2
+    assert "packing.json: no timing by bench_throughput, bench_packing, bench_choices; write it with" in err
 
 
 def test_an_interrupted_profile_is_quiet(call, monkeypatch):

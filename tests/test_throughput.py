@@ -2,7 +2,7 @@
 
 import pytest
 
-from deeptwins import throughput
+from deeptwins import benchmark_files, throughput
 from deeptwins.errors import InputError
 from timings_made import case, each, grid, together, written
 
@@ -10,6 +10,11 @@ from timings_made import case, each, grid, together, written
 def loaded(folder, *benchmarks):
     """Timings, read back."""
     return throughput.load(written(folder, *benchmarks))
+
+
+def kept_of(folder, *files):
+    """The cases of some files, kept as one."""
+    return throughput.keep(benchmark_files.read(files), folder)
 
 
 def rate_of(found, way, precision="tf32"):
@@ -133,11 +138,11 @@ def test_a_damaged_file_is_refused(tmp_path, text):
 def test_only_what_can_be_read_is_kept(tmp_path):
     """A copy lies where the page looks for it; a damaged file does not take its place."""
     good = written(tmp_path, *grid())
-    kept = throughput.keep([good], tmp_path / "results")
+    kept = kept_of(tmp_path / "results", good)
     before = kept.read_bytes()
 
     with pytest.raises(InputError):
-        throughput.keep([written(tmp_path, case())], tmp_path / "results")
+        kept_of(tmp_path / "results", written(tmp_path, case()))
 
     assert kept == throughput.path_of(tmp_path / "results")
     assert kept.read_bytes() == before
@@ -152,10 +157,10 @@ def test_timings_of_several_calls_are_kept_as_one(tmp_path):
         (tmp_path / str(i)).mkdir()
         files.append(written(tmp_path / str(i), *part))
 
-    kept = throughput.keep(files[:2], tmp_path)
+    kept = kept_of(tmp_path, *files[:2])
 
     found = throughput.load(kept)
     assert found.ratios["ratio"].tolist() == [4.0]
-    assert found.commits == "0123456789ab; fedcba987654"
+    assert found.origin.commits == "0123456789ab; fedcba987654"
     with pytest.raises(InputError, match="device: not the same in all timings"):
-        throughput.keep(files, tmp_path)
+        kept_of(tmp_path, *files)

@@ -52,7 +52,8 @@ def profile(  # noqa: PLR0913, PLR0917
         typer.Option(
             "--timings",
             metavar="FILE",
-            help="Show these of bench_throughput.py: pytest-benchmark's JSON. Can be given again.",
+            help="Show these of bench_throughput.py, bench_packing.py, bench_choices.py: JSON of pytest-benchmark."
+            " Can be given again.",
         ),
     ] = None,
 ) -> None:
@@ -62,7 +63,8 @@ def profile(  # noqa: PLR0913, PLR0917
     page, with SGD on random images. On a CPU one thread computes, as when a study is trained. The profile goes to
     results/profile/NAME.json, and onto a page, reports/profile-NAME/index.html.
 
-    With --timings, how fast the paper's CIFAR-10 grid trains goes onto a page, too: reports/throughput/index.html.
+    With --timings, what benches measured goes onto pages, too: how fast the paper's CIFAR-10 grid trains onto
+    reports/throughput/index.html, what packing and the trainer's choices are worth onto reports/choices/index.html.
 
     \b
     Examples:
@@ -72,7 +74,7 @@ def profile(  # noqa: PLR0913, PLR0917
       deeptwins profile --timings throughput.json
     """  # noqa: D301
     if timings:
-        _show_throughput(timings, results, reports)
+        _show(timings, results, reports)
     if not names:
         if not timings:
             raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see deeptwins profile --help")
@@ -109,12 +111,18 @@ def _profile(  # noqa: PLR0913, PLR0917
     typer.echo(f"all reports: {pages.write_index(reports)}")
 
 
-def _show_throughput(timings: Sequence[Path], results: Path, reports: Path) -> None:
-    """Keep the timings of the grid, write their page, and print what it says."""
-    from deeptwins import pages, throughput, throughput_report
+def _show(files: Sequence[Path], results: Path, reports: Path) -> None:
+    """Keep the timings of benches, write their pages, and print what they say."""
+    from deeptwins import benchmark_files, choices, choices_report, pages, throughput, throughput_report
 
-    written = throughput_report.write(throughput.keep(timings, results), reports)
-    _print_page(written.tables, (*written.verdict, written.page))
+    timings = benchmark_files.read(files)
+    kinds = ((throughput, throughput_report), (choices, choices_report))
+    found = [(own, kind, report) for kind, report in kinds if len(own := timings.of(*kind.BENCHES))]
+    if not found:
+        raise timings.refused(f"no timing by {', '.join(bench for kind, _ in kinds for bench in kind.BENCHES)}")
+    for own, kind, report in found:
+        written = report.write(kind.keep(own, results), reports)
+        _print_page(written.tables, (*written.verdict, written.page))
     typer.echo(f"all reports: {pages.write_index(reports)}")
 
 

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from deeptwins import records, table_files
-from deeptwins.errors import InputError, line
+from deeptwins import benchmark_files
+from deeptwins.benchmark_files import Count, Origin, Positive, Read, Stats, Text, Timings, Where
 
-BENCH = "bench_throughput.py::"
-AGAIN = "write it with `bench/gpu.sh throughput`"
+BENCHES = ("bench_throughput",)
 TOGETHER, ALONE, USUAL, COMPILED = WAYS = ("together", "alone", "usual", "compiled")
 SHARED = ("device", "torch", "rehearsal", "dataset", "image", "batch", "width", "study_iterations")  # by all cases
 ALL = "all"  # twins
 TARGETS_ARE_FOR = ("H100", "H200")
 MINUTES = 10
 
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Positive = Annotated[float, Field(ge=1e-9, le=1e18)]
-Text = Annotated[str, Field(min_length=1)]
 
-
-class _Read(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Info(_Read):
+class Info(Where):
     """What a case is of, as the bench tells it."""
 
     way: Literal["together", "alone", "usual", "compiled"]
@@ -51,10 +40,6 @@ class Info(_Read):
     """Of an iteration of all its nets: a model."""
     copy_gb_per_s: Positive
     dataset: Text
-    device: Text
-    machine: Mapping[str, str | int | float | None]
-    commit: str | None
-    torch: Text
     rehearsal: bool
     convolutions_in_tf32: bool
     """Whether convolutions in fp32 are allowed to be."""
@@ -78,16 +63,7 @@ class Info(_Read):
         return self
 
 
-class Stats(_Read):
-    """Seconds of a round: pytest-benchmark's."""
-
-    median: Positive
-    min: Positive
-    max: Positive
-    rounds: Count
-
-
-class Case(_Read):
+class Case(Read):
     """A case of the bench."""
 
     fullname: Text
@@ -121,17 +97,13 @@ class Throughput:
     """
     ratios: pd.DataFrame
     """A row a loop that all nets were timed in: `ratio`, how many times as fast the trainer is with all of them."""
-    date: str
-    device: str
-    machine: Mapping[str, str]
-    """What it is; where calls on several machines were put together, what each of them is."""
-    commits: str
+    origin: Origin
     rehearsal: bool
 
     @property
     def judged(self) -> bool:
         """Whether the targets are for this device."""
-        return not self.rehearsal and any(name in self.device for name in TARGETS_ARE_FOR)
+        return not self.rehearsal and any(name in self.origin.device for name in TARGETS_ARE_FOR)
 
 
 def path_of(results: Path) -> Path:
@@ -139,20 +111,15 @@ def path_of(results: Path) -> Path:
     return results / "throughput" / "timings.json"
 
 
-def keep(files: Sequence[Path], results: Path) -> Path:
-    """Copy timings to where the page finds them, those of several files as one; returns the copy.
+def keep(timings: Timings, results: Path) -> Path:
+    """Copy timings to where the page finds them; returns the copy.
 
     Raises:
-        InputError: they cannot be read, do not compare, or have none of the nets together.
+        InputError: they make no sense, do not compare, or have none of the nets together.
         OSError: the folder cannot be written.
     """
-    contents = [_content(file) for file in files]
-    merged = contents[0] | {"benchmarks": [each for content in contents for each in content["benchmarks"]]}
-    _found(merged, ", ".join(map(str, files)))
-    kept = path_of(results)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    records.replace(kept, json.dumps(merged, indent=4).encode())
-    return kept
+    find(timings)
+    return benchmark_files.keep(timings, path_of(results))
 
 
 def load(path: Path) -> Throughput:
@@ -161,49 +128,25 @@ def load(path: Path) -> Throughput:
     Raises:
         InputError: the file cannot be read, is damaged, mixes devices, or has no timing of the nets together.
     """
-    return _found(_content(path), str(path))
+    return find(benchmark_files.read([path]).of(*BENCHES))
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """Read a file; of its benchmarks those that are meant are kept, and nothing of them is checked."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content | {"benchmarks": [each for each in content["benchmarks"] if BENCH in each["fullname"]]}
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; {AGAIN}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: damaged, or not pytest-benchmark's ({line(repr(error))}); {AGAIN}") from None
+def find(timings: Timings) -> Throughput:
+    """Make sense of the cases.
 
-
-def _found(content: Mapping[str, Any], path: str) -> Throughput:
-    """Make sense of what a file, or several, say."""
-    timed = [_case(path, benchmark) for benchmark in content["benchmarks"]]
-    if not any(case.extra_info.way == TOGETHER for case in timed):
-        raise InputError(f"{path}: no timing of all nets together by bench_throughput; {AGAIN}")
-    first = timed[0].extra_info
-    for key in SHARED:
-        if any(getattr(case.extra_info, key) != getattr(first, key) for case in timed):
-            raise InputError(f"{path}: {key}: not the same in all timings, which do not compare; {AGAIN}")
+    Raises:
+        InputError: they make no sense, do not compare, or have none of the nets together.
+    """
+    timed = timings.cases(Case)
+    infos = [case.extra_info for case in timed]
+    if not any(info.way == TOGETHER for info in infos):
+        raise timings.refused("no timing of all nets together by bench_throughput")
+    timings.compare(infos, SHARED)
     cases = pd.DataFrame(map(_row, timed))
     if cases.duplicated(["way", "twin", "depth", "precision"]).any():
-        raise InputError(f"{path}: a case stands there twice; {AGAIN}")
+        raise timings.refused("a case stands there twice")
     by_way = rates(cases)
-    date = str(content.get("datetime", ""))[:10]
-    infos = [case.extra_info for case in timed]
-    machine = {key: _distinct(info.machine.get(key) for info in infos) for key in first.machine}
-    commits = _distinct(info.commit for info in infos)
-    return Throughput(cases, by_way, ratios(by_way), date, first.device, machine, commits, first.rehearsal)
-
-
-def _distinct(values: Iterable[object]) -> str:
-    return "; ".join(dict.fromkeys(str(value) for value in values if value is not None))
-
-
-def _case(path: str, benchmark: Any) -> Case:  # noqa: ANN401  whatever stands in the file
-    try:
-        return Case.model_validate(benchmark)
-    except ValidationError as error:
-        raise InputError(f"{path}: {line(str(benchmark['fullname']))}: {table_files.first(error)}; {AGAIN}") from None
+    return Throughput(cases, by_way, ratios(by_way), timings.origin(infos), infos[0].rehearsal)
 
 
 def _row(case: Case) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from deeptwins import pages, throughput, throughput_figures
 from deeptwins.pages import Page, Section, Written, illustrate
 from deeptwins.tables import Table
 from deeptwins.throughput import ALONE, COMPILED, MINUTES, TARGETS_ARE_FOR, TOGETHER, USUAL, Throughput
-from deeptwins.wording import LEAST_BYTES, count, listed
+from deeptwins.wording import LEAST_BYTES, count, digits, listed
 
 NAME = "throughput"
 QUESTION = "How fast does the paper's CIFAR-10 grid train?"
@@ -24,9 +24,6 @@ NAMES = {
     COMPILED: "the compiled loop",
 }
 STUDY_PRECISION = "tf32"
-MACHINE = ("cpu", "cores", "memory_gib", "driver", "os")
-VERSIONS = ("deeptwins", "torch", "triton", "python", "cuda", "cudnn")
-WHOLE = 100  # from here on numbers have no decimals
 PROJECTED = """
 The minutes are projections, no measurements: all iterations of one seed of the study at the measured rate and, of the
 nets together, its evaluations at the time of one. Diagnostics, checkpoints and start-up are left out. Whether a seed
@@ -79,7 +76,7 @@ def write(path: Path, reports: Path) -> Written:
         runs=count(len(found.cases), "case"),
         data={"cases": found.cases, "ways": found.rates, "ratios": found.ratios},
         answer=said[0],
-        date=found.date,
+        date=found.origin.date,
     )
     folder = pages.write(page, reports)
     return Written(tuple(said), _summary(found), folder / "index.html")
@@ -95,16 +92,16 @@ def verdict(found: Throughput) -> list[str]:
     own = together["precision"] == STUDY_PRECISION
     said: list[str] = []
     for rate in pd.concat([together[own], together[~own]]).to_dict("records"):
-        where = f" on {found.device}" if not said else ""
+        where = f" on {found.origin.device}" if not said else ""
         rehearsed = "In a rehearsal, all" if found.rehearsal and not said else "All"
         said.append(
-            f"{rehearsed} {rate['nets']:g} nets together do {number(rate['net_iterations_per_s'])} net-iterations/s in"
-            f" {rate['precision']}{where}. Projected: {number(rate['minutes'])} minutes for one seed of the study, its"
+            f"{rehearsed} {rate['nets']:g} nets together do {digits(rate['net_iterations_per_s'])} net-iterations/s in"
+            f" {rate['precision']}{where}. Projected: {digits(rate['minutes'])} minutes for one seed of the study, its"
             " evaluations included."
         )
     if len(found.ratios):
         parts = [
-            f"{number(row['ratio'])} times as fast as {NAMES[row['loop']]} (both {row['precision']})"
+            f"{digits(row['ratio'])} times as fast as {NAMES[row['loop']]} (both {row['precision']})"
             for row in found.ratios.to_dict("records")
         ]
         said.append(f"That is {listed(parts)}.")
@@ -126,12 +123,12 @@ def target_table(found: Throughput) -> Table:
     for pair in throughput.PAIRS:
         text = f"{pair.least:g} times as fast as {NAMES[pair.loop]}, both {pair.precision}"
         value = ratio.get(pair.loop, math.nan)
-        rows.append(_compared(found, text, value, number(value), "✓ met" if value >= pair.least else "✗ missed"))
+        rows.append(_compared(found, text, value, digits(value), "✓ met" if value >= pair.least else "✗ missed"))
     together = found.rates[found.rates["way"] == TOGETHER].set_index("precision")["minutes"]
     minutes = together.get(STUDY_PRECISION, math.nan)
     text = f"one seed of the study in {MINUTES} minutes, {STUDY_PRECISION}"
     mark = f"{'within' if minutes <= MINUTES else 'beyond'} it, by a projection"
-    rows.append(_compared(found, text, minutes, f"projected: {number(minutes)} min", mark))
+    rows.append(_compared(found, text, minutes, f"projected: {digits(minutes)} min", mark))
     caption = f"Targets for an {' or '.join(TARGETS_ARE_FOR)}"
     return Table(caption, ("target", "measured", "result"), rows, 1)
 
@@ -148,10 +145,10 @@ def rate_table(rates: pd.DataFrame) -> Table:
         [
             NAMES[row["way"]],
             row["precision"],
-            number(row["net_iterations_per_s"]),
+            digits(row["net_iterations_per_s"]),
             spread(row, "slowest_per_s", "fastest_per_s"),
-            number(row["percent_of_floor"]),
-            number(row["training_minutes"]),
+            digits(row["percent_of_floor"]),
+            digits(row["training_minutes"]),
         ]
         for row in rates.to_dict("records")
     ]
@@ -164,10 +161,10 @@ def projection_table(rates: pd.DataFrame) -> Table:
     rows = [
         [
             row["precision"],
-            number(row["training_minutes"]),
+            digits(row["training_minutes"]),
             f"{row['evaluations']:g}",
-            number(row["evaluation_s"]),
-            number(row["minutes"]),
+            digits(row["evaluation_s"]),
+            digits(row["minutes"]),
         ]
         for row in rates[rates["way"] == TOGETHER].to_dict("records")
     ]
@@ -200,9 +197,9 @@ def case_table(cases: pd.DataFrame) -> Table:
             row["twin"],
             row["precision"],
             f"{row['depth']:g}",
-            number(row["ms_per_iteration"]),
+            digits(row["ms_per_iteration"]),
             spread(row, "fastest_ms", "slowest_ms"),
-            *(number(row[key]) for key in ("images_per_s", "floor_ms", "percent_of_floor")),
+            *(digits(row[key]) for key in ("images_per_s", "floor_ms", "percent_of_floor")),
         ]
         for row in cases[cases["way"] != TOGETHER].to_dict("records")
     ]
@@ -213,23 +210,16 @@ def case_table(cases: pd.DataFrame) -> Table:
 def provenance(found: Throughput) -> Table:
     """Tabulate where the numbers come from."""
     first = found.cases.iloc[0]
-    rows = [["device", found.device]]
-    rows += [
-        [key.replace("_gib", " (GiB)"), found.machine[key]]
-        for key in MACHINE
-        if found.machine.get(key, "") not in {"", found.device}
-    ]
-    rows += [["versions", ", ".join(f"{key} {found.machine[key]}" for key in VERSIONS if found.machine.get(key))]]
-    rows += [["commit", found.commits or "not known"], ["date", found.date or "not known"]]
+    rows = found.origin.rows
     rows += [["data", f"{first['dataset']}, {first['image']}"]]
     rows += [["batch size", f"{first['batch']:g}"], ["width", f"{first['width']:g}"]]
-    rows += [["a copy", f"{number(first['copy_gb_per_s'])} GB/s"]]
+    rows += [["a copy", f"{digits(first['copy_gb_per_s'])} GB/s"]]
     return Table("Where the numbers come from", ("what", "value"), rows, 2)
 
 
 def spread(row: Mapping[Hashable, Any], least: str, most: str) -> str:
     """Write the range of several rounds; a single one has none."""
-    return f"{number(row[least])} to {number(row[most])}" if row["rounds"] > 1 else "one round"
+    return f"{digits(row[least])} to {digits(row[most])}" if row["rounds"] > 1 else "one round"
 
 
 def _distinct(values: pd.Series) -> str:
@@ -238,15 +228,10 @@ def _distinct(values: pd.Series) -> str:
     return "; ".join(text for text in dict.fromkeys(texts) if text)
 
 
-def number(value: float) -> str:
-    """Write a number with three digits or all of its whole ones."""
-    return f"{value:,.0f}" if value >= WHOLE else f"{value:.3g}"
-
-
 def _by_way(found: Throughput) -> Section:
     names = [f"{NAMES[row['way']]}, {row['precision']}" for row in found.rates.to_dict("records")]
     told = zip(names, found.rates["net_iterations_per_s"], strict=True)
-    alt = f"Net-iterations a second: {', '.join(f'{name} {number(value)}' for name, value in told)}."
+    alt = f"Net-iterations a second: {', '.join(f'{name} {digits(value)}' for name, value in told)}."
     caption = "Iterations a second, summed over the nets, of all nets of one seed; each way trains the same nets."
     picture = illustrate("ways", caption, alt, throughput_figures.ways(found.rates, names))
     return Section("By way", (picture,), _summary(found))
@@ -256,8 +241,8 @@ def _by_depth(found: Throughput, alone: pd.DataFrame) -> Section:
     lines = []
     for (precision, twin), own in alone.groupby(["precision", "twin"], sort=False):
         ends = [own.sort_values("depth").iloc[i] for i in (0, -1)]
-        times = " to ".join(f"{number(end['ms_per_iteration'])} at depth {end['depth']:g}" for end in ends)
-        floors = " to ".join(number(end["floor_ms"]) for end in ends)
+        times = " to ".join(f"{digits(end['ms_per_iteration'])} at depth {end['depth']:g}" for end in ends)
+        floors = " to ".join(digits(end["floor_ms"]) for end in ends)
         lines.append(f"{twin}, {precision}: {times}, floor {floors}")
     alt = f"Milliseconds an iteration by depth. {'; '.join(lines)}."
     caption = "Each net alone in the trainer; dashed, what its bytes take at least at the bandwidth of a copy."

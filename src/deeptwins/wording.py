@@ -88,6 +88,11 @@ def number(value: float, decimals: int = 1) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f}" if math.isfinite(value) else "-"
 
 
+def digits(value: float) -> str:
+    """Return a number as text, with three digits or all of its whole ones."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004
+
+
 def power(value: float, decimals: int = 1) -> str:
     """Return a number as text like 2.1e-7, whatever its size."""
     if value == 0 or not math.isfinite(value):

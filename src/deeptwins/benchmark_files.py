@@ -1,0 +1,164 @@
+"""Files of pytest-benchmark: the cases of some benches in one or several of them, checked, and where they come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deeptwins import records, table_files
+from deeptwins.errors import InputError, line
+
+AGAIN = "write it with `bench/gpu.sh throughput packing choices`"
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Positive = Annotated[float, Field(ge=1e-9, le=1e18)]
+Text = Annotated[str, Field(min_length=1)]
+
+MACHINE = ("cpu", "cores", "memory_gib", "driver", "os")
+VERSIONS = ("deeptwins", "torch", "triton", "python", "cuda", "cudnn")
+
+
+class Read(BaseModel):
+    """What is read of a file: nothing is converted, and no number is infinite."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Where(Read):
+    """Where a case was timed, as the bench tells it."""
+
+    device: Text
+    torch: Text
+    machine: Mapping[str, str | int | float | None]
+    commit: str | None
+
+
+class Stats(Read):
+    """Seconds of a round: pytest-benchmark's."""
+
+    median: Positive
+    min: Positive
+    max: Positive
+    rounds: Count
+
+
+Case = TypeVar("Case", bound=Read)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where cases come from; where several machines or commits had a part in it, all of them."""
+
+    device: str
+    machine: Mapping[str, str]
+    commits: str
+    date: str
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """What is told of it, and its value: rows of a table."""
+        told = {key: self.machine.get(key, "") for key in MACHINE}
+        versions = ", ".join(f"{key} {self.machine[key]}" for key in VERSIONS if self.machine.get(key))
+        return [
+            ["device", self.device],
+            *([key.replace("_gib", " (GiB)"), value] for key, value in told.items() if value not in {"", self.device}),
+            ["versions", versions],
+            ["commit", self.commits or "not known"],
+            ["date", self.date or "not known"],
+        ]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What one or several files say, and what messages call them."""
+
+    source: str
+    content: Mapping[str, Any]
+    """That of the first, with the benchmarks of all."""
+
+    def of(self, *benches: str) -> Timings:
+        """Those of some benches, named by their modules."""
+        names = tuple(f"{bench}.py::" for bench in benches)
+        kept = [each for each in self.content["benchmarks"] if any(name in each["fullname"] for name in names)]
+        return replace(self, content={**self.content, "benchmarks": kept})
+
+    def __len__(self) -> int:
+        """Count the cases."""
+        return len(self.content["benchmarks"])
+
+    def cases(self, kind: type[Case]) -> list[Case]:
+        """Check that each case is of this kind.
+
+        Raises:
+            InputError: one lacks something, or it makes no sense.
+        """
+        found = []
+        for each in self.content["benchmarks"]:
+            try:
+                found.append(kind.model_validate(each))
+            except ValidationError as error:
+                raise self.refused(f"{line(str(each['fullname']))}: {table_files.first(error)}") from None
+        return found
+
+    def refused(self, what: str) -> InputError:
+        """Say what is wrong with them, and how to write them anew."""
+        return InputError(f"{self.source}: {what}; {AGAIN}")
+
+    def origin(self, infos: Sequence[Where]) -> Origin:
+        """Say where these cases, at least one, come from."""
+        first = infos[0]
+        machine = {key: distinct(info.machine.get(key) for info in infos) for key in first.machine}
+        date = str(self.content.get("datetime", ""))[:10]
+        return Origin(first.device, machine, distinct(info.commit for info in infos), date)
+
+    def compare(self, infos: Sequence[Where], keys: Iterable[str]) -> None:
+        """Refuse cases that do not compare.
+
+        Raises:
+            InputError: they are not all the same in one of the keys.
+        """
+        for key in keys:
+            if len({getattr(info, key) for info in infos}) > 1:
+                raise self.refused(f"{key}: not the same in all timings, which do not compare")
+
+
+def read(files: Sequence[Path]) -> Timings:
+    """Read files, and put their cases together; what a case says is not checked yet.
+
+    Raises:
+        InputError: one cannot be read, or is not pytest-benchmark's.
+    """
+    contents = [_content(file) for file in files]
+    merged = contents[0] | {"benchmarks": [each for content in contents for each in content["benchmarks"]]}
+    return Timings(", ".join(map(str, files)), merged)
+
+
+def keep(timings: Timings, path: Path) -> Path:
+    """Write them to one file, from which a page can be written again; returns it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records.replace(path, json.dumps(timings.content, indent=4).encode())
+    return path
+
+
+def distinct(values: Iterable[object]) -> str:
+    """Write each value once; None is no value."""
+    return "; ".join(dict.fromkeys(str(value) for value in values if value is not None))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return content | {"benchmarks": [each for each in content["benchmarks"] if each["fullname"]]}
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; {AGAIN}") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: damaged, or not pytest-benchmark's ({line(repr(error))}); {AGAIN}") from None

@@ -1,0 +1,160 @@
+"""From the timings of `bench_packing.py` and `bench_choices.py` to what other ways of training many nets are worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from pydantic import Field
+
+from deeptwins import benchmark_files
+from deeptwins.benchmark_files import Count, Origin, Positive, Read, Stats, Text, Timings, Where
+
+BENCHES = PACKING, CHOICES = ("bench_packing", "bench_choices")
+SHARED = ("device", "torch")  # by all cases
+SEPARATE = "separate"  # nets one after another, which the others are compared with
+SETTING = ["nets", "depth", "width", "precision", "layout"]
+# What would have the trainer pack (docs/packing.md): a gain for two nets, at every depth, in the layout that it has.
+CANDIDATE, LAYOUT, NETS, LEAST = "grouped", "channels_last", 2, 1.3
+
+
+class Packed(Where):
+    """What a case of packing is of, as the bench tells it."""
+
+    nets: Count
+    depth: Annotated[int, Field(ge=1, le=10_000)]
+    width: Count
+    precision: Text
+    layout: Text
+    variant: Literal["separate", "grouped", "gemm"]
+    image: Text
+    """CxHxW."""
+    batch: Count
+    timed: Text
+    """By which clock."""
+    operators: Count
+    """Of PyTorch, in a step of all nets."""
+    ratio: Positive
+    """How many times as fast as the separate nets: median of pairs; its quartiles are `ratio_q1` and `ratio_q3`."""
+    ratio_q1: Positive
+    ratio_q3: Positive
+
+
+class Choice(Where):
+    """What a case of the trainer's choices is of, as the bench tells it."""
+
+    choice: Text
+    value: Count
+    chosen: Count
+    """What the trainer takes."""
+    precision: Text
+    iterations: Positive
+    """Of a round."""
+    rehearsal: bool
+
+
+class PackedCase(Read):
+    """A case of `bench_packing.py`."""
+
+    fullname: Text
+    extra_info: Packed
+    stats: Stats
+
+
+class ChoiceCase(Read):
+    """A case of `bench_choices.py`."""
+
+    fullname: Text
+    extra_info: Choice
+    stats: Stats
+
+
+@dataclass(frozen=True)
+class Choices:
+    """All that the timings say; a table may be empty."""
+
+    packing: pd.DataFrame
+    """A row a setting and variant: `ratio`, how many times as fast as the separate nets, and its quartiles."""
+    choices: pd.DataFrame
+    """A row a choice and value: `ms`, of an iteration or an evaluation, and whether it is `the_trainers`.
+
+    `over_trainers` is its time over that of the trainer's value; NaN where that was not timed.
+    """
+    origin: Origin
+    rehearsal: bool
+    """Whether the choices were timed on a CPU, where they mean nothing."""
+
+    @property
+    def decisive(self) -> pd.DataFrame:
+        """The rows that decide whether packing would pay."""
+        if self.packing.empty:
+            return self.packing
+        return self.packing.query("variant == @CANDIDATE and layout == @LAYOUT and nets == @NETS")
+
+
+def path_of(results: Path) -> Path:
+    """Where the timings lie: JSON of pytest-benchmark."""
+    return results / "choices" / "timings.json"
+
+
+def keep(timings: Timings, results: Path) -> Path:
+    """Copy timings to where the page finds them; returns the copy.
+
+    Raises:
+        InputError: they make no sense, or do not compare.
+        OSError: the folder cannot be written.
+    """
+    find(timings)
+    return benchmark_files.keep(timings, path_of(results))
+
+
+def load(path: Path) -> Choices:
+    """Read what pytest-benchmark wrote.
+
+    Raises:
+        InputError: the file cannot be read, is damaged, mixes devices, or has none of these timings.
+    """
+    return find(benchmark_files.read([path]).of(*BENCHES))
+
+
+def find(timings: Timings) -> Choices:
+    """Make sense of the cases.
+
+    Raises:
+        InputError: there is none, they make no sense, or do not compare.
+    """
+    packed, chosen = timings.of(PACKING).cases(PackedCase), timings.of(CHOICES).cases(ChoiceCase)
+    infos: list[Where] = [*(case.extra_info for case in packed), *(case.extra_info for case in chosen)]
+    if not infos:
+        raise timings.refused("no timing by bench_packing or bench_choices")
+    timings.compare(infos, SHARED)
+    packing, choices = pd.DataFrame(map(_packed, packed)), pd.DataFrame(map(_chosen, chosen))
+    for frame, key in ((packing, [*SETTING, "variant"]), (choices, ["choice", "value"])):
+        if len(frame) and frame.duplicated(key).any():
+            raise timings.refused("a case stands there twice")
+    if len(choices):
+        trainers = choices[choices["the_trainers"]].set_index("choice")["ms"]
+        choices["over_trainers"] = choices["ms"] / choices["choice"].map(trainers)
+    return Choices(packing, choices, timings.origin(infos), any(case.extra_info.rehearsal for case in chosen))
+
+
+def _packed(case: PackedCase) -> dict[str, Any]:
+    info = case.extra_info
+    step_s = case.stats.median
+    told = info.model_dump(exclude={"machine", "commit"})
+    return {**told, "rounds": case.stats.rounds, "ms": 1e3 * step_s, "images_per_s_per_net": info.batch / step_s}
+
+
+def _chosen(case: ChoiceCase) -> dict[str, Any]:
+    info, stats = case.extra_info, case.stats
+    scale = 1e3 / info.iterations
+    return {
+        **info.model_dump(exclude={"machine", "commit"}),
+        "the_trainers": info.value == info.chosen,
+        "rounds": stats.rounds,
+        "ms": scale * stats.median,
+        "fastest_ms": scale * stats.min,
+        "slowest_ms": scale * stats.max,
+    }

@@ -1,0 +1,104 @@
+"""The page of packing and of the trainer's choices: it says what the timings say, in the same bytes each time."""
+
+import re
+
+import pytest
+
+from choices_made import H100, all_of_them, chosen, packed, packings, written
+from deeptwins import choices_report
+
+
+def page_of(folder, *benchmarks, where="reports"):
+    """Write timings and their page."""
+    return choices_report.write(written(folder, *benchmarks), folder / where)
+
+
+def rows_of(page):
+    """The rows of all tables on the page, cells between bars."""
+    lines = page.page.with_name("report.md").read_text(encoding="utf-8").splitlines()
+    return [re.sub(r"\s*\|\s*", "|", line).strip("|") for line in lines if line.startswith("|")]
+
+
+def test_the_same_timings_give_the_same_page(tmp_path):
+    """Written twice, no file of the page differs, and none names a place on this machine."""
+    first, second = (page_of(tmp_path, *all_of_them(), where=name).page.parent for name in ("one", "two"))
+
+    names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
+    assert names == sorted([
+        "index.html", "report.md", "summary.json", "packing.svg", "choices.svg", "data/packing.csv", "data/choices.csv",
+    ])  # fmt: skip
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+        assert str(tmp_path) not in (first / name).read_text(encoding="utf-8")
+
+
+def test_the_verdict(tmp_path):
+    """What packing is worth by its rule; then, of each choice, whether another value was faster."""
+    packing, steps, runs = page_of(tmp_path, *all_of_them()).verdict
+
+    assert packing == (
+        f"Packing would pay on {H100}: grouped, 2 nets train 1.5 to 2 times as fast as one after another in"
+        " channels_last; the rule asks for 1.3 at every depth."
+    )
+    assert steps == "Steps a replay: the trainer's 8 takes 4 ms; the least is 3 ms, with 4."
+    assert runs == "Runs in hand: the trainer's 4 takes 5 ms, the least of 2 values."
+
+
+@pytest.mark.parametrize(("least", "answer"), [(1.3, "would pay"), (1.29, "would not pay")])
+def test_every_depth_must_gain(tmp_path, least, answer):
+    """The depth that gains least decides, however much another gains."""
+    assert f"Packing {answer} on" in page_of(tmp_path, *packings(at20=9.0, at56=least)).verdict[0]
+
+
+def test_without_the_settings_of_the_rule_packing_is_open(tmp_path):
+    """Other settings do not decide."""
+    assert "is open" in page_of(tmp_path, packed(9.0, "gemm"), packed(9.0, nets=8)).verdict[0]
+
+
+def test_a_choice_whose_own_value_was_not_timed(tmp_path):
+    """Nothing is said to be faster than what was not timed."""
+    page = page_of(tmp_path, chosen(4, 3.0), chosen(2, 2.0))
+
+    assert page.verdict == ("Steps a replay: the trainer's own, 8, was not timed.",)
+    assert page.tables[0].rows[0][-1] == "-"
+
+
+def test_a_rehearsal_is_called_one(tmp_path):
+    """Times of tiny nets on a CPU are no answer, neither in the verdict nor on the page; those of packing are."""
+    page = page_of(tmp_path, *packings(), chosen(rehearsal=True))
+
+    assert "(a rehearsal)" in page.verdict[1]
+    assert "rehears" not in page.verdict[0]
+    assert "mean nothing" in page.page.read_text(encoding="utf-8")
+    assert "mean nothing" not in page_of(tmp_path, *all_of_them()).page.read_text(encoding="utf-8")
+
+
+def test_the_page_says_what_the_timings_say(tmp_path):
+    """Ratios with quartiles, operators, times, where they come from, and how to do it again."""
+    page = page_of(tmp_path, *all_of_them())
+    rows, text = rows_of(page), page.page.with_name("report.md").read_text(encoding="utf-8")
+
+    assert "2|20|16|bf16|channels\\_last|480|248|1.00 (0.90 to 1.10)|2.00 (1.80 to 2.20)" in rows
+    assert "steps a replay|4||3|2.7 to 3.6|0.75" in rows
+    assert "steps a replay|8|the trainer's|4|3.6 to 4.8|1.00" in rows
+    assert f"device|{H100}" in rows
+    assert "commit|0123456789ab" in rows
+    assert "deeptwins profile --timings results/packing.json --timings results/choices.json" in text
+
+
+def test_a_page_of_one_bench_alone(tmp_path):
+    """What was not timed has no section, no file, and no command."""
+    page = page_of(tmp_path, *packings())
+    text = page.page.with_name("report.md").read_text(encoding="utf-8")
+
+    assert not (page.page.parent / "choices.svg").exists()
+    assert "bench_choices" not in text
+    assert not (page_of(tmp_path, chosen(), where="other").page.parent / "packing.svg").exists()
+
+
+def test_pictures_say_in_words_what_they_show(tmp_path):
+    """Their alternative texts have the numbers."""
+    folder = page_of(tmp_path, *all_of_them()).page.parent
+
+    assert "separate 1.00 to 1.00, grouped 0.50 to 2.00" in (folder / "packing.svg").read_text(encoding="utf-8")
+    assert "steps a replay: 8 4 ms, 4 3 ms" in (folder / "choices.svg").read_text(encoding="utf-8")
