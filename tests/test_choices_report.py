@@ -37,7 +37,7 @@ def test_the_verdict(tmp_path):
     packing, steps, runs = page_of(tmp_path, *all_of_them()).verdict
 
     assert packing == (
-        f"Packing would pay on {H100}: grouped, 2 nets train 1.5 to 2 times as fast as one after another in"
+        f"Packing would pay on {H100}: grouped, 2 nets train 1.50 to 2.00 times as fast as one after another in"
         " channels_last; the rule asks for 1.3 at every depth."
     )
     assert steps == "Steps a replay: the trainer's 8 takes 4 ms; the least is 3 ms, with 4."

@@ -88,6 +88,22 @@ def test_commit_is_of_the_code_and_not_of_the_folder_one_stands_in(repository, t
 
 
 @needs_git
+def test_what_runs_write_does_not_change_the_commit(repository):
+    """Records and pages that are committed may be written anew: the code is the commit's all the same."""
+    module = copied(repository)
+    for folder in ("results", "reports"):
+        (repository / folder).mkdir()
+        (repository / folder / "old").write_text("old", encoding="utf-8")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "--message", "one")
+
+    for folder in ("results", "reports"):
+        (repository / folder / "old").write_text("new", encoding="utf-8")
+
+    assert len(module.commit()) == 12
+
+
+@needs_git
 def test_a_copy_in_somebody_elses_repository_has_no_commit(repository):
     """Code that merely lies in a repository which does not hold it, as an installed package may, has no commit."""
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "one")

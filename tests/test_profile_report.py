@@ -40,7 +40,7 @@ def test_the_verdict(tmp_path):
 
     assert first == (
         "A step of cifar-resnet-8 (16 images of 3x32x32, fp32) takes 125 ms on Some CPU (1 thread); convolution is 75 %"
-        " of the time of its ops, normalization 15 %. Its floor, 20.0 ms, is 16 % of that."
+        " of the time of its ops, normalization 15 %. Its floor, 20.0 ms, is 16 % of the step."
     )
     assert second == (
         "The steps of 2 nets take 100 ms (cifar-plain-8) to 125 ms (cifar-resnet-8), of which their floors are 16 % to"

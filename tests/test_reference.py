@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from deeptwins import kernel_records, kernel_report, report, study
+from deeptwins import (
+    choices,
+    choices_report,
+    kernel_records,
+    kernel_report,
+    profile_records,
+    profile_report,
+    report,
+    study,
+)
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path("results", "reference")
@@ -47,6 +56,21 @@ def test_the_page_of_the_kernels_is_what_their_metrics_say(tmp_path):
     made = kernel_report.write(RESULTS, tmp_path).page.parent
 
     assert_same(committed, made)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in ROOT.joinpath(RESULTS, "profile").glob("*.json")))
+def test_the_page_of_a_profile_is_what_it_says(tmp_path, name):
+    """Made anew from the profile, text and tables are the committed ones to the letter."""
+    made = profile_report.write(profile_records.path_of(RESULTS, name), tmp_path).page.parent
+
+    assert_same(Path("reports", "reference", f"profile-{name}"), made)
+
+
+def test_the_page_of_the_choices_is_what_the_timings_say(tmp_path):
+    """Made anew from the timings, text and tables are the committed ones to the letter."""
+    made = choices_report.write(choices.path_of(RESULTS), tmp_path).page.parent
+
+    assert_same(Path("reports", "reference", "choices"), made)
 
 
 def test_the_kernels_of_the_reference_are_sound():

@@ -80,6 +80,8 @@ class Timings:
     source: str
     content: Mapping[str, Any]
     """That of the first, with the benchmarks of all."""
+    again: str
+    """How to write them anew."""
 
     def of(self, *benches: str) -> Timings:
         """Those of some benches, named by their modules."""
@@ -107,7 +109,7 @@ class Timings:
 
     def refused(self, what: str) -> InputError:
         """Say what is wrong with them, and how to write them anew."""
-        return InputError(f"{self.source}: {what}; {AGAIN}")
+        return InputError(f"{self.source}: {what}; {self.again}")
 
     def origin(self, infos: Sequence[Where]) -> Origin:
         """Say where these cases, at least one, come from."""
@@ -127,15 +129,19 @@ class Timings:
                 raise self.refused(f"{key}: not the same in all timings, which do not compare")
 
 
-def read(files: Sequence[Path]) -> Timings:
+def read(files: Sequence[Path], again: str = AGAIN) -> Timings:
     """Read files, and put their cases together; what a case says is not checked yet.
+
+    Args:
+        files: at least one.
+        again: how to write them anew, for messages.
 
     Raises:
         InputError: one cannot be read, or is not pytest-benchmark's.
     """
-    contents = [_content(file) for file in files]
+    contents = [_content(file, again) for file in files]
     merged = contents[0] | {"benchmarks": [each for content in contents for each in content["benchmarks"]]}
-    return Timings(", ".join(map(str, files)), merged)
+    return Timings(", ".join(map(str, files)), merged, again)
 
 
 def keep(timings: Timings, path: Path) -> Path:
@@ -154,11 +160,11 @@ def distinct(values: Iterable[object]) -> str:
     return "; ".join(dict.fromkeys(str(value) for value in values if value is not None))
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _content(path: Path, again: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return content | {"benchmarks": [each for each in content["benchmarks"] if each["fullname"]]}
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; {AGAIN}") from None
+        raise InputError(f"{path}: {error.strerror}; {again}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: damaged, or not pytest-benchmark's ({line(repr(error))}); {AGAIN}") from None
+        raise InputError(f"{path}: damaged, or not pytest-benchmark's ({line(repr(error))}); {again}") from None

@@ -70,7 +70,7 @@ def verdict(found: Choices) -> list[str]:
     said = []
     if len(decisive := found.decisive):
         least, most = decisive["ratio"].min(), decisive["ratio"].max()
-        span = digits(least) if least == most else f"{digits(least)} to {digits(most)}"
+        span = f"{least:.2f}" if least == most else f"{least:.2f} to {most:.2f}"
         answer = "would pay" if least >= LEAST else "would not pay"
         said.append(
             f"Packing {answer} on {found.origin.device}: {CANDIDATE}, {count(NETS, 'net')} train {span} times as fast"
@@ -111,7 +111,12 @@ def packing_table(packing: pd.DataFrame) -> Table:
         launched = own.set_index("variant")["operators"].to_dict()
         told = [f"{launched[name]:,}" if name in launched else "-" for name in (SEPARATE, CANDIDATE)]
         rows.append([*map(str, setting), *told, *(cells.get(variant, "-") for variant in variants)])
-    heads = (*choices.SETTING, "operators, separate", f"{CANDIDATE}", *(f"{name}, times as fast" for name in variants))
+    heads = (
+        *choices.SETTING,
+        "operators, separate",
+        f"operators, {CANDIDATE}",
+        *(f"{name}, times as fast" for name in variants),
+    )
     return Table(
         "A step of all nets, and how many times as fast as one after another", heads, rows, len(choices.SETTING)
     )

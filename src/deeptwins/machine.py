@@ -60,11 +60,17 @@ def _version(package: str) -> str | None:
 
 
 def commit() -> str | None:
-    """Name the commit of the checkout that this code lies in, `-dirty` when files differ; None outside a checkout."""
+    """Name the commit of the checkout that this code lies in; None outside a checkout.
+
+    `-dirty` is appended when files differ, but for what runs themselves write there, in results/ and reports/.
+    """
     source = Path(__file__).parent
     if _output("git", "-C", str(source), "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None  # an installed copy that happens to lie inside somebody else's repository
-    return _output("git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    name = _output("git", "-C", str(source), "describe", "--always", "--abbrev=12", "--exclude=*")
+    own = [f":(top,exclude){folder}" for folder in ("results", "reports")]
+    changed = _output("git", "-C", str(source), "status", "--porcelain", "--untracked-files=no", "--", ":(top)", *own)
+    return f"{name}-dirty" if name and changed else name
 
 
 def _cpu() -> str:

@@ -33,7 +33,7 @@ def verdict(profile: Profile, steps: pd.DataFrame, kinds: pd.DataFrame) -> list[
     sentence = (
         f"A step of {slow['net']} ({count(slow['batch_size'], 'image')} of {slow['image']}, {slow['precision']}) takes"
         f" {ms(slow['step_us'])} on {device(profile)}; {taking}."
-        f" Its floor, {ms(slow['floor_us'])}, is {percent(slow['of_floor'])} of that."
+        f" Its floor, {ms(slow['floor_us'])}, is {percent(slow['of_floor'])} of the step."
     )
     found = [sentence]
     if len(steps) > 1:

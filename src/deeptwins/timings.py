@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +18,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from deeptwins import benchmark_files
 from deeptwins.drawing import DASHED, INK, MARKERS, STYLE, TWINS, WIDTH
-from deeptwins.errors import InputError, line
+from deeptwins.errors import line
 from deeptwins.tables import Table
 
-BENCH = "bench_bn_relu_add.py::"
+BENCH = "bench_bn_relu_add"
 AGAIN = "write it with `tox -e bench -- bench/bench_bn_relu_add.py`"
 DIRECTIONS = ("forward", "forward+backward")
 WORDS = ("dtype", "layout", "direction", "implementation", "timed", "device", "torch")
@@ -81,15 +81,13 @@ def load(path: Path) -> pd.DataFrame:
     Raises:
         InputError: the file cannot be read, is damaged, or has no timing of the fused operation.
     """
+    timings = benchmark_files.read([path], AGAIN).of(BENCH)
     try:
-        benchmarks = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
-        frame = pd.DataFrame([_row(benchmark) for benchmark in benchmarks if BENCH in benchmark["fullname"]])
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; {AGAIN}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: damaged, or not pytest-benchmark's ({line(repr(error))}); {AGAIN}") from None
+        frame = pd.DataFrame(map(_row, timings.content["benchmarks"]))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise timings.refused(f"damaged, or not pytest-benchmark's ({line(repr(error))})") from None
     if frame.empty:
-        raise InputError(f"{path}: no timing of bench_bn_relu_add; {AGAIN}")
+        raise timings.refused(f"no timing of {BENCH}")
     frame["gb_per_s"] = frame["bytes"] / frame["median_s"] / 1e9
     frame["percent_of_copy"] = 100 * frame["gb_per_s"] / frame["copy_gb_per_s"]
     for baseline in ("eager", "compiled"):
