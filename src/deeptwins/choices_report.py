@@ -100,26 +100,21 @@ def _chosen(choice: str, own: pd.DataFrame, *, rehearsal: bool) -> str:
 
 
 def packing_table(packing: pd.DataFrame) -> Table:
-    """Tabulate a setting a row, a variant a column."""
+    """Tabulate a setting a row, by what tells it from the others, and a variant a column."""
     variants = list(dict.fromkeys(packing["variant"]))
+    told = [key for key in choices.SETTING if key not in _shared(packing)] or ["nets"]
     rows = []
-    for setting, own in packing.groupby(choices.SETTING, sort=False):
+    for _, own in packing.groupby(choices.SETTING, sort=False):
         cells = {
             row["variant"]: f"{row['ratio']:.2f} ({row['ratio_q1']:.2f} to {row['ratio_q3']:.2f})"
             for row in own.to_dict("records")
         }
         launched = own.set_index("variant")["operators"].to_dict()
-        told = [f"{launched[name]:,}" if name in launched else "-" for name in (SEPARATE, CANDIDATE)]
-        rows.append([*map(str, setting), *told, *(cells.get(variant, "-") for variant in variants)])
-    heads = (
-        *choices.SETTING,
-        "operators, separate",
-        f"operators, {CANDIDATE}",
-        *(f"{name}, times as fast" for name in variants),
-    )
-    return Table(
-        "A step of all nets, and how many times as fast as one after another", heads, rows, len(choices.SETTING)
-    )
+        counts = [f"{launched[name]:,}" if name in launched else "-" for name in (SEPARATE, CANDIDATE)]
+        rows.append([*map(str, own.iloc[0][told]), *counts, *(cells.get(variant, "-") for variant in variants)])
+    heads = (*told, f"operators, {SEPARATE}", f"operators, {CANDIDATE}", *variants)
+    caption = "A step of all nets: PyTorch's operators; how many times as fast as one after another"
+    return Table(caption, heads, rows, len(told))
 
 
 def choice_table(table: pd.DataFrame) -> Table:
@@ -146,7 +141,7 @@ def _tables(found: Choices) -> list[Table]:
 
 def _packing(found: Choices) -> Section:
     table = found.packing
-    shared = [key for key in choices.SETTING if table[key].nunique() == 1]
+    shared = _shared(table)
     names = [_setting(row, shared) for row in table.to_dict("records")]
     best = table.groupby("variant", sort=False)["ratio"].agg(["min", "max"])
     told = ", ".join(f"{name} {row['min']:.2f} to {row['max']:.2f}" for name, row in best.iterrows())
@@ -158,6 +153,11 @@ def _packing(found: Choices) -> Section:
     figure = choices_figures.packing(table, names, LEAST)
     picture = illustrate("packing", caption, f"Times as fast as one after another, least to most: {told}.", figure)
     return Section("Packing nets into one", (picture,), (packing_table(table),), (PACKED,))
+
+
+def _shared(packing: pd.DataFrame) -> list[str]:
+    """What is the same in all settings."""
+    return [key for key in choices.SETTING if packing[key].nunique() == 1]
 
 
 def _setting(row: Mapping[Hashable, Any], shared: list[str]) -> str:
