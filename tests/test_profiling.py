@@ -8,7 +8,7 @@ import tiny
 from deeptwins import lanes, profiling, roofline
 from deeptwins.errors import InputError
 from deeptwins.nets import inspection
-from deeptwins.profiling import Asked, plans
+from deeptwins.profile_plans import Asked, plans
 from deeptwins.roofline import Rates
 
 STUDY = """

@@ -15,7 +15,7 @@ from deeptwins.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from deeptwins.profiling import Plan
+    from deeptwins.profile_plans import Plan
     from deeptwins.tables import Table
 
 BATCH, STEPS = 65_536, 1000  # more is a slip
@@ -79,14 +79,16 @@ def profile(  # noqa: PLR0913, PLR0917
         if not timings:
             raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see deeptwins profile --help")
         return
-    from deeptwins import profiling, training
+    from deeptwins import profile_plans, profiling, training
 
     given = options(device=None if device == "auto" else device, batch=batch, input=image)
     given += [part for setting in settings or [] for part in ("--set", setting)]
     given += options(steps=None if steps == profiling.STEPS else steps)
     shape = None if image is None else read_shape(image)
     accelerator = training.device(device)
-    plans = profiling.plans(names, profiling.Asked(tuple(settings or ()), batch, shape, tuple(given)), ABLATIONS)
+    plans = profile_plans.plans(
+        names, profile_plans.Asked(tuple(settings or ()), batch, shape, tuple(given)), ABLATIONS
+    )
     for plan in plans:
         plan.check(accelerator)
     for plan in plans:
