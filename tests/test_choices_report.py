@@ -38,7 +38,7 @@ def test_the_verdict(tmp_path):
 
     assert packing == (
         f"Packing would pay on {H100}: grouped, 2 nets train 1.50 to 2.00 times as fast as one after another in"
-        " channels_last; the rule asks for 1.3 at every depth."
+        " channels_last; the rule asks for 1.3 at the depths 20 and 56."
     )
     assert steps == "Steps a replay: the trainer's 8 takes 4 ms; the least is 3 ms, with 4."
     assert runs == "Runs in hand: the trainer's 4 takes 5 ms, the least of 2 values."
@@ -48,6 +48,15 @@ def test_the_verdict(tmp_path):
 def test_every_depth_must_gain(tmp_path, least, answer):
     """The depth that gains least decides, however much another gains."""
     assert f"Packing {answer} on" in page_of(tmp_path, *packings(at20=9.0, at56=least)).verdict[0]
+
+
+@pytest.mark.parametrize(("ratio", "answer"), [(2.0, "may pay"), (1.2, "would not pay")])
+def test_one_depth_can_rule_packing_out_and_not_in(tmp_path, ratio, answer):
+    """Where not all depths of the rule were timed a gain is no answer, and a loss is one."""
+    verdict = page_of(tmp_path, packed(ratio)).verdict[0]
+
+    assert f"Packing {answer} on" in verdict
+    assert verdict.endswith("at the depths 20 and 56, which were not all timed.")
 
 
 def test_without_the_settings_of_the_rule_packing_is_open(tmp_path):

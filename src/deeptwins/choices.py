@@ -16,8 +16,8 @@ BENCHES = PACKING, CHOICES = ("bench_packing", "bench_choices")
 SHARED = ("device", "torch")  # by all cases
 SEPARATE = "separate"  # nets one after another, which the others are compared with
 SETTING = ["nets", "depth", "width", "precision", "layout"]
-# What would have the trainer pack (docs/packing.md): a gain for two nets, at every depth, in the layout that it has.
-CANDIDATE, LAYOUT, NETS, LEAST = "grouped", "channels_last", 2, 1.3
+# What would have the trainer pack (docs/packing.md): a gain for two nets, at both depths, in the layout that it has.
+CANDIDATE, LAYOUT, NETS, DEPTHS, LEAST = "grouped", "channels_last", 2, (20, 56), 1.3
 
 
 class Packed(Where):

@@ -10,19 +10,21 @@ from typing import Any
 import pandas as pd
 
 from deeptwins import choices, choices_figures, pages
-from deeptwins.choices import CANDIDATE, LAYOUT, LEAST, NETS, SEPARATE, Choices
+from deeptwins.choices import CANDIDATE, DEPTHS, LAYOUT, LEAST, NETS, SEPARATE, Choices
 from deeptwins.pages import Page, Section, Written, illustrate
 from deeptwins.tables import Table
-from deeptwins.wording import count, digits
+from deeptwins.wording import count, digits, listed
 
 NAME = "choices"
 QUESTION = "Would many nets on one device train faster in another way?"
+_DEPTHS = listed(map(str, DEPTHS))
 PACKED = f"""
 Packed nets stand channel beside channel in one net, so that one call serves all: with grouped convolutions (grouped)
 or batched products (gemm). Each ratio is the median over pairs, a step of the nets one after another and then a packed
 one, so that both meet the same noise; quartiles are in brackets. The variant {SEPARATE} sets the nets one after another
 against themselves: it should be 1, and tells how much is noise. By its rule the trainer would pack if {CANDIDATE} were
-at least {LEAST:g} times as fast for {count(NETS, "net")} in the layout that it trains in, {LAYOUT}, at every depth.
+at least {LEAST:g} times as fast for {count(NETS, "net")} in the layout that it trains in, {LAYOUT}, at the depths
+{_DEPTHS}.
 """
 CHOSEN = """
 Each number of the trainer was tried with others in its place: an iteration of all nets of one seed, or one evaluation
@@ -71,15 +73,15 @@ def verdict(found: Choices) -> list[str]:
     if len(decisive := found.decisive):
         least, most = decisive["ratio"].min(), decisive["ratio"].max()
         span = f"{least:.2f}" if least == most else f"{least:.2f} to {most:.2f}"
-        answer = "would pay" if least >= LEAST else "would not pay"
+        timed = {*DEPTHS} <= {*decisive["depth"]}
+        answer = "would not pay" if least < LEAST else "would pay" if timed else "may pay"
         said.append(
             f"Packing {answer} on {found.origin.device}: {CANDIDATE}, {count(NETS, 'net')} train {span} times as fast"
-            f" as one after another in {LAYOUT}; the rule asks for {LEAST:g} at every depth."
+            f" as one after another in {LAYOUT}; the rule asks for {LEAST:g} at the depths {_DEPTHS}"
+            f"{'' if timed else ', which were not all timed'}."
         )
     elif len(found.packing):
-        said.append(
-            f"Whether packing would pay on {found.origin.device} is open: the settings of the rule were not timed."
-        )
+        said.append(f"Whether packing pays on {found.origin.device} is open: no setting of the rule was timed.")
     for choice, own in found.choices.groupby("choice", sort=False) if len(found.choices) else ():
         said.append(_chosen(str(choice), own, rehearsal=found.rehearsal))
     return said
