@@ -21,7 +21,8 @@ import pytest
 import torch
 
 import device_time
-from deeptwins import machine, roofline, training
+import whereabouts
+from deeptwins import roofline, training
 from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd
 from deeptwins.kernels.bn_relu_add import unavailable
 from deeptwins.kernels.traffic import Site as Traffic
@@ -57,11 +58,9 @@ def flush():
 
 @pytest.fixture(scope="session")
 def of_machine():
-    """What every result says of the machine."""
-    described = machine.describe(DEVICE)
+    """What every result says of where it was timed, and of that device's memory."""
     return {
-        "device": described["gpu"] or described["cpu"],
-        "torch": described["torch"],
+        **whereabouts.of(DEVICE),
         "l2_bytes": roofline.l2_bytes() if DEVICE == "cuda" else None,
         "copy_gb_per_s": roofline.copy_gb_per_s(DEVICE),
     }

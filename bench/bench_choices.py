@@ -6,8 +6,9 @@ worth shows there: all nets together beside one after another. `deeptwins profil
 
 import pytest
 
+import whereabouts
 from bench_throughput import DEVICE, REHEARSAL, ROUNDS, advance, images, runs, time_trainer
-from deeptwins import lanes, machine, scheduling, training
+from deeptwins import lanes, scheduling, training
 from deeptwins.feeds import Feeds
 
 pytestmark = [pytest.mark.usefixtures("arithmetic"), pytest.mark.filterwarnings("default")]
@@ -21,18 +22,14 @@ def dataset():
 
 def describe(benchmark, choice, value, chosen, iterations=1):
     """Add to a result what was tried and what the trainer chooses; print what it comes to."""
-    described = machine.describe(DEVICE.type)
     benchmark.extra_info.update(
         choice=choice,
         value=value,
         chosen=chosen,
         precision=runs()[0].recipe.precision,
         iterations=iterations,
-        device=described["gpu"] or described["cpu"],
-        torch=described["torch"],
-        machine=described,
-        commit=machine.commit(),
         rehearsal=REHEARSAL,
+        **whereabouts.of(DEVICE.type),
     )
     ms = 1000 * benchmark.stats.stats.median / iterations
     print(f"\n{choice} {value} (the trainer: {chosen}): {ms:.2f} ms")

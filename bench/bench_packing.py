@@ -23,7 +23,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import device_time
 import packed
-from deeptwins import machine, nets, optimization, roofline, training
+import whereabouts
+from deeptwins import nets, optimization, roofline, training
 from deeptwins.specs import Net, Recipe
 
 DEVICE = training.device("auto").type
@@ -163,22 +164,17 @@ def report(benchmark, setting, variant, separate_s, operators, timed):  # noqa: 
     median_s = statistics.median(benchmark.stats.stats.data)
     ratios = [before / after for before, after in zip(separate_s, benchmark.stats.stats.data, strict=True)]
     low, ratio, high = statistics.quantiles(ratios, n=4)
-    described = machine.describe(DEVICE)
     benchmark.extra_info.update(
         asdict(setting),
         variant=variant,
         image="x".join(map(str, IMAGES[DEVICE])),
         batch=BATCH,
-        device=described["gpu"] or described["cpu"],
-        torch=described["torch"],
-        machine=described,
-        commit=machine.commit(),
         timed=timed,
         operators=operators,
-        images_per_s_per_net=round(BATCH / median_s),
         ratio=ratio,
         ratio_q1=low,
         ratio_q3=high,
+        **whereabouts.of(DEVICE),
     )
     print(
         f"\n{setting}-{variant}: {1000 * median_s:.2f} ms, {BATCH / median_s:.0f} images/s per net,"

@@ -21,6 +21,7 @@ import pytest
 import torch
 
 import handwritten
+import whereabouts
 from deeptwins import data, lanes, layouts, machine, nets, roofline, study, training
 from deeptwins.feeds import Feeds
 from deeptwins.images import Resident
@@ -135,7 +136,6 @@ def describe(benchmark, way, chosen, dataset, iterations, copy_gb_per_s, **told)
     recipe, specs = chosen[0].recipe, [net for run in chosen for net in run.twins.values()]
     sizes = dataset.image, recipe.batch_size, ITEMSIZE[recipe.precision]
     twin, depth = (next(iter(chosen[0].twins)), specs[0].depth) if len(specs) == 1 else ("all", None)
-    described = machine.describe(DEVICE.type)
     benchmark.extra_info.update(
         way=way,
         twin=twin,
@@ -150,12 +150,9 @@ def describe(benchmark, way, chosen, dataset, iterations, copy_gb_per_s, **told)
         least_bytes=sum(roofline.least_bytes(net, *sizes) for net in specs),
         copy_gb_per_s=copy_gb_per_s,
         dataset=dataset.name,
-        machine=described,
-        commit=machine.commit(),
         convolutions_in_tf32=bool(torch.backends.cudnn.allow_tf32) and not REHEARSAL,
-        device=described["gpu"] or described["cpu"],
-        torch=described["torch"],
         rehearsal=REHEARSAL,
+        **whereabouts.of(DEVICE.type),
         **told,
     )
     seconds = benchmark.stats.stats.median / iterations

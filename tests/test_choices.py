@@ -71,21 +71,19 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path, benchmarks, said):
     assert "\n" not in str(error.value)
 
 
-def test_only_what_makes_sense_is_kept(tmp_path):
-    """Cases of two calls are kept as one; those of two devices do not take their place."""
+def test_timings_of_several_calls_are_kept_as_one(tmp_path):
+    """Cases that were timed in two calls are put together; those of two devices are refused."""
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
         folder.mkdir()
     parts = [packings(), [chosen()], [chosen(4, device="another")]]
     files = [written(folder, *part) for folder, part in zip(folders, parts, strict=True)]
 
-    kept = choices.keep(benchmark_files.read(files[:2]), tmp_path / "results")
-    with pytest.raises(InputError):
-        choices.keep(benchmark_files.read(files), tmp_path / "results")
+    found = choices.load(benchmark_files.keep(benchmark_files.read(files[:2]), tmp_path / "new" / "kept.json"))
 
-    found = choices.load(kept)
-    assert kept == choices.path_of(tmp_path / "results")
     assert (len(found.packing), len(found.choices)) == (8, 1)
+    with pytest.raises(InputError, match="device: not the same in all timings"):
+        choices.find(benchmark_files.read(files))
 
 
 def test_other_benches_in_the_file_are_left_out(tmp_path):

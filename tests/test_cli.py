@@ -625,7 +625,7 @@ def test_profile_shows_timings_of_the_grid(call, root):
 
 
 def test_profile_shows_timings_of_packing_and_choices(call, root):
-    """Files of several benches go onto the page of each; those of others alone are refused."""
+    """Files of several benches go onto the page of each."""
     packing, grid = root / "packing.json", root / "grid.json"
     packing.write_text(json.dumps({"benchmarks": choices_made.all_of_them()}), encoding="utf-8")
     grid.write_text(json.dumps({"benchmarks": timings_made.grid()}), encoding="utf-8")
@@ -637,11 +637,34 @@ def test_profile_shows_timings_of_packing_and_choices(call, root):
     assert len(json.loads((root / "results" / "choices" / "timings.json").read_bytes())["benchmarks"]) == len(
         choices_made.all_of_them()
     )
-    other = {"benchmarks": [{"fullname": "bench/bench_commands.py::bench_help"}]}
-    packing.write_text(json.dumps(other), encoding="utf-8")
-    code, _, err = call("profile", "--timings", str(packing))
-    assert code == 2
-    assert "packing.json: no timing by bench_throughput, bench_packing, bench_choices; write it with" in err
+
+
+@pytest.mark.parametrize(
+    ("benchmarks", "said"),
+    [
+        (
+            [{"fullname": "bench/bench_commands.py::bench_help"}],
+            "no timing by bench_throughput, bench_packing, bench_choices; write it with",
+        ),
+        ([*timings_made.grid(), choices_made.packed(ratio=-1.0)], "extra_info.ratio: input should be greater"),
+        ([*choices_made.all_of_them(), timings_made.case()], "no timing of all nets together"),
+    ],
+)
+def test_timings_that_make_no_sense_replace_none_that_do(call, root, benchmarks, said):
+    """They are refused in one line before anything is written, even where those of another bench are sound."""
+    good, bad = root / "good.json", root / "bad.json"
+    good.write_text(json.dumps({"benchmarks": timings_made.grid() + choices_made.all_of_them()}), encoding="utf-8")
+    bad.write_text(json.dumps({"benchmarks": benchmarks}), encoding="utf-8")
+    call("profile", "--timings", str(good))
+    kept = {path: path.read_bytes() for path in root.joinpath("results").rglob("*.json")}
+
+    code, out, err = call("profile", "--timings", str(bad))
+
+    assert (code, out) == (2, "")
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert len(kept) == 2
+    assert {path: path.read_bytes() for path in root.joinpath("results").rglob("*.json")} == kept
 
 
 def test_an_interrupted_profile_is_quiet(call, monkeypatch):

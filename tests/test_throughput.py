@@ -12,11 +12,6 @@ def loaded(folder, *benchmarks):
     return throughput.load(written(folder, *benchmarks))
 
 
-def kept_of(folder, *files):
-    """The cases of some files, kept as one."""
-    return throughput.keep(benchmark_files.read(files), folder)
-
-
 def rate_of(found, way, precision="tf32"):
     """The row of a way and precision."""
     rows = found.rates[(found.rates["way"] == way) & (found.rates["precision"] == precision)]
@@ -111,7 +106,8 @@ OTHER = {  # than all other cases have
         ([together(rehearsal="false")], "extra_info.rehearsal: input should be a valid boolean"),
         ([together(evaluation_s=None)], "lack the time of an evaluation"),
         ([{"fullname": "bench_throughput.py::x", "stats": {}}], "extra_info: field required"),
-        ([{"fullname": ["bench_throughput.py::"]}], "fullname: input should be a valid string"),
+        ([{"fullname": ["bench_throughput.py::"]}], "damaged.*fullname = "),
+        ([together(), {"fullname": 5}], "damaged.*fullname = 5"),
         *(([together(), case(**{key: other})], f"{key}: not the same in all timings") for key, other in OTHER.items()),
     ],
 )
@@ -135,19 +131,6 @@ def test_a_damaged_file_is_refused(tmp_path, text):
         throughput.load(path)
 
 
-def test_only_what_can_be_read_is_kept(tmp_path):
-    """A copy lies where the page looks for it; a damaged file does not take its place."""
-    good = written(tmp_path, *grid())
-    kept = kept_of(tmp_path / "results", good)
-    before = kept.read_bytes()
-
-    with pytest.raises(InputError):
-        kept_of(tmp_path / "results", written(tmp_path, case()))
-
-    assert kept == throughput.path_of(tmp_path / "results")
-    assert kept.read_bytes() == before
-
-
 def test_timings_of_several_calls_are_kept_as_one(tmp_path):
     """Cases that were timed in two calls say what they would in one file; those of two devices are refused."""
     later = {"copy_gb_per_s": 1900.0, "commit": "fedcba987654"}
@@ -157,10 +140,9 @@ def test_timings_of_several_calls_are_kept_as_one(tmp_path):
         (tmp_path / str(i)).mkdir()
         files.append(written(tmp_path / str(i), *part))
 
-    kept = kept_of(tmp_path, *files[:2])
+    found = throughput.load(benchmark_files.keep(benchmark_files.read(files[:2]), tmp_path / "new" / "kept.json"))
 
-    found = throughput.load(kept)
     assert found.ratios["ratio"].tolist() == [4.0]
     assert found.origin.commits == "0123456789ab; fedcba987654"
     with pytest.raises(InputError, match="device: not the same in all timings"):
-        kept_of(tmp_path, *files)
+        throughput.find(benchmark_files.read(files))

@@ -163,8 +163,11 @@ def distinct(values: Iterable[object]) -> str:
 def _content(path: Path, again: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content | {"benchmarks": [each for each in content["benchmarks"] if each["fullname"]]}
+        for each in content["benchmarks"]:
+            if not isinstance(each["fullname"], str):
+                raise TypeError(f"fullname = {each['fullname']}")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {again}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: damaged, or not pytest-benchmark's ({line(repr(error))}); {again}") from None
+    return content

@@ -99,17 +99,6 @@ def path_of(results: Path) -> Path:
     return results / "choices" / "timings.json"
 
 
-def keep(timings: Timings, results: Path) -> Path:
-    """Copy timings to where the page finds them; returns the copy.
-
-    Raises:
-        InputError: they make no sense, or do not compare.
-        OSError: the folder cannot be written.
-    """
-    find(timings)
-    return benchmark_files.keep(timings, path_of(results))
-
-
 def load(path: Path) -> Choices:
     """Read what pytest-benchmark wrote.
 

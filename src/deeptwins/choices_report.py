@@ -13,7 +13,7 @@ from deeptwins import choices, choices_figures, pages
 from deeptwins.choices import CANDIDATE, DEPTHS, LAYOUT, LEAST, NETS, SEPARATE, Choices
 from deeptwins.pages import Page, Section, Written, illustrate
 from deeptwins.tables import Table
-from deeptwins.wording import count, digits, listed
+from deeptwins.wording import count, digits, listed, spread
 
 NAME = "choices"
 QUESTION = "Would many nets on one device train faster in another way?"
@@ -127,7 +127,7 @@ def choice_table(table: pd.DataFrame) -> Table:
             f"{row['value']:,}",
             "the trainer's" if row["the_trainers"] else "",
             digits(row["ms"]),
-            f"{digits(row['fastest_ms'])} to {digits(row['slowest_ms'])}" if row["rounds"] > 1 else "one round",
+            spread(row["fastest_ms"], row["slowest_ms"], row["rounds"]),
             "-" if math.isnan(row["over_trainers"]) else f"{row['over_trainers']:.2f}",
         ]
         for row in table.to_dict("records")
@@ -150,7 +150,7 @@ def _packing(found: Choices) -> Section:
     first = table.iloc[0]
     same = "".join(f", {key.replace('_', ' ')} {first[key]}" for key in shared)
     caption = (
-        f"Medians and quartiles; {first['image']} images, batches of {first['batch']}{same}; time of {first['timed']}."
+        f"Medians and quartiles; {first['image']} images, batches of {first['batch']}{same}; clock: {first['timed']}."
     )
     figure = choices_figures.packing(table, names, LEAST)
     picture = illustrate("packing", caption, f"Times as fast as one after another, least to most: {told}.", figure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,8 +15,8 @@ from deeptwins.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from deeptwins.pages import Written
     from deeptwins.profile_plans import Plan
-    from deeptwins.tables import Table
 
 BATCH, STEPS = 65_536, 1000  # more is a slip
 
@@ -108,8 +108,7 @@ def _profile(  # noqa: PLR0913, PLR0917
     profile_records.write(path, found)
     from deeptwins import profile_report
 
-    written = profile_report.write(path, reports)
-    _print_page(written.tables, (*written.verdict, written.page))
+    _print_page(profile_report.write(path, reports))
     typer.echo(f"all reports: {pages.write_index(reports)}")
 
 
@@ -122,18 +121,19 @@ def _show(files: Sequence[Path], results: Path, reports: Path) -> None:
     found = [(own, kind, report) for kind, report in kinds if len(own := timings.of(*kind.BENCHES))]
     if not found:
         raise timings.refused(f"no timing by {', '.join(bench for kind, _ in kinds for bench in kind.BENCHES)}")
+    for own, kind, _ in found:
+        kind.find(own)  # what makes no sense is refused before any of it takes the place of what does
     for own, kind, report in found:
-        written = report.write(kind.keep(own, results), reports)
-        _print_page(written.tables, (*written.verdict, written.page))
+        _print_page(report.write(benchmark_files.keep(own, kind.path_of(results)), reports))
     typer.echo(f"all reports: {pages.write_index(reports)}")
 
 
-def _print_page(tables: Iterable[Table], lines: Iterable[object]) -> None:
+def _print_page(written: Written) -> None:
     """Print the tables of a page, and what else there is to say about it."""
-    for table in tables:
+    for table in written.tables:
         typer.echo(f"{table.caption}:")
         rows = [tuple(head.upper() for head in table.columns), *map(tuple, table.rows)]
         print_table(rows, right=range(table.words, len(table.columns)))
         typer.echo()
-    for line in lines:
+    for line in (*written.verdict, written.page):
         typer.echo(line)

@@ -111,17 +111,6 @@ def path_of(results: Path) -> Path:
     return results / "throughput" / "timings.json"
 
 
-def keep(timings: Timings, results: Path) -> Path:
-    """Copy timings to where the page finds them; returns the copy.
-
-    Raises:
-        InputError: they make no sense, do not compare, or have none of the nets together.
-        OSError: the folder cannot be written.
-    """
-    find(timings)
-    return benchmark_files.keep(timings, path_of(results))
-
-
 def load(path: Path) -> Throughput:
     """Read what pytest-benchmark wrote.
 

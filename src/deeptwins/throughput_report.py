@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,7 +11,7 @@ from deeptwins import pages, throughput, throughput_figures
 from deeptwins.pages import Page, Section, Written, illustrate
 from deeptwins.tables import Table
 from deeptwins.throughput import ALONE, COMPILED, MINUTES, TARGETS_ARE_FOR, TOGETHER, USUAL, Throughput
-from deeptwins.wording import LEAST_BYTES, count, digits, listed
+from deeptwins.wording import LEAST_BYTES, count, digits, listed, spread
 
 NAME = "throughput"
 QUESTION = "How fast does the paper's CIFAR-10 grid train?"
@@ -146,7 +144,7 @@ def rate_table(rates: pd.DataFrame) -> Table:
             NAMES[row["way"]],
             row["precision"],
             digits(row["net_iterations_per_s"]),
-            spread(row, "slowest_per_s", "fastest_per_s"),
+            spread(row["slowest_per_s"], row["fastest_per_s"], row["rounds"]),
             digits(row["percent_of_floor"]),
             digits(row["training_minutes"]),
         ]
@@ -198,7 +196,7 @@ def case_table(cases: pd.DataFrame) -> Table:
             row["precision"],
             f"{row['depth']:g}",
             digits(row["ms_per_iteration"]),
-            spread(row, "fastest_ms", "slowest_ms"),
+            spread(row["fastest_ms"], row["slowest_ms"], row["rounds"]),
             *(digits(row[key]) for key in ("images_per_s", "floor_ms", "percent_of_floor")),
         ]
         for row in cases[cases["way"] != TOGETHER].to_dict("records")
@@ -215,11 +213,6 @@ def provenance(found: Throughput) -> Table:
     rows += [["batch size", f"{first['batch']:g}"], ["width", f"{first['width']:g}"]]
     rows += [["a copy", f"{digits(first['copy_gb_per_s'])} GB/s"]]
     return Table("Where the numbers come from", ("what", "value"), rows, 2)
-
-
-def spread(row: Mapping[Hashable, Any], least: str, most: str) -> str:
-    """Write the range of several rounds; a single one has none."""
-    return f"{digits(row[least])} to {digits(row[most])}" if row["rounds"] > 1 else "one round"
 
 
 def _distinct(values: pd.Series) -> str:

@@ -93,6 +93,11 @@ def digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004
 
 
+def spread(least: float, most: float, rounds: int) -> str:
+    """Return the range of several rounds as text; a single one has none."""
+    return f"{digits(least)} to {digits(most)}" if rounds > 1 else "one round"
+
+
 def power(value: float, decimals: int = 1) -> str:
     """Return a number as text like 2.1e-7, whatever its size."""
     if value == 0 or not math.isfinite(value):

@@ -1,0 +1,14 @@
+"""Where a case is timed, as pages tell it (`deeptwins.benchmark_files.Where`)."""
+
+from deeptwins import machine
+
+
+def of(device):
+    """What every result says of the machine; `device` is cpu or cuda."""
+    described = machine.describe(device)
+    return {
+        "device": described["gpu"] or described["cpu"],
+        "torch": described["torch"],
+        "machine": described,
+        "commit": machine.commit(),
+    }
