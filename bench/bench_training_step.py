@@ -13,6 +13,7 @@ from deeptwins import completion, data, diagnostics, training
 from deeptwins.nets import ResNet
 
 NETS = [("cifar", 20), ("cifar", 32), ("cifar", 44), ("cifar", 56), ("imagenet", 18), ("imagenet", 34)]
+GATED = [("cifar", 20), ("cifar", 56)]
 
 
 def run_of(depth, family, layers, twins):
@@ -22,7 +23,9 @@ def run_of(depth, family, layers, twins):
 
 
 @pytest.mark.parametrize("twin", ["plain", "residual"])
-@pytest.mark.parametrize(("family", "layers"), NETS)
+@pytest.mark.parametrize(
+    ("family", "layers"), [pytest.param(*net, marks=[pytest.mark.gate] * (net in GATED)) for net in NETS]
+)
 def bench_step(benchmark, depth, family, layers, twin):
     """One net, one batch of 128 digits: forward, backward, optimizer, running sums."""
     run = run_of(depth, family, layers, [twin])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import subprocess
@@ -10,19 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from deeptwins import __version__
-
-QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container under cgroup v2: microseconds of time, in so many of the clock
-
-
-def cores() -> int:
-    """How many cores this process may use, a container's quota included."""
-    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = map(int, QUOTA.read_text(encoding="ascii").split())
-    except (OSError, ValueError):  # no such file, or `max`: no limit
-        return free
-    return max(1, min(free, math.ceil(quota / period)))
+from deeptwins import __version__, processor
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:
@@ -36,8 +23,8 @@ def describe(device: str = "cpu") -> dict[str, Any]:
         driver = _output("nvidia-smi", "--id=0", "--query-gpu=driver_version", "--format=csv,noheader")
     return {
         "device": device,
-        "cpu": _cpu(),
-        "cores": cores(),
+        "cpu": processor.name(),
+        "cores": processor.cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpu": gpu,
         "driver": driver,
@@ -71,16 +58,6 @@ def commit() -> str | None:
     own = [f":(top,exclude){folder}" for folder in ("results", "reports")]
     changed = _output("git", "-C", str(source), "status", "--porcelain", "--untracked-files=no", "--", ":(top)", *own)
     return f"{name}-dirty" if name and changed else name
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _output(*command: str) -> str | None:

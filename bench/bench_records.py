@@ -1,0 +1,32 @@
+"""Records in and out: what a run pays to leave them, and what a report of a thousand runs takes."""
+
+import itertools
+
+import pytest
+
+import made
+from deeptwins import records, report
+
+
+@pytest.mark.gate
+def bench_append(benchmark, tmp_path):
+    """Two hundred appends, as many as a run of 100 epochs makes for two twins, each with its wait for the disk."""
+    record = {"kind": "epoch", "twin": "plain", "iteration": 12, "epoch": 1.5, "train_error_pct": 12.3} | {
+        f"{split}_{what}": 0.123456789 for split in ("train", "running", "test") for what in ("loss", "error", "images")
+    }
+    files = itertools.count()
+
+    def append():
+        path = tmp_path / f"{next(files)}.jsonl"
+        for _ in range(200):
+            records.append(path, record)
+
+    benchmark(append)
+
+
+@pytest.mark.gate
+def bench_report(benchmark, tmp_path):
+    """The frames, findings, figures and page of 1,002 finished runs."""
+    study = made.load(tmp_path, made.TOML.replace("seed = [0, 1, 2]", f"seed = {list(range(167))}"))
+    results = made.results(tmp_path, study)
+    benchmark.pedantic(report.write, (study, results, tmp_path / "reports"), rounds=3, warmup_rounds=1)
