@@ -19,8 +19,8 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
+import counting
 import device_time
 import packed
 import whereabouts
@@ -69,20 +69,6 @@ def pytest_generate_tests(metafunc):
     """Parametrize by setting and variant."""
     chosen = list(settings())
     metafunc.parametrize(("setting", "variant"), chosen, ids=["-".join(map(str, pair)) for pair in chosen])
-
-
-class Counter(TorchDispatchMode):
-    """How many operators compute something, rather than look at a tensor in another way."""
-
-    def __init__(self):
-        super().__init__()
-        self.operators = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        """Count one."""
-        returned = [argument.alias_info for argument in func._schema.returns]
-        self.operators += not any(alias is not None and not alias.is_write for alias in returned)
-        return func(*args, **(kwargs or {}))
 
 
 def clock():
@@ -140,7 +126,7 @@ def bench_step(benchmark, setting, variant):
     training.configure(recipe(setting), torch.device(DEVICE))
     work, baseline, timed = step_of(setting, variant), step_of(setting, "separate"), "process"
     work()  # makes what the first step makes
-    with Counter() as counter:
+    with counting.Counter() as counter:
         work()
     if DEVICE == "cuda":
         (work, timed), (baseline, _) = device_time.replay(work), device_time.replay(baseline)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from deeptwins.cli_gate import app as gate
 from deeptwins.cli_profile import profile
 from deeptwins.console import (
     ABLATIONS,
@@ -257,6 +258,7 @@ def show(  # noqa: PLR0913, PLR0917
 
 
 app.command()(profile)
+app.add_typer(gate, name="gate")
 
 
 @app.command()

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from deeptwins.console import ABLATIONS, REPORTS, RESULTS, Data, options, print_table, read_shape
+from deeptwins.console import ABLATIONS, REPORTS, RESULTS, Data, options, print_page, read_shape
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
-    from deeptwins.pages import Written
     from deeptwins.profile_plans import Plan
 
 BATCH, STEPS = 65_536, 1000  # more is a slip
@@ -108,7 +107,7 @@ def _profile(  # noqa: PLR0913, PLR0917
     profile_records.write(path, found)
     from deeptwins import profile_report
 
-    _print_page(profile_report.write(path, reports))
+    print_page(profile_report.write(path, reports))
     typer.echo(f"all reports: {pages.write_index(reports)}")
 
 
@@ -124,16 +123,5 @@ def _show(files: Sequence[Path], results: Path, reports: Path) -> None:
     for own, kind, _ in found:
         kind.find(own)  # what makes no sense is refused before any of it takes the place of what does
     for own, kind, report in found:
-        _print_page(report.write(benchmark_files.keep(own, kind.path_of(results)), reports))
+        print_page(report.write(benchmark_files.keep(own, kind.path_of(results)), reports))
     typer.echo(f"all reports: {pages.write_index(reports)}")
-
-
-def _print_page(written: Written) -> None:
-    """Print the tables of a page, and what else there is to say about it."""
-    for table in written.tables:
-        typer.echo(f"{table.caption}:")
-        rows = [tuple(head.upper() for head in table.columns), *map(tuple, table.rows)]
-        print_table(rows, right=range(table.words, len(table.columns)))
-        typer.echo()
-    for line in (*written.verdict, written.page):
-        typer.echo(line)

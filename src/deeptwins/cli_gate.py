@@ -1,0 +1,283 @@
+"""The command `deeptwins gate`, and what belongs to it: page, import, export."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from deeptwins.console import INTERRUPTED, REPORTS, RESULTS, print_page, read_duration
+from deeptwins.errors import InputError
+
+if TYPE_CHECKING:
+    from deeptwins.gate.comparison import Asked
+    from deeptwins.gate.runs import Run
+
+MAIN = ("origin/main", "main", "origin/master", "master")  # what a commit is set against: the first that there is
+SKIP, ABORT = 125, 128  # exit codes for `git bisect run`: this commit cannot be judged; no commit can
+TRIALS = 1000  # more is a slip
+
+app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the runs of the gate lie.")]
+Reports = Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the page goes.")]
+
+
+@app.callback(invoke_without_command=True)
+def gate(  # noqa: PLR0913, PLR0917  every option is a parameter
+    context: typer.Context,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="REF", help="Compare with where HEAD left this. [default: main]"),
+    ] = None,
+    anchor: Annotated[
+        str | None, typer.Option(metavar="REF", help="Compare with this very commit, for the history; judges nothing.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(metavar="REF", help="What is judged. [default: HEAD with what is not committed]")
+    ] = None,
+    suite: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Benchmarks of pytest-benchmark. [default: of pyproject.toml]")
+    ] = None,
+    suite_from: Annotated[
+        str | None, typer.Option(metavar="REF", help="Whose benchmarks both commits run. [default: head's]")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="WORD", help="Benchmarks whose names hold it. Can be given again.")
+    ] = None,
+    tier: Annotated[
+        Literal["all", "exact", "paired"], typer.Option(help="exact counts, paired times; a minute, and minutes.")
+    ] = "all",
+    time_limit: Annotated[str, typer.Option(metavar="TIME", help="Begin nothing new after it: 90s, 9m.")] = "10m",
+    bisect: Annotated[  # noqa: FBT002
+        bool, typer.Option("--bisect", help="Exit as `git bisect run` wants it: 0 good, 1 bad, 125 skip.")
+    ] = False,
+    self_test: Annotated[  # noqa: FBT002
+        bool, typer.Option("--self-test", help="Compare HEAD with itself, unchanged and made slower: takes hours.")
+    ] = False,
+    trials: Annotated[
+        int | None, typer.Option(min=1, max=TRIALS, metavar="N", help="Of each kind in the self-test. [default: 20]")
+    ] = None,
+    write_list: Annotated[  # noqa: FBT002
+        bool, typer.Option("--write-list", help="Write what was measured to the suite's list, gate.txt.")
+    ] = False,
+    summary: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what was found there, too, in Markdown.")
+    ] = None,
+    results: Results = RESULTS,
+    reports: Reports = REPORTS,
+) -> None:
+    """Tell whether this commit is slower than its base, by counts and by times.
+
+    Both are checked out side by side and run the same benchmarks in turn, in pairs of fresh processes on one core. What
+    looks slower is measured once more. A run is a file in results/gate/; the page is reports/performance/index.html.
+
+    Exit codes: 0 nothing is worse; 1 something is, confirmed; 2 wrong usage, or the run broke off; 3 it cannot be
+    told; 4 the benchmarks are not those of the suite's list, or nothing was measured.
+
+    \b
+    Examples:
+      deeptwins gate
+      deeptwins gate --base v0.1.0 --only bench_step
+      deeptwins gate --suite tests/benchmarks
+      git bisect run deeptwins gate --bisect --base GOOD --suite-from BAD --only bench_append
+    """  # noqa: D301
+    if context.invoked_subcommand is not None:
+        return
+    if (base is not None) + (anchor is not None) + self_test > 1:
+        raise InputError("--base, --anchor and --self-test: one at a time")
+    if trials is not None and not self_test:
+        raise InputError("--trials: with --self-test only")
+    limit = read_duration("time-limit", time_limit)
+    from deeptwins.gate.comparison import TIERS
+
+    tiers = TIERS if tier == "all" else (tier,)
+    try:
+        asked = replace(
+            _asked(base, anchor, head, suite, suite_from), only=tuple(only or ()), tiers=tiers, limit_s=limit
+        )
+    except InputError as error:
+        if not bisect:
+            raise
+        typer.echo(f"deeptwins: {error}", err=True)
+        raise typer.Exit(ABORT) from None
+    if self_test:
+        _test_itself(asked, trials, results, reports)
+        return
+    code = _judge(asked, results, reports, summary, write_list=write_list)
+    if bisect:
+        code = code if code in {0, 1} else SKIP
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def page(results: Results = RESULTS, reports: Reports = REPORTS) -> None:
+    """Write the page of the runs that are there, without measuring."""
+    _write_page(results, reports)
+
+
+@app.command("import")
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="BASE HEAD ...", help="JSON of `pytest --benchmark-json`, in pairs.")
+    ],
+    summary: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found there, too.")] = None,
+    results: Results = RESULTS,
+    reports: Reports = REPORTS,
+) -> None:
+    """Judge files of pytest-benchmark, of whatever project.
+
+    Each pair of files is a pair of processes, base and head. One pair has no interval, and so no verdict: give several,
+    measured by turns. Exit codes are those of the gate.
+
+    \b
+    Example:
+      deeptwins gate import base1.json head1.json base2.json head2.json base3.json head3.json
+    """  # noqa: D301
+    if len(files) % 2:
+        raise InputError(f"{len(files)} files: base and head must come in pairs")
+    from deeptwins.gate import exchange
+
+    run = exchange.imported(files[::2], files[1::2])
+    if code := _conclude(run, results, reports, summary):
+        raise typer.Exit(code)
+
+
+@app.command()
+def export(
+    to: Annotated[
+        Literal["pytest-benchmark", "csv", "asv", "github-action-benchmark"], typer.Option(help="Whose format.")
+    ],
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run's file. [default: the newest]")] = None,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("export"),
+    results: Results = RESULTS,
+) -> None:
+    """Write a run in the format of another tool.
+
+    \b
+    Example:
+      deeptwins gate export --to asv --output asv
+    """  # noqa: D301
+    from deeptwins.gate import exchange, runs
+
+    found = [runs.read(run)] if run is not None else runs.load(results)
+    if not found:
+        raise InputError(f"{runs.path_of(results)}: no run of the gate")
+    for name, content in exchange.export(found[-1], to).items():
+        path = output / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8", newline="")
+        typer.echo(path)
+
+
+def _asked(base: str | None, anchor: str | None, head: str | None, suite: Path | None, suite_from: str | None) -> Asked:
+    """Find out which commits and which benchmarks are meant."""
+    from deeptwins.gate import worktrees
+    from deeptwins.gate.comparison import Asked
+
+    place = Path.cwd() if suite is None else suite.resolve()
+    root = worktrees.root_of(place if place.is_dir() else place.parent)
+    commit, dirty = worktrees.snapshot(root) if head is None else (worktrees.resolve(root, head), False)
+    if anchor is not None:
+        other = worktrees.resolve(root, anchor)
+    else:
+        other = worktrees.merge_base(root, base or worktrees.first(root, MAIN), commit)
+    source = commit if suite_from is None else worktrees.resolve(root, suite_from)
+    return Asked(
+        repository=root,
+        base=other,
+        head=commit,
+        suite=worktrees.suite(root, source, None if suite is None else place.relative_to(root)),
+        kind="anchor" if anchor is not None else "aa" if other == commit else "paired",
+        anchor=anchor,
+        dirty=dirty,
+    )
+
+
+def _judge(asked: Asked, results: Path, reports: Path, summary: Path | None, *, write_list: bool) -> int:
+    """Compare two commits; returns the exit code."""
+    from deeptwins.gate import comparison, worktrees
+
+    if asked.kind == "paired" and worktrees.only_prose(asked.repository, asked.base, asked.head):
+        said = f"Only prose differs between {asked.base[:12]} and {asked.head[:12]}: nothing to measure."
+        typer.echo(said)
+        _summarize(summary, f"{said}\n")
+        return 0
+    typer.echo(f"{asked.head[:12]}{' (with changes)' * asked.dirty} against {asked.base[:12]}", err=True)
+    run = comparison.compare(asked, results, Teller())
+    if write_list and run.failure is None:
+        path = asked.repository / worktrees.list_of(asked.repository, asked.suite)
+        path.write_text(comparison.listing(run), encoding="utf-8")
+        typer.echo(f"written: {path}", err=True)
+    return _conclude(run, results, reports, summary)
+
+
+def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> int:
+    """Keep a run, write the page, print what was found; returns the exit code."""
+    from deeptwins.gate import page as pages
+    from deeptwins.gate import runs, verdict
+
+    path = runs.write(results, run)
+    _summarize(summary, pages.summary(run))
+    _write_page(results, reports)
+    found = verdict.conclude(run)
+    typer.echo(f"this run: {path}")
+    for line in found.lines:
+        typer.echo(line)
+    if run.failure == "interrupted":
+        return INTERRUPTED
+    return 0 if run.kind == "anchor" and found.code in {1, 3} else found.code
+
+
+def _test_itself(asked: Asked, trials: int | None, results: Path, reports: Path) -> None:
+    """Do what is left of the self-test."""
+    from deeptwins.gate import comparison, runs, selftest, worktrees
+
+    if asked.dirty:
+        raise InputError("the self-test compares HEAD with itself: commit what differs, or name a commit with --head")
+    listed = worktrees.expected(asked.repository, asked.suite) or ()
+    benchmarks = [name for name in listed if "::" in name]
+    if not benchmarks:
+        raise InputError(f"the self-test needs the suite's list, {worktrees.LIST}: --write-list writes it")
+    environment = comparison.environment()
+    planned = selftest.plan(benchmarks, selftest.TRIALS if trials is None else trials)
+    missing = selftest.left(planned, runs.load(results), environment.machine)
+    typer.echo(f"{len(planned) - len(missing)} of {len(planned)} trials are done", err=True)
+    for number, trial in enumerate(missing, 1):
+        typer.echo(f"{number} of {len(missing)}: {trial.words}", err=True)
+        run = comparison.compare(trial.asked(asked, len(planned) - len(missing) + number), results, Teller())
+        runs.write(results, run)
+        if run.failure is not None:
+            typer.echo(f"broke off: {run.failure}; the same command goes on", err=True)
+            raise typer.Exit(INTERRUPTED if run.failure == "interrupted" else 2)
+    _write_page(results, reports)
+
+
+def _write_page(results: Path, reports: Path) -> None:
+    from deeptwins import pages
+    from deeptwins.gate import page
+
+    print_page(page.write(results, reports))
+    typer.echo(f"all reports: {pages.write_index(reports)}")
+
+
+def _summarize(path: Path | None, text: str) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+class Teller:
+    """Tells on stderr what happens, and after how long."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+
+    def __call__(self, what: str) -> None:
+        """Tell it."""
+        minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
+        typer.echo(f"{minutes:3}:{seconds:02} {what}", err=True)

@@ -1,0 +1,148 @@
+"""A run of the gate as results of airspeed velocity: each arm at its commit, for `asv publish`, `show` and `compare`.
+
+Times are of type `time`, numbers of the exact tier of type `track`; those that are better when larger stay away, since
+asv would take them for worse. It files all by commit, so that an arm of no commit, or with changes that are in none,
+cannot go there. It knows the date of a commit; a run does not, and gives its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from deeptwins.errors import InputError
+from deeptwins.gate.exact import METRICS
+from deeptwins.gate.runs import Arm, Benchmark, Run
+from deeptwins.gate.samples import measured, numbers, segments
+
+COMMIT = re.compile("[0-9a-f]{40}")
+COLUMNS = (
+    *("result", "params", "version", "started_at", "duration"),
+    *("stats_ci_99_a", "stats_ci_99_b", "stats_q_25", "stats_q_75", "stats_number", "stats_repeat", "samples"),
+)
+RESULTS, BENCHMARKS, MACHINE = 2, 2, 1  # versions of asv's three formats
+CONFIDENCE = 0.99
+
+
+def files(run: Run) -> Mapping[str, str]:
+    """Return the files of asv's folder of results; nothing where there is neither a time nor a number.
+
+    Raises:
+        InputError: an arm is not what its commit holds.
+    """
+    described = {**_times(run), **_tracks(run)}
+    if not described:
+        return {}
+    _check(run)
+    machine = _slug(run.environment.machine)
+    facts = run.environment.facts
+    told = {
+        "machine": machine,
+        "os": str(facts.get("os") or ""),
+        "arch": str(facts.get("arch") or ""),
+        "cpu": str(facts.get("cpu") or ""),
+        "num_cpu": str(facts.get("cores") or ""),
+        "ram": str(facts.get("memory_gib") or ""),
+    }
+    written: dict[str, Any] = {
+        "results/benchmarks.json": {**described, "version": BENCHMARKS},
+        f"results/{machine}/machine.json": {**told, "version": MACHINE},
+    }
+    # Of a commit against itself the two arms would be one file: it is that of head.
+    arms: dict[str, Arm] = {run.git.base: "base", run.git.head: "head"}
+    python = str(facts.get("python") or "unknown")
+    for commit, arm in arms.items():
+        content = _results(run, arm, commit, {**told, "python": python}, f"deeptwins-py{_slug(python)}")
+        written[f"results/{machine}/{commit[:8]}-{content['env_name']}.json"] = content
+    return {name: json.dumps(content, indent=1) + "\n" for name, content in written.items()}
+
+
+def _check(run: Run) -> None:
+    """Refuse what asv would file under a commit that it is not of."""
+    again = "asv files results by commit"
+    for arm, name in (("base", run.git.base), ("head", run.git.head)):
+        if not COMMIT.fullmatch(name):
+            raise InputError(f"run {run.id}: its {arm} is of no commit, {name}; {again}")
+    if run.git.dirty:
+        raise InputError(f"run {run.id}: its head has changes that are not committed; {again}")
+    if run.injected is not None:
+        raise InputError(f"run {run.id}: its head was made worse on purpose; {again}")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.") or "unknown"
+
+
+def _times(run: Run) -> dict[str, dict[str, Any]]:
+    version = run.git.suite or "1"
+    return {name: _described(name, "time", "seconds", version) for name in map(_time_name, measured(run))}
+
+
+def _tracks(run: Run) -> dict[str, dict[str, Any]]:
+    return {
+        _track_name(*each): _described(_track_name(*each), "track", METRICS[each[1]].unit, "1") for each in numbers(run)
+    }
+
+
+def _time_name(benchmark: Benchmark) -> str:
+    """Name a benchmark as asv would: its function begins with `time_`."""
+    module, colons, function = benchmark.id.rpartition("::")
+    return f"{module.removesuffix('.py')}.time_{function}" if colons else f"time_{function}"
+
+
+def _track_name(subject: str, metric: str) -> str:
+    return f"{subject}.track_{metric}"
+
+
+def _described(name: str, kind: str, unit: str, version: str) -> dict[str, Any]:
+    return {"name": name, "type": kind, "unit": unit, "params": [], "param_names": [], "version": version, "code": ""}
+
+
+def _results(run: Run, arm: Arm, commit: str, params: Mapping[str, str], env: str) -> dict[str, Any]:
+    at = int(1e3 * datetime.fromisoformat(run.started).timestamp())
+    described = {**_times(run), **_tracks(run)}
+    rows = {_time_name(each): _measured(each, arm) for each in measured(run)}
+    rows |= {_track_name(*each): {"result": [values[arm]]} for each, values in numbers(run).items() if arm in values}
+    fixed = {"params": [], "started_at": at}
+    return {
+        "commit_hash": commit,
+        "env_name": env,
+        "date": at,
+        "params": params,
+        "python": params["python"],
+        "requirements": {},
+        "env_vars": {},
+        "result_columns": COLUMNS,
+        "results": {
+            name: [({**row, **fixed, "version": described[name]["version"]}).get(column) for column in COLUMNS]
+            for name, row in rows.items()
+        },
+        "durations": {},
+        "version": RESULTS,
+    }
+
+
+def _measured(benchmark: Benchmark, arm: Arm) -> dict[str, Any]:
+    data = segments(benchmark, arm)
+    interval: Any = stats.quantile_test(data, p=0.5).confidence_interval(CONFIDENCE)
+    low, high = interval
+    q_25, q_75 = np.quantile(data, (0.25, 0.75))
+    return {
+        "result": [median(data)],
+        # Of too few values asv writes infinite ends, and reads them again.
+        "stats_ci_99_a": [-math.inf if math.isnan(low) else float(low)],
+        "stats_ci_99_b": [math.inf if math.isnan(high) else float(high)],
+        "stats_q_25": [float(q_25)],
+        "stats_q_75": [float(q_75)],
+        "stats_number": [max(benchmark.calls, 1)],
+        "stats_repeat": [len(data)],
+        "samples": [data],
+    }

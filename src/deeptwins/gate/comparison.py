@@ -1,0 +1,177 @@
+"""A run of the gate, from two commits to its document: the exact tier, then the paired one, in worktrees of both."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from deeptwins import processor
+from deeptwins.errors import InputError
+from deeptwins.gate import disturbances, exact, mutations, noise, runs, worktrees
+from deeptwins.gate.paired import Measurement
+from deeptwins.gate.processes import Task, folder_for_files, names
+from deeptwins.gate.runs import Design, Environment, Git, Kind, Run, Value
+from deeptwins.gate.worktrees import Arm, Suite
+
+DESIGN = Design(pairs=5, blocks=4, segment_s=0.05, seed=0, least_margin=0.03, alpha=0.05)
+LIMIT_S = 600.0
+PACKAGES = ("torch", "triton", "numpy", "pandas", "matplotlib", "pytest", "pytest-benchmark")
+SEEDS = 4_000_000  # of which each run takes one
+
+Tier = Literal["exact", "paired"]
+TIERS: tuple[Tier, ...] = ("exact", "paired")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be compared."""
+
+    repository: Path
+    """Root of a checkout."""
+    base: str
+    """Commit."""
+    head: str
+    """Commit."""
+    suite: Suite
+    kind: Kind = "paired"
+    anchor: str | None = None
+    """The name by which base was given, of the kind `anchor`."""
+    dirty: bool = False
+    """Whether head is a commit of what is not committed."""
+    tiers: Sequence[Tier] = TIERS
+    only: Sequence[str] = ()
+    """Words that names of benchmarks hold, one of them; none: all."""
+    added: Mapping[str, float] = field(default_factory=dict)
+    """Work that is added to head: one benchmark, and a share of its call."""
+    mutation: mutations.Mutation | None = None
+    """What is made worse in head's source."""
+    seed: int | None = None
+    """None: drawn at random."""
+    limit_s: float = LIMIT_S
+    """Seconds after which nothing new is begun."""
+
+
+def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
+    """Compare two commits.
+
+    Args:
+        asked: what is to be compared.
+        results: where earlier runs lie, from which margins come.
+        told: is called with what happens now, for the user.
+
+    Returns:
+        What was measured; `failure` says what ended it early.
+
+    Raises:
+        InputError: git cannot make the worktrees, or an earlier run is damaged.
+    """
+    begun, started = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
+    design = DESIGN.model_copy(update={"seed": seed})
+    here, core = environment(), disturbances.free_core()
+    margins = noise.margins(runs.load(results, ["aa"]), here.machine, design.least_margin)
+    fields: dict[str, Any] = {}
+    with worktrees.worktrees(asked.repository, asked.base, asked.head) as arms:
+        task = Task(arms, asked.suite, design, core, asked.repository, asked.added)
+        expected = _expected(asked, task) if _whole(asked) else None
+        for arm in arms:
+            worktrees.bring(arm, asked.suite)
+        if asked.mutation:
+            mutations.apply(asked.mutation, arms[1].root)
+        suite_sha = worktrees.fingerprint(arms[1], asked.suite)
+        if "exact" in asked.tiers and (arms[1].root / exact.PROBE).is_file():
+            told("counting")
+            fields = _counted(arms)
+        if "paired" in asked.tiers and "failure" not in fields:
+            measurement = Measurement(task, told, begun + asked.limit_s)
+            measurement.run(asked.only, margins)
+            fields |= {"benchmarks": measurement.benchmarks(), "failure": measurement.failure}
+    injected = asked.mutation.name if asked.mutation else next(iter(asked.added), None)
+    return Run(
+        id=secrets.token_hex(4),
+        kind=asked.kind,
+        started=started,
+        seconds=round(time.monotonic() - begun, 1),
+        git=Git(head=asked.head, base=asked.base, anchor=asked.anchor, dirty=asked.dirty, suite=suite_sha),
+        environment=here,
+        design=design,
+        injected=injected,
+        added=next(iter(asked.added.values()), None),
+        expected=expected,
+        **fields,
+    )
+
+
+def listing(run: Run) -> str:
+    """Return the suite's list: the names of all that a run measured in head."""
+    benchmarks = [one.id for one in run.benchmarks if one.status == "ok"]
+    counted = [name for name in run.exact if name not in exact.lost(run.exact)]
+    head = "# What `deeptwins gate` must measure; it writes this list with --write-list. Exit code 4: not the same.\n"
+    return head + "".join(f"{name}\n" for name in (*sorted(benchmarks), *sorted(counted)))
+
+
+def _whole(asked: Asked) -> bool:
+    """Whether all of the suite is measured, so that what lacks has gone."""
+    return not asked.only and {*asked.tiers} == {*TIERS}
+
+
+def _expected(asked: Asked, task: Task) -> tuple[str, ...] | None:
+    """Return the names of all that should be measured: of the suite's list or, without one, of base's own suite."""
+    listed = worktrees.expected(asked.repository, asked.suite)
+    if listed is not None or not (task.arms[0].root / asked.suite.path).exists():
+        return listed
+    with folder_for_files() as scratch:
+        return tuple(names(task, task.arms[0], scratch))
+
+
+def _counted(arms: tuple[Arm, Arm]) -> dict[str, Any]:
+    """Count both arms; a failure is a part of what is found."""
+    try:
+        found = exact.measure(arms[1], arms[0])
+    except InputError as error:
+        return {"failure": str(error)}
+    except KeyboardInterrupt:
+        return {"failure": "interrupted"}
+    return {"toolchain": found.toolchain, "exact": found.exact, "unavailable": found.unavailable}
+
+
+def environment() -> Environment:
+    """Describe this machine."""
+    versions = {name: version for name in PACKAGES if (version := _version(name))}
+    python = ".".join(platform.python_version_tuple()[:2])
+    parts = [processor.name(), f"{processor.cores()} cores", f"Python {python}"]
+    parts += [f"PyTorch {versions['torch']}"] if "torch" in versions else []
+    core = disturbances.free_core()
+    facts: dict[str, Value] = {
+        "os": f"{platform.system()} {platform.release()}",
+        "core": core,
+        "governor": _governor(core),
+        "load": round(os.getloadavg()[0], 2),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "python": platform.python_version(),
+        **versions,
+    }
+    return Environment(machine=", ".join(parts), facts=facts)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _governor(core: int | None) -> str | None:
+    """Return how the core's frequency is chosen; None where that is not told."""
+    try:
+        return Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor").read_text(encoding="ascii").strip()
+    except OSError:
+        return None

@@ -1,0 +1,287 @@
+"""The exact tier: what is counted and not timed, and so needs no repetition.
+
+A probe, `bench/exact_metrics.py`, counts in each arm; here is how it is run, what the counts mean and what differs. The
+least difference is one, in either direction; only what hardware hands out in larger units is judged by those.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deeptwins.errors import InputError
+from deeptwins.gate.runs import Value
+
+PROBE, PACKAGE = Path("bench", "exact_metrics.py"), Path("src", "deeptwins", "__init__.py")
+GROUPS = ("imports", "kernels", "operator", "nets", "compiled")
+LIMIT_S = 600.0
+FOUND = "found.json"
+GRACE_S = 0.05  # between looks at the probes
+
+Counted = Mapping[str, Mapping[str, tuple[Value, Value]]]
+"""By subject and metric, the values of base and head."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is counted."""
+
+    words: str
+    """For a page."""
+    unit: str = ""
+    better: Literal["lower", "higher"] | None = "lower"
+    """None: neither, it is shown as information."""
+    grain: int = 1
+    """What hardware hands out at once: a difference within a multiple of it costs nothing."""
+
+
+METRICS: Mapping[str, Metric] = {
+    # Of a kernel, compiled.
+    "registers": Metric("registers a thread", grain=8),  # a warp is given 256 at once
+    "stack_bytes": Metric("stack a thread", "bytes"),
+    "spill_instructions": Metric("instructions that spill registers"),
+    "shared_bytes": Metric("shared memory a program", "bytes", grain=128),
+    "barriers": Metric("barriers"),
+    "tensors_read": Metric("activation tensors read"),
+    "tensors_written": Metric("activation tensors written"),
+    "vector_share": Metric("share of bytes in accesses of 128 bits", better="higher"),
+    "narrowest_access_bits": Metric("narrowest access", "bits", better="higher"),
+    "resident_warps": Metric("resident warps a multiprocessor", better="higher"),
+    "instructions": Metric("instructions", better=None),
+    "opcodes_sha256": Metric("hash of the opcodes", better=None),
+    # Of a call of the fused operation, and of a compiled step.
+    "launches_forward": Metric("kernels launched forward"),
+    "launches_backward": Metric("kernels launched backward"),
+    "bytes_per_element_forward": Metric("moved an element forward", "bytes"),
+    "bytes_per_element_backward": Metric("moved an element backward", "bytes"),
+    "graphs": Metric("graphs"),
+    "graph_breaks": Metric("graph breaks"),
+    "kernels": Metric("generated kernels"),
+    "bytes_moved": Metric("moved, as Inductor counts", "bytes"),
+    # Of a training step, and of a call of the fused operation.
+    "operators": Metric("operators that compute"),
+    "allocations": Metric("allocations"),
+    "peak_bytes": Metric("peak of what is allocated", "bytes"),
+    "bytes_read": Metric("read by operators", "bytes"),
+    "bytes_written": Metric("written by operators", "bytes"),
+    "flops": Metric("FLOPs"),
+    # Of a command.
+    "modules": Metric("modules of Python and other packages"),
+    "packages": Metric("other packages"),
+    "torch": Metric("torch is loaded"),
+    "own_modules": Metric("own modules", better=None),
+}
+"""Metrics that are not here are shown by their names, as information."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value that differs between the arms."""
+
+    subject: str
+    metric: str
+    base: Value
+    head: Value
+    worse: bool | None
+    """None: neither worse nor better, or an arm has no such thing."""
+
+
+def changes(exact: Counted) -> list[Change]:
+    """List what differs, in either direction."""
+    return [
+        Change(subject, metric, base, head, _worse(metric, base, head))
+        for subject, metrics in exact.items()
+        for metric, (base, head) in metrics.items()
+        if base != head
+    ]
+
+
+def lost(exact: Counted) -> list[str]:
+    """List the subjects of which base has values, and head none."""
+    return [
+        subject for subject, metrics in exact.items() if metrics and all(head is None for _, head in metrics.values())
+    ]
+
+
+def _worse(name: str, base: Value, head: Value) -> bool | None:
+    metric = METRICS.get(name)
+    if metric is None or metric.better is None:
+        return None
+    if not isinstance(base, int | float) or not isinstance(head, int | float):
+        return None
+    if metric.grain > 1:
+        base, head = math.ceil(base / metric.grain), math.ceil(head / metric.grain)
+    if base == head:
+        return None
+    return (head > base) == (metric.better == "lower")
+
+
+class Arm(Protocol):
+    """A checkout."""
+
+    @property
+    def root(self) -> Path:
+        """Its folder."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the probes found; the fields are those of `runs.Run`."""
+
+    toolchain: Mapping[str, str]
+    exact: Counted
+    unavailable: Mapping[str, str]
+
+
+def measure(head: Arm, base: Arm, groups: Sequence[str] = GROUPS, limit_s: float = LIMIT_S) -> Measured:
+    """Count in both arms at the same time, by head's probe.
+
+    Args:
+        head: whose probe it is.
+        base: what it is compared with.
+        groups: of metrics, some of `GROUPS`.
+        limit_s: seconds that both have.
+
+    Raises:
+        InputError: a probe died, ran out of time or is not there, or the arms differ in more than their source.
+    """
+    probe = head.root / PROBE
+    for needed in (probe, *(arm.root / PACKAGE for arm in (head, base))):
+        if not needed.is_file():  # without a package of its own an arm would count the one that is installed
+            raise InputError(f"{needed}: not there; exact metrics need it")
+    with ExitStack() as stack:
+        probes = [
+            stack.enter_context(_running(name, probe, arm.root, groups))
+            for name, arm in (("base", base), ("head", head))
+        ]
+        end = time.monotonic() + limit_s
+        while any(each.process.poll() is None for each in probes):
+            if died := [each for each in probes if each.process.poll()]:
+                raise died[0].failed()
+            if time.monotonic() > end:
+                late = " and ".join(each.arm for each in probes if each.process.poll() is None)
+                raise InputError(f"exact metrics of {late}: not counted after {limit_s:.0f} s")
+            time.sleep(GRACE_S)
+        found = [each.found() for each in probes]
+    return merge(*found)
+
+
+class Found(BaseModel):
+    """What the probe writes of one arm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    toolchain: Mapping[str, str]
+    exact: Mapping[str, Mapping[str, Value]]
+    unavailable: Mapping[str, str]
+
+
+def merge(base: Found, head: Found) -> Measured:
+    """Put what the probe found in each arm together.
+
+    Raises:
+        InputError: by different tools.
+    """
+    tools = {**base.toolchain, **head.toolchain}
+    pairs = {tool: (base.toolchain.get(tool, "none"), head.toolchain.get(tool, "none")) for tool in tools}
+    if different := [f"{tool} {before} and {after}" for tool, (before, after) in pairs.items() if before != after]:
+        told = ", ".join(different)
+        raise InputError(f"exact metrics cannot be compared: base and head were counted with {told}")
+    exact: dict[str, dict[str, tuple[Value, Value]]] = {}
+    for subject in {**head.exact, **base.exact}:
+        before, after = base.exact.get(subject, {}), head.exact.get(subject, {})
+        exact[subject] = {metric: (before.get(metric), after.get(metric)) for metric in {**after, **before}}
+    unavailable: dict[str, str] = {}
+    for subject in {**head.unavailable, **base.unavailable}:
+        reasons = {"base": base.unavailable.get(subject), "head": head.unavailable.get(subject)}
+        if reasons["base"] == reasons["head"]:
+            unavailable[subject] = head.unavailable[subject]
+        else:
+            unavailable |= {f"{subject} ({arm})": why for arm, why in reasons.items() if why is not None}
+    return Measured(head.toolchain, exact, unavailable)
+
+
+@dataclass(frozen=True)
+class _Probe:
+    arm: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def failed(self) -> InputError:
+        """Say why it died."""
+        lines = (self.folder / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        code = self.process.returncode
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return InputError(f"exact metrics of {self.arm}: {lines[-1] if lines else 'not a word'} ({how})")
+
+    def found(self) -> Found:
+        """Read what it wrote.
+
+        Raises:
+            InputError: it died, or wrote something else.
+        """
+        if self.process.returncode:
+            raise self.failed()
+        try:
+            return Found.model_validate_json((self.folder / FOUND).read_bytes())
+        except (OSError, ValidationError) as error:
+            raise InputError(
+                f"exact metrics of {self.arm}: the probe left no answer ({type(error).__name__})"
+            ) from None
+
+
+@contextmanager
+def _running(arm: str, probe: Path, root: Path, groups: Sequence[str]) -> Iterator[_Probe]:
+    """Run the probe on an arm's package, in a folder of its own; at the end nothing of it runs or lies about."""
+    with TemporaryDirectory(prefix="deeptwins-", ignore_cleanup_errors=True) as made, ExitStack() as files:
+        folder = Path(made)
+        process = subprocess.Popen(  # noqa: S603  our own
+            [sys.executable, str(probe.resolve()), "--output", str(folder / FOUND), "--only", *groups],
+            cwd=folder,
+            env=_environment(root, folder),
+            stdin=subprocess.DEVNULL,
+            stdout=files.enter_context((folder / "stdout").open("wb")),
+            stderr=files.enter_context((folder / "stderr").open("wb")),
+            start_new_session=True,  # so that its own processes end with it
+        )
+        try:
+            yield _Probe(arm, folder, process)
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+    process.wait()
+
+
+def _environment(root: Path, folder: Path) -> dict[str, str]:
+    """Make what enters the counts the same everywhere: one thread, no GPU, nothing that is there from before.
+
+    Matplotlib, too, loads one module more where it finds no list of fonts.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in {"TRITON_INTERPRET", "PYTHONSAFEPATH"}}
+    return kept | {
+        "PYTHONPATH": str((root / "src").resolve()),
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TRITON_CACHE_DIR": str(folder / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        "MPLCONFIGDIR": str(folder / "matplotlib"),
+    }

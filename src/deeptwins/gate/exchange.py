@@ -1,0 +1,143 @@
+"""What the gate takes from other tools, and gives to them.
+
+What is given comes from a run alone: the same run gives the same bytes. Times of an arm are medians of its segments in
+all blocks that count. Other tools know neither status nor pairs: only benchmarks that are `ok` go there, and CSV has
+all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any, Literal, get_args
+
+import pandas as pd
+
+from deeptwins.errors import InputError
+from deeptwins.gate import asv_files, pytest_files
+from deeptwins.gate.estimates import Estimate
+from deeptwins.gate.exact import METRICS
+from deeptwins.gate.imports import imported
+from deeptwins.gate.runs import DIGITS, Arm, Benchmark, Run, Value
+from deeptwins.gate.samples import LETTERS, measured, numbers, segments
+from deeptwins.gate.verdict import Judged, judge
+
+__all__ = ["FORMATS", "Format", "export", "imported"]
+
+Format = Literal["pytest-benchmark", "csv", "asv", "github-action-benchmark"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+ARMS: tuple[Arm, Arm] = ("base", "head")
+SMALLER = "github-action-benchmark.json"
+
+# Columns of the CSV files; times are of a call, in seconds, and ratios are head's over base's.
+BENCHMARK = (
+    *("id", "status", "status_reason", "calls", "base_s", "head_s", "blocks", "rejected"),
+    *("ratio", "low", "high", "confirmation_ratio", "confirmation_low", "confirmation_high"),
+    *("margin", "controls", "q", "verdict", "verdict_reason"),
+)
+SEGMENT = ("id", "batch", "pair", "block", "segment", "arm", "seconds", "rejected")
+EXACT = ("subject", "metric", "base", "head")
+
+
+def export(run: Run, to: Format) -> Mapping[str, str]:
+    """Write a run for another tool.
+
+    Args:
+        run: what was measured.
+        to: the tool.
+
+    Returns:
+        The content of each file, by its name in the folder that they go to.
+
+    Raises:
+        InputError: nothing in it is for that tool, or the tool cannot say what it is of.
+    """
+    match to:
+        case "csv":
+            return _csv(run)
+        case "asv":
+            files = asv_files.files(run)
+        case "pytest-benchmark":
+            files = pytest_files.files(run)
+        case "github-action-benchmark":
+            entries = _smaller(run)
+            files = {SMALLER: json.dumps(entries, indent=1, ensure_ascii=False) + "\n"} if entries else {}
+    if not files:
+        raise InputError(f"run {run.id}: no benchmark in it was measured to the end, and {to} takes no others")
+    return files
+
+
+def _smaller(run: Run) -> list[dict[str, Any]]:
+    """List what github-action-benchmark calls customSmallerIsBetter; times in one unit, or its charts would jump."""
+    judged = {each.id: each for each in judge(run.benchmarks, run.design)}
+    times = [_time(run, each, judged[each.id]) for each in measured(run)]
+    counts = [
+        {
+            "name": f"{subject} {metric}",
+            "unit": METRICS[metric].unit or "count",
+            "value": values["head"],
+            "extra": f"base {values['base']:g}" if "base" in values else "not in base",
+        }
+        for (subject, metric), values in numbers(run).items()
+        if "head" in values
+    ]
+    return [*times, *counts]
+
+
+def _time(run: Run, benchmark: Benchmark, judged: Judged) -> dict[str, Any]:
+    base, head = (float(f"{1e3 * median(segments(benchmark, arm)):.{DIGITS + 1}g}") for arm in ARMS)
+    entry = {"name": benchmark.id, "unit": "ms", "value": head}
+    ratio, low, high = _ratios(judged.estimate)
+    extra = "" if ratio is None else f"{ratio:.3f} times base"
+    if ratio is not None and low is not None and high is not None:
+        entry["range"] = f"± {50 * (high - low) / ratio:.2g} %"
+        extra += f", 95 % interval {low:.3f} to {high:.3f}"
+    verdict = judged.verdict.replace("_", " ")
+    return {**entry, "extra": "\n".join(filter(None, [extra, verdict, f"base {base:g} ms, {run.git.base[:12]}"]))}
+
+
+def _csv(run: Run) -> dict[str, str]:
+    """Tabulate it all: a row a benchmark, a row a segment, a row a number of the exact tier."""
+    judged = {each.id: each for each in judge(run.benchmarks, run.design)}
+    exact = [[subject, metric, *values] for subject, metrics in run.exact.items() for metric, values in metrics.items()]
+    return {
+        "benchmarks.csv": _table(BENCHMARK, [_row(each, judged.get(each.id)) for each in run.benchmarks]),
+        "segments.csv": _table(SEGMENT, _segments(run)),
+        "exact.csv": _table(EXACT, exact),
+    }
+
+
+def _row(benchmark: Benchmark, judged: Judged | None) -> list[Value]:
+    times: list[Value] = [median(found) if (found := segments(benchmark, arm)) else None for arm in ARMS]
+    told: list[Value] = [benchmark.id, benchmark.status, benchmark.reason, benchmark.calls, *times]
+    if judged is None:
+        return [*told, *[None] * (len(BENCHMARK) - len(told))]
+    ratios = [cell for each in (judged.estimate, judged.confirmation) for cell in _ratios(each)]
+    decided = (judged.margin, judged.controls, judged.q, judged.verdict, judged.reason or None)
+    return [*told, judged.blocks, judged.rejected, *ratios, *decided]
+
+
+def _ratios(estimate: Estimate | None) -> tuple[float | None, float | None, float | None]:
+    """Return the ratio of head to base and its interval; without an end where it has none."""
+    if estimate is None:
+        return None, None, None
+    log_ratios = (estimate.log_ratio, estimate.low, estimate.high)
+    ratio, low, high = (math.exp(each) if math.isfinite(each) else None for each in log_ratios)
+    return ratio, low, high
+
+
+def _segments(run: Run) -> Iterator[list[Value]]:
+    arms = {letter: arm for arm, letter in LETTERS.items()}
+    for benchmark in run.benchmarks:
+        for batch, pairs in (("first", benchmark.pairs), ("confirmation", benchmark.confirmation)):
+            blocks = ((i, j, block) for i, pair in enumerate(pairs, 1) for j, block in enumerate(pair, 1))
+            for pair, number, block in blocks:
+                for place, (letter, seconds) in enumerate(zip(block.order, block.seconds, strict=True), 1):
+                    yield [benchmark.id, batch, pair, number, place, arms[letter], seconds, block.rejected]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
+    text: str = pd.DataFrame([*rows], columns=[*columns], dtype=object).to_csv(index=False, lineterminator="\n")
+    return text

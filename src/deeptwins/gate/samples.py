@@ -1,0 +1,40 @@
+"""The times and numbers of an arm, as other tools want them: without pairs and blocks, and the smaller the better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deeptwins.gate.exact import METRICS
+from deeptwins.gate.runs import Arm, Benchmark, Run
+
+LETTERS: dict[Arm, str] = {"base": "A", "head": "B"}
+
+
+def segments(benchmark: Benchmark, arm: Arm) -> list[float]:
+    """Return seconds of a call in all segments of an arm that count, in the order in which they were measured."""
+    return [
+        seconds
+        for pair in (*benchmark.pairs, *benchmark.confirmation)
+        for block in pair
+        for letter, seconds in zip(block.order, block.seconds, strict=True)
+        if letter == LETTERS[arm] and block.rejected is None
+    ]
+
+
+def measured(run: Run) -> list[Benchmark]:
+    """Return the benchmarks that were measured to the end, and have times that count."""
+    return [each for each in run.benchmarks if each.status == "ok" and segments(each, "head")]
+
+
+def numbers(run: Run) -> Mapping[tuple[str, str], Mapping[Arm, float]]:
+    """Return the numbers of the exact tier that are better when smaller, by subject and metric."""
+    arms: tuple[Arm, Arm] = ("base", "head")
+    found = {
+        (subject, metric): {
+            arm: value for arm, value in zip(arms, values, strict=True) if isinstance(value, int | float)
+        }
+        for subject, metrics in run.exact.items()
+        for metric, values in metrics.items()
+        if metric in METRICS and METRICS[metric].better == "lower"
+    }
+    return {key: values for key, values in found.items() if values}

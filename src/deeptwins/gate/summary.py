@@ -1,0 +1,91 @@
+"""A run of the gate as Markdown, for the summary of a CI job or a comment on a pull request.
+
+Names in it come from whoever wrote the pull request: all that could mean something to Markdown or HTML is written as
+character references, and what GitHub makes links of, mentions and references, is broken up.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from deeptwins.gate import tables
+from deeptwins.gate.runs import Run
+from deeptwins.gate.verdict import conclude
+from deeptwins.tables import Table
+
+MOST = 60_000  # characters; GitHub takes 65,536 in a comment
+TOLD = ("regressed", "inconclusive", "improved")  # verdicts whose rows are not folded away
+_SENTENCES = 12
+_LONGEST = 400  # characters of a sentence, or of a cell
+_MEANT = re.compile(r"^\W|[^A-Za-z0-9 ,;%()'+/.:-]|[.:](?=[A-Za-z/])")
+_LINKED = re.compile(r"([@#])(?=\S)")
+_SPARE = 3_000  # characters: for the last line, and for how many rows were left out
+
+
+def summary(run: Run) -> str:
+    """Summarize a run: the verdict, exact differences, what changed or is undecided; the rest is folded."""
+    conclusion = conclude(run)
+    first, *others = conclusion.lines
+    table = tables.judged(run, conclusion)
+    told = table["verdict"].isin(TOLD)
+    values = tables.exact_values(run)
+    text = f"**{_plain(first)}**\n\n" + "".join(f"{_plain(line)}\n\n" for line in others[:_SENTENCES])
+    for rows, folded in (
+        (tables.exact_changes(run), False),
+        (_ratios("Changed or undecided", table[told]), False),
+        (tables.unmeasured(run, conclusion.judged), True),
+        (_ratios("No worse", table[~told & (table["verdict"] != "not_measured")]), True),
+    ):
+        text += _block(rows, MOST - _SPARE - len(text), folded=folded)
+    same = f"{int(values['same'].sum()):,} of {len(values):,} exact metrics are the same. " if len(values) else ""
+    return f"{text}{same}{_plain(_where(run))}\n"
+
+
+def _ratios(caption: str, table: pd.DataFrame) -> Table:
+    rows = [
+        [
+            tables.shown(row["benchmark"]),
+            tables.VERDICTS[row["verdict"]],
+            *([f"{tables.signed(row['log_ratio'])} %", tables.span(row["low"], row["high"])]),
+            f"{100 * row['margin']:.1f} %",
+        ]
+        for row in table.to_dict("records")
+    ]
+    return Table(caption, ("benchmark", "verdict", "time of head", "95 % interval", "margin"), rows, 2)
+
+
+def _block(table: Table, room: int, *, folded: bool) -> str:
+    """Write a table, of as many rows as there is room for; nothing of a table without one."""
+    if not table.rows:
+        return ""
+    title = f"{table.caption}: {len(table.rows)}"
+    start, end = (f"<details><summary>{title}</summary>\n\n", "\n</details>\n\n") if folded else (f"{title}\n\n", "\n")
+    marks = ["---" if i < table.words else "---:" for i in range(len(table.columns))]
+    lines = [_row(table.columns), _row(marks)]
+    room -= sum(map(len, (start, end, *lines)))
+    for i, row in enumerate(table.rows):
+        line = _row([_plain(cell) for cell in row])
+        if (room := room - len(line)) < 0:
+            end = f"\n{len(table.rows) - i} more: see the report.\n{end}"
+            break
+        lines.append(line)
+    return f"{start}{''.join(lines)}{end}"
+
+
+def _row(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _where(run: Run) -> str:
+    git = run.git
+    changes = " with changes that are not committed" if git.dirty else ""
+    head, base = tables.shown(git.head, 12), tables.shown(git.base, 12)
+    return f"Head {head}{changes} against {base} on {tables.shown(run.environment.machine, 200)}."
+
+
+def _plain(text: str) -> str:
+    """Make text mean itself in Markdown, in HTML and to GitHub, on one line."""
+    broken = _LINKED.sub("\\1\N{ZERO WIDTH SPACE}", tables.shown(text, _LONGEST))
+    return _MEANT.sub(lambda match: f"&#{ord(match[0])};", broken)

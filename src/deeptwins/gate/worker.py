@@ -1,0 +1,251 @@
+"""One arm of a comparison: a pytest process whose benchmarks are timed segment by segment, as the gate tells it.
+
+A script of its own, which needs pytest and pytest-benchmark alone: both arms run this very file, whatever version of a
+package they measure. It is started as
+
+    python -P worker.py REQUESTS REPLIES SETTINGS PYTEST-ARGUMENT ...
+
+with the descriptors of two pipes and a JSON object. On them go JSON objects, a line each. It tells `collected`, the
+names of the benchmarks. Of every benchmark it says that it is `ready` and waits for requests: `{"run": calls}` is
+answered with what a segment of so many calls took, `{"add": seconds}` makes every call longer by so much work,
+`{"end": true}` lets the test go on. Then it tells the outcome.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+SENTINEL = bytes(1 << 20)  # work that no commit changes: about a millisecond
+WORK = b"\0" * 4096  # of which added work is made
+TOLD = 3  # modules from elsewhere that are named
+
+
+class Channel:
+    """JSON objects to and from the gate."""
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self._requests = os.fdopen(requests, "r", encoding="utf-8")
+        self._replies = os.fdopen(replies, "w", encoding="utf-8")
+
+    def ask(self) -> dict[str, Any]:
+        """Wait for a request; where the gate is gone, end."""
+        if not (line := self._requests.readline()):
+            os._exit(1)
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def tell(self, **what: Any) -> None:  # noqa: ANN401
+        """Send a reply."""
+        print(json.dumps(what), file=self._replies, flush=True)
+
+
+def work(units: int) -> None:
+    """Compute something that takes time in proportion to `units`."""
+    for _ in range(units):
+        hashlib.sha256(WORK).digest()
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """Time one call, in seconds."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def units_of(seconds: float) -> int:
+    """Say how many units of work last so long: by the median of several tries."""
+    tries = sorted(seconds_of(lambda: work(500)) for _ in range(9))
+    return round(seconds / (tries[len(tries) // 2] / 500))
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Let neither a debugger nor a profiler see what is timed."""
+    tracer, profiler = sys.gettrace(), sys.getprofile()
+    sys.settrace(None)
+    sys.setprofile(None)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)
+        sys.setprofile(profiler)
+
+
+class Segments:
+    """Runs the call of a benchmark in segments, on request."""
+
+    def __init__(
+        self,
+        timer: Callable[[], float],
+        target: Callable[..., Any],
+        arguments: tuple[tuple[Any, ...], Mapping[str, Any]],
+        around: tuple[Callable[..., Any] | None, Callable[..., Any] | None] = (None, None),
+    ) -> None:
+        """Prepare.
+
+        Args:
+            timer: of pytest-benchmark, in seconds.
+            target: what is timed.
+            arguments: positional and by name.
+            around: what is called, untimed, before every call, whose arguments it may return, and after it.
+        """
+        self._timer, self._target, self._arguments = timer, target, arguments
+        self._setup, self._teardown = around
+        self._units = 0
+        self.result: Any = None
+
+    def add(self, seconds: float) -> None:
+        """Make every call longer by so much work."""
+        self._units = units_of(seconds)
+
+    def run(self, calls: int) -> dict[str, float]:
+        """Run a segment: seconds a call, with what tells whether the machine was disturbed meanwhile."""
+        gc.collect()
+        sentinel = seconds_of(lambda: hashlib.sha256(SENTINEL).digest())
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        with untraced():
+            seconds = self._apart(calls) if self._setup or self._teardown else self._loop(calls)
+        switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before
+        return {"seconds": seconds / calls, "switches": switches, "sentinel": sentinel}
+
+    def _loop(self, calls: int) -> float:
+        target, (args, kwargs), units = self._target, self._arguments, self._units
+        start = self._timer()
+        for _ in range(calls):
+            self.result = target(*args, **kwargs)
+            if units:
+                work(units)
+        return self._timer() - start
+
+    def _apart(self, calls: int) -> float:
+        total = 0.0
+        for _ in range(calls):
+            args, kwargs = (self._setup() if self._setup else None) or self._arguments
+            start = self._timer()
+            self.result = self._target(*args, **kwargs)
+            if self._units:
+                work(self._units)
+            total += self._timer() - start
+            if self._teardown:
+                self._teardown(*args, **kwargs)
+        return total
+
+
+class Gate:
+    """The pytest plugin."""
+
+    def __init__(self, channel: Channel, settings: Mapping[str, Any]) -> None:
+        """Prepare.
+
+        Args:
+            channel: to the gate.
+            settings: `only_collect`; `core` that is measured on, None for any; `elsewhere`, a folder that no module may
+                come from.
+        """
+        self._channel, self._settings = channel, settings
+        self._ready = False
+
+    def pytest_configure(self) -> None:
+        """Put the gate's timing in the place of pytest-benchmark's."""
+        plugin = self
+
+        def raw(fixture: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            return plugin.measure(fixture, Segments(fixture._timer, function, (args, kwargs)))  # noqa: SLF001
+
+        def pedantic(  # noqa: PLR0913, PLR0917  as pytest-benchmark has it
+            fixture: Any,  # noqa: ANN401
+            target: Callable[..., Any],
+            args: tuple[Any, ...] = (),
+            kwargs: Mapping[str, Any] | None = None,
+            setup: Callable[..., Any] | None = None,
+            teardown: Callable[..., Any] | None = None,
+            rounds: int = 1,  # noqa: ARG001  the gate has its own
+            warmup_rounds: int = 0,
+            iterations: int = 1,  # noqa: ARG001
+        ) -> Any:  # noqa: ANN401
+            segments = Segments(fixture._timer, target, (args, kwargs or {}), (setup, teardown))  # noqa: SLF001
+            return plugin.measure(fixture, segments, warmup_rounds)
+
+        owner: Any = BenchmarkFixture
+        owner._raw, owner._raw_pedantic = raw, pedantic  # noqa: SLF001  what its public methods call
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Keep the benchmarks, those with the mark `gate` alone where there are any."""
+        items[:] = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
+        items[:] = [item for item in items if item.get_closest_marker("gate")] or items
+        self._channel.tell(collected=[item.nodeid for item in items])
+        if self._settings["only_collect"]:
+            items.clear()
+
+    def measure(self, fixture: Any, segments: Segments, warm: int = 0) -> Any:  # noqa: ANN401
+        """Time a benchmark as the gate asks; its times are pytest-benchmark's, too, which the test may look at."""
+        fixture.disabled = False
+        stats = fixture._make_stats(1)  # noqa: SLF001
+        warmed = segments.run(max(1, warm))
+        if not self._ready and self._settings["core"] is not None:
+            os.sched_setaffinity(0, {self._settings["core"]})
+        self._ready = True
+        gc.collect()
+        gc.freeze()
+        self._channel.tell(ready=fixture.fullname, seconds=warmed["seconds"], elsewhere=self._elsewhere())
+        try:
+            while "end" not in (request := self._channel.ask()):
+                if "add" in request:
+                    segments.add(request["add"])
+                    self._channel.tell(added=True)
+                else:
+                    found = segments.run(request["run"])
+                    stats.update(found["seconds"])
+                    self._channel.tell(**found)
+        finally:
+            gc.unfreeze()
+        return segments.result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Tell the outcome of a test."""
+        if report.when == "teardown" or report.outcome != "passed":
+            reason = "" if report.outcome == "passed" else _reason(report)
+            self._channel.tell(outcome=report.outcome, test=report.nodeid, when=report.when, reason=reason)
+
+    def _elsewhere(self) -> list[str]:
+        """Name modules that were loaded from where no module may come from."""
+        folder = self._settings["elsewhere"]
+        files = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())} - {__file__}
+        return sorted(file for file in files if Path(file).is_relative_to(folder) and "site-packages" not in file)[
+            :TOLD
+        ]
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Say in a line why a test did not pass."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = str(crash.message if crash else report.longrepr)
+    return (text.strip().splitlines() or ["failed"])[0]
+
+
+def main(requests: str, replies: str, settings: str, *arguments: str) -> int:
+    """Run pytest as one arm; returns its exit code."""
+    channel = Channel(int(requests), int(replies))
+    code = pytest.main([*arguments], plugins=[Gate(channel, json.loads(settings))])
+    channel.tell(over=int(code))
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,399 @@
+"""`deeptwins gate` from end to end, on a project whose benchmarks read a clock of their own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from deeptwins import cli
+from deeptwins.gate import comparison, disturbances, runs, verdict
+
+pytest.importorskip("pytest_benchmark", reason="needs pytest-benchmark")
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+CONFIG = """
+[tool.pytest.ini_options]
+python_files = "bench_*.py"
+python_functions = "bench_*"
+
+[tool.deeptwins.gate]
+suite = "bench"
+"""
+SUITE = '''
+import pytest
+
+import thing
+
+
+class Clock:
+    """Advances by what a call costs, and by nothing else."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+CLOCK = Clock()
+
+
+@pytest.mark.benchmark(timer=CLOCK)
+@pytest.mark.parametrize("size", [1, 2])
+def bench_work(benchmark, size):
+    def call():
+        CLOCK.now += size * thing.cost(size)
+
+    benchmark(call)
+
+
+@pytest.mark.benchmark(timer=CLOCK)
+def bench_prepared(benchmark):
+    def call(cost):
+        CLOCK.now += cost
+
+    def setup():
+        CLOCK.now += 100.0
+        return (1.0,), {}
+
+    benchmark.pedantic(call, setup=setup, rounds=3, warmup_rounds=1)
+    assert benchmark.stats.stats.median == 1.0
+'''
+
+
+class Project:
+    """A repository with a package, whose costs are chosen, and benchmarks."""
+
+    def __init__(self, root):
+        self.root = root
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.write("pyproject.toml", CONFIG)
+        self.write("bench/bench_thing.py", SUITE)
+        self.write("README.md", "A thing.\n")
+        self.write(".gitignore", "/results/\n/reports/\n__pycache__/\n")
+        self.cost("1.0")
+        self.commit()
+
+    def git(self, *arguments):
+        """Run git here."""
+        who = {f"GIT_{role}_{key}": "a@b" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+        done = subprocess.run(  # noqa: S603
+            ["git", "-C", str(self.root), *arguments],  # noqa: S607
+            check=True,
+            capture_output=True,
+            text=True,
+            env=os.environ | who,
+        )
+        return done.stdout.strip()
+
+    def write(self, name, text):
+        """Write a file."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def cost(self, expression):
+        """Say what a call costs, by its size."""
+        self.write("src/thing.py", f"import os, signal\n\n\ndef cost(size):\n    return {expression}\n")
+
+    def commit(self):
+        """Commit all there is; returns the commit."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message=Change something")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The project, one stands in; the machine is never disturbed, and two pairs are enough."""
+    monkeypatch.setattr(comparison, "DESIGN", comparison.DESIGN.model_copy(update={"pairs": 2, "blocks": 2}))
+    monkeypatch.setattr(disturbances.Watch, "disturbed", lambda _self, _replies: None)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    root = tmp_path / "project"
+    root.mkdir()
+    found = Project(root)
+    monkeypatch.chdir(root)
+    return found
+
+
+@pytest.fixture
+def gate(monkeypatch, capfd):
+    """Run the command; gives its exit code and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["deeptwins", "gate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capfd.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def stored(project):
+    """All runs that lie in the project's results."""
+    return runs.load(project.root / "results")
+
+
+def judged(run):
+    """The verdicts of a run, by the last part of the name."""
+    return {one.id.split("::")[1]: one.verdict for one in verdict.conclude(run).judged}
+
+
+def test_a_slower_commit_is_found(project, gate):
+    """Of three benchmarks one is slower by a fifth: exit code 1, its name and size, and a page."""
+    base = project.git("rev-parse", "HEAD")
+    project.cost("1.0 if size == 1 else 1.2")
+    head = project.commit()
+
+    code, said, _ = gate("--base", base)
+
+    assert code == 1
+    assert "Slower: bench/bench_thing.py::bench_work[2] by 20" in said
+    (run,) = stored(project)
+    assert (run.kind, run.git.base, run.git.head, run.git.dirty) == ("paired", base, head, False)
+    assert judged(run) == {"bench_work[1]": "no_worse", "bench_work[2]": "regressed", "bench_prepared": "no_worse"}
+    assert all(len(one.pairs) == 2 for one in run.benchmarks)
+    assert [len(one.confirmation) for one in sorted(run.benchmarks, key=lambda one: one.id)] == [0, 0, 2]
+    assert "bench_work[2]" in (project.root / "reports/performance/index.html").read_text(encoding="utf-8")
+    assert "performance" in (project.root / "reports/index.html").read_text(encoding="utf-8")
+
+
+def test_what_is_not_committed_is_judged(project, gate):
+    """By default head is the checkout as it is, and base is where it left main; nothing of it is touched."""
+    project.git("checkout", "--quiet", "-b", "work")
+    project.cost("0.5")
+    before = project.git("status", "--porcelain")
+
+    code, said, _ = gate()
+
+    assert code == 0
+    assert "Faster: bench/bench_thing.py::bench_work[1]" in said
+    assert stored(project)[0].git.dirty
+    assert project.git("status", "--porcelain") == before
+    assert len(project.git("worktree", "list").splitlines()) == 1
+
+
+def test_only_prose_needs_no_measurement(project, gate):
+    """A commit that changes words alone is fine, at once."""
+    project.write("README.md", "Another thing.\n")
+    project.write("docs/why.txt", "Because.\n")
+    project.commit()
+
+    code, said, _ = gate("--base", "HEAD~1")
+
+    assert (code, stored(project)) == (0, [])
+    assert "Only prose differs" in said
+
+
+def test_a_renamed_benchmark_cannot_leave_the_gate(project, gate):
+    """What base measures and head does not is exit code 4; so is what a list names and nothing measures."""
+    project.write("bench/bench_thing.py", SUITE.replace("bench_prepared", "bench_ready"))
+    project.commit()
+
+    code, said, _ = gate("--base", "HEAD~1")
+
+    assert code == 4
+    assert "bench_prepared" in said
+
+
+def test_the_list_says_what_must_be_measured(project, gate):
+    """With a list committed its names count: an accepted change is fine, and one that it lacks is not."""
+    names = [f"bench/bench_thing.py::bench_{name}" for name in ("prepared", "work[1]", "work[2]")]
+    code, _, _ = gate("--base", "HEAD", "--write-list")
+    assert code == 0
+    assert (project.root / "bench/gate.txt").read_text(encoding="utf-8").splitlines()[1:] == names
+    project.write("bench/bench_thing.py", SUITE.replace("bench_prepared", "bench_ready"))
+    project.commit()
+    assert gate("--base", "HEAD~1")[0] == 4
+    project.write("bench/gate.txt", "\n".join(names).replace("prepared", "ready"))
+    project.commit()
+
+    assert gate("--base", "HEAD~1")[0] == 0
+
+
+def test_a_new_benchmark_needs_what_base_has_not(project, gate):
+    """A benchmark of something new is in the list and cannot be compared: no reason to fail."""
+    gate("--base", "HEAD", "--write-list")
+    project.write("bench/bench_more.py", "import thing\n\n\ndef bench_more(benchmark):\n    benchmark(thing.more)\n")
+    project.write("src/thing.py", (project.root / "src/thing.py").read_text() + "\n\ndef more():\n    pass\n")
+    listed = (project.root / "bench/gate.txt").read_text(encoding="utf-8")
+    project.write("bench/gate.txt", listed + "bench/bench_more.py::bench_more\n")
+    project.commit()
+
+    code, said, _ = gate("--base", "HEAD~1")
+
+    assert code == 0, said
+    found = {one.id: one for one in stored(project)[-1].benchmarks}["bench/bench_more.py::bench_more"]
+    assert found.status == "new"
+    assert "thing" in found.reason
+
+
+def test_a_killed_process_loses_nothing(project, gate):
+    """Where head is killed in its second pair, the first is kept, and the exit code is 2."""
+    project.cost("1.0 if int(os.environ['PYTHONHASHSEED']) % 1000 < 2 else os.kill(os.getpid(), signal.SIGKILL)")
+    project.commit()
+
+    code, said, _ = gate("--base", "HEAD~1", "--only", "bench_work")
+
+    assert code == 2
+    (run,) = stored(project)
+    assert run.failure.startswith("head: killed by SIGKILL")
+    assert "killed by SIGKILL" in said
+    assert [len(one.pairs) for one in run.benchmarks] == [1, 1]
+
+
+def test_what_strays_is_inconclusive(project, gate):
+    """Pairs that disagree tell nothing: more are measured, and then the exit code is 3."""
+    project.cost("1.0 + 0.2 * (int(os.environ['PYTHONHASHSEED']) % 2)")
+    project.commit()
+
+    code, said, _ = gate("--base", "HEAD~1", "--only", "work[1]")
+
+    assert code == 3
+    assert "bench_work[1]" in said
+    assert len(stored(project)[0].benchmarks[0].pairs) == 4
+
+
+@pytest.mark.parametrize(("cost", "code"), [("1.0", 0), ("1.3", 1), ("1 / 0", 125)])
+def test_bisect(project, gate, cost, code):
+    """For git's bisection a commit is good, bad, or cannot be judged."""
+    project.cost(cost)
+    project.write("note", "not prose")
+    project.commit()
+
+    assert gate("--bisect", "--base", "HEAD~1", "--only", "work[1]")[0] == code
+
+
+def test_bisection_ends_where_no_commit_can_be_judged(project, gate):
+    """A base that is not there is no property of the commit."""
+    assert gate("--bisect", "--base", "nowhere")[0] == 128
+
+
+def test_bisection_finds_the_commit(project):
+    """Git finds the commit that made it slower, with the benchmarks of the last one."""
+    project.git("rm", "--quiet", "-r", "bench")
+    first = project.commit()
+    made = []
+    for number in range(4):
+        project.write("src/other.py", f"N = {number}\n")
+        project.cost("1.5" if number > 1 else "1.0")
+        made.append(project.commit())
+    project.write("bench/bench_thing.py", SUITE)
+    last = project.commit()
+    project.git("bisect", "start", last, first)
+    command = [sys.executable, "-m", "deeptwins", "gate", "--bisect", "--base", first, "--suite-from", last]
+    command += ["--only", "work[1]", "--results", str(project.root.parent / "results")]
+
+    said = project.git("bisect", "run", *command, "--reports", str(project.root.parent / "reports"))
+
+    assert f"{made[2]} is the first bad commit" in said
+
+
+def test_code_of_the_checkout_is_refused(project, gate):
+    """Where both arms would import the same code, nothing they differ in is measured: exit code 2."""
+    path = project.root / "src"
+    project.write("bench/conftest.py", f"import sys\n\nsys.path.insert(0, {str(path)!r})\n")
+    project.commit()
+
+    code, said, _ = gate("--base", "HEAD", "--only", "work[1]")
+
+    assert code == 2
+    assert "not its own version" in said
+
+
+def test_an_anchor_judges_nothing(project, gate):
+    """A commit slower than the anchor is a point of the history, and no failure."""
+    project.git("tag", "v1")
+    project.cost("2.0")
+    project.commit()
+
+    code, _, _ = gate("--anchor", "v1", "--only", "work[1]")
+
+    assert code == 0
+    assert (stored(project)[0].kind, stored(project)[0].git.anchor) == ("anchor", "v1")
+
+
+def test_the_self_test_goes_on(project, gate, monkeypatch):
+    """Trials are ordinary runs, and what is done is not done again."""
+    monkeypatch.setattr("deeptwins.gate.selftest.MUTATIONS", {})
+    gate("--base", "HEAD", "--write-list")
+    project.write("bench/gate.txt", "bench/bench_thing.py::bench_prepared\n")
+    project.commit()
+    shutil.rmtree(project.root / "results")
+
+    code, _, said = gate("--self-test", "--trials", "1")
+
+    assert code == 0
+    assert [run.kind for run in stored(project)] == ["aa", "slower", "slower"]
+    assert "0 of 3 trials are done" in said
+    assert "3 of 3 trials are done" in gate("--self-test", "--trials", "1")[2]
+
+
+def test_a_summary_for_a_pull_request(project, gate, tmp_path):
+    """The verdict comes first."""
+    project.cost("1.5")
+    project.commit()
+
+    gate("--base", "HEAD~1", "--only", "work[1]", "--summary", tmp_path / "a" / "summary.md")
+
+    text = (tmp_path / "a" / "summary.md").read_text(encoding="utf-8")
+    assert "Slower" in text.splitlines()[0]
+
+
+def test_files_of_pytest_benchmark_in_and_out(project, gate, tmp_path):
+    """A run is exported for pytest-benchmark, and what that writes is imported and judged."""
+    project.cost("1.5")
+    project.commit()
+    gate("--base", "HEAD~1", "--only", "work[1]")
+    gate("export", "--to", "pytest-benchmark", "--output", tmp_path / "out")
+    files = []
+    for number in (1, 2, 3):
+        for arm in ("base", "head"):
+            text = json.loads((tmp_path / "out" / f"{arm}.json").read_text(encoding="utf-8"))
+            text["datetime"] = f"2026-01-0{number}T00:00:0{arm == 'head':d}+00:00"
+            files.append(tmp_path / f"{arm}{number}.json")
+            files[-1].write_text(json.dumps(text), encoding="utf-8")
+
+    code, said, _ = gate("import", *files, "--results", tmp_path / "results", "--reports", tmp_path / "reports")
+
+    assert "bench_work[1]" in said
+    assert code in {1, 3}, said
+    assert len(stored(project)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--base", "nowhere"], "nowhere: no such commit"),
+        (["--base", "HEAD", "--anchor", "HEAD"], "one at a time"),
+        (["--suite", "nothing"], "nothing"),
+        (["--trials", "3"], "--self-test"),
+        (["--time-limit", "soon"], "time-limit"),
+        (["import", "one.json"], "pairs"),
+        (["import", "one.json", "two.json"], "one.json"),
+        (["export", "--to", "csv"], "no run of the gate"),
+        (["page"], "no run of the gate"),
+        (["--self-test"], "gate.txt"),
+    ],
+)
+def test_bad_input_is_one_line(project, gate, arguments, said):
+    """What a person can mend is one line and exit code 2."""
+    code, _, told = gate(*arguments)
+
+    assert code == 2
+    assert said in told
+    assert len(told.strip().splitlines()) == 1
+
+
+def test_outside_a_repository(tmp_path, gate, monkeypatch):
+    """There is nothing to compare."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+
+    code, _, told = gate()
+
+    assert code == 2
+    assert "not in a git repository" in told

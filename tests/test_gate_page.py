@@ -1,0 +1,404 @@
+"""The page of the gate: it says what its runs say, in the same bytes each time, whatever names they bring."""
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.special import stdtr
+
+import gate_made as made
+from deeptwins.errors import InputError
+from deeptwins.gate import page, runs, sensitivity, tables
+from deeptwins.gate.runs import Environment, Git
+
+PREFIX = "bench/bench_gate.py::bench_"
+SLOW, SAME, FAST, BROKEN = (f"{PREFIX}{name}" for name in ("step[cifar-56-residual]", "frames", "append", "report"))
+TOOLS = {"triton": "3.9.0"}
+HOSTILE = "x]<script>alert(1)</script>|`*_[a](http://e.vil)\n# @octocat #1 www.e.vil -- <!-- \u202e"
+
+
+def stored(results, kind, *benchmarks, at=0, **changes):
+    """Store a run that was the `at`-th."""
+    sample = made.run(
+        *(changes.pop("benchmarks", None) or benchmarks),
+        kind=kind,
+        id=f"{at:08x}",
+        started=f"2026-01-01T{at:02d}:00:00Z",
+        **changes,
+    )
+    runs.write(results, sample)
+    return sample
+
+
+def timed(name, log_ratio=0.0, **changes):
+    """A benchmark of three pairs and two blocks."""
+    return made.benchmark(name, log_ratio, **{"pairs": 4, "blocks": 2, "noise": 0.004} | changes)
+
+
+def paired(results, at=20, **changes):
+    """Store a comparison: slower, faster, the same, failed, missing, rejected; exact differences of each kind."""
+    failed = {"status": "failed", "reason": "RuntimeError: boom", "pairs": ()}
+    benchmarks = (
+        timed(SLOW, 0.1, confirmation=0.11, changes={"margin": 0.04, "controls": 20}),
+        timed(FAST, -0.2, confirmation=-0.2),
+        timed(SAME, rejected=1),
+        timed(BROKEN, changes=failed),
+    )
+    exact = {
+        "kernel[sm_80]": {"vector_share": (1.0, 0.75), "registers": (40, 32), "barriers": (1, 1)},
+        "kernel[sm_90]": {"opcodes_sha256": ("a" * 64, "b" * 64), "stack_bytes": (0, 0)},
+    }
+    fields = {"toolchain": TOOLS, "exact": exact, "unavailable": {"compiled": "torch.compile needs a C++ compiler"}}
+    fields["expected"] = (SLOW, FAST, SAME, BROKEN, f"{PREFIX}gone", *exact)
+    return stored(results, "paired", *benchmarks, at=at, **fields | changes)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Runs of every kind."""
+    folder = tmp_path_factory.mktemp("made")
+    for i in range(9):
+        git = Git(head=f"{i:02x}" * 20, base="e" * 40, anchor="v1.0", suite="c" * 64)
+        facts = {"torch": "2.13" if i < 7 else "2.14"}
+        environment = Environment(machine=made.MACHINE, facts=facts)
+        benchmark = timed(SLOW, 0.1 if i >= 5 else 0.0, seed=i)
+        exact = {"kernel": {"registers": (32, 32 if i < 3 else 64)}}
+        stored(folder, "anchor", benchmark, at=i, git=git, environment=environment, exact=exact, toolchain=TOOLS)
+    for i in range(3):
+        stored(folder, "aa", timed(SLOW, seed=30 + i), timed(SAME, seed=30 + i), at=10 + i)
+    stored(folder, "slower", timed(SLOW, 0.095, confirmation=0.095), timed(SAME, 0.0), at=14, added=0.1, injected=SLOW)
+    missed = timed(SLOW, 0.0), timed(SAME, 0.0)
+    stored(folder, "slower", *missed, at=15, added=0.1, injected=SAME)
+    stored(
+        folder, "mutant", at=15, injected="a lost vector load", exact={"k": {"vector_share": (1.0, 0.5)}}, seconds=12.0
+    )
+    stored(folder, "mutant", at=16, injected="one extra kernel", exact={"k": {"launches_forward": (1, 1)}})
+    stored(folder, "imported", timed("other"), at=17)
+    paired(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(results, tmp_path_factory):
+    """Their page."""
+    return page.write(results, tmp_path_factory.mktemp("reports"))
+
+
+@pytest.fixture(scope="module")
+def text(written):
+    """Its Markdown without escapes."""
+    return re.sub(r"\\(?=\W|_)", "", written.page.with_name("report.md").read_text(encoding="utf-8"))
+
+
+def rows_of(text):
+    """The rows of all tables, cells between bars."""
+    return [re.sub(r"\s*\|\s*", "|", line).strip("|") for line in text.splitlines() if line.startswith("|")]
+
+
+def test_the_same_runs_give_the_same_page(results, written, tmp_path):
+    """Written twice, no file differs, and none names a place on this machine."""
+    again, first = page.write(results, tmp_path / "again").page.parent, written.page.parent
+    names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
+
+    assert {"index.html", "ratios.svg", "history.svg", "self-test.svg", "sensitivity.svg", "data/exact.csv"} <= {*names}
+    assert names == sorted(str(path.relative_to(again)) for path in again.rglob("*") if path.is_file())
+    for name in names:
+        assert (first / name).read_bytes() == (again / name).read_bytes(), name
+        for place in (results, tmp_path, first):
+            assert str(place) not in (first / name).read_text(encoding="utf-8")
+
+
+def test_the_verdict_comes_first(written, text):
+    """That of the newest comparison, then what it rests on, then how far the gate itself can be believed."""
+    assert written.verdict[0].startswith(f"Slower: {SLOW} by 10.")
+    told = "\n".join(written.verdict)
+    assert "5 exact checks, 3 of them different; 3 benchmarks timed, 0 inconclusive, 1 not measured." in told
+    assert f"Machine: {made.MACHINE}" in told
+    assert "0 of 3 A/A runs gave a false alarm (95 % interval of the rate: 0 to 71 %)" in told
+    assert "Smallest slowdown that it finds in 80 %" in told
+    places = [text.index(line) for line in written.verdict]
+    assert places == sorted(places)
+    assert places[-1] < text.index("## Head against base")
+
+
+def test_the_terminal_is_told_ratios_and_exact_differences(written):
+    """The gravest first; information only is called that."""
+    ratios, exact = written.tables
+
+    assert [row[:2] for row in ratios.rows] == [
+        ["step[cifar-56-residual]", "slower"],
+        ["append", "faster"],
+        ["frames", "no worse"],
+        ["report", "not measured"],
+    ]
+    assert PREFIX in ratios.caption
+    slower = dict(zip(ratios.columns, ratios.rows[0], strict=True))
+    assert (slower["margin (%)"], slower["A/A runs of it"], slower["calls a segment"]) == ("4.0", "20", "3")
+    assert float(slower["ratio - 1 (%)"]) == pytest.approx(100 * math.expm1(0.1), abs=1)
+    assert float(slower["seconds a call"]) == pytest.approx(made.SECONDS, rel=0.1)
+    assert [row[2] for row in exact.rows] == ["worse", "information only", "better"]
+    assert exact.rows[0][3:] == ["1", "0.75", "-0.25 (-25.0 %)"]
+
+
+def test_exact_values_are_all_in_the_data(written, text):
+    """What is the same is counted on the page and listed in the file, information only labelled."""
+    table = pd.read_csv(written.page.parent / "data" / "exact.csv")
+
+    assert "2 of 5 values are the same" in text
+    assert len(table) == 5
+    assert dict(zip(table["metric"], table["use"], strict=True))["opcodes_sha256"] == "information only"
+
+
+def test_what_is_not_measured_is_told_with_its_reason(text):
+    """Failed, missing and unavailable; rejected blocks by reason, of how many."""
+    rows = rows_of(text)
+
+    assert f"{BROKEN}|failed|RuntimeError: boom" in rows
+    assert f"{PREFIX}gone|missing|expected, and not found in head" in rows
+    assert "compiled|unavailable|torch.compile needs a C++ compiler" in rows
+    assert "frames|first|steal time|1 of 8" in rows
+
+
+def test_history_has_its_steps(written, text):
+    """A step with its commits, exact metrics with theirs, and a change of tools."""
+    rows = rows_of(text)
+
+    step = next(row for row in rows if row.startswith("step[cifar-56-residual]|suspected|"))
+    assert "040404040404 to 050505050505" in step
+    assert "kernel|registers a thread|worse|020202020202 to 030303030303|32|64" in rows
+    assert "7|070707070707|torch 2.13 to 2.14" in rows
+    svg = (written.page.parent / "history.svg").read_text(encoding="utf-8")
+    assert "0404040..0505050" in svg
+
+
+def test_the_self_test_is_counted(text):
+    """Found, missed and false alarms, with exact intervals; by benchmark how often what was added is found."""
+    rows = rows_of(text)
+
+    assert "nothing (A/A)|3|0|0|3|0|0 to 71|-|100" in rows
+    assert "+10 % work in one benchmark|2|1|0|1|50|1 to 99|1|100" in rows
+    assert "a lost vector load|1|1|0|0|100|3 to 100|-|12" in rows
+    assert "one extra kernel|1|0|0|1|0|0 to 98|-|100" in rows
+    assert next(row for row in rows if row.startswith("step[cifar-56-residual]|3|")).endswith("|1 of 1")
+    assert next(row for row in rows if row.startswith("frames|3|")).endswith("|0 of 1")
+
+
+def test_every_file_of_data_has_its_command(written, text):
+    """Each figure and table names its file and what measures it."""
+    files = sorted(path.name for path in (written.page.parent / "data").iterdir())
+    rows = [row.split("|") for row in rows_of(text) if "|data/" in row]
+
+    assert sorted(row[1].removeprefix("data/") for row in rows) == files
+    assert all(row[2].startswith("deeptwins gate") for row in rows)
+
+
+def test_a_page_of_an_aa_run_alone(tmp_path):
+    """It says that nothing was compared yet, and shows what the A/A run is worth."""
+    stored(tmp_path, "aa", timed(SAME))
+    done = page.write(tmp_path, tmp_path / "reports")
+
+    assert done.verdict[0].startswith("No comparison of two commits")
+    assert "0 of 1 A/A runs" in done.verdict[1]
+    assert not done.tables
+    assert "There is none yet" in done.page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("paired", {"failure": "the worker was killed"}),
+        ("anchor", {}),
+        ("mutant", {"injected": "work", "failure": "killed"}),
+        ("aa", {}),
+        ("paired", {"benchmarks": (made.benchmark(pairs=1),)}),
+        ("aa", {"benchmarks": (made.benchmark(pairs=1),)}),
+        ("anchor", {"benchmarks": (made.benchmark(pairs=1),)}),
+        ("imported", {"exact": {"k": {"registers": (1, None)}}}),
+    ],
+)
+def test_a_run_that_tells_little_makes_a_page(tmp_path, kind, changes):
+    """Whatever is not there, there is a page, which says why."""
+    stored(tmp_path, kind, **changes)
+    done = page.write(tmp_path, tmp_path / "reports")
+
+    if kind in {"paired", "imported", "anchor"}:
+        assert changes.get("failure", "") in done.verdict[0]
+        empty = "no benchmark was measured" in (done.page.parent / "ratios.svg").read_text(encoding="utf-8")
+        assert empty == ("benchmarks" not in changes)
+
+
+def test_without_a_run_there_is_no_page(tmp_path):
+    """One line says how to make one."""
+    with pytest.raises(InputError, match=r"no run of the gate; `deeptwins gate --base REF`"):
+        page.write(tmp_path, tmp_path / "reports")
+    assert not (tmp_path / "reports").exists()
+
+
+def test_the_newest_comparison_counts_and_an_anchor_where_there_is_none(tmp_path):
+    """Newer runs against an anchor do not hide a comparison."""
+    git = Git(head="a" * 40, base="e" * 40, anchor="v1.0", suite="c" * 64)
+    stored(tmp_path, "anchor", timed("anchored"), at=9, git=git)
+    assert "against the anchor v1.0" in "".join(page.write(tmp_path, tmp_path / "reports").verdict)
+
+    stored(tmp_path, "paired", timed("old"), at=3)
+    stored(tmp_path, "paired", timed("new"), at=4)
+    (ratios,) = page.write(tmp_path, tmp_path / "reports").tables
+    assert [row[0] for row in ratios.rows] == ["new"]
+
+
+class Tags(HTMLParser):
+    """Which tags and links there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        """Keep a tag."""
+        self.found.append((tag, dict(attrs).get("href", "")))
+
+
+def test_hostile_names_mean_nothing(tmp_path):
+    """Neither HTML nor Markdown nor SVG takes a name, a reason or a version for its own."""
+    benchmarks = (
+        timed(HOSTILE, 0.2, confirmation=0.2, rejected=1),
+        timed(HOSTILE + "2", changes={"status": "failed", "reason": HOSTILE, "pairs": ()}),
+    )
+    environment = Environment(machine=HOSTILE, facts={HOSTILE: HOSTILE})
+    exact = {HOSTILE: {HOSTILE: (1, 2), "registers": (HOSTILE, 3)}}
+    for at, kind in enumerate(("paired", "anchor", "aa", "slower", "mutant")):
+        fields = {"environment": environment, "exact": exact, "toolchain": {HOSTILE: HOSTILE}, "injected": HOSTILE}
+        fields |= {"unavailable": {HOSTILE: HOSTILE}, "expected": (HOSTILE, HOSTILE + "3")}
+        git = Git(head=HOSTILE, base=HOSTILE if kind == "anchor" else "a" * 40, anchor=HOSTILE)
+        stored(tmp_path, kind, *benchmarks, at=at, git=git, **fields)
+    folder = page.write(tmp_path, tmp_path / "reports").page.parent
+
+    tags = Tags()
+    tags.feed((folder / "index.html").read_text(encoding="utf-8"))
+    assert "script" not in {tag for tag, _ in tags.found}
+    assert not any("e.vil" in href for _, href in tags.found)
+    for path in folder.glob("*.svg"):
+        tree = ET.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314  our own
+        assert not any("script" in element.tag for element in tree.iter())
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    assert not re.search(r"(?<!\\)<script|(?<!\\)\[a|^# @", markdown, re.MULTILINE)
+    assert "\u202e" not in markdown
+
+
+def test_the_summary_says_what_changed(results):
+    """The verdict, exact differences, what changed; the rest is folded away, and nothing is left out."""
+    told = page.summary(runs.load(results, ["paired"])[0])
+    plain = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), told)
+
+    assert plain.startswith(f"**Slower: {SLOW} by 10.")
+    assert (
+        plain.index("Exact metrics that differ: 3") < plain.index("Changed or undecided: 2") < plain.index("<details>")
+    )
+    assert re.search(rf"\| {re.escape(SLOW)} \| slower \| \+\d+\.\d % \| \d+\.\d to \d+\.\d \| 4\.0 % \|", plain)
+    folded = "".join(re.findall(r"<details>.*?</details>", plain, re.DOTALL))
+    assert f"| {SAME} | no worse |" in folded
+    assert f"| {BROKEN} | failed | RuntimeError: boom |" in folded
+    assert "2 of 5 exact metrics are the same." in plain
+
+
+def test_the_summary_of_an_unremarkable_run_is_short():
+    """Where nothing differs, only the verdict is not folded."""
+    told = page.summary(made.run(timed(SAME), exact={"k": {"registers": (1, 1)}}))
+
+    assert "Exact metrics that differ" not in told
+    assert "Changed or undecided" not in told
+    assert told.count("<details>") == 1
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
+def test_a_summary_takes_no_name_for_markup(name):
+    """Whatever a name is, the only markup is the summary's own, and every table has as many cells as it should."""
+    failed = made.benchmark(name, changes={"status": "failed", "reason": name, "pairs": ()})
+    told = page.summary(made.run(failed, exact={name: {name: (1, 2)}}))
+
+    for tag in re.findall(r"<[^>]*>", told):
+        assert tag in {"<details>", "</details>", "<summary>", "</summary>"}
+    assert not re.search(r"[`\[\]_#@](?<!&#)", told.replace("&#", ""))
+    for line in told.splitlines():
+        if line.startswith("|"):
+            assert line.count("|") in {4, 7}
+
+
+def test_a_summary_breaks_up_mentions_and_links():
+    """GitHub makes links of mentions, numbers and addresses even where Markdown does not."""
+    told = page.summary(made.run(failure="ask @octocat about #1 and https://e.vil or www.e.vil"))
+    rendered = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), told)
+
+    assert "@octocat" not in rendered
+    assert "#1" not in rendered
+    assert "://" not in told
+    assert "www.e" not in told
+
+
+def test_a_summary_has_an_end():
+    """However many rows there are, it fits, and says how many are missing."""
+    exact = {f"[<{i}>]" * 30: {"registers": (8, 64)} for i in range(300)}
+    told = page.summary(made.run(timed(SAME), exact=exact))
+
+    assert len(told) < 60_000
+    left = re.search(r"^(\d+) more: see the report\.$", told, re.MULTILINE)
+    assert int(left[1]) + told.count("| worse |") == 300
+
+
+@pytest.mark.parametrize(
+    ("names", "short", "prefix"),
+    [
+        ([SLOW, SAME], ["step[cifar-56-residual]", "frames"], PREFIX),
+        ([SLOW], ["step[cifar-56-residual]"], PREFIX),
+        (["a.py::x", "b.py::x"], ["a.py::x", "b.py::x"], ""),
+        (["step[a/b]", "step[a/c]"], ["step[a/b]", "step[a/c]"], ""),
+        (["x"], ["x"], ""),
+        ([], [], ""),
+    ],
+)
+def test_names_are_shortened_for_the_eye(names, short, prefix):
+    """What all share in front is left out, at the border of a file or class; never inside of brackets."""
+    assert tables.short_names(names) == (dict(zip(names, short, strict=True)), prefix)
+
+
+def test_shortened_names_stay_apart():
+    """Long ones are cut in the middle, but not so that two become the same."""
+    apart = tables.short_names([f"a.py::{'x' * 60}{i}" for i in range(2)])[0]
+    assert all(len(name) <= tables.FOR_THE_EYE for name in apart.values())
+    same = [f"a.py::{'x' * 30}{i}{'y' * 30}" for i in range(2)]
+    assert len({*tables.short_names(same)[0].values()}) == 2
+
+
+@pytest.mark.parametrize("tests", [1, 7])
+def test_the_smallest_slowdown_is_found_in_80_of_100(tests):
+    """Batches of pairs drawn with that slowdown are significant twice in 80 of 100 cases, by Student's t."""
+    pairs, alpha = 5, 0.05
+    size = sensitivity.shift(pairs, alpha, tests) / math.sqrt(pairs)  # in standard deviations of a pair
+    drawn = np.random.default_rng(0).standard_normal((2, 20_000, pairs)) + size
+    t = drawn.mean(axis=2) / drawn.std(axis=2, ddof=1) * math.sqrt(pairs)
+    p = stdtr(pairs - 1, -t)
+
+    assert ((p[0] < alpha / tests) & (p[1] < alpha)).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_figures_of_many_benchmarks_have_an_end(tmp_path):
+    """The gravest, and those with steps, are drawn; the page says how many are not, and the data has them."""
+    names = [f"b{i:03}" for i in range(70)]
+    for i in range(6):
+        git = Git(head=f"{i:02x}" * 20, base="e" * 40, anchor="v1.0")
+        benchmarks = [timed(name, 0.2 if (name, i > 2) == ("b069", True) else 0.0, pairs=2) for name in names]
+        stored(tmp_path, "anchor", *benchmarks, at=i, git=git)
+    folder = page.write(tmp_path, tmp_path / "reports").page.parent
+
+    assert "b069" in (folder / "history.svg").read_text(encoding="utf-8")
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "46 more are in the data" in text
+    assert "10 more are in the data" in text
+    assert pd.read_csv(folder / "data" / "history.csv")["benchmark"].nunique() == 70

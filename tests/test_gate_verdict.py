@@ -1,0 +1,387 @@
+"""Verdicts: what is said of benchmarks whose truth is known, and of runs as a whole."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gate_made as made
+from deeptwins.gate import estimates
+from deeptwins.gate.estimates import p_above, usable
+from deeptwins.gate.verdict import conclude, judge, suspects, undecided
+
+SLOW, FAST = math.log(1.1), -math.log(1.1)
+QUIET = {"noise": 0.002}
+KERNEL = "kernel[sm_90]"
+
+
+def judged(*benchmarks, design=made.DESIGN):
+    """Return the verdicts, or the only one."""
+    found = judge(benchmarks, design)
+    return found[0] if len(found) == 1 else found
+
+
+def of(log_ratio=0.0, confirmation=None, id="b", **sample):  # noqa: A002
+    """A quiet benchmark."""
+    return made.benchmark(id, log_ratio, confirmation=confirmation, **QUIET | sample)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "verdict"),
+    [
+        (SLOW, SLOW, "regressed"),
+        (FAST, FAST, "improved"),
+        (SLOW, None, "inconclusive"),
+        (SLOW, 0.0, "inconclusive"),
+        (SLOW, FAST, "inconclusive"),
+        (FAST, SLOW, "inconclusive"),
+        (0.0, None, "no_worse"),
+        (FAST, None, "no_worse"),
+        (FAST, 0.0, "no_worse"),
+        (0.0, SLOW, "inconclusive"),
+        (0.02, None, "no_worse"),
+        (math.log(1.03), None, "inconclusive"),
+    ],
+)
+def test_a_change_must_be_seen_twice(first, second, verdict):
+    """Slower or faster is what both batches show; no worse is what no batch leaves in doubt."""
+    assert judged(of(first, second)).verdict == verdict
+
+
+def test_the_second_batch_must_be_significant_by_itself():
+    """A second batch that is slower by more than the margin, yet noisy, confirms nothing; the reason tells both."""
+    noisy = made.batch(SLOW, noise=0.1, layout=0.1, seed=5)
+    assert p_above(usable(noisy), math.log(1.03)) > 0.05
+
+    found = judged(of(SLOW).model_copy(update={"confirmation": noisy}))
+
+    assert found.verdict == "inconclusive"
+    assert found.reason.startswith("slower in the first batch, not confirmed by the second: ")
+    assert found.confirmation.pairs == 5
+
+
+def test_the_margin_counts():
+    """What is slower by 10 % is so with the margin of the design, and no worse with one of 20 % of its own."""
+    own = of(SLOW, SLOW, changes={"margin": 0.2, "controls": 30})
+    found = judged(own)
+
+    assert judged(of(SLOW, SLOW)).margin == made.DESIGN.least_margin
+    assert (found.verdict, found.margin, found.controls) == ("no_worse", 0.2, 30)
+    assert judged(of(0.05, 0.05), design=made.DESIGN.model_copy(update={"least_margin": 0.1})).verdict == "no_worse"
+
+
+def test_a_speed_up_counts_as_much_as_a_slowdown():
+    """With the arms swapped, slower is faster: 3.5 % more time counts as much as 1 - 1 / 1.035 less."""
+    beyond, within = math.log(1.035), math.log(1.025)
+
+    assert [judged(of(x, x, noise=0.0005)).verdict for x in (beyond, -beyond)] == ["regressed", "improved"]
+    assert [judged(of(x, x, noise=0.0005)).verdict for x in (within, -within)] == ["no_worse", "no_worse"]
+
+
+@pytest.mark.parametrize(("against", "verdict"), [(3, "regressed"), (4, "inconclusive")])
+@pytest.mark.parametrize("batch", ["pairs", "confirmation"])
+def test_four_of_five_pairs_must_agree(batch, against, verdict):
+    """Of fifteen pairs in either batch, three may point the other way; with four that do, nothing is said."""
+    mixture = made.batch(0.2, pairs=15 - against, **QUIET) + made.batch(-0.02, pairs=against, **QUIET)
+    both = {"pairs": made.batch(0.2, **QUIET), "confirmation": made.batch(0.2, seed=1, **QUIET), batch: mixture}
+    assert p_above(usable(mixture), math.log(1.03)) < 0.05
+
+    found = judged(of(changes=both))
+
+    assert found.verdict == verdict
+    assert ("pairs agree" in found.reason) == (verdict == "inconclusive")
+
+
+def test_more_than_a_quarter_rejected_says_nothing():
+    """Six of twenty blocks are too many, whatever the others say, and five are not; both batches are counted."""
+    assert judged(of(SLOW, SLOW, rejected=5)).verdict == "regressed"
+    assert judged(of(0.0, rejected=6)).verdict == "inconclusive"
+    found = judged(of(SLOW, SLOW, rejected=6))
+
+    assert (found.verdict, found.reason) == ("inconclusive", "6 of 20 blocks rejected")
+    assert (found.rejected, found.blocks) == (12, 40)
+    assert found.estimate.blocks == 14
+    second = judged(of(SLOW, changes={"confirmation": made.batch(SLOW, rejected=6)}))
+    assert second.reason == "slower in the first batch, and the second tells nothing: 6 of 20 blocks rejected"
+
+
+def test_one_pair_says_nothing():
+    """A single pair, however clear, is no evidence; nor is a second batch of one."""
+    found = judged(of(SLOW, SLOW, pairs=1))
+
+    assert (found.verdict, found.reason) == ("inconclusive", "1 pair of processes; 2 are needed")
+    assert judged(of(SLOW, changes={"confirmation": made.batch(SLOW, pairs=1)})).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped", "unfinished"])
+def test_what_did_not_end_well_is_not_measured(status):
+    """Whatever it measured before: that is told, and the reason, and no verdict drawn from it."""
+    found = judged(of(SLOW, SLOW, changes={"status": status, "reason": "out of memory"}))
+
+    assert (found.verdict, found.reason) == ("not_measured", "out of memory")
+    assert found.estimate.log_ratio == pytest.approx(SLOW, abs=0.01)
+    assert judged(of(changes={"status": status})).reason == status
+    assert judged(of(changes={"pairs": ()})).reason == "no block was measured"
+    assert judged(of(changes={"pairs": ((), ())})).estimate is None
+
+
+def test_among_many_benchmarks_more_is_asked_for():
+    """What is significant alone, p from 1 to 5 %, is not among twenty quiet ones; nor do failed ones count as tests."""
+    seeds = (seed for seed in range(99) if 0.01 < p_above(usable(borderline(seed).pairs), math.log(1.03)) < 0.04)
+    one = borderline(next(seeds))
+    others = [of(id=f"quiet {i}") for i in range(20)]
+    failed = [of(id=f"failed {i}", changes={"status": "failed"}) for i in range(20)]
+
+    alone, among, *_ = judged(one, *failed)[0], judged(one, *others)[0]
+
+    assert (alone.verdict, among.verdict) == ("regressed", "inconclusive")
+    assert alone.q < 0.05 < among.q
+    assert "one of so many benchmarks" in among.reason
+    assert among.estimate == alone.estimate
+
+
+def borderline(seed):
+    """A benchmark that may be slower, for sure in its second batch."""
+    return made.benchmark("b", 0.07, noise=0.03, layout=0.02, seed=seed, changes={"confirmation": made.batch(SLOW)})
+
+
+def test_suspects_are_those_that_need_a_second_batch():
+    """Slower or faster in the first, and nothing measured again yet."""
+    found = [of(0.0, id="same"), of(SLOW, id="slow"), of(FAST, id="fast"), of(SLOW, SLOW, id="done")]
+    found += [of(SLOW, id="spoiled", rejected=6), of(SLOW, id="failed", changes={"status": "failed"})]
+
+    assert suspects(found, made.DESIGN) == ["slow", "fast"]
+
+
+def test_the_undecided_come_by_what_they_need():
+    """Those that more pairs may decide, first those nearest to it, last those that nothing is known of."""
+    wide = made.benchmark("wide", 0.02, noise=0.04, layout=0.03, seed=1)
+    wider = made.benchmark("wider", 0.03, noise=0.08, layout=0.06, seed=1)
+    found = [
+        of(0.0, id="spoiled", rejected=6),
+        wider,
+        wide,
+        of(id="same"),
+        of(SLOW, id="slow"),
+        of(SLOW, 0.0, id="done"),
+    ]
+    assert [one.verdict for one in judge(found, made.DESIGN)] == [
+        *["inconclusive"] * 3,
+        "no_worse",
+        *["inconclusive"] * 2,
+    ]
+
+    assert undecided(found, made.DESIGN) == ["wide", "wider", "spoiled"]
+
+
+def test_reasons_are_told_only_where_there_is_something_to_explain():
+    """Of what is slower, faster or no worse, the numbers say enough."""
+    assert {one.reason for one in judge([of(SLOW, SLOW), of(FAST, FAST), of()], made.DESIGN)} == {""}
+    assert judged(of(noise=0.1)).reason == "the interval does not end below the margin of 3.0 %"
+    assert judged(of(0.0, SLOW)).reason.startswith("the interval of the second batch (9.")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from([SLOW, FAST, 0.0, 0.03]), min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_the_order_of_benchmarks_means_nothing(ratios, rng):
+    """Each is judged among the others, whatever their order."""
+    benchmarks = [of(ratio, ratio, id=f"b{i}", noise=0.01) for i, ratio in enumerate(ratios)]
+    shuffled = rng.sample(benchmarks, len(benchmarks))
+
+    found = {one.id: one for one in judge(benchmarks, made.DESIGN)}
+
+    assert judge(shuffled, made.DESIGN) == [found[benchmark.id] for benchmark in shuffled]
+
+
+# Of a run.
+
+
+@pytest.mark.parametrize(
+    ("run", "code", "first"),
+    [
+        (made.run(of()), 0, "No worse: 1 benchmark within the margin of 3.0 %."),
+        (made.run(of(SLOW, SLOW)), 1, "Slower: b by "),
+        (made.run(of(SLOW)), 3, "Inconclusive: b: "),
+        (made.run(of(), failure="the worker of head was killed."), 2, "Ended early: the worker of head was killed."),
+        (made.run(), 4, "Nothing was measured."),
+        (made.run(expected=()), 4, "Nothing was measured."),
+        (made.run(of(), expected=("b", "a")), 4, "Not measured: a (head has none)."),
+        (made.run(of(), expected=("a",)), 4, "Not measured: a (head has none)."),
+        (made.run(of(), of(id="new"), expected=("b",)), 4, "Not expected: new."),
+        (made.run(of(), expected=("b",)), 0, "No worse: "),
+        (made.run(of(FAST, FAST)), 0, "Faster: b by "),
+    ],
+)
+def test_exit_codes_and_what_is_said_first(run, code, first):
+    """Each code has its sentence, and it is the first."""
+    found = conclude(run)
+
+    assert found.code == code
+    assert found.lines[0].startswith(first)
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped", "unfinished"])
+@pytest.mark.parametrize("expected", [None, ("b", "gone")])
+def test_a_benchmark_that_fails_is_not_measured(status, expected):
+    """Whether it is expected or only named, a failure is no silence: the exit code is 4, and the sentence says why."""
+    broken = of(id="gone", changes={"status": status, "reason": "ImportError: no module named x"})
+
+    found = conclude(made.run(of(), broken, expected=expected))
+
+    assert found.code == 4
+    assert found.lines[0] == "Not measured: gone (ImportError: no module named x)."
+
+
+def test_a_failing_benchmark_that_nobody_expects_is_not_expected():
+    """A new benchmark that fails does not hide behind the list that lacks it."""
+    assert conclude(made.run(of(), of(id="new", changes={"status": "failed"}), expected=("b",))).code == 4
+
+
+def test_the_gravest_code_holds_and_all_is_said():
+    """A failure, then what is slower, then a changed set, then a doubt; each is told even where another decides."""
+    slower, doubtful, fine = of(SLOW, SLOW, id="slow"), of(SLOW, id="doubt"), of(id="fine")
+    everything = {"expected": ("slow", "doubt", "fine", "gone")}
+
+    found = [
+        conclude(made.run(slower, doubtful, fine, **everything, failure="killed")),
+        conclude(made.run(slower, doubtful, fine, **everything)),
+        conclude(made.run(doubtful, fine, expected=("doubt", "fine", "gone"))),
+        conclude(made.run(doubtful, fine)),
+        conclude(made.run(fine)),
+    ]
+
+    assert [one.code for one in found] == [2, 1, 4, 3, 0]
+    begins = ["Ended early: ", "Slower: slow", "Not measured: gone", "Inconclusive: doubt", "No worse: 1 benchmark"]
+    assert all(line.startswith(begin) for line, begin in zip(found[0].lines, begins, strict=True))
+    assert [one.lines[0] for one in found[1:]] == [found[0].lines[i] for i in range(1, 5)]
+    assert [one.id for one in found[0].judged] == ["slow", "doubt", "fine"]
+
+
+def test_a_confirmed_change_is_told_with_its_interval():
+    """In percent of base's time: 10 % more, or 9.1 % less, never a negative number."""
+    slower, faster = conclude(made.run(of(SLOW, SLOW, noise=1e-5))), conclude(made.run(of(FAST, FAST, noise=1e-5)))
+
+    assert slower.lines == ("Slower: b by 10.0 % (10.0 to 10.0 %), confirmed by a second batch (10.0 %).",)
+    assert faster.lines == ("Faster: b by 9.1 % (9.1 to 9.1 %), confirmed by a second batch (9.1 %).",)
+
+
+def counted(**values):
+    """Exact values of a kernel: base and head, by metric."""
+    return {KERNEL: values}
+
+
+@pytest.mark.parametrize(
+    ("exact", "code", "line"),
+    [
+        (counted(spill_instructions=(0, 0)), 0, "No worse: 1 exact value the same."),
+        (
+            counted(spill_instructions=(0, 2)),
+            1,
+            f"Worse: {KERNEL}: instructions that spill registers: 0 before, 2 now.",
+        ),
+        (counted(stack_bytes=(2000, 8)), 0, f"Better: {KERNEL}: stack a thread: 2,000 before, 8 now bytes."),
+        (counted(opcodes_sha256=("a", "b")), 0, "Different, neither better nor worse: 1 exact value."),
+        (counted(graphs=(1, 1), barriers=(None, 1)), 0, f"Only head has {KERNEL}: barriers."),
+        (counted(graphs=(1, 1), barriers=(1, None)), 0, f"Only base has {KERNEL}: barriers."),
+        (counted(graphs=(1, None)), 4, f"Not measured: {KERNEL} (head has none)."),
+        ({KERNEL: {}}, 4, "Nothing was measured."),
+    ],
+)
+def test_exact_values(exact, code, line):
+    """One that is worse fails, one that is better or neither does not; a subject that head lacks is not measured."""
+    found = conclude(made.run(exact=exact))
+
+    assert found.code == code
+    assert line in found.lines
+
+
+def test_an_exact_slowdown_is_not_hidden():
+    """By nothing but a run that ended early."""
+    worse = counted(spill_instructions=(0, 2))
+
+    assert conclude(made.run(of(SLOW), exact=worse, expected=("b", KERNEL, "gone"))).code == 1
+    assert conclude(made.run(exact=worse, failure="killed")).code == 2
+
+
+def test_subjects_of_exact_values_are_part_of_the_set():
+    """Expected ones that were not counted are missing, with the reason; others are not expected."""
+    both = counted(graphs=(1, 1))
+
+    assert conclude(made.run(of(), exact=both, expected=("b", KERNEL))).code == 0
+    assert conclude(made.run(of(), exact=both, expected=("b",))).lines[0] == f"Not expected: {KERNEL}."
+    for name in ("kernel[sm_80]", "kernel[sm_80] (head)"):
+        found = conclude(made.run(exact=both, expected=(KERNEL, "kernel[sm_80]"), unavailable={name: "no ptxas"}))
+        assert (found.code, found.lines[0]) == (4, "Not measured: kernel[sm_80] (no ptxas).")
+
+
+def test_a_subject_that_head_no_longer_has_nor_is_expected_to_have_is_gone():
+    """Removed from code and list alike, it fails nothing."""
+    exact = counted(graphs=(1, 1)) | {"old": {"graphs": (1, None)}}
+
+    assert conclude(made.run(exact=exact, expected=(KERNEL,))).code == 0
+    assert conclude(made.run(exact=exact, expected=(KERNEL, "old"))).code == 4
+
+
+def test_many_names_are_counted():
+    """A sentence names eight of what is missing, and how many more there are."""
+    expected = tuple(f"b{i:02}" for i in range(20))
+
+    line = conclude(made.run(of(id="b00"), expected=expected)).lines[0]
+
+    assert "b08 (head has none) and 11 more" in line
+    assert "b09" not in line
+
+
+def test_margins_are_told_as_a_range():
+    """From the least to the largest of those within."""
+    wide = of(id="wide", changes={"margin": 0.08})
+
+    assert conclude(made.run(of(), wide)).lines == ("No worse: 2 benchmarks within margins of 3.0 to 8.0 %.",)
+
+
+# Many runs, with heavy tails and pairs of their own layout.
+
+
+def simulated(number, log_ratio, monkeypatch, others=7):
+    """Conclude from runs of one benchmark that is slower, and of others that are not, each suspect measured again."""
+    monkeypatch.setattr(estimates, "DRAWS", 400)
+    sample = {"noise": 0.02, "layout": 0.01}
+    for seed in range(number):
+        truth = {"slow": log_ratio} | {f"b{i}": 0.0 for i in range(others)}
+        found = [made.benchmark(name, ratio, seed=seed, **sample) for name, ratio in truth.items()]
+        again = suspects(found, made.DESIGN)
+        yield conclude(
+            made.run(
+                *(
+                    made.benchmark(one.id, truth[one.id], confirmation=truth[one.id], seed=seed, **sample)
+                    if one.id in again
+                    else one
+                    for one in found
+                )
+            )
+        )
+
+
+def test_no_run_of_a_commit_against_itself_is_red(monkeypatch):
+    """Of 100 with eight benchmarks each."""
+    codes = [found.code for found in simulated(100, 0.0, monkeypatch)]
+
+    assert {*codes} <= {0, 3}
+    assert codes.count(0) > 30
+
+
+def test_a_tenth_more_time_is_found(monkeypatch):
+    """In 95 of 100, and nothing else is."""
+    runs = [*simulated(60, math.log(1.1), monkeypatch)]
+
+    assert sum(found.code == 1 for found in runs) >= 57
+    assert {one.id for found in runs for one in found.judged if one.verdict == "regressed"} == {"slow"}
+
+
+def test_a_twentieth_more_time_is_found_or_in_doubt(monkeypatch):
+    """It is never called fine by an interval that excludes it."""
+    runs = [*simulated(100, math.log(1.05), monkeypatch, others=0)]
+
+    assert {found.judged[0].verdict for found in runs} == {"regressed", "inconclusive"}
+    assert sum(found.code == 1 for found in runs) > 40

@@ -1,0 +1,110 @@
+"""Segments: what is timed in a worker, and what is not."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("pytest_benchmark", reason="needs pytest-benchmark")
+
+from deeptwins.gate import worker
+
+
+class Clock:
+    """Advances when told."""
+
+    now = 0.0
+
+    def __call__(self):
+        """Read it."""
+        return self.now
+
+    def advance(self, seconds=1.0):
+        """Let time pass."""
+        self.now += seconds
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """A clock of the test's own."""
+    return Clock()
+
+
+def test_a_segment_is_so_many_calls(clock):
+    """Seconds are those of one call, whatever their number; the result is the last call's."""
+    segments = worker.Segments(clock, clock.advance, ((2.0,), {}))
+
+    assert segments.run(3)["seconds"] == pytest.approx(2.0)
+    assert segments.result == 6.0
+
+
+def test_what_is_around_a_call_is_not_timed(clock):
+    """Setup, whose arguments are taken, and teardown take time that does not count."""
+    calls = []
+
+    def setup():
+        clock.advance(10)
+        return (1.0,), {"more": 2.0}
+
+    def target(seconds, more):
+        clock.advance(seconds + more)
+
+    def teardown(*arguments, **named):
+        calls.append((arguments, named))
+        clock.advance(100)
+
+    segments = worker.Segments(clock, target, ((), {}), (setup, teardown))
+
+    assert segments.run(2)["seconds"] == pytest.approx(3.0)
+    assert calls == [((1.0,), {"more": 2.0})] * 2
+
+
+@pytest.mark.parametrize("around", [(None, None), (lambda: None, None)])
+def test_added_work_lengthens_every_call(clock, monkeypatch, around):
+    """Work is added after each call, in units whose time was measured; it counts."""
+    monkeypatch.setattr(worker, "work", lambda units: clock.advance(units * 0.25))
+    monkeypatch.setattr(worker, "units_of", lambda seconds: round(seconds / 0.25))
+    segments = worker.Segments(clock, clock.advance, ((1.0,), {}), around)
+    segments.add(0.5)
+
+    assert segments.run(4)["seconds"] == pytest.approx(1.5)
+
+
+def test_units_of_work_are_measured(monkeypatch):
+    """As many units as last so long, by the median of several tries, of which one was disturbed."""
+    tries = iter([1.0, 1.0, 1.0, 50.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    monkeypatch.setattr(worker, "seconds_of", lambda _call: next(tries))
+
+    assert worker.units_of(3.0) == 1500
+
+
+def test_a_worker_ends_with_the_gate():
+    """Where nobody asks any more, a worker does not go on by itself."""
+    requests, theirs = os.pipe()
+    os.close(theirs)
+    code = f"from deeptwins.gate import worker; worker.Channel({requests}, 1).ask()"
+
+    done = subprocess.run([sys.executable, "-c", code], pass_fds=[requests], check=False)  # noqa: S603
+    os.close(requests)
+
+    assert done.returncode == 1
+
+
+def test_a_channel_carries_a_line_an_object():
+    """What is told arrives as JSON, a line each."""
+    requests, theirs = os.pipe()
+    ours, replies = os.pipe()
+    channel = worker.Channel(requests, replies)
+    os.write(theirs, b'{"run": 3}\n')
+
+    channel.tell(ready="a", seconds=1.5)
+
+    assert channel.ask() == {"run": 3}
+    assert json.loads(os.read(ours, 1000)) == {"ready": "a", "seconds": 1.5}
+    channel._requests.close()
+    channel._replies.close()
+    os.close(theirs)
+    os.close(ours)

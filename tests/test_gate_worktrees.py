@@ -1,0 +1,181 @@
+"""Two commits side by side: what is checked out, what is brought in, what is left behind."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deeptwins.errors import InputError
+from deeptwins.gate import worktrees
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+
+def git(folder, *arguments):
+    """Run git."""
+    command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=b", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+
+
+def commit(root, **files):
+    """Commit files, by their names with `/` as `__`; returns the commit."""
+    for name, text in files.items():
+        path = root / name.replace("__", "/").replace("_toml", ".toml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--allow-empty", "--message=a")
+    return git(root, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A repository with one commit."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    commit(folder, code="1", bench__a="old", bench__gone="old", readme="words")
+    return folder
+
+
+def test_both_arms_have_the_suite_of_one_commit(root):
+    """Code is each commit's own; benchmarks, and what they need, are those of the commit that is asked for."""
+    base = git(root, "rev-parse", "HEAD")
+    (root / "bench" / "gone").unlink()
+    settings = '[tool.deeptwins.gate]\nsuite = "bench"\nwith = ["data"]\n'
+    head = commit(root, code="2", bench__a="new", data__x="new", pyproject_toml=settings)
+    suite = worktrees.suite(root, head, None)
+
+    with worktrees.worktrees(root, base, head) as arms:
+        for arm in arms:
+            worktrees.bring(arm, suite)
+        for arm, code in zip(arms, "12", strict=True):
+            assert (arm.root / "code").read_text() == code
+            assert (arm.root / "bench" / "a").read_text() == (arm.root / "data" / "x").read_text() == "new"
+            assert not (arm.root / "bench" / "gone").exists()
+            assert (arm.root / "pyproject.toml").exists()
+        assert worktrees.fingerprint(arms[0], suite) == worktrees.fingerprint(arms[1], suite)
+        assert len(str(arms[0].root)) == len(str(arms[1].root))
+        places = [arm.root for arm in arms]
+
+    assert not any(place.exists() for place in places)
+    assert len(git(root, "worktree", "list").splitlines()) == 1
+
+
+def test_the_fingerprint_follows_the_definitions(root):
+    """Another text of a benchmark, or another name, is another suite; other code is not."""
+    settings = '[tool.deeptwins.gate]\nsuite = "bench"\n'
+    shas = []
+    for change in ({}, {"code": "2"}, {"bench__a": "new"}, {"bench__b": "new"}):
+        head = commit(root, pyproject_toml=settings, **change)
+        suite = worktrees.suite(root, head, None)
+        with worktrees.worktrees(root, head, head) as arms:
+            shas.append(worktrees.fingerprint(arms[1], suite))
+
+    assert shas[0] == shas[1]
+    assert len({*shas}) == 3
+
+
+def test_nothing_is_left_behind_where_it_breaks_off(root):
+    """An interrupt leaves no worktree."""
+    head = git(root, "rev-parse", "HEAD")
+    with pytest.raises(KeyboardInterrupt), worktrees.worktrees(root, head, head):
+        raise KeyboardInterrupt
+
+    assert len(git(root, "worktree", "list").splitlines()) == 1
+
+
+def test_a_snapshot_holds_what_is_not_committed(root):
+    """Changes of tracked files, staged or not, are in it; checkout, index and stashes stay as they are."""
+    head = git(root, "rev-parse", "HEAD")
+    assert worktrees.snapshot(root) == (head, False)
+    (root / "code").write_text("changed")
+    before = git(root, "status", "--porcelain")
+
+    made, dirty = worktrees.snapshot(root)
+
+    assert dirty
+    assert git(root, "show", f"{made}:code") == "changed"
+    assert git(root, "status", "--porcelain") == before
+    assert git(root, "stash", "list") == ""
+    assert worktrees.merge_base(root, "main", made) == head
+
+
+@pytest.mark.parametrize(
+    ("files", "prose"),
+    [
+        ({"readme": "other"}, False),
+        ({"a.md": "other", "docs__b": "c", "results__x": "1", "LICENSE": "free"}, True),
+        ({"a.md": "other", "code": "2"}, False),
+        ({"constraints.txt": "torch==1"}, False),
+        ({"bench__gate.txt": "a"}, False),
+        ({}, False),
+    ],
+)
+def test_only_prose(root, files, prose):
+    """Words, pages and results never run; everything else might."""
+    base = git(root, "rev-parse", "HEAD")
+    head = commit(root, **files)
+
+    assert worktrees.only_prose(root, base, head) == prose
+
+
+def test_the_list_names_what_is_expected(root):
+    """A name a line; comments do not count. It lies in the suite's folder, or beside its file."""
+    assert worktrees.expected(root, worktrees.suite(root, "HEAD", Path("bench"))) is None
+    commit(root, **{"bench__gate.txt": "# all\na::b[c]  # slow\n\nd\n"})
+
+    for place in ("bench", "bench/a"):
+        suite = worktrees.suite(root, git(root, "rev-parse", "HEAD"), Path(place))
+        assert worktrees.expected(root, suite) == ("a::b[c]", "d")
+
+
+def test_code_of_an_arm_comes_first(tmp_path, monkeypatch):
+    """Its `src`, if there is one, and its root, before what the variable had."""
+    monkeypatch.setenv("PYTHONPATH", "before")
+    arm = worktrees.Arm("base", "c", tmp_path)
+    assert arm.environment() == {"PYTHONPATH": f"{tmp_path}:before"}
+    (tmp_path / "src").mkdir()
+
+    assert arm.environment() == {"PYTHONPATH": f"{tmp_path / 'src'}:{tmp_path}:before"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        '[tool.deeptwins.gate]\nsuit = "bench"\n',
+        "[tool.deeptwins.gate]\nsuite = 3\n",
+        "[tool.deeptwins.gate]\nwith = 3\n",
+        "[tool.deeptwins]\ngate = 3\n",
+        "[tool\n",
+        "tool = 3\n",
+    ],
+)
+def test_a_table_that_makes_no_sense_is_one_line(root, settings):
+    """A misspelt key, a wrong type, or no TOML."""
+    head = commit(root, pyproject_toml=settings)
+
+    with pytest.raises(InputError, match=r"pyproject\.toml"):
+        worktrees.suite(root, head, None)
+
+
+def test_what_is_not_there_is_one_line(root, tmp_path, monkeypatch):
+    """A commit, a suite, a repository, a common ancestor."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    with pytest.raises(InputError, match="nowhere: no such commit"):
+        worktrees.resolve(root, "nowhere")
+    with pytest.raises(InputError, match="--output"):
+        worktrees.resolve(root, "--output=x")
+    with pytest.raises(InputError, match="no suite"):
+        worktrees.suite(root, "HEAD", None)
+    with pytest.raises(InputError, match="other: not in commit"):
+        worktrees.suite(root, "HEAD", Path("other"))
+    with pytest.raises(InputError, match="not in a git repository"):
+        worktrees.root_of(tmp_path)
+    with pytest.raises(InputError, match="nothing to compare with"):
+        worktrees.first(root, ["one", "two"])
+    git(root, "checkout", "--quiet", "--orphan", "alone")
+    alone = commit(root, code="alone")
+    with pytest.raises(InputError, match="main: has no commit in common"):
+        worktrees.merge_base(root, "main", alone)
