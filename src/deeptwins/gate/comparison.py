@@ -91,8 +91,8 @@ def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
             told("counting")
             fields = _counted(arms)
         if "paired" in asked.tiers and "failure" not in fields:
-            measurement = Measurement(task, told, begun + asked.limit_s)
-            measurement.run(asked.only, margins)
+            measurement = Measurement(task, told, begun + asked.limit_s, margins)
+            measurement.run(asked.only)
             fields |= {"benchmarks": measurement.benchmarks(), "failure": measurement.failure}
     injected = asked.mutation.name if asked.mutation else next(iter(asked.added), None)
     return Run(

@@ -22,6 +22,7 @@ from deeptwins.gate.processes import PATIENCE_S, ArmError, Task, Worker, folder_
 from deeptwins.gate.runs import Benchmark, Block, Design, Pair, rounded
 
 MOST_CALLS = 1 << 24  # a segment
+CLOSE, COLD = 0.8, 10.0  # segments: what is long enough; what is so even if the first call was a cold one
 PAIR_S = 5.0  # a benchmark may take of a pair: a slow one gets fewer blocks, and one at least
 
 
@@ -40,22 +41,29 @@ class Samples:
 class Measurement:
     """A comparison under way: what has been measured is never lost."""
 
-    def __init__(self, task: Task, told: Callable[[str], object], deadline: float) -> None:
+    def __init__(
+        self,
+        task: Task,
+        told: Callable[[str], object],
+        deadline: float,
+        margins: Mapping[str, tuple[float, int]] | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
             task: what is measured.
             told: is called with what happens now, for the user.
             deadline: by `time.monotonic`, after which nothing new begins.
+            margins: by name, what is tolerated and on how many runs of A/A that rests.
         """
-        self._task, self._told, self._deadline = task, told, deadline
+        self._task, self._told, self._deadline, self._margins = task, told, deadline, margins or {}
         self._random = random.Random(task.design.seed)  # noqa: S311  the order of benchmarks
         self._samples: dict[str, Samples] = {}
         self._pairs = 0
         self._longest = 0.0  # of a pair, in seconds
         self.failure: str | None = None
 
-    def run(self, only: Sequence[str] = (), margins: Mapping[str, tuple[float, int]] | None = None) -> None:
+    def run(self, only: Sequence[str] = ()) -> None:
         """Measure all benchmarks of the suite, or those whose names hold one of some words.
 
         A first batch of pairs; more of it where it leaves open what is asked; a second batch, independent of it, of
@@ -63,10 +71,8 @@ class Measurement:
 
         Args:
             only: words.
-            margins: by name, what is tolerated and on how many runs of A/A that rests.
         """
         design = self._task.design
-        self.margins = margins or {}
         try:
             with folder_for_files() as scratch:
                 names = self._collect(only, scratch)
@@ -87,7 +93,7 @@ class Measurement:
         found = []
         for name in sorted(self._samples):
             own = self._samples[name]
-            margin, controls = self.margins.get(name, (None, 0))
+            margin, controls = self._margins.get(name, (None, 0))
             found.append(
                 Benchmark.model_validate(
                     {
@@ -206,12 +212,21 @@ class Measurement:
 
 
 def _calibrate(worker: Worker, seconds: float, segment_s: float) -> tuple[int, float]:
-    """Return how many calls make a segment, and the seconds of one, about; one took so many before."""
+    """Return how many calls make a segment, and the seconds of one, about.
+
+    Args:
+        worker: that is asked.
+        seconds: that one call took, which may have been a cold one.
+        segment_s: that a segment takes at least.
+    """
     calls = 1
-    while calls * seconds < segment_s / 2 and calls < MOST_CALLS:
-        calls = min(10 * calls, math.ceil(segment_s / max(seconds, 1e-9)))
-        seconds = worker.ask(run=calls)["seconds"]
-    return max(1, math.ceil(segment_s / max(seconds, 1e-9))), seconds
+    while calls * seconds < COLD * segment_s:
+        wanted = math.ceil(segment_s / max(seconds, 1e-9))
+        seconds = worker.ask(run=wanted)["seconds"]
+        if wanted * seconds >= CLOSE * segment_s or wanted >= MOST_CALLS:
+            return wanted, seconds
+        calls = wanted
+    return calls, seconds
 
 
 def _outcome(worker: Worker, told: dict[str, Any], name: str) -> tuple[str, str]:

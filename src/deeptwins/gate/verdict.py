@@ -6,8 +6,8 @@ batch must agree in its direction. The first batch may be enlarged until it says
 test allows for; the second batch makes that good.
 
 A benchmark is no worse if the 95 % interval ends below the margin. By simulation one that is slower by just the margin
-is called so in 2 or 3 of 100 cases, and in 2 to 6 where the batch is looked at again after each of five more pairs. That
-is not adjusted for how many there are: a run is fine only if all are, which errs no more often than one (Berger 1982).
+is called so in 2 or 3 of 100 cases, and in 2 to 6 where the batch is looked at after each of five more pairs. That is
+not adjusted for how many there are: a run is fine only if all are, which errs no more often than one (Berger 1982).
 """
 
 from __future__ import annotations
