@@ -429,7 +429,7 @@ def test_asv_gets_each_arm_at_its_commit(run):
         ({"git": Git(head="new.json", base=BASE)}, "its head is of no commit, new.json; asv files results by commit"),
         ({"git": Git(head=HEAD, base="old.json")}, "its base is of no commit, old.json"),
         ({"git": Git(head=HEAD, base=BASE, dirty=True)}, "its head has changes that are not committed"),
-        ({"kind": "slower", "injected": "10 %"}, "its head was made worse on purpose"),
+        ({"kind": "slower", "added": {"a": 0.1}}, "its head was made worse on purpose"),
     ],
 )
 def test_asv_gets_nothing_under_a_commit_that_it_is_not_of(run, changes, says):

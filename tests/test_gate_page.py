@@ -72,9 +72,9 @@ def results(tmp_path_factory):
         stored(folder, "anchor", benchmark, at=i, git=git, environment=environment, exact=exact, toolchain=TOOLS)
     for i in range(3):
         stored(folder, "aa", timed(SLOW, seed=30 + i), timed(SAME, seed=30 + i), at=10 + i)
-    stored(folder, "slower", timed(SLOW, 0.095, confirmation=0.095), timed(SAME, 0.0), at=14, added=0.1, injected=SLOW)
+    stored(folder, "slower", timed(SLOW, 0.095, confirmation=0.095), timed(SAME, 0.0), at=14, added={SLOW: 0.1})
     missed = timed(SLOW, 0.0), timed(SAME, 0.0)
-    stored(folder, "slower", *missed, at=15, added=0.1, injected=SAME)
+    stored(folder, "slower", *missed, at=15, added={SAME: 0.1})
     stored(
         folder, "mutant", at=15, injected="a lost vector load", exact={"k": {"vector_share": (1.0, 0.5)}}, seconds=12.0
     )
@@ -182,7 +182,7 @@ def test_the_self_test_is_counted(text):
     rows = rows_of(text)
 
     assert "nothing (A/A)|3|0|0|3|0|0 to 71|-|100" in rows
-    assert "+10 % work in one benchmark|2|1|0|1|50|1 to 99|1|100" in rows
+    assert "+10 % work in a benchmark|2|1|0|1|50|1 to 99|1|100" in rows
     assert "a lost vector load|1|1|0|0|100|3 to 100|-|12" in rows
     assert "one extra kernel|1|0|0|1|0|0 to 98|-|100" in rows
     assert next(row for row in rows if row.startswith("step[cifar-56-residual]|3|")).endswith("|1 of 1")

@@ -1,36 +1,45 @@
 """Which trials make a self-test, and which of them are left."""
 
 from collections import Counter
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import gate_made as made
 from deeptwins.gate import selftest
+from deeptwins.gate.comparison import Asked
 from deeptwins.gate.mutations import MUTATIONS
+from deeptwins.gate.worktrees import Suite
 
 NAMES = ["bench_a", "bench_b", "bench_c"]
 
 
 def done(trial, **changes):
     """The run that a trial leaves."""
-    return made.run(kind=trial.kind, injected=trial.injected, added=trial.added, **changes)
+    return made.run(kind=trial.kind, injected=trial.injected, added=dict(trial.added), **changes)
 
 
 def test_a_self_test_has_as_many_of_each():
     """Twenty A/A, twenty of each slowdown, over all benchmarks alike, and each change of the source once."""
     planned = selftest.plan(NAMES)
 
-    assert Counter((trial.kind, trial.added) for trial in planned) == {
-        ("mutant", None): len(MUTATIONS),
-        ("aa", None): 20,
-        ("slower", 0.1): 20,
-        ("slower", 0.05): 20,
-    }
+    assert Counter(trial.kind for trial in planned) == {"mutant": len(MUTATIONS), "aa": 20, "slower": 20}
     for added in selftest.ADDED:
-        shares = Counter(trial.injected for trial in planned if trial.added == added)
+        shares = Counter(name for trial in planned for name, share in trial.added if share == added)
         assert {*shares} == {*NAMES}
         assert max(shares.values()) - min(shares.values()) <= 1
+        assert shares.total() == 20
+
+
+@pytest.mark.parametrize("number", [1, 2, 9])
+def test_a_benchmark_is_slowed_by_one_share_at_a_time(number):
+    """Slowdowns of a run are in different benchmarks; where there is one alone, in different runs."""
+    planned = selftest.plan([f"bench_{i}" for i in range(number)], 20)
+
+    assert all(len(dict(trial.added)) == len(trial.added) for trial in planned)
+    assert Counter(share for trial in planned for _, share in trial.added) == dict.fromkeys(selftest.ADDED, 20)
 
 
 @given(st.integers(1, 4), st.randoms(use_true_random=False), st.integers(0, 20))
@@ -39,16 +48,29 @@ def test_what_is_done_is_not_left(trials, random, number):
     planned = selftest.plan(NAMES, trials)
     some = random.sample(planned, min(number, len(planned)))
 
-    left = selftest.left(planned, [done(trial) for trial in some], made.MACHINE)
+    left = selftest.left(planned, [done(trial) for trial in some])
 
     assert Counter(left) == Counter(planned) - Counter(some)
 
 
-def test_what_broke_off_or_ran_elsewhere_is_left():
-    """A trial that ended early tells nothing, and times of another machine are others; counts are not."""
+def test_what_broke_off_is_left():
+    """A trial that ended early tells nothing; one that ran on another machine does."""
     planned = selftest.plan(NAMES, 1)
-    aa, mutant = next(trial for trial in planned if trial.kind == "aa"), planned[0]
+    aa = next(trial for trial in planned if trial.kind == "aa")
 
-    assert aa in selftest.left(planned, [done(aa, failure="killed")], made.MACHINE)
-    assert aa in selftest.left(planned, [done(aa, machine="another")], made.MACHINE)
-    assert mutant not in selftest.left(planned, [done(mutant, machine="another")], made.MACHINE)
+    assert aa in selftest.left(planned, [done(aa, failure="killed")])
+    assert aa not in selftest.left(planned, [done(aa, machine="another")])
+
+
+def test_a_trial_is_a_run_of_head_against_itself(tmp_path):
+    """All that differs is what is made worse; a changed source is counted, added work is timed."""
+    suite = Suite(Path("bench"), (), "c")
+    usual = Asked(repository=tmp_path, base="b", head="h", suite=suite)
+    for trial in selftest.plan(NAMES, 1):
+        asked = trial.asked(usual, 7)
+
+        assert (asked.base, asked.head, asked.kind) == ("h", "h", trial.kind)
+        assert asked.tiers == (("exact",) if trial.kind == "mutant" else ("paired",))
+        assert dict(asked.added) == dict(trial.added)
+        assert (asked.mutation and asked.mutation.name) == trial.injected
+        assert asked.mutation or asked.seed == 7

@@ -243,9 +243,8 @@ def _test_itself(asked: Asked, trials: int | None, results: Path, reports: Path)
     benchmarks = [name for name in listed if "::" in name]
     if not benchmarks:
         raise InputError(f"the self-test needs the suite's list, {worktrees.LIST}: --write-list writes it")
-    environment = comparison.environment()
     planned = selftest.plan(benchmarks, selftest.TRIALS if trials is None else trials)
-    missing = selftest.left(planned, runs.load(results), environment.machine)
+    missing = selftest.left(planned, runs.load(results))
     typer.echo(f"{len(planned) - len(missing)} of {len(planned)} trials are done", err=True)
     for number, trial in enumerate(missing, 1):
         typer.echo(f"{number} of {len(missing)}: {trial.words}", err=True)

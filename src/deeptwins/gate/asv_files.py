@@ -73,7 +73,7 @@ def _check(run: Run) -> None:
             raise InputError(f"run {run.id}: its {arm} is of no commit, {name}; {again}")
     if run.git.dirty:
         raise InputError(f"run {run.id}: its head has changes that are not committed; {again}")
-    if run.injected is not None:
+    if run.injected is not None or run.added:
         raise InputError(f"run {run.id}: its head was made worse on purpose; {again}")
 
 

@@ -21,7 +21,7 @@ from deeptwins.gate.processes import Task, folder_for_files, names
 from deeptwins.gate.runs import Design, Environment, Git, Kind, Run, Value
 from deeptwins.gate.worktrees import Arm, Suite
 
-DESIGN = Design(pairs=5, blocks=4, segment_s=0.05, seed=0, least_margin=0.03, alpha=0.05)
+DESIGN = Design(pairs=5, blocks=6, segment_s=0.05, seed=0, least_margin=0.03, alpha=0.05)
 LIMIT_S = 600.0
 PACKAGES = ("torch", "triton", "numpy", "pandas", "matplotlib", "pytest", "pytest-benchmark")
 SEEDS = 4_000_000  # of which each run takes one
@@ -50,7 +50,7 @@ class Asked:
     only: Sequence[str] = ()
     """Words that names of benchmarks hold, one of them; none: all."""
     added: Mapping[str, float] = field(default_factory=dict)
-    """Work that is added to head: one benchmark, and a share of its call."""
+    """Work that is added in head: by benchmark, as a share of a call."""
     mutation: mutations.Mutation | None = None
     """What is made worse in head's source."""
     seed: int | None = None
@@ -94,7 +94,6 @@ def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
             measurement = Measurement(task, told, begun + asked.limit_s, margins)
             measurement.run(asked.only)
             fields |= {"benchmarks": measurement.benchmarks(), "failure": measurement.failure}
-    injected = asked.mutation.name if asked.mutation else next(iter(asked.added), None)
     return Run(
         id=secrets.token_hex(4),
         kind=asked.kind,
@@ -103,8 +102,8 @@ def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
         git=Git(head=asked.head, base=asked.base, anchor=asked.anchor, dirty=asked.dirty, suite=suite_sha),
         environment=here,
         design=design,
-        injected=injected,
-        added=next(iter(asked.added.values()), None),
+        injected=asked.mutation.name if asked.mutation else None,
+        added=asked.added,
         expected=expected,
         **fields,
     )

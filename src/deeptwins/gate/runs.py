@@ -154,9 +154,9 @@ class Run(_Part):
     unavailable: Mapping[str, str] = {}
     """What could not be counted here, and why."""
     injected: str | None = None
-    """What was made worse on purpose: of the kinds `slower` and `mutant`."""
-    added: Positive | None = None
-    """Work that was added, as a share of a call: of the kind `slower`."""
+    """How head's source was made worse on purpose: of the kind `mutant`."""
+    added: Mapping[str, Positive] = {}
+    """Work that was added to benchmarks in head, as a share of a call: of the kind `slower`."""
     failure: str | None = None
     """What ended it before its end."""
 

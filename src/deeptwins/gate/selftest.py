@@ -7,7 +7,7 @@ again, so that a self-test goes on where it was interrupted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from deeptwins.gate.comparison import Asked
@@ -24,52 +24,55 @@ class Trial:
 
     kind: Kind
     injected: str | None = None
-    """The benchmark that is slower, or the change of the source."""
-    added: float | None = None
+    """How the source is made worse."""
+    added: tuple[tuple[str, float], ...] = ()
+    """Benchmarks that are slower, and by what share."""
 
     @property
     def words(self) -> str:
         """Say what it is."""
-        if self.kind == "aa":
-            return "A/A"
-        return self.injected or "" if self.added is None else f"+{100 * self.added:g} % work in {self.injected}"
+        more = " and ".join(f"+{100 * share:g} % work in {name}" for name, share in self.added)
+        return self.injected or more or "nothing differs"
 
     def asked(self, usual: Asked, seed: int) -> Asked:
         """Say what is to be compared."""
-        base = usual.head
+        same = replace(usual, base=usual.head, kind=self.kind, seed=seed)
         if self.kind == "mutant":
-            return replace(usual, base=base, kind="mutant", mutation=MUTATIONS[str(self.injected)], tiers=("exact",))
-        added = {} if self.added is None else {str(self.injected): self.added}
-        return replace(usual, base=base, kind=self.kind, added=added, tiers=("paired",), seed=seed)
+            return replace(same, mutation=MUTATIONS[str(self.injected)], tiers=("exact",))
+        return replace(same, added=dict(self.added), tiers=("paired",))
 
 
 def plan(benchmarks: Sequence[str], trials: int = TRIALS) -> list[Trial]:
-    """List the trials: as many of A/A and of each slowdown, by turns, so that a part of them tells something, too.
+    """List the trials: with nothing, and with work added, by turns, so that a part of them tells something, too.
 
-    Slowdowns go round the benchmarks, so that each has its share.
+    Each slowdown goes round the benchmarks, so that every one has its share; where there are several, the slowdowns of
+    a run are in different ones.
 
     Args:
         benchmarks: names; at least one.
-        trials: of each kind, but for changed sources, which have no noise: one is enough.
+        trials: of A/A, and of every slowdown. Of a changed source, which has no noise, one is enough.
     """
     found = [Trial("mutant", name) for name in MUTATIONS]
     for number in range(trials):
-        found.append(Trial("aa"))
-        found += [Trial("slower", benchmarks[number % len(benchmarks)], added) for added in ADDED]
+        places = [(number + place * len(benchmarks) // len(ADDED)) % len(benchmarks) for place in range(len(ADDED))]
+        slower = [(benchmarks[place], share) for place, share in zip(places, ADDED, strict=True)]
+        runs = [slower] if len({*places}) == len(places) else [[one] for one in slower]
+        found += [Trial("aa"), *(Trial("slower", added=tuple(one)) for one in runs)]
     return found
 
 
-def left(planned: Iterable[Trial], done: Iterable[Run], machine: str) -> list[Trial]:
-    """List the trials that are not done yet on a kind of machine; what ended early does not count."""
-    there = Counter(
-        Trial(run.kind, run.injected, run.added)
-        for run in done
-        if run.failure is None and (run.environment.machine == machine or run.kind == "mutant")
-    )
+def left(planned: Iterable[Trial], done: Iterable[Run]) -> list[Trial]:
+    """List the trials that are not done yet, on whatever machine; what ended early does not count."""
+    there = Counter(Trial(run.kind, run.injected, _sorted(run.added)) for run in done if run.failure is None)
     missing = []
     for trial in planned:
-        if there[trial]:
-            there[trial] -= 1
+        same = replace(trial, added=_sorted(dict(trial.added)))
+        if there[same]:
+            there[same] -= 1
         else:
             missing.append(trial)
     return missing
+
+
+def _sorted(added: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(added.items()))

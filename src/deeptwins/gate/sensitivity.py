@@ -13,7 +13,7 @@ from scipy.special import nctdtr, stdtrit
 from scipy.stats import binomtest
 
 from deeptwins.gate.runs import Benchmark, Kind, Run
-from deeptwins.gate.verdict import Conclusion, Verdict, conclude
+from deeptwins.gate.verdict import Conclusion, Judged, Verdict, conclude
 from deeptwins.statistics import ALPHA, CONFIDENCE, POWER
 
 CONTROL = "nothing (A/A)"
@@ -32,53 +32,58 @@ QUANTILE = 0.99
 
 @dataclass(frozen=True)
 class Known:
-    """A run whose truth is known, and what the gate says of it."""
+    """A run whose truth is known, or one benchmark of it that was made slower, and what the gate says of it."""
 
     run: Run
     said: Conclusion
+    slowed: str | None = None
+    """The benchmark."""
 
     @property
     def treatment(self) -> str:
         """What was made worse, in words."""
-        if self.run.kind == "aa":
-            return CONTROL
-        if self.run.added is not None:
-            return f"+{100 * self.run.added:g} % work in one benchmark"
-        return self.run.injected or "not named"
+        if self.slowed is not None:
+            return f"+{100 * self.run.added[self.slowed]:g} % work in a benchmark"
+        return CONTROL if self.run.kind == "aa" else self.run.injected or "not named"
+
+    @property
+    def judged(self) -> Judged | None:
+        """What is said of the benchmark that was made slower."""
+        return next((one for one in self.said.judged if one.id == self.slowed), None)
 
     @property
     def outcome(self) -> str:
-        """What became of the benchmark that was made slower; where that is none, or all, of the run."""
-        if self.run.added is None:
+        """What became of the benchmark that was made slower; where there is none, of the run."""
+        if self.slowed is None:
             return OUTCOMES.get(self.said.code, NOT_MEASURED)
-        return next((FOUND[one.verdict] for one in self.said.judged if one.id == self.run.injected), NOT_MEASURED)
+        return NOT_MEASURED if self.judged is None else FOUND[self.judged.verdict]
 
     @property
     def others(self) -> int:
-        """Count the benchmarks that are called slower beside one that is, and are not."""
+        """Count the benchmarks that are called slower beside those that are, and are not."""
         return sum(
-            one.verdict == "regressed" and one.id != self.run.injected
+            one.verdict == "regressed" and one.id not in self.run.added
             for one in self.said.judged
             if self.run.kind == "slower"
         )
 
     @property
-    def against(self) -> int:
-        """Count the benchmarks that are called fine though slower, by an interval that excludes what was added."""
-        truth = math.log1p(self.run.added or 0)
-        return sum(
-            one.verdict in {"no_worse", "improved"} and one.estimate is not None and one.estimate.high < truth
-            for one in self.said.judged
-            if self.run.added is not None and one.id == self.run.injected
-        )
+    def against(self) -> bool:
+        """Whether it is called fine though slower, by an interval that excludes what was added."""
+        one = self.judged
+        if one is None or one.estimate is None or one.verdict not in {"no_worse", "improved"}:
+            return False
+        return one.estimate.high < math.log1p(self.run.added[one.id])
 
 
 def known(runs: Iterable[Run]) -> list[Known]:
     """Judge the runs of the self-test, in the order A/A, added work, changed sources; others are left out."""
-    tested = [run for run in runs if run.kind in KINDS]
-    return [
-        Known(run, conclude(run)) for run in sorted(tested, key=lambda run: (KINDS.index(run.kind), run.added or 0))
-    ]
+    found = []
+    for run in runs:
+        if run.kind in KINDS:
+            said = conclude(run)
+            found += [Known(run, said, name) for name in run.added] or [Known(run, said)]
+    return sorted(found, key=lambda one: (KINDS.index(one.run.kind), one.run.added.get(one.slowed or "", 0)))
 
 
 def outcomes(tested: Sequence[Known]) -> pd.DataFrame:
@@ -97,6 +102,7 @@ def outcomes(tested: Sequence[Known]) -> pd.DataFrame:
                 "seconds": one.run.seconds,
                 "outcome": one.outcome,
                 "benchmarks": len(verdicts),
+                "benchmark": one.slowed or "",
                 "said_slower": verdicts.count("regressed"),
                 "others": one.others,
                 "said_faster": verdicts.count("improved"),
@@ -125,7 +131,7 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
                 "high": high,
                 "others": int((own["others"] > 0).sum()),
                 "said_faster": int((own["said_faster"] > 0).sum()),
-                "against": int((own["against"] > 0).sum()),
+                "against": int(own["against"].sum()),
                 "median_s": float(own["seconds"].median()),
             }
         )
@@ -154,11 +160,9 @@ def controls(tested: Sequence[Known]) -> pd.DataFrame:
 def detections(tested: Sequence[Known]) -> pd.DataFrame:
     """Count by benchmark how often added work was found."""
     rows = [
-        {"benchmark": judged.id, "treatment": one.treatment, "found": judged.verdict == "regressed"}
+        {"benchmark": one.slowed, "treatment": one.treatment, "found": one.outcome == "found"}
         for one in tested
-        if one.run.kind == "slower"
-        for judged in one.said.judged
-        if judged.verdict != "not_measured" and judged.id == one.run.injected
+        if one.slowed is not None and one.outcome != NOT_MEASURED
     ]
     table = pd.DataFrame(rows, columns=["benchmark", "treatment", "found"])
     counted = table.groupby(["benchmark", "treatment"], sort=False)["found"].agg(["size", "sum"]).reset_index()
