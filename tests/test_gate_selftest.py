@@ -74,3 +74,18 @@ def test_a_trial_is_a_run_of_head_against_itself(tmp_path):
         assert dict(asked.added) == dict(trial.added)
         assert (asked.mutation and asked.mutation.name) == trial.injected
         assert asked.mutation or asked.seed == 7
+
+
+def test_slow_benchmarks_are_left_out_where_another_is_slowed(tmp_path):
+    """By the newest A/A run: what got one block a pair is slow, and is measured only where it is slowed itself."""
+    slow, fast, other = made.benchmark("a", blocks=1), made.benchmark("b"), made.benchmark("c")
+    failed = made.benchmark("d", changes={"status": "failed", "pairs": ()})
+    runs = [made.run(slow, fast, other, failed, kind="aa"), made.run(slow, kind="paired")]
+    quick = selftest.quick(runs)
+    usual = Asked(repository=tmp_path, base="b", head="h", suite=Suite(Path("bench"), (), "c"))
+
+    assert quick == ["b", "c"]
+    assert selftest.quick([]) == []
+    assert selftest.Trial("slower", added=(("a", 0.1),)).asked(usual, 1, quick).only == ("b", "c", "a")
+    assert selftest.Trial("slower", added=(("a", 0.1),)).asked(usual, 1).only == ()
+    assert selftest.Trial("aa").asked(usual, 1, quick).only == ()

@@ -248,7 +248,8 @@ def _test_itself(asked: Asked, trials: int | None, results: Path, reports: Path)
     typer.echo(f"{len(planned) - len(missing)} of {len(planned)} trials are done", err=True)
     for number, trial in enumerate(missing, 1):
         typer.echo(f"{number} of {len(missing)}: {trial.words}", err=True)
-        run = comparison.compare(trial.asked(asked, len(planned) - len(missing) + number), results, Teller())
+        seed, quick = len(planned) - len(missing) + number, selftest.quick(runs.load(results))
+        run = comparison.compare(trial.asked(asked, seed, quick), results, Teller())
         runs.write(results, run)
         if run.failure is not None:
             typer.echo(f"broke off: {run.failure}; the same command goes on", err=True)

@@ -34,12 +34,19 @@ class Trial:
         more = " and ".join(f"+{100 * share:g} % work in {name}" for name, share in self.added)
         return self.injected or more or "nothing differs"
 
-    def asked(self, usual: Asked, seed: int) -> Asked:
-        """Say what is to be compared."""
+    def asked(self, usual: Asked, seed: int, quick: Sequence[str] = ()) -> Asked:
+        """Say what is to be compared.
+
+        Args:
+            usual: without what makes it this trial.
+            seed: of its order.
+            quick: names of benchmarks that are measured beside those that are slower; none: all.
+        """
         same = replace(usual, base=usual.head, kind=self.kind, seed=seed)
         if self.kind == "mutant":
             return replace(same, mutation=MUTATIONS[str(self.injected)], tiers=("exact",))
-        return replace(same, added=dict(self.added), tiers=("paired",))
+        only = tuple(dict.fromkeys([*quick, *dict(self.added)])) if quick and self.added else ()
+        return replace(same, added=dict(self.added), only=only, tiers=("paired",))
 
 
 def plan(benchmarks: Sequence[str], trials: int = TRIALS) -> list[Trial]:
@@ -59,6 +66,15 @@ def plan(benchmarks: Sequence[str], trials: int = TRIALS) -> list[Trial]:
         runs = [slower] if len({*places}) == len(places) else [[one] for one in slower]
         found += [Trial("aa"), *(Trial("slower", added=tuple(one)) for one in runs)]
     return found
+
+
+def quick(done: Iterable[Run]) -> list[str]:
+    """Name the benchmarks that are not slow, by the newest A/A run; none where there is none.
+
+    A slow one would take half of the time of all trials, and tells little where another is slowed.
+    """
+    newest = next((run for run in reversed([*done]) if run.kind == "aa"), None)
+    return [] if newest is None else [one.id for one in newest.benchmarks if one.pairs and len(one.pairs[0]) > 1]
 
 
 def left(planned: Iterable[Trial], done: Iterable[Run]) -> list[Trial]:

@@ -156,7 +156,6 @@ class Gate:
                 come from.
         """
         self._channel, self._settings = channel, settings
-        self._ready = False
 
     def pytest_configure(self) -> None:
         """Put the gate's timing in the place of pytest-benchmark's."""
@@ -196,12 +195,10 @@ class Gate:
         fixture.disabled = False
         stats = fixture._make_stats(1)  # noqa: SLF001
         warmed = segments.run(max(1, warm))
-        if not self._ready and self._settings["core"] is not None:
-            os.sched_setaffinity(0, {self._settings["core"]})
-        self._ready = True
         gc.collect()
         gc.freeze()
         self._channel.tell(ready=fixture.fullname, seconds=warmed["seconds"], elsewhere=self._elsewhere())
+        free = self._pin()
         try:
             while "end" not in (request := self._channel.ask()):
                 if "add" in request:
@@ -213,7 +210,18 @@ class Gate:
                     self._channel.tell(**found)
         finally:
             gc.unfreeze()
+            if free:
+                os.sched_setaffinity(0, free)
         return segments.result
+
+    def _pin(self) -> set[int] | None:
+        """Keep to the core that is measured on, while the arms take turns; returns those that were free before."""
+        core = self._settings["core"]
+        if core is None:
+            return None
+        free = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {core})
+        return free
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell the outcome of a test."""
