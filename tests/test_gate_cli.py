@@ -214,6 +214,17 @@ def test_the_list_says_what_must_be_measured(project, gate):
     assert gate("--base", "HEAD~1")[0] == 0
 
 
+def test_without_a_list_what_is_new_is_welcome(project, gate):
+    """A benchmark more, of what base has, too, is compared, and no reason to fail."""
+    project.write("bench/bench_more.py", SUITE.replace("bench_work", "bench_more"))
+    project.commit()
+
+    code, said, _ = gate("--base", "HEAD~1")
+
+    assert code == 0, said
+    assert len(stored(project)[0].benchmarks) == 6
+
+
 def test_a_new_benchmark_needs_what_base_has_not(project, gate):
     """A benchmark of something new is in the list and cannot be compared: no reason to fail."""
     gate("--base", "HEAD", "--write-list")
@@ -371,6 +382,8 @@ def test_files_of_pytest_benchmark_in_and_out(project, gate, tmp_path):
         (["--base", "HEAD", "--anchor", "HEAD"], "one at a time"),
         (["--suite", "nothing"], "nothing"),
         (["--trials", "3"], "--self-test"),
+        (["--write-list", "--only", "work"], "--write-list"),
+        (["--write-list", "--tier", "paired"], "--write-list"),
         (["--time-limit", "soon"], "time-limit"),
         (["import", "one.json"], "pairs"),
         (["import", "one.json", "two.json"], "one.json"),

@@ -91,6 +91,8 @@ def gate(  # noqa: PLR0913, PLR0917  every option is a parameter
         raise InputError("--base, --anchor and --self-test: one at a time")
     if trials is not None and not self_test:
         raise InputError("--trials: with --self-test only")
+    if write_list and (only or tier != "all"):
+        raise InputError("--write-list: names all that is measured, and so goes with neither --only nor --tier")
     limit = read_duration("time-limit", time_limit)
     from deeptwins.gate.comparison import TIERS
 

@@ -42,7 +42,7 @@ def write(path: Path, content: BaseModel) -> None:
     records.replace(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
-def read(path: Path, kind: type[Content], schema: int, command: str) -> Content:
+def read(path: Path, kind: type[Content], schema: int, command: str, mend: str = "") -> Content:
     """Read the file.
 
     Args:
@@ -50,6 +50,7 @@ def read(path: Path, kind: type[Content], schema: int, command: str) -> Content:
         kind: what it holds.
         schema: the newest that this deeptwins reads.
         command: what writes it.
+        mend: what to do where it is damaged; by default, give the command again.
 
     Raises:
         InputError: it is not there, damaged, or of a newer deeptwins.
@@ -61,14 +62,14 @@ def read(path: Path, kind: type[Content], schema: int, command: str) -> Content:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise InputError(f"{path}: damaged, not JSON; {again(command)}") from None
+        raise InputError(f"{path}: damaged, not JSON; {mend or again(command)}") from None
     found = content.get("schema") if isinstance(content, dict) else None
     if isinstance(found, int) and found > schema:
         raise InputError(f"{path}: schema {found}, and this deeptwins reads up to {schema}: upgrade it")
     try:
         return kind.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        raise InputError(f"{path}: {first(error)}; {again(command)}") from None
+        raise InputError(f"{path}: {first(error)}; {mend or again(command)}") from None
 
 
 def first(error: ValidationError) -> str:

@@ -17,7 +17,7 @@ from deeptwins import processor
 from deeptwins.errors import InputError
 from deeptwins.gate import disturbances, exact, mutations, noise, runs, worktrees
 from deeptwins.gate.paired import Measurement
-from deeptwins.gate.processes import Task, folder_for_files, names
+from deeptwins.gate.processes import ArmError, Task, folder_for_files, names
 from deeptwins.gate.runs import Design, Environment, Git, Kind, Run, Value
 from deeptwins.gate.worktrees import Arm, Suite
 
@@ -81,7 +81,8 @@ def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
     fields: dict[str, Any] = {}
     with worktrees.worktrees(asked.repository, asked.base, asked.head) as arms:
         task = Task(arms, asked.suite, design, core, asked.repository, asked.added)
-        expected = _expected(asked, task) if _whole(asked) else None
+        expected = worktrees.expected(asked.repository, asked.suite) if _whole(asked) else None
+        own = _own(task) if _whole(asked) and expected is None else None
         for arm in arms:
             worktrees.bring(arm, asked.suite)
         if asked.mutation:
@@ -94,6 +95,9 @@ def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
             measurement = Measurement(task, told, begun + asked.limit_s, margins)
             measurement.run(asked.only)
             fields |= {"benchmarks": measurement.benchmarks(), "failure": measurement.failure}
+    if own is not None:  # without a list nothing that base has may be lost, and what is new is welcome
+        here_too = (*(one.id for one in fields.get("benchmarks", ())), *fields.get("exact", ()))
+        expected = tuple(sorted({*own, *here_too}))
     return Run(
         id=secrets.token_hex(4),
         kind=asked.kind,
@@ -111,7 +115,7 @@ def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
 
 def listing(run: Run) -> str:
     """Return the suite's list: the names of all that a run measured in head."""
-    benchmarks = [one.id for one in run.benchmarks if one.status == "ok"]
+    benchmarks = [one.id for one in run.benchmarks if one.status in {"ok", "new"}]
     counted = [name for name in run.exact if name not in exact.lost(run.exact)]
     head = "# What `deeptwins gate` must measure; it writes this list with --write-list. Exit code 4: not the same.\n"
     return head + "".join(f"{name}\n" for name in (*sorted(benchmarks), *sorted(counted)))
@@ -122,13 +126,16 @@ def _whole(asked: Asked) -> bool:
     return not asked.only and {*asked.tiers} == {*TIERS}
 
 
-def _expected(asked: Asked, task: Task) -> tuple[str, ...] | None:
-    """Return the names of all that should be measured: of the suite's list or, without one, of base's own suite."""
-    listed = worktrees.expected(asked.repository, asked.suite)
-    if listed is not None or not (task.arms[0].root / asked.suite.path).exists():
-        return listed
-    with folder_for_files() as scratch:
-        return tuple(names(task, task.arms[0], scratch))
+def _own(task: Task) -> list[str] | None:
+    """Return the names of the benchmarks in base's own suite; None where it has none that runs."""
+    base = task.arms[0]
+    if not (base.root / task.suite.path).exists():
+        return None
+    try:
+        with folder_for_files() as scratch:
+            return names(task, base, scratch)
+    except ArmError:
+        return None
 
 
 def _counted(arms: tuple[Arm, Arm]) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def read(path: Path) -> Run:
     Raises:
         InputError: it is not there, damaged, or of a newer deeptwins.
     """
-    return table_files.read(path, Run, SCHEMA, COMMAND)
+    return table_files.read(path, Run, SCHEMA, COMMAND, "move it away: it is no run of the gate")
 
 
 def load(results: Path, kinds: Iterable[Kind] | None = None) -> list[Run]:
