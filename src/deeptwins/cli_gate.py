@@ -209,7 +209,8 @@ def _judge(asked: Asked, results: Path, reports: Path, summary: Path | None, *, 
         typer.echo(said)
         _summarize(summary, f"{said}\n")
         return 0
-    typer.echo(f"{asked.head[:12]}{' (with changes)' * asked.dirty} against {asked.base[:12]}", err=True)
+    other = "itself" if asked.base == asked.head else asked.base[:12]
+    typer.echo(f"{asked.head[:12]}{' (with changes)' * asked.dirty} against {other}", err=True)
     run = comparison.compare(asked, results, Teller())
     if write_list and run.failure is None:
         path = asked.repository / worktrees.list_of(asked.repository, asked.suite)

@@ -72,7 +72,7 @@ def write(results: Path, reports: Path) -> Written:
         sections.exact(parts, newest)
         sections.rejected(parts, newest, conclusion)
     else:
-        said.append(f"No comparison of two commits is stored yet; `{COMMANDS['paired']}` makes one.")
+        said.append(f"No comparison of two commits is stored yet: {COMMANDS['paired']} makes one.")
     sections.past(parts, history(found))
     said += _self_test(parts, found, newest)
     _provenance(parts, found, newest or found[-1])
@@ -112,7 +112,7 @@ def _self_test(parts: Parts, found: Sequence[Run], newest: Run | None) -> list[s
     tested = sensitivity.known(found)
     title, command = "The gate, tested on itself", COMMANDS["aa"]
     if not tested:
-        text = f"How often the gate errs is not measured here yet; `{command}` does so."
+        text = f"How often the gate errs is not measured here yet: {command} does so."
         parts.sections.append(Section(title, paragraphs=(text,)))
         return [text]
     outcomes = sensitivity.outcomes(tested)
@@ -181,7 +181,7 @@ def _provenance(parts: Parts, found: Sequence[Run], run: Run) -> None:
         ["design", told],
         ["machine", run.environment.machine],
         *([name.replace("_", " "), str(value)] for name, value in run.environment.facts.items() if value is not None),
-        *(["tool", f"{name} {version}"] for name, version in run.toolchain.items()),
+        *([name, version] for name, version in run.toolchain.items() if name not in run.environment.facts),
     ]
     rows = [[tables.shown(cell, 300) for cell in row] for row in rows]
     where = Table("Where the numbers of the verdict come from", ("what", "value"), rows, 2)

@@ -112,7 +112,7 @@ def past(parts: Parts, told: History) -> None:
     """Draw and tabulate the history of times, steps, and when exact metrics changed."""
     command = COMMANDS["anchor"]
     if not told.runs:
-        text = f"There is none yet: no commit was timed against an anchor; `{command}` does so."
+        text = f"There is none yet: no commit was timed against an anchor, as {command} does."
         parts.sections.append(Section("History", paragraphs=(text,)))
         return
     pictures, prefix = [], ""
