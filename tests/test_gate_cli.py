@@ -1,6 +1,7 @@
 """`deeptwins gate` from end to end, on a project whose benchmarks read a clock of their own."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+import gate_made as made
 from deeptwins import cli
 from deeptwins.gate import comparison, disturbances, runs, verdict
 
@@ -174,6 +176,24 @@ def test_what_is_not_committed_is_judged(project, gate):
     assert stored(project)[0].git.dirty
     assert project.git("status", "--porcelain") == before
     assert len(project.git("worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.parametrize("place", ["results", "results/reference"])
+def test_margins_come_from_runs_of_a_commit_against_itself(project, gate, place):
+    """What strayed by a tenth in ten A/A runs on such a machine is tolerated; where they are committed, too."""
+    here = comparison.environment().machine
+    for i in range(10):
+        aa = made.benchmark("bench/bench_thing.py::bench_work[1]", 0.1, noise=1e-6, seed=i)
+        runs.write(project.root / place, made.run(aa, kind="aa", machine=here, started=f"2026-01-0{i}T00:00:00Z"))
+    project.cost("1.05")
+    project.commit()
+
+    code, _, _ = gate("--base", "HEAD~1", "--only", "work[1]")
+
+    assert code == 0
+    found = stored(project)[-1].benchmarks[0]
+    assert found.margin == pytest.approx(math.expm1(0.1), abs=1e-3)
+    assert found.controls == 10
 
 
 def test_only_prose_needs_no_measurement(project, gate):

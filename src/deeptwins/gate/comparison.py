@@ -24,6 +24,7 @@ from deeptwins.gate.worktrees import Arm, Suite
 DESIGN = Design(pairs=5, blocks=6, segment_s=0.05, seed=0, least_margin=0.03, alpha=0.05)
 LIMIT_S = 600.0
 PACKAGES = ("torch", "triton", "numpy", "pandas", "matplotlib", "pytest", "pytest-benchmark")
+REFERENCE = "reference"  # folder of committed results, whose A/A runs count where the machine is of their kind
 SEEDS = 4_000_000  # of which each run takes one
 
 Tier = Literal["exact", "paired"]
@@ -77,7 +78,8 @@ def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
     seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
     design = DESIGN.model_copy(update={"seed": seed})
     here, core = environment(), disturbances.free_core()
-    margins = noise.margins(runs.load(results, ["aa"]), here.machine, design.least_margin)
+    controls = [run for place in (results / REFERENCE, results) for run in runs.load(place, ["aa"])]
+    margins = noise.margins(controls, here.machine, design.least_margin)
     fields: dict[str, Any] = {}
     with worktrees.worktrees(asked.repository, asked.base, asked.head) as arms:
         task = Task(arms, asked.suite, design, core, asked.repository, asked.added)
