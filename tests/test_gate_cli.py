@@ -3,7 +3,9 @@
 import json
 import math
 import os
+import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -274,6 +276,146 @@ def test_a_killed_process_loses_nothing(project, gate):
     assert run.failure.startswith("head: killed by SIGKILL")
     assert "killed by SIGKILL" in said
     assert [len(one.pairs) for one in run.benchmarks] == [1, 1]
+
+
+@pytest.mark.parametrize("arm", ["base", "head"])
+def test_a_call_that_raises_in_the_midst_is_told(project, gate, arm):
+    """It is not measured, in whichever arm, and not new; the other benchmarks are."""
+    count = "import itertools\n\nNEXT = itertools.count()\n\n\ndef more():\n    return 1 / (next(NEXT) < {})\n"
+    more = SUITE.replace("thing.cost(size)", "thing.cost(size)\n        size > 1 and other.more()")
+    project.write("bench/bench_thing.py", more.replace("import thing", "import other\nimport thing"))
+    project.write("src/other.py", count.format(2 if arm == "base" else 1e9))
+    project.commit()
+    project.write("src/other.py", count.format(2 if arm == "head" else 1e9))
+    project.commit()
+
+    code, said, _ = gate("--base", "HEAD~1")
+
+    assert code == 4
+    assert f"bench_work[2] ({arm}: ZeroDivisionError: division by zero)" in said
+    assert judged(stored(project)[0])["bench_work[1]"] == "no_worse"
+
+
+def test_what_base_can_no_longer_run_is_not_new(project, gate):
+    """Where base fails in its second pair, a slowdown does not pass for something new."""
+    project.cost("1.0 if int(os.environ['PYTHONHASHSEED']) % 1000 < 2 else 1 / 0")
+    project.commit()
+    project.cost("2.0")
+    project.commit()
+
+    code, said, _ = gate("--base", "HEAD~1", "--only", "work[1]")
+
+    assert code == 4
+    assert "Not measured: bench/bench_thing.py::bench_work[1] (base: ZeroDivisionError" in said
+
+
+def test_a_suite_that_cannot_be_read_is_told(project, gate):
+    """A conftest that fails in both is exit code 2, and a file of benchmarks that does is 4; each with the reason."""
+    project.write("bench/bench_more.py", "import nowhere\n")
+    project.commit()
+    project.cost("1.0 + 0")
+    project.commit()
+    code, said, _ = gate("--base", "HEAD~1")
+    assert code == 4
+    assert "Not measured: bench/bench_more.py (head: ModuleNotFoundError: No module named 'nowhere')" in said
+    project.write("bench/conftest.py", "import nowhere\n")
+    project.commit()
+
+    code, said, _ = gate("--base", "HEAD")
+
+    assert code == 2
+    assert "pytest ended with exit code 4: ModuleNotFoundError: No module named 'nowhere'" in said
+
+
+@pytest.mark.parametrize("options", ["--benchmark-skip", "--exitfirst", "--ff", "--strict-config -W error"])
+def test_options_of_the_project_do_not_keep_the_gate_from_measuring(project, gate, options):
+    """What a project sets for its tests, to skip benchmarks or end early, does not hold for the gate."""
+    settings = f'python_functions = "bench_*"\ncache_dir = ".cache"\naddopts = "{options}"'
+    project.write("pyproject.toml", CONFIG.replace('python_functions = "bench_*"', settings))
+    project.write("bench/bench_more.py", "def bench_bad(benchmark):\n    benchmark(lambda: 1 / 0)\n")
+    project.commit()
+
+    _, said, _ = gate("--base", "HEAD")
+
+    assert "bench_bad (head: ZeroDivisionError" in said
+    verdicts = judged(stored(project)[0])
+    assert verdicts.pop("bench_bad") == "not_measured"
+    assert {*verdicts.values()} == {"no_worse"}
+
+
+def test_plugins_that_interfere_are_left_out(project, gate):
+    """One that ends a test after a time, or shuffles, has no say."""
+    plugin = (
+        "class Timeout:\n"
+        "    def pytest_runtest_call(self):\n        raise TimeoutError\n\n\n"
+        "def pytest_configure(config):\n    config.pluginmanager.register(Timeout(), 'flaky')\n\n\n"
+        "def pytest_collection_modifyitems(items):\n    items.sort(key=lambda _item: id(object()) ^ os.getpid())\n"
+    )
+    project.write("bench/conftest.py", f"import os\n\n\n{plugin}")
+    project.commit()
+
+    code, said, _ = gate("--base", "HEAD")
+
+    assert code == 0, said
+
+
+def test_processes_of_a_suite_end_with_it(project, gate, tmp_path):
+    """What a benchmark has started and not ended does not go on."""
+    note = tmp_path / "pid"
+    start = "AT.write_text(str(subprocess.Popen(['sleep', '99']).pid))"
+    project.write("bench/conftest.py", f"import pathlib, subprocess\nAT = pathlib.Path({str(note)!r})\n{start}\n")
+    project.commit()
+
+    gate("--base", "HEAD", "--only", "work[1]")
+
+    state = pathlib.Path("/proc", note.read_text(encoding="utf-8"), "stat")
+    assert not state.exists() or ") Z " in state.read_text(encoding="utf-8")
+
+
+def test_a_copy_of_the_checkout_that_is_installed_is_refused(project, gate, tmp_path, monkeypatch):
+    """Where code lies neither in `src/` nor at the root, both arms would run what was installed from the checkout."""
+    project.git("mv", "src", "python")
+    project.commit()
+    where = tmp_path / "somewhere"
+    shutil.copytree(project.root / "python", where)
+    record = where / "thing-1.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: thing\nVersion: 1\n", encoding="utf-8")
+    (record / "RECORD").write_text("thing.py,,\n", encoding="utf-8")
+    (record / "direct_url.json").write_text(json.dumps({"url": project.root.as_uri(), "dir_info": {}}))
+    monkeypatch.setenv("PYTHONPATH", str(where))
+
+    code, said, _ = gate("--base", "HEAD", "--only", "work[1]")
+
+    assert code == 2
+    assert "thing.py, not its own version of it" in said
+
+
+def test_what_cannot_be_written_is_told_before_it_is_measured(project, gate):
+    """No minutes are lost to a folder that is none."""
+    for option in ("--results", "--reports"):
+        code, _, told = gate("--base", "HEAD", option, "README.md")
+
+        assert code == 2
+        assert "README.md" in told
+        assert "collecting" not in told
+
+
+def test_sigterm_keeps_what_was_measured(project, gate):
+    """As Ctrl-C does; a bisection ends."""
+    project.cost(
+        "1.0 if int(os.environ['PYTHONHASHSEED']) % 1000 < 2 else os.kill(os.getppid(), signal.SIGTERM) or 1.0"
+    )
+    project.commit()
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    code, said, _ = gate("--bisect", "--base", "HEAD~1", "--only", "work[1]")
+    signal.signal(signal.SIGTERM, before)
+
+    assert code == 130
+    assert "Ended early: interrupted" in said
+    assert len(stored(project)[0].benchmarks[0].pairs) >= 1
+    assert len(project.git("worktree", "list").splitlines()) == 1
 
 
 def test_what_strays_is_inconclusive(project, gate):

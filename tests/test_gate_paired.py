@@ -1,8 +1,11 @@
 """The parts of the paired tier that need no process: calibration, disturbances, memory for files."""
 
+import contextlib
+import math
+
 import pytest
 
-from deeptwins.gate import disturbances, paired, processes, runs
+from deeptwins.gate import comparison, disturbances, paired, processes, runs
 
 
 class Fixed:
@@ -36,6 +39,22 @@ def test_a_cold_first_call_does_not_set_the_length():
     calls, _ = paired._calibrate(Fixed(0.001), 0.02, 0.05)
 
     assert calls == 50
+
+
+def test_a_timer_that_stands_still_does_not_make_a_segment_endless(monkeypatch):
+    """Where calls take seconds by the clock, and none by the benchmark's timer, the clock says how many are enough."""
+    now = [0.0]
+
+    class Sleeping(Fixed):
+        def ask(self, run):
+            now[0] += 0.1 * run
+            return super().ask(run)
+
+    monkeypatch.setattr(paired.time, "monotonic", lambda: now[0])
+    worker = Sleeping(0.0)
+
+    assert paired._calibrate(worker, 0.0, 0.05) == (100, pytest.approx(0.1))
+    assert worker.asked == [100]
 
 
 CALM = {"switches": 0, "sentinel": 0.001}
@@ -101,6 +120,36 @@ def test_files_lie_in_memory_only_where_there_is_room(monkeypatch, tmp_path):
     monkeypatch.setattr(processes, "ROOM", 1 << 62)
     with processes.folder_for_files() as folder:
         assert folder.parent != tmp_path
+
+
+@pytest.mark.parametrize(("deadline", "begun"), [(math.inf, ["a", "b"]), (0.0, [])])
+def test_when_the_time_is_up_no_benchmark_begins(monkeypatch, tmp_path, deadline, begun):
+    """Within a pair, too; what was not measured says why."""
+    names, measured = ["a", "b"], []
+
+    class Told:
+        def read(self):
+            return {"collected": names}
+
+    @contextlib.contextmanager
+    def workers(*_arguments, **_named):
+        yield Told(), Told()
+
+    task = processes.Task((), None, comparison.DESIGN, None, tmp_path)
+    measurement = paired.Measurement(task, str, deadline)
+    monkeypatch.setattr(measurement, "_workers", workers)
+    monkeypatch.setattr(measurement, "_benchmark", lambda _batch, name, _workers: measured.append(name))
+    measurement._samples |= {name: paired.Samples() for name in names}
+
+    measurement._batch("pairs", names, 1, tmp_path)
+
+    assert sorted(measured) == begun
+    assert {one.reason for one in measurement.benchmarks()} == {"not begun" if begun else "the time was up"}
+
+
+def test_what_base_could_run_before_is_not_new():
+    """A benchmark that base has run, and now fails in, is lost."""
+    assert paired.Measurement._status(("failed", "late"), ("ok", ""), known=True) == ("failed", "base: late")
 
 
 @pytest.mark.parametrize(

@@ -64,21 +64,21 @@ def test_what_is_around_a_call_is_not_timed(clock):
 
 @pytest.mark.parametrize("around", [(None, None), (lambda: None, None)])
 def test_added_work_lengthens_every_call(clock, monkeypatch, around):
-    """Work is added after each call, in units whose time was measured; it counts."""
-    monkeypatch.setattr(worker, "work", lambda units: clock.advance(units * 0.25))
-    monkeypatch.setattr(worker, "units_of", lambda seconds: round(seconds / 0.25))
+    """Work is added after each call, and counts."""
+    monkeypatch.setattr(worker, "work", clock.advance)
     segments = worker.Segments(clock, clock.advance, ((1.0,), {}), around)
     segments.add(0.5)
 
     assert segments.run(4)["seconds"] == pytest.approx(1.5)
 
 
-def test_units_of_work_are_measured(monkeypatch):
-    """As many units as last so long, by the median of several tries, of which one was disturbed."""
-    tries = iter([1.0, 1.0, 1.0, 50.0, 1.0, 1.0, 1.0, 1.0, 1.0])
-    monkeypatch.setattr(worker, "seconds_of", lambda _call: next(tries))
+def test_work_lasts_as_long_as_it_should(clock, monkeypatch):
+    """By the clock, of which every look takes a moment."""
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: clock.advance(0.25))
 
-    assert worker.units_of(3.0) == 1500
+    worker.work(2.0)
+
+    assert clock.now == 2.25
 
 
 def test_a_worker_ends_with_the_gate():

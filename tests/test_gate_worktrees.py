@@ -1,5 +1,6 @@
 """Two commits side by side: what is checked out, what is brought in, what is left behind."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -121,14 +122,83 @@ def test_only_prose(root, files, prose):
     assert worktrees.only_prose(root, base, head) == prose
 
 
+def test_code_is_no_prose(root):
+    """Wherever it lies, or where it lay; nor is what the suite reads."""
+    base = commit(root, thing__a="1\n2\n3\n", bench__data__x="1")
+    for files in ({"docs__conf.py": "1"}, {"reports__main.py": "1"}):
+        head = commit(root, **files)
+        assert not worktrees.only_prose(root, base, head)
+        base = head
+    git(root, "mv", "thing/a", "a.md")
+    assert not worktrees.only_prose(root, base, commit(root))
+    base, head = git(root, "rev-parse", "HEAD"), commit(root, **{"bench__data__x.md": "2"})
+    assert worktrees.only_prose(root, base, head)
+    assert not worktrees.only_prose(root, base, head, [Path("bench")])
+
+
+def test_what_pytest_reads_is_the_suites_too(root):
+    """On the way from the suite to the root; what the suite's commit has not, the other loses."""
+    base = commit(root, **{"tests__bench__a": "1", "tests__conftest.py": "old", "pytest.ini": "", "conftest.py": "old"})
+    git(root, "rm", "--quiet", "pytest.ini", "conftest.py")
+    head = commit(root, **{"tests__conftest.py": "new"})
+    suite = worktrees.suite(root, head, Path("tests/bench"))
+
+    with worktrees.worktrees(root, base, head) as (arm, _):
+        worktrees.bring(arm, suite)
+        assert (arm.root / "tests" / "conftest.py").read_text() == "new"
+        assert not (arm.root / "pytest.ini").exists()
+        assert not (arm.root / "conftest.py").exists()
+
+
+def test_only_the_worktrees_are_touched(root, monkeypatch):
+    """In a hook, too, where git's variables name the user's checkout and index; hooks themselves do not run."""
+    base, head = git(root, "rev-parse", "HEAD"), commit(root, bench__a="new")
+    hook = root / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    (root / "bench" / "a").write_text("mine")
+    before = git(root, "status", "--porcelain")
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_DIR", str(root / ".git"))
+        patch.setenv("GIT_INDEX_FILE", str(root / ".git" / "index"))
+        assert worktrees.root_of(root / "bench") == root
+        suite = worktrees.suite(root, base, Path("bench"))
+        with worktrees.worktrees(root, base, head) as arms:
+            for arm in arms:
+                worktrees.bring(arm, suite)
+
+    assert git(root, "status", "--porcelain") == before
+
+
+@pytest.mark.parametrize("place", [".", "", "/", "../repository/bench"])
+def test_a_suite_that_holds_all_code_is_refused(root, place):
+    """Nothing outside of a worktree is replaced, nor all of it."""
+    for settings in (f'suite = "{place}"', f'suite = "bench"\nwith = ["{place}"]'):
+        head = commit(root, pyproject_toml=f"[tool.deeptwins.gate]\n{settings}\n")
+        with pytest.raises(InputError, match="inside the repository"):
+            worktrees.suite(root, head, None)
+
+
+def test_names_of_files_are_bytes(root):
+    """A name that is no UTF-8 is a name."""
+    base = git(root, "rev-parse", "HEAD")
+    (root / "bench" / os.fsdecode(b"caf\xe9")).write_text("a")
+    head = commit(root)
+
+    assert not worktrees.only_prose(root, base, head)
+    with worktrees.worktrees(root, base, head) as arms:
+        assert worktrees.fingerprint(arms[1], worktrees.suite(root, head, Path("bench")))
+
+
 def test_the_list_names_what_is_expected(root):
     """A name a line; comments do not count. It lies in the suite's folder, or beside its file."""
     assert worktrees.expected(root, worktrees.suite(root, "HEAD", Path("bench"))) is None
-    commit(root, **{"bench__gate.txt": "# all\na::b[c]  # slow\n\nd\n"})
+    commit(root, **{"bench__gate.txt": "# all\na::b[#c]  # slow\n\nd\n"})
 
     for place in ("bench", "bench/a"):
         suite = worktrees.suite(root, git(root, "rev-parse", "HEAD"), Path(place))
-        assert worktrees.expected(root, suite) == ("a::b[c]", "d")
+        assert worktrees.expected(root, suite) == ("a::b[#c]", "d")
 
 
 def test_code_of_an_arm_comes_first(tmp_path, monkeypatch):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -106,12 +109,13 @@ def gate(  # noqa: PLR0913, PLR0917  every option is a parameter
             raise
         typer.echo(f"deeptwins: {error}", err=True)
         raise typer.Exit(ABORT) from None
-    if self_test:
-        _test_itself(asked, trials, results, reports)
-        return
-    code = _judge(asked, results, reports, summary, write_list=write_list)
+    with _interruptible():
+        if self_test:
+            _test_itself(asked, trials, results, reports)
+            return
+        code = _judge(asked, results, reports, summary, write_list=write_list)
     if bisect:
-        code = code if code in {0, 1} else SKIP
+        code = code if code in {0, 1, INTERRUPTED} else SKIP
     if code:
         raise typer.Exit(code)
 
@@ -202,21 +206,25 @@ def _asked(base: str | None, anchor: str | None, head: str | None, suite: Path |
 
 def _judge(asked: Asked, results: Path, reports: Path, summary: Path | None, *, write_list: bool) -> int:
     """Compare two commits; returns the exit code."""
+    from deeptwins import table_files
     from deeptwins.gate import comparison, worktrees
 
-    if asked.kind == "paired" and worktrees.only_prose(asked.repository, asked.base, asked.head):
+    if asked.kind == "paired" and worktrees.only_prose(asked.repository, asked.base, asked.head, asked.suite.parts):
         said = f"Only prose differs between {asked.base[:12]} and {asked.head[:12]}: nothing to measure."
         typer.echo(said)
         _summarize(summary, f"{said}\n")
         return 0
     other = "itself" if asked.base == asked.head else asked.base[:12]
     typer.echo(f"{asked.head[:12]}{' (with changes)' * asked.dirty} against {other}", err=True)
+    for place in (results / "gate" / "runs", reports / "performance"):
+        table_files.prepare(place / "any")  # what cannot be written is told before the minutes that it takes
     run = comparison.compare(asked, results, Teller())
+    code = _conclude(run, results, reports, summary)
     if write_list and run.failure is None:
         path = asked.repository / worktrees.list_of(asked.repository, asked.suite)
         path.write_text(comparison.listing(run), encoding="utf-8")
         typer.echo(f"written: {path}", err=True)
-    return _conclude(run, results, reports, summary)
+    return code
 
 
 def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> int:
@@ -225,10 +233,10 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
     from deeptwins.gate import runs, verdict
 
     path = runs.write(results, run)
+    typer.echo(f"this run: {path}")
     _summarize(summary, pages.summary(run))
     _write_page(results, reports)
     found = verdict.conclude(run)
-    typer.echo(f"this run: {path}")
     for line in found.lines:
         typer.echo(line)
     if run.failure == "interrupted":
@@ -266,6 +274,18 @@ def _write_page(results: Path, reports: Path) -> None:
 
     print_page(page.write(results, reports))
     typer.echo(f"all reports: {pages.write_index(reports)}")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end the gate as Ctrl-C does: what was measured is kept, and nothing is left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _summarize(path: Path | None, text: str) -> None:

@@ -116,8 +116,8 @@ def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
 
 
 def listing(run: Run) -> str:
-    """Return the suite's list: the names of all that a run measured in head."""
-    benchmarks = [one.id for one in run.benchmarks if one.status in {"ok", "new"}]
+    """Return the suite's list: the names of all that a run measured in head, or had no time for."""
+    benchmarks = [one.id for one in run.benchmarks if one.status in {"ok", "new", "unfinished"}]
     counted = [name for name in run.exact if name not in exact.lost(run.exact)]
     head = "# What `deeptwins gate` must measure; it writes this list with --write-list. Exit code 4: not the same.\n"
     return head + "".join(f"{name}\n" for name in (*sorted(benchmarks), *sorted(counted)))

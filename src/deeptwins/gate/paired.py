@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from deeptwins.errors import line
@@ -23,6 +24,8 @@ from deeptwins.gate.runs import Benchmark, Block, Design, Pair, rounded
 
 MOST_CALLS = 1 << 24  # a segment
 CLOSE, COLD = 0.8, 10.0  # segments: what is long enough; what is so even if the first call was a cold one
+SLOW, GROWTH = 20.0, 100  # segments that calibration may last, by the clock; times that it may go up at once
+SEGMENTS = 3  # by whose median added work is measured out
 PAIR_S = 5.0  # a benchmark may take of a pair: a slow one gets fewer blocks, and one at least
 
 
@@ -36,6 +39,14 @@ class Samples:
     status: str = "unfinished"
     reason: str | None = "not begun"
     batches: dict[str, list[Pair]] = field(default_factory=lambda: {"pairs": [], "confirmation": []})
+
+
+class _EndedError(Exception):
+    """A test ended in the midst of a measurement."""
+
+    def __init__(self, worker: Worker, told: dict[str, Any]) -> None:
+        super().__init__()
+        self.worker, self.told = worker, told
 
 
 class Measurement:
@@ -83,7 +94,7 @@ class Measurement:
                     self._batch("pairs", left_open, 1, scratch)
                 if suspects := self._of(verdict.suspects):
                     self._batch("confirmation", suspects, design.pairs, scratch)
-        except ArmError as error:
+        except (ArmError, OSError) as error:
             self.failure = str(error)
         except KeyboardInterrupt:
             self.failure = "interrupted"
@@ -121,8 +132,10 @@ class Measurement:
         """Ask both arms for their benchmarks; those of one arm alone cannot be compared."""
         self._told("collecting")
         with self._workers((), scratch, collect=True) as workers:
-            sets = [worker.read()["collected"] for worker in workers]
-        wanted = [[name for name in names if not only or any(word in name for word in only)] for names in sets]
+            told = [worker.read() for worker in workers]
+        wanted = [[name for name in each["collected"] if _holds(name, only)] for each in told]
+        broken = {name: why for name, why in told[1]["broken"].items() if _holds(name, only)}
+        self._samples |= {name: Samples(status="failed", reason=f"head: {line(why)}") for name, why in broken.items()}
         for name in sorted({*wanted[0]} ^ {*wanted[1]}):
             own = ("new", "not in base") if name in wanted[1] else ("skipped", "not in head")
             self._samples[name] = Samples(status=own[0], reason=own[1])
@@ -149,31 +162,50 @@ class Measurement:
             if orders[0] != orders[1]:
                 raise ArmError("base and head do not run the same benchmarks in the same order")
             for name in orders[0]:
+                if time.monotonic() > self._deadline:
+                    self._late()
+                    return
                 self._benchmark(batch, name, workers)
 
+    def _late(self) -> None:
+        for own in self._samples.values():
+            if own.status == "unfinished":
+                own.reason = "the time was up"
+
     def _benchmark(self, batch: str, name: str, workers: tuple[Worker, Worker]) -> None:
-        own, told = self._samples[name], [worker.read() for worker in workers]
-        if all("ready" in each for each in told):
-            for worker, each in zip(workers, told, strict=True):
+        own, told = self._samples[name], {worker: worker.read() for worker in workers}
+        known = bool(own.batches["pairs"])
+        if all("ready" in each for each in told.values()):
+            for worker, each in told.items():
                 if each["elsewhere"]:
                     raise ArmError(f"{worker.arm.name}: imports {each['elsewhere'][0]}, not its own version of it")
             blocks: list[Block] = []
             try:
-                for block in self._blocks(name, workers, told[0]["seconds"]):
+                for block in self._blocks(name, workers, told[workers[0]]["seconds"]):
                     blocks.append(block)  # noqa: PERF402  a list that is extended at once loses them
+            except _EndedError as ended:
+                told[ended.worker], known = ended.told, True
             finally:  # what there is of it counts, too
                 own.batches[batch] += [tuple(blocks)] if blocks else []
-        outcomes = [_outcome(worker, each, name) for worker, each in zip(workers, told, strict=True)]
-        own.status, own.reason = self._status(*outcomes)
+        base, head = (_outcome(worker, each, name) for worker, each in told.items())
+        own.status, own.reason = self._status(base, head, known=known)
         if own.status == "ok" and not own.batches[batch]:
             own.status, own.reason = "skipped", "one arm timed nothing"
 
     @staticmethod
-    def _status(base: tuple[str, str], head: tuple[str, str]) -> tuple[str, str | None]:
-        """Say what became of a benchmark, by what became of it in each arm, and why."""
+    def _status(base: tuple[str, str], head: tuple[str, str], *, known: bool = False) -> tuple[str, str | None]:
+        """Say what became of a benchmark, by what became of it in each arm, and why.
+
+        Args:
+            base: outcome and reason.
+            head: likewise.
+            known: whether base could run it before, so that it is not new.
+        """
         if head[0] != "ok":
             return head[0], f"head: {head[1]}"
-        return ("ok", None) if base[0] == "ok" else ("new", f"base: {base[1]}")
+        if base[0] == "ok":
+            return "ok", None
+        return base[0] if known else "new", f"base: {base[1]}"
 
     def _blocks(self, name: str, workers: tuple[Worker, Worker], warm: float) -> Iterator[Block]:
         """Measure the blocks of one benchmark in one pair.
@@ -188,14 +220,16 @@ class Measurement:
             own.calls, own.seconds = _calibrate(base, warm, self._task.design.segment_s)
         patience = PATIENCE_S + 100 * own.calls * own.seconds
         if share := self._task.added.get(name):
-            head.ask(add=share * base.ask(patience, run=own.calls)["seconds"])
+            usual = median(_ran(base, base.ask(patience, run=own.calls))["seconds"] for _ in range(SEGMENTS))
+            head.ask(add=share * usual)
         if own.calls > 1:
-            head.ask(patience, run=own.calls)  # as warm as base
+            _ran(head, head.ask(patience, run=own.calls))  # as warm as base
         length = 4 * own.calls * own.seconds
-        for _ in range(min(self._task.design.blocks, max(1, int(PAIR_S / length)))):
+        for _ in range(min(self._task.design.blocks, max(1, int(PAIR_S / max(length, 1e-9))))):
             order = self._random.choice(("ABBA", "BAAB"))
             watch = Watch(self._task.core)
-            replies = [(base if letter == "A" else head).ask(patience, run=own.calls) for letter in order]
+            turns = [base if letter == "A" else head for letter in order]
+            replies = [_ran(worker, worker.ask(patience, run=own.calls)) for worker in turns]
             seconds = tuple(rounded(max(reply["seconds"], 1e-12)) for reply in replies)
             yield Block.model_validate({"order": order, "seconds": seconds, "rejected": watch.disturbed(replies)})
 
@@ -221,12 +255,30 @@ def _calibrate(worker: Worker, seconds: float, segment_s: float) -> tuple[int, f
     """
     calls = 1
     while calls * seconds < COLD * segment_s:
-        wanted = math.ceil(segment_s / max(seconds, 1e-9))
-        seconds = worker.ask(run=wanted)["seconds"]
+        wanted = min(math.ceil(segment_s / max(seconds, 1e-9)), MOST_CALLS, GROWTH * calls)
+        begun = time.monotonic()
+        seconds = _ran(worker, worker.ask(run=wanted))["seconds"]
+        if (lasted := time.monotonic() - begun) > SLOW * segment_s:  # the benchmark's own timer goes slower
+            return wanted, lasted / wanted
         if wanted * seconds >= CLOSE * segment_s or wanted >= MOST_CALLS:
             return wanted, seconds
         calls = wanted
     return calls, seconds
+
+
+def _ran(worker: Worker, told: dict[str, Any]) -> dict[str, Any]:
+    """Check that a segment was run.
+
+    Raises:
+        _EndedError: the test ended instead: a call raised.
+    """
+    if "test" in told:
+        raise _EndedError(worker, told)
+    return told
+
+
+def _holds(name: str, words: Sequence[str]) -> bool:
+    return not words or any(word in name for word in words)
 
 
 def _outcome(worker: Worker, told: dict[str, Any], name: str) -> tuple[str, str]:

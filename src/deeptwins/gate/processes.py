@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import selectors
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,8 +67,7 @@ class Worker:
         settings = {"only_collect": collect, "core": task.core, "elsewhere": str(task.elsewhere)}
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
-        arguments = [f"--rootdir={arm.root}", f"--basetemp={scratch / arm.name}", "-p", "no:cacheprovider"]
-        arguments += ["-p", "no:randomly", *(["-n0"] if importlib.util.find_spec("xdist") else [])]
+        arguments = [f"--rootdir={arm.root}", f"--basetemp={scratch / arm.name}"]
         command = [sys.executable, "-P", str(WORKER), str(requests), str(replies), json.dumps(settings), *arguments]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603
@@ -80,6 +78,7 @@ class Worker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(requests, replies),
+                process_group=0,  # so that its own processes end with it
             )
         os.close(requests)
         os.close(replies)
@@ -102,6 +101,8 @@ class Worker:
             self._unread += more
         first, self._unread = self._unread.split(b"\n", 1)
         found: dict[str, Any] = json.loads(first)
+        if "over" in found:  # before it was asked to end
+            raise ArmError(f"{self.arm.name}: pytest ended with exit code {found['over']}{self._said('rror')}")
         return found
 
     def ask(self, patience: float = PATIENCE_S, **request: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -129,8 +130,8 @@ class Worker:
         os.close(self._requests)
         self._waiting.close()
         os.close(self._replies)
-        if self._process.poll() is None:
-            self._process.kill()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def _end(self) -> str:
@@ -140,10 +141,11 @@ class Worker:
             return "closed its pipe"
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
-    def _said(self) -> str:
-        """Quote the last line that it printed."""
+    def _said(self, word: str = "") -> str:
+        """Quote the last line that it printed: of those with a word, if there are any."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
-        told = [each.strip() for each in lines if each.strip()]
+        told = [each.removeprefix("E ").strip() for each in lines if each.strip()]
+        told = [each for each in told if word in each] or told
         return f": {line(told[-1])}" if told else ""
 
 

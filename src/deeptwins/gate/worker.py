@@ -19,18 +19,30 @@ import json
 import os
 import resource
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 SENTINEL = bytes(1 << 20)  # work that no commit changes: about a millisecond
-WORK = b"\0" * 4096  # of which added work is made
 TOLD = 3  # modules from elsewhere that are named
+OPTIONS: Mapping[str, Any] = {
+    "numprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False,
+    "benchmark_skip": False, "benchmark_only": False,
+    "maxfail": 0, "lf": False, "failedfirst": False, "newfirst": False, "stepwise": False, "usepdb": False,
+}  # fmt: skip
+"""What a project may have set, in `addopts`, and would not let the gate measure: other processes, benchmarks that are
+skipped, an end at the first failure."""
+PLUGINS = ("timeout", "rerunfailures", "flaky", "randomly", "random_order")
+"""Which end a test, run it again, or shuffle."""
 
 
 class Channel:
@@ -52,10 +64,11 @@ class Channel:
         print(json.dumps(what), file=self._replies, flush=True)
 
 
-def work(units: int) -> None:
-    """Compute something that takes time in proportion to `units`."""
-    for _ in range(units):
-        hashlib.sha256(WORK).digest()
+def work(seconds: float) -> None:
+    """Be busy for so long, and touch no memory: what follows finds its caches as they were."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
 
 
 def seconds_of(call: Callable[[], object]) -> float:
@@ -63,12 +76,6 @@ def seconds_of(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
-
-
-def units_of(seconds: float) -> int:
-    """Say how many units of work last so long: by the median of several tries."""
-    tries = sorted(seconds_of(lambda: work(500)) for _ in range(9))
-    return round(seconds / (tries[len(tries) // 2] / 500))
 
 
 @contextmanager
@@ -104,12 +111,12 @@ class Segments:
         """
         self._timer, self._target, self._arguments = timer, target, arguments
         self._setup, self._teardown = around
-        self._units = 0
+        self._added = 0.0
         self.result: Any = None
 
     def add(self, seconds: float) -> None:
         """Make every call longer by so much work."""
-        self._units = units_of(seconds)
+        self._added = seconds
 
     def run(self, calls: int) -> dict[str, float]:
         """Run a segment: seconds a call, with what tells whether the machine was disturbed meanwhile."""
@@ -122,12 +129,12 @@ class Segments:
         return {"seconds": seconds / calls, "switches": switches, "sentinel": sentinel}
 
     def _loop(self, calls: int) -> float:
-        target, (args, kwargs), units = self._target, self._arguments, self._units
+        target, (args, kwargs), added = self._target, self._arguments, self._added
         start = self._timer()
         for _ in range(calls):
             self.result = target(*args, **kwargs)
-            if units:
-                work(units)
+            if added:
+                work(added)
         return self._timer() - start
 
     def _apart(self, calls: int) -> float:
@@ -136,8 +143,8 @@ class Segments:
             args, kwargs = (self._setup() if self._setup else None) or self._arguments
             start = self._timer()
             self.result = self._target(*args, **kwargs)
-            if self._units:
-                work(self._units)
+            if self._added:
+                work(self._added)
             total += self._timer() - start
             if self._teardown:
                 self._teardown(*args, **kwargs)
@@ -156,9 +163,18 @@ class Gate:
                 come from.
         """
         self._channel, self._settings = channel, settings
+        self._root = os.path.realpath(".")
+        self._broken: dict[str, str] = {}
 
-    def pytest_configure(self) -> None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> None:
+        """Undo what would not let the gate measure."""
+        for name in OPTIONS.keys() & vars(config.option).keys():
+            setattr(config.option, name, OPTIONS[name])
+
+    def pytest_configure(self, config: pytest.Config) -> None:
         """Put the gate's timing in the place of pytest-benchmark's."""
+        config.addinivalue_line("markers", "gate: timed by `deeptwins gate`.")
         plugin = self
 
         def raw(fixture: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
@@ -181,12 +197,25 @@ class Gate:
         owner: Any = BenchmarkFixture
         owner._raw, owner._raw_pedantic = raw, pedantic  # noqa: SLF001  what its public methods call
 
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Do without plugins that interfere."""
+        manager = session.config.pluginmanager
+        for plugin in filter(None, map(manager.get_plugin, PLUGINS)):
+            manager.unregister(plugin)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember what cannot be imported."""
+        if report.failed:
+            self._broken[report.nodeid] = _reason(report)
+
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Keep the benchmarks, those with the mark `gate` alone where there are any."""
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Keep the benchmarks, those with the mark `gate` alone where there are any, in the order asked for."""
         items[:] = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
         items[:] = [item for item in items if item.get_closest_marker("gate")] or items
-        self._channel.tell(collected=[item.nodeid for item in items])
+        places = {name: place for place, name in enumerate(config.args)}
+        items.sort(key=lambda item: places.get(item.nodeid, 0))
+        self._channel.tell(collected=[item.nodeid for item in items], broken=self._broken)
         if self._settings["only_collect"]:
             items.clear()
 
@@ -212,6 +241,8 @@ class Gate:
             gc.unfreeze()
             if free:
                 os.sched_setaffinity(0, free)
+        if not stats.stats.data:  # where the other arm is not ready
+            stats.update(warmed["seconds"])
         return segments.result
 
     def _pin(self) -> set[int] | None:
@@ -231,20 +262,38 @@ class Gate:
 
     def _elsewhere(self) -> list[str]:
         """Name modules that were loaded from where no module may come from."""
-        folder = self._settings["elsewhere"]
-        files = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())} - {__file__}
-        return sorted(file for file in files if Path(file).is_relative_to(folder) and "site-packages" not in file)[
-            :TOLD
-        ]
+        folder, installed = self._settings["elsewhere"], self._installed
+        mine = [self._root, *(os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))]
+        files = {str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())}
+        found = []
+        for file in map(os.path.realpath, files - {"", __file__}):
+            inside = Path(file).is_relative_to(folder) and "site-packages" not in file
+            if file in installed or (inside and not any(map(Path(file).is_relative_to, mine))):
+                found.append(file)
+        return sorted(found)[:TOLD]
+
+    @cached_property
+    def _installed(self) -> set[str]:
+        """Files that were installed from where no module may come from, as copies."""
+        found = set()
+        for package in metadata.distributions():
+            origin = json.loads(package.read_text("direct_url.json") or "{}")
+            place = unquote(urlsplit(str(origin.get("url", ""))).path)
+            if Path(place).is_relative_to(self._settings["elsewhere"]) and not origin.get("dir_info", {}).get(
+                "editable"
+            ):
+                found |= {os.path.realpath(str(package.locate_file(file))) for file in package.files or ()}
+        return found
 
 
-def _reason(report: pytest.TestReport) -> str:
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     """Say in a line why a test did not pass."""
     if report.skipped and isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
-    text = str(crash.message if crash else report.longrepr)
-    return (text.strip().splitlines() or ["failed"])[0]
+    lines = str(crash.message if crash else report.longrepr).strip().splitlines()
+    errors = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]
+    return (errors or lines or ["failed"])[0]
 
 
 def main(requests: str, replies: str, settings: str, *arguments: str) -> int:

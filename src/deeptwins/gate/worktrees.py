@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from deeptwins.errors import InputError, line
 
 PROSE = (".md", ".rst", "LICENSE", "docs/", "reports/", "results/")  # ends and beginnings of what never runs
-CONFIGS = ("pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg", "conftest.py")  # at the root, which pytest reads
+CONFIGS = (
+    "pyproject.toml",
+    "pytest.toml",
+    ".pytest.toml",
+    "pytest.ini",
+    ".pytest.ini",
+    "tox.ini",
+    "setup.cfg",
+    "conftest.py",
+)  # at the root, which pytest reads
+LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")  # of the checkout of a hook
+CODE = (".py", ".pyi", ".pyx", ".c", ".h", ".cpp", ".cu", ".rs", ".toml", ".cfg", ".ini")  # no prose wherever it lies
 LIST = "gate.txt"  # in the suite's folder: the names of all that should be measured
+COMMENT = re.compile(r"(?:^|\s)#")  # in the list; names have the sign inside a word
 _WHO = {
     f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "gate"), ("EMAIL", "-"))
 }
@@ -117,11 +130,24 @@ def snapshot(repository: Path) -> tuple[str, bool]:
     return (stash, True) if stash else (resolve(repository, "HEAD"), False)
 
 
-def only_prose(repository: Path, base: str, head: str) -> bool:
-    """Tell whether nothing that runs differs between two commits, though something does."""
-    names = _git(repository, "diff", "--name-only", "-z", base, head).split("\0")
+def only_prose(repository: Path, base: str, head: str, parts: Iterable[Path] = ()) -> bool:
+    """Tell whether nothing that runs differs between two commits, though something does.
+
+    Args:
+        repository: the root of a checkout.
+        base: commit.
+        head: commit.
+        parts: of the suite, which may read prose.
+    """
+    names = _git(repository, "diff", "--name-only", "--no-renames", "-z", base, head).split("\0")
     changed = [name for name in names if name]
-    return bool(changed) and all(name.endswith(PROSE) or name.startswith(PROSE) for name in changed)
+    own = [*parts]
+    return bool(changed) and all(
+        (name.endswith(PROSE) or name.startswith(PROSE))
+        and not name.endswith(CODE)
+        and not any(map(Path(name).is_relative_to, own))
+        for name in changed
+    )
 
 
 def suite(repository: Path, commit: str, path: Path | None) -> Suite:
@@ -143,9 +169,13 @@ def suite(repository: Path, commit: str, path: Path | None) -> Suite:
     if chosen is None:
         raise InputError("no suite: name its folder with --suite, or in pyproject.toml, [tool.deeptwins.gate] suite")
     for part in (chosen, *beside):
+        if part == Path() or part.is_absolute() or ".." in part.parts:
+            raise InputError(
+                f"{part}: both commits would run the same code; name a file or folder inside the repository"
+            )
         if not _git(repository, "ls-tree", "--name-only", commit, "--", str(part)):
             raise InputError(f"{part}: not in commit {commit[:12]}; the gate measures what is committed")
-    configs = _git(repository, "ls-tree", "--name-only", commit, "--", *CONFIGS).splitlines()
+    configs = _git(repository, "ls-tree", "--name-only", commit, "--", *map(str, _configs(chosen))).splitlines()
     return Suite(chosen, (*beside, *map(Path, configs)), commit)
 
 
@@ -167,8 +197,9 @@ def worktrees(repository: Path, base: str, head: str) -> Iterator[tuple[Arm, Arm
             yield arms
         finally:
             for arm in arms:
-                if arm.root.exists():
-                    _git(repository, "worktree", "remove", "--force", str(arm.root))
+                shutil.rmtree(arm.root, ignore_errors=True)
+            with suppress(InputError):  # what was measured is not lost where git cannot
+                _git(repository, "worktree", "prune")
 
 
 def bring(arm: Arm, suite: Suite) -> None:
@@ -178,8 +209,10 @@ def bring(arm: Arm, suite: Suite) -> None:
         InputError: git cannot.
     """
     for part in suite.parts:
-        if (old := arm.root / part).is_dir():
+        if (old := arm.root / part).is_dir() and not old.is_symlink():
             shutil.rmtree(old)
+    for config in {*_configs(suite.path)} - {*suite.parts}:
+        (arm.root / config).unlink(missing_ok=True)
     _git(arm.root, "checkout", "--quiet", suite.commit, "--", *map(str, suite.parts))
 
 
@@ -188,7 +221,7 @@ def fingerprint(arm: Arm, suite: Suite) -> str:
     found = hashlib.sha256()
     for name in sorted(_git(arm.root, "ls-files", "-z", "--", *map(str, suite.parts)).split("\0")):
         if name and (arm.root / name).is_file():
-            found.update(name.encode() + b"\0" + (arm.root / name).read_bytes() + b"\0")
+            found.update(os.fsencode(name) + b"\0" + (arm.root / name).read_bytes() + b"\0")
     return found.hexdigest()
 
 
@@ -198,13 +231,18 @@ def expected(repository: Path, suite: Suite) -> tuple[str, ...] | None:
         text = _git(repository, "show", f"{suite.commit}:{list_of(repository, suite)}")
     except InputError:
         return None
-    return tuple(name for each in text.splitlines() if (name := each.partition("#")[0].strip()))
+    return tuple(name for each in text.splitlines() if (name := COMMENT.split(each)[0].strip()))
 
 
 def list_of(repository: Path, suite: Suite) -> Path:
     """Where the suite's list lies, relative to the root."""
     kind = _git(repository, "cat-file", "-t", f"{suite.commit}:{suite.path}")
     return (suite.path if kind == "tree" else suite.path.parent) / LIST
+
+
+def _configs(path: Path) -> list[Path]:
+    """Name the files that pytest reads for a suite, there or not, from its folder to the root."""
+    return [folder / name for folder in path.parents for name in CONFIGS]
 
 
 def _settings(repository: Path, commit: str) -> tuple[Path | None, tuple[Path, ...]]:
@@ -223,13 +261,15 @@ def _settings(repository: Path, commit: str) -> tuple[Path | None, tuple[Path, .
 
 
 def _git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run git; returns what it prints, without the newline at its end."""
+    """Run git, and none of its hooks; returns what it prints, without the newline at its end."""
+    kept = {name: value for name, value in os.environ.items() if name not in LOCAL}
     try:
         done = subprocess.run(  # noqa: S603
-            ["git", "-C", str(folder), *arguments],  # noqa: S607
-            env={**os.environ, **(environment or {})},
+            ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *arguments],  # noqa: S607
+            env={**kept, "GIT_LITERAL_PATHSPECS": "1", **(environment or {})},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",  # names of files are bytes
             check=True,
         )
     except FileNotFoundError:
