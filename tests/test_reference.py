@@ -14,6 +14,8 @@ from deeptwins import (
     report,
     study,
 )
+from deeptwins.gate import page, runs, sensitivity
+from deeptwins.gate.mutations import MUTATIONS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path("results", "reference")
@@ -71,6 +73,23 @@ def test_the_page_of_the_choices_is_what_the_timings_say(tmp_path):
     made = choices_report.write(choices.path_of(RESULTS), tmp_path).page.parent
 
     assert_same(Path("reports", "reference", "choices"), made)
+
+
+def test_the_page_of_the_gate_is_what_its_runs_say(tmp_path):
+    """Made anew from the runs, text and tables are the committed ones to the letter."""
+    made = page.write(RESULTS, tmp_path).page.parent
+
+    assert_same(Path("reports", "reference", "performance"), made)
+
+
+def test_the_gate_was_tested_on_itself():
+    """No A/A run gave a false alarm, every change of the source was found, and no slowdown by 10 % was called fine."""
+    table = sensitivity.rates(sensitivity.outcomes(sensitivity.known(runs.load(RESULTS)))).set_index("treatment")
+
+    assert table["found"][sensitivity.CONTROL] == 0
+    assert table["fine"]["+10 % work in a benchmark"] == 0
+    assert not table["against"].any()
+    assert all(table["found"][name] == 1 for name in MUTATIONS)
 
 
 def test_the_kernels_of_the_reference_are_sound():
