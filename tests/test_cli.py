@@ -150,11 +150,11 @@ def test_without_a_command_there_is_help(call):
     assert code == 0
     assert "deeptwins run smoke" in out
     assert re.findall(r"^  (\w+)  ", out.split("Commands:")[1], re.MULTILINE) == [
-        "list", "run", "report", "show", "profile", "kernels", "doctor"
+        "list", "run", "report", "show", "profile", "kernels", "doctor", "gate"
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["list", "run", "report", "show", "profile", "kernels", "doctor"])
+@pytest.mark.parametrize("command", ["list", "run", "report", "show", "profile", "kernels", "doctor", "gate"])
 def test_every_command_explains_itself(call, command):
     """Each command has a sentence that says what it does, and one for each of its options."""
     code, out, _ = call(command, "--help")
