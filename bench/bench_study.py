@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import handwritten
-from deeptwins import data, processor, study
+from deeptwins import data, host, study
 
 DEPTH = Path(__file__).parents[1] / "ablations" / "depth.toml"
 
@@ -19,7 +19,7 @@ def bench_depth_against_the_handwritten_loop(benchmark, tmp_path, feed):
     """One seed of `depth`, 12 nets: `ratio` is the hand-written loop's time over that of the whole `deeptwins run`."""
     runs = study.load(DEPTH, seeds=1).runs
     dataset = data.load("digits")
-    torch.set_num_threads(processor.cores())  # PyTorch's default: what people leave untouched
+    torch.set_num_threads(host.cores())  # PyTorch's default: what people leave untouched
 
     started = time.perf_counter()
     handwritten.train_study(runs, dataset, feed)
@@ -41,7 +41,7 @@ def bench_depth_against_the_handwritten_loop(benchmark, tmp_path, feed):
     benchmark.pedantic(subprocess.run, (command,), {"check": True, "capture_output": True}, rounds=1)
 
     ours = benchmark.stats.stats.mean
-    cores = processor.cores()
+    cores = host.cores()
     benchmark.extra_info.update(handwritten_s=round(by_hand, 1), ratio=round(by_hand / ours, 2), cores=cores)
     print(
         f"\ndepth, one seed, {cores} cores: {feed.__name__} loop {by_hand:.0f} s,"

@@ -22,7 +22,7 @@ import torch
 
 import handwritten
 import whereabouts
-from deeptwins import data, lanes, layouts, nets, processor, roofline, study, training
+from deeptwins import data, host, lanes, layouts, nets, roofline, study, training
 from deeptwins.feeds import Feeds
 from deeptwins.images import Resident
 
@@ -186,7 +186,7 @@ def bench_alone(benchmark, dataset, copy_gb_per_s, precision, net):
 
 def bench_loop(benchmark, dataset, copy_gb_per_s, way, net):
     """An iteration of one net in a loop that people write, of operators that PyTorch has."""
-    loop, cores, iterations = handwritten.LOOPS[way], processor.cores(), ITERATIONS[DEVICE.type]
+    loop, cores, iterations = handwritten.LOOPS[way], host.cores(), ITERATIONS[DEVICE.type]
     run = only(loop.precision, net)
     if not REHEARSAL:
         torch.set_num_threads(cores)  # PyTorch's default: what people leave untouched

@@ -13,7 +13,8 @@ import pytest
 
 import gate_made as made
 from deeptwins import cli
-from deeptwins.gate import comparison, disturbances, runs, verdict
+from deeptwins.gate import comparison, disturbances, runs
+from deeptwins.gate.conclusion import conclude
 
 pytest.importorskip("pytest_benchmark", reason="needs pytest-benchmark")
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -143,7 +144,7 @@ def stored(project):
 
 def judged(run):
     """The verdicts of a run, by the last part of the name."""
-    return {one.id.split("::")[1]: one.verdict for one in verdict.conclude(run).judged}
+    return {one.id.split("::")[1]: one.verdict for one in conclude(run).judged}
 
 
 def test_a_slower_commit_is_found(project, gate):

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 import gate_made as made
 from deeptwins.gate import estimates
+from deeptwins.gate.conclusion import conclude
 from deeptwins.gate.estimates import p_above, usable
-from deeptwins.gate.verdict import conclude, judge, suspects, undecided
+from deeptwins.gate.verdict import judge, suspects, undecided
 
 SLOW, FAST = math.log(1.1), -math.log(1.1)
 QUIET = {"noise": 0.002}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deeptwins import machine, processor
+from deeptwins import host, machine
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -64,10 +64,10 @@ def test_describes_this_machine():
 def test_a_containers_quota_counts(tmp_path, monkeypatch, quota, cores):
     """A container that may use less time than its cores have gets as many workers as that time is worth."""
     (tmp_path / "cpu.max").write_text(f"{quota}\n")
-    monkeypatch.setattr(processor, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(host, "QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
 
-    assert processor.cores() == cores
+    assert host.cores() == cores
 
 
 @needs_git

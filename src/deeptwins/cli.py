@@ -299,13 +299,13 @@ def kernels(
 def doctor(data: Data = None) -> None:
     """Tell what is on this machine, and so what can run."""
     from deeptwins import data as datasets
-    from deeptwins import machine, processor, training
+    from deeptwins import host, machine, training
     from deeptwins.kernels import IMPLEMENTATIONS, unavailable
 
     device = training.device("auto").type
     rows = [(key, "none" if value is None else str(value)) for key, value in machine.describe(device).items()]
     rows += [("commit", machine.commit() or "none")]
-    rows += [("workers", f"{processor.cores()} by default" if device == "cpu" else "1 by default")]
+    rows += [("workers", f"{host.cores()} by default" if device == "cpu" else "1 by default")]
     rows += [(f"fused op {name}", unavailable(name, device) or "can run") for name in IMPLEMENTATIONS]
     rows += [(f"dataset {name}", where) for name, where in datasets.available(data)]
     names = sorted(path.stem for path in ABLATIONS.glob("*.toml"))
@@ -369,14 +369,14 @@ def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool
 
 def _compile(results: Path) -> None:
     """Compile all kernels, with progress on stderr, and write what they are made of."""
-    from deeptwins import kernel_records, processor, table_files
+    from deeptwins import host, kernel_records, table_files
     from deeptwins.kernels import compiled
 
     planned, path = compiled.plan(), kernel_records.path_of(results)
     table_files.prepare(path)  # what cannot be written is told before the minutes that it takes
     try:
         with typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar:
-            made = compiled.compile_all(planned, processor.cores(), lambda: bar.update(1))
+            made = compiled.compile_all(planned, host.cores(), lambda: bar.update(1))
     except KeyboardInterrupt:
         typer.echo("interrupted; what has been compiled is in Triton's cache: the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from deeptwins.console import INTERRUPTED, REPORTS, RESULTS, print_page, read_duration
+from deeptwins.console import BAD_INPUT, INTERRUPTED, REPORTS, RESULTS, print_page, read_duration
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
@@ -230,13 +230,14 @@ def _judge(asked: Asked, results: Path, reports: Path, summary: Path | None, *, 
 def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> int:
     """Keep a run, write the page, print what was found; returns the exit code."""
     from deeptwins.gate import page as pages
-    from deeptwins.gate import runs, verdict
+    from deeptwins.gate import runs
+    from deeptwins.gate.conclusion import conclude
 
     path = runs.write(results, run)
     typer.echo(f"this run: {path}")
     _summarize(summary, pages.summary(run))
     _write_page(results, reports)
-    found = verdict.conclude(run)
+    found = conclude(run)
     for line in found.lines:
         typer.echo(line)
     if run.failure == "interrupted":
@@ -246,7 +247,7 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
 
 def _test_itself(asked: Asked, trials: int | None, results: Path, reports: Path) -> None:
     """Do what is left of the self-test."""
-    from deeptwins.gate import comparison, runs, selftest, worktrees
+    from deeptwins.gate import selftest, worktrees
 
     if asked.dirty:
         raise InputError("the self-test compares HEAD with itself: commit what differs, or name a commit with --head")
@@ -255,16 +256,9 @@ def _test_itself(asked: Asked, trials: int | None, results: Path, reports: Path)
     if not benchmarks:
         raise InputError(f"the self-test needs the suite's list, {worktrees.LIST}: --write-list writes it")
     planned = selftest.plan(benchmarks, selftest.TRIALS if trials is None else trials)
-    missing = selftest.left(planned, runs.load(results))
-    typer.echo(f"{len(planned) - len(missing)} of {len(planned)} trials are done", err=True)
-    for number, trial in enumerate(missing, 1):
-        typer.echo(f"{number} of {len(missing)}: {trial.words}", err=True)
-        seed, quick = len(planned) - len(missing) + number, selftest.quick(runs.load(results))
-        run = comparison.compare(trial.asked(asked, seed, quick), results, Teller())
-        runs.write(results, run)
-        if run.failure is not None:
-            typer.echo(f"broke off: {run.failure}; the same command goes on", err=True)
-            raise typer.Exit(INTERRUPTED if run.failure == "interrupted" else 2)
+    if failure := selftest.run(asked, planned, results, Teller):
+        typer.echo(f"broke off: {failure}; the same command goes on", err=True)
+        raise typer.Exit(INTERRUPTED if failure == "interrupted" else BAD_INPUT)
     _write_page(results, reports)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from deeptwins import __version__, processor
+from deeptwins import __version__, host
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:
@@ -23,9 +22,9 @@ def describe(device: str = "cpu") -> dict[str, Any]:
         driver = _output("nvidia-smi", "--id=0", "--query-gpu=driver_version", "--format=csv,noheader")
     return {
         "device": device,
-        "cpu": processor.name(),
-        "cores": processor.cores(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "cpu": host.processor(),
+        "cores": host.cores(),
+        "memory_gib": host.memory_gib(),
         "gpu": gpu,
         "driver": driver,
         "cuda": torch.version.cuda if gpu else None,
@@ -33,17 +32,10 @@ def describe(device: str = "cpu") -> dict[str, Any]:
         "os": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "triton": _version("triton"),
+        "triton": host.version("triton"),
         "numpy": metadata.version("numpy"),
         "deeptwins": __version__,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def commit() -> str | None:

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeptwins import checkpoints, data, processor, records, training
+from deeptwins import checkpoints, data, host, records, training
 from deeptwins.attempts import log_of, parts_of
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
@@ -98,7 +98,7 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     if fresh:
         _start_over(runs, results)
     datasets = {key: dataset.share() for key, dataset in datasets.items()}
-    number = min(workers or (processor.cores() if accelerator.type == "cpu" else 1), len(jobs))
+    number = min(workers or (host.cores() if accelerator.type == "cpu" else 1), len(jobs))
     out_of_time = False
     company = min(company, -(-len(jobs) // max(number, 1)))
     with display:

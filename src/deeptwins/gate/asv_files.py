@@ -20,10 +20,9 @@ from scipy import stats
 
 from deeptwins.errors import InputError
 from deeptwins.gate.exact import METRICS
-from deeptwins.gate.runs import Arm, Benchmark, Run
+from deeptwins.gate.runs import COMMIT, Arm, Benchmark, Run
 from deeptwins.gate.samples import measured, numbers, segments
 
-COMMIT = re.compile("[0-9a-f]{40}")
 COLUMNS = (
     *("result", "params", "version", "started_at", "duration"),
     *("stats_ci_99_a", "stats_ci_99_b", "stats_q_25", "stats_q_75", "stats_number", "stats_repeat", "samples"),

@@ -9,19 +9,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from deeptwins import processor
+from deeptwins import host
 from deeptwins.errors import InputError
 from deeptwins.gate import disturbances, exact, mutations, noise, runs, worktrees
 from deeptwins.gate.paired import Measurement
 from deeptwins.gate.processes import ArmError, Task, folder_for_files, names
-from deeptwins.gate.runs import Design, Environment, Git, Kind, Run, Value
+from deeptwins.gate.runs import DESIGN, Environment, Git, Kind, Run, Value
 from deeptwins.gate.worktrees import Arm, Suite
 
-DESIGN = Design(pairs=5, blocks=6, segment_s=0.05, seed=0, least_margin=0.03, alpha=0.05)
 LIMIT_S = 600.0
 PACKAGES = ("torch", "triton", "numpy", "pandas", "matplotlib", "pytest", "pytest-benchmark")
 REFERENCE = "reference"  # folder of committed results, whose A/A runs count where the machine is of their kind
@@ -153,9 +151,9 @@ def _counted(arms: tuple[Arm, Arm]) -> dict[str, Any]:
 
 def environment() -> Environment:
     """Describe this machine."""
-    versions = {name: version for name in PACKAGES if (version := _version(name))}
+    versions = {name: version for name in PACKAGES if (version := host.version(name))}
     python = ".".join(platform.python_version_tuple()[:2])
-    parts = [processor.name(), f"{processor.cores()} cores", f"Python {python}"]
+    parts = [host.processor(), f"{host.cores()} cores", f"Python {python}"]
     parts += [f"PyTorch {versions['torch']}"] if "torch" in versions else []
     core = disturbances.free_core()
     facts: dict[str, Value] = {
@@ -163,18 +161,11 @@ def environment() -> Environment:
         "core": core,
         "governor": _governor(core),
         "load": round(os.getloadavg()[0], 2),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "memory_gib": host.memory_gib(),
         "python": platform.python_version(),
         **versions,
     }
     return Environment(machine=", ".join(parts), facts=facts)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _governor(core: int | None) -> str | None:

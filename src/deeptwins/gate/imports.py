@@ -21,14 +21,22 @@ from pydantic import Field, ValidationError
 from deeptwins import benchmark_files, table_files
 from deeptwins.benchmark_files import Count, Read, Text, distinct
 from deeptwins.errors import InputError, line
-from deeptwins.gate.runs import Benchmark, Block, Design, Environment, Git, Pair, Positive, Run, Value, rounded
+from deeptwins.gate.runs import (
+    COMMIT,
+    DESIGN,
+    Benchmark,
+    Block,
+    Environment,
+    Git,
+    Pair,
+    Positive,
+    Run,
+    Value,
+    rounded,
+)
 from deeptwins.wording import count
 
 AGAIN = "write it with `pytest --benchmark-json=FILE`"
-LEAST_MARGIN = 0.03
-ALPHA = 0.05
-COMMIT = frozenset("0123456789abcdef")
-DIGITS = 40  # of a commit
 UNKNOWN = "machine not told by the files"
 
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
@@ -137,14 +145,7 @@ def imported(base: Sequence[Path], head: Sequence[Path]) -> Run:
         seconds=round((files[-1].at - files[0].at).total_seconds(), 1),
         git=Git(head=heads, base=bases, dirty=any(file.dirty for file in arms[1])),
         environment=_environment(arms, files),
-        design=Design(
-            pairs=len(pairs),
-            blocks=1,
-            segment_s=min(rounded(segment), 1e9),
-            seed=0,
-            least_margin=LEAST_MARGIN,
-            alpha=ALPHA,
-        ),
+        design=DESIGN.model_copy(update={"pairs": len(pairs), "blocks": 1, "segment_s": min(rounded(segment), 1e9)}),
         benchmarks=tuple(_benchmark(name, pairs) for name in found),
     )
 
@@ -181,7 +182,7 @@ def _read(path: Path, name: str) -> _File:
         name=name,
         at=at,
         machine=(header.machine_info or _Machine()).told,
-        commit=commit.id if commit.id and len(commit.id) == DIGITS and COMMIT.issuperset(commit.id) else None,
+        commit=commit.id if commit.id and COMMIT.fullmatch(commit.id) else None,
         dirty=commit.dirty,
         version=header.version,
         cases=cases,

@@ -12,11 +12,11 @@ import pandas as pd
 from deeptwins import pages
 from deeptwins.errors import InputError
 from deeptwins.gate import figures, run_tables, runs, sections, sensitivity, tables
+from deeptwins.gate.conclusion import Conclusion, conclude
 from deeptwins.gate.history import history
 from deeptwins.gate.runs import Kind, Run
 from deeptwins.gate.sections import COMMANDS, Parts, left_out, picture
 from deeptwins.gate.summary import summary
-from deeptwins.gate.verdict import Conclusion, conclude
 from deeptwins.pages import Page, Section, Written
 from deeptwins.tables import Table
 from deeptwins.wording import count, digits, listed

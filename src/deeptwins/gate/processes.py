@@ -166,7 +166,7 @@ def names(task: Task, arm: Arm, scratch: Path) -> list[str]:
 def _environment(arm: Arm, number: int) -> dict[str, str]:
     """Return the variables of a worker: the same for both, but for where code is."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-    fixed = dict.fromkeys(THREADS, "1") | {"PYTHONHASHSEED": str(number), "PYTEST_TIMEOUT": "0"}
+    fixed = dict.fromkeys(THREADS, "1") | {"PYTHONHASHSEED": str(number)}
     return kept | fixed | arm.environment()
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +24,7 @@ from deeptwins.errors import InputError
 
 SCHEMA = 1
 COMMAND = "deeptwins gate"
+COMMIT = re.compile("[0-9a-f]{40}")  # what a commit is called, where it is one
 DIGITS = 5  # of a time that is kept: its rounding is a hundredth of the least noise seen
 
 Arm = Literal["base", "head"]
@@ -79,6 +81,10 @@ class Design(_Part):
     """Slowdown, as a share, that is tolerated in any case."""
     alpha: Positive
     """Error rate of a verdict."""
+
+
+DESIGN = Design(pairs=5, blocks=6, segment_s=0.05, seed=0, least_margin=0.03, alpha=0.05)
+"""The usual one."""
 
 
 class Block(_Part):

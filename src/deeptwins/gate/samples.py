@@ -16,8 +16,8 @@ def segments(benchmark: Benchmark, arm: Arm) -> list[float]:
         seconds
         for pair in (*benchmark.pairs, *benchmark.confirmation)
         for block in pair
-        for letter, seconds in zip(block.order, block.seconds, strict=True)
-        if letter == LETTERS[arm] and block.rejected is None
+        if block.rejected is None
+        for seconds in block.of(LETTERS[arm])
     ]
 
 

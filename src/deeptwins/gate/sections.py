@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,10 +11,10 @@ from matplotlib.figure import Figure
 
 from deeptwins import pages
 from deeptwins.gate import figures, run_tables, tables
+from deeptwins.gate.conclusion import Conclusion
 from deeptwins.gate.history import History
-from deeptwins.gate.runs import Kind, Run
+from deeptwins.gate.runs import COMMIT, Kind, Run
 from deeptwins.gate.steps import LEAST
-from deeptwins.gate.verdict import Conclusion
 from deeptwins.pages import Picture, Section
 from deeptwins.tables import Table
 from deeptwins.wording import count
@@ -28,7 +27,6 @@ COMMANDS: dict[Kind, str] = {
     "slower": "deeptwins gate --self-test",
     "mutant": "deeptwins gate --self-test",
 }
-COMMIT = re.compile(r"[0-9a-f]{40}")
 ALT = 4000  # characters
 ROWS = 60  # of a table or figure on the page: the rest is in its CSV file
 PANELS = 24  # of the history

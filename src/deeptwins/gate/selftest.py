@@ -7,10 +7,12 @@ again, so that a self-test goes on where it was interrupted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from deeptwins.gate.comparison import Asked
+from deeptwins.gate import runs
+from deeptwins.gate.comparison import Asked, compare
 from deeptwins.gate.mutations import MUTATIONS
 from deeptwins.gate.runs import Kind, Run
 
@@ -63,8 +65,8 @@ def plan(benchmarks: Sequence[str], trials: int = TRIALS) -> list[Trial]:
     for number in range(trials):
         places = [(number + place * len(benchmarks) // len(ADDED)) % len(benchmarks) for place in range(len(ADDED))]
         slower = [(benchmarks[place], share) for place, share in zip(places, ADDED, strict=True)]
-        runs = [slower] if len({*places}) == len(places) else [[one] for one in slower]
-        found += [Trial("aa"), *(Trial("slower", added=tuple(one)) for one in runs)]
+        apart = [slower] if len({*places}) == len(places) else [[one] for one in slower]
+        found += [Trial("aa"), *(Trial("slower", added=tuple(one)) for one in apart)]
     return found
 
 
@@ -92,3 +94,30 @@ def left(planned: Iterable[Trial], done: Iterable[Run]) -> list[Trial]:
 
 def _sorted(added: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(added.items()))
+
+
+def run(
+    asked: Asked, planned: Sequence[Trial], results: Path, teller: Callable[[], Callable[[str], object]]
+) -> str | None:
+    """Do the trials that are not done yet, and keep each; says what ended them early.
+
+    Args:
+        asked: what is usually compared.
+        planned: all trials.
+        results: where runs lie, and go.
+        teller: gives, for every trial, what is called with what happens now.
+
+    Raises:
+        InputError: as `compare`.
+    """
+    missing = left(planned, runs.load(results))
+    done = len(planned) - len(missing)
+    teller()(f"{done} of {len(planned)} trials are done")
+    for number, trial in enumerate(missing, done + 1):
+        told = teller()
+        told(f"trial {number} of {len(planned)}: {trial.words}")
+        found = compare(trial.asked(asked, number, quick(runs.load(results))), results, told)
+        runs.write(results, found)
+        if found.failure is not None:
+            return found.failure
+    return None

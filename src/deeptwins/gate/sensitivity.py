@@ -12,8 +12,9 @@ from scipy.optimize import brentq
 from scipy.special import nctdtr, stdtrit
 from scipy.stats import binomtest
 
+from deeptwins.gate.conclusion import Conclusion, conclude
 from deeptwins.gate.runs import Benchmark, Kind, Run
-from deeptwins.gate.verdict import Conclusion, Judged, Verdict, conclude
+from deeptwins.gate.verdict import Judged, Verdict
 from deeptwins.statistics import ALPHA, CONFIDENCE, POWER
 
 CONTROL = "nothing (A/A)"

@@ -11,8 +11,8 @@ import re
 import pandas as pd
 
 from deeptwins.gate import tables
+from deeptwins.gate.conclusion import conclude
 from deeptwins.gate.runs import Run
-from deeptwins.gate.verdict import conclude
 from deeptwins.tables import Table
 
 MOST = 60_000  # characters; GitHub takes 65,536 in a comment

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deeptwins.gate.conclusion import Conclusion
 from deeptwins.gate.estimates import Estimate
 from deeptwins.gate.exact import METRICS, Change, changes
 from deeptwins.gate.runs import Arm, Benchmark, Run
 from deeptwins.gate.samples import segments
-from deeptwins.gate.verdict import Conclusion, Judged
+from deeptwins.gate.verdict import Judged
 from deeptwins.tables import Table
 from deeptwins.wording import apart, p_value, points
 

@@ -1,16 +1,17 @@
-"""The processor: its name, and how much of it this process may use."""
+"""This machine, as far as it takes no torch to tell: processor, memory, versions of packages."""
 
 from __future__ import annotations
 
 import math
 import os
 import platform
+from importlib import metadata
 from pathlib import Path
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container under cgroup v2: microseconds of time, in so many of the clock
 
 
-def name() -> str:
+def processor() -> str:
     """Name the processor, as its maker does."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -29,3 +30,16 @@ def cores() -> int:
     except (OSError, ValueError):  # no such file, or `max`: no limit
         return free
     return max(1, min(free, math.ceil(quota / period)))
+
+
+def memory_gib() -> float:
+    """How much memory there is, in GiB."""
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+
+
+def version(package: str) -> str | None:
+    """Return the version of an installed package; None where it is not."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
