@@ -13,24 +13,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from deeptwins import table_files
+from deeptwins.table_files import Count, Positive, Row
 
 SCHEMA = 1
 COMMAND = "deeptwins kernels"
 FULL_BITS = 128  # of the widest access to global memory that every GPU here has
 
-Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Device(_Row):
+class Device(Row):
     """A GPU that kernels are compiled for."""
 
     device: str
@@ -43,7 +38,7 @@ class Device(_Row):
     """Peak of its memory, by its data sheet."""
 
 
-class Kernel(_Row):
+class Kernel(Row):
     """One compiled kernel: what `ptxas` made of it, read in the binary."""
 
     kernel: str
@@ -100,7 +95,7 @@ class Kernel(_Row):
         return tuple(found)
 
 
-class SiteTraffic(_Row):
+class SiteTraffic(Row):
     """What an implementation moves and launches at a place in a net where batch normalization ends a layer."""
 
     site: str
@@ -117,7 +112,7 @@ class SiteTraffic(_Row):
     """Where these numbers come from."""
 
 
-class Floor(_Row):
+class Floor(Row):
     """A model, no measurement: the bytes of a site at the peak bandwidth of a device's memory."""
 
     site: str
@@ -128,7 +123,7 @@ class Floor(_Row):
     backward_us: Annotated[float, Field(ge=0)]
 
 
-class Compiled(_Row):
+class Compiled(Row):
     """The file's content."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1

@@ -13,26 +13,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from deeptwins import table_files
 from deeptwins.errors import InputError
+from deeptwins.table_files import Count, Positive, Row, Text
 
 SCHEMA = 1
 COMMAND = "deeptwins profile"
 BATCH, LOSS, OPTIMIZER = PARTS = ("batch", "loss and sums", "optimizer")  # of a step: no layers
 
 Amount = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Name = Annotated[str, Field(min_length=1)]
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Rate(_Row):
+class Rate(Row):
     """What the device can do at most, as measured just before."""
 
     precision: str
@@ -42,10 +36,10 @@ class Rate(_Row):
     """Of the product of two large matrices in this precision."""
 
 
-class Step(_Row):
+class Step(Row):
     """A net, and its whole step."""
 
-    net: Name
+    net: Text
     """By which ops and kernels name it."""
     family: str
     depth: Count
@@ -70,10 +64,10 @@ class Step(_Row):
     """That any implementation must move: a model."""
 
 
-class Op(_Row):
+class Op(Row):
     """An op of a net in one layer and direction, all its calls together."""
 
-    net: Name
+    net: Text
     layer: str
     """As `deeptwins show --layers` names it, or a part of the step that is no layer."""
     direction: Literal["forward", "backward", "optimizer"]
@@ -90,23 +84,23 @@ class Op(_Row):
     """The longer of the bytes at the rate of a copy, and the FLOPs at that of a product, call by call."""
 
 
-class Kernel(_Row):
+class Kernel(Row):
     """A kernel of a GPU, or on a CPU an op below the op, with its own time."""
 
-    net: Name
+    net: Text
     kind: str
     kernel: str
     calls: Amount
     time_us: Amount
 
 
-class Profile(_Row):
+class Profile(Row):
     """The file's content."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
-    name: Name
+    name: Text
     """Of the study, or of the networks."""
-    command: Name
+    command: Text
     """That made it, but for where files lie."""
     date: str
     """UTC."""

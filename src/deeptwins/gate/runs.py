@@ -17,10 +17,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from deeptwins import records, table_files
 from deeptwins.errors import InputError
+from deeptwins.table_files import Count, Row, Text
 
 SCHEMA = 1
 COMMAND = "deeptwins gate"
@@ -35,15 +36,9 @@ itself. `slower`: a commit against itself with work added. `mutant`: a commit ag
 Value = int | float | str | None
 
 Positive = Annotated[float, Field(gt=0, le=1e9)]
-Count = Annotated[int, Field(ge=0)]
-Text = Annotated[str, Field(min_length=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Git(_Part):
+class Git(Row):
     """What was compared."""
 
     head: Text
@@ -57,7 +52,7 @@ class Git(_Part):
     """SHA-256 of the definitions of the benchmarks, which both arms run."""
 
 
-class Environment(_Part):
+class Environment(Row):
     """Where it was measured."""
 
     machine: Text
@@ -66,7 +61,7 @@ class Environment(_Part):
     """All else that is known of it."""
 
 
-class Design(_Part):
+class Design(Row):
     """How it was measured; fixed before anything is."""
 
     pairs: Annotated[int, Field(ge=1)]
@@ -87,7 +82,7 @@ DESIGN = Design(pairs=5, blocks=6, segment_s=0.05, seed=0, least_margin=0.03, al
 """The usual one."""
 
 
-class Block(_Part):
+class Block(Row):
     """Four segments, or of imported files two: A is base and B is head."""
 
     order: Literal["ABBA", "BAAB", "AB", "BA"]
@@ -117,7 +112,7 @@ Pair = tuple[Block, ...]
 """Blocks of one pair of processes."""
 
 
-class Benchmark(_Part):
+class Benchmark(Row):
     """A benchmark in both arms."""
 
     id: Text
@@ -137,7 +132,7 @@ class Benchmark(_Part):
     """The second, of processes of its own; taken where the first shows a change."""
 
 
-class Run(_Part):
+class Run(Row):
     """A file's content."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
