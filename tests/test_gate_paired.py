@@ -1,11 +1,14 @@
 """The parts of the paired tier that need no process: calibration, disturbances, memory for files."""
 
 import contextlib
+import itertools
 import math
 
 import pytest
 
+import gate_made as made
 from deeptwins.gate import comparison, disturbances, paired, processes, runs
+from deeptwins.gate.verdict import judge
 
 
 class Fixed:
@@ -145,6 +148,34 @@ def test_when_the_time_is_up_no_benchmark_begins(monkeypatch, tmp_path, deadline
 
     assert sorted(measured) == begun
     assert {one.reason for one in measurement.benchmarks()} == {"not begun" if begun else "the time was up"}
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "pairs", "verdict"),
+    [((), 5, "regressed"), ((5, 6), 8, "regressed"), (range(5, 15), 10, "inconclusive")],
+    ids=["quiet", "disturbed for a while", "disturbed throughout"],
+)
+def test_a_second_batch_that_was_disturbed_goes_on(monkeypatch, tmp_path, disturbed, pairs, verdict):
+    """Until three blocks in four count, or there is twice as much of it; a disturbance does not hide a slowdown."""
+    numbers = itertools.count()
+
+    def pair(batch, names, _scratch):
+        number = next(numbers)
+        measured = made.batch(math.log(1.1), pairs=1, seed=number, noise=0.002, rejected=4 * (number in disturbed))
+        for name in names:
+            measurement._samples[name].status = "ok"
+            measurement._samples[name].batches[batch] += measured
+
+    task = processes.Task((), None, comparison.DESIGN, None, tmp_path)
+    measurement = paired.Measurement(task, str, math.inf)
+    monkeypatch.setattr(measurement, "_pair", pair)
+    monkeypatch.setattr(measurement, "_collect", lambda *_: measurement._samples.update(b=paired.Samples()) or ["b"])
+
+    measurement.run()
+
+    (found,) = measurement.benchmarks()
+    assert (len(found.pairs), len(found.confirmation)) == (5, pairs)
+    assert judge([found], comparison.DESIGN)[0].verdict == verdict
 
 
 def test_what_base_could_run_before_is_not_new():

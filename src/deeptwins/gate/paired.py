@@ -28,6 +28,8 @@ SLOW, GROWTH = 20.0, 100  # segments that calibration may last, by the clock; ti
 SEGMENTS = 3  # by whose median added work is measured out
 PAIR_S = 5.0  # a benchmark may take of a pair: a slow one gets fewer blocks, and one at least
 
+_Choice = Callable[[Sequence[Benchmark], Design], list[str]]
+
 
 @dataclass
 class Samples:
@@ -78,7 +80,7 @@ class Measurement:
         """Measure all benchmarks of the suite, or those whose names hold one of some words.
 
         A first batch of pairs; more of it where it leaves open what is asked; a second batch, independent of it, of
-        what looks slower or faster.
+        what looks slower or faster; more of that where too much of it was disturbed.
 
         Args:
             only: words.
@@ -88,12 +90,10 @@ class Measurement:
             with folder_for_files() as scratch:
                 names = self._collect(only, scratch)
                 self._batch("pairs", names, design.pairs, scratch)
-                for _ in range(design.pairs):
-                    if not (left_open := self._of(verdict.undecided)):
-                        break
-                    self._batch("pairs", left_open, 1, scratch)
+                self._enlarge("pairs", verdict.undecided, scratch)
                 if suspects := self._of(verdict.suspects):
                     self._batch("confirmation", suspects, design.pairs, scratch)
+                    self._enlarge("confirmation", verdict.spoiled, scratch)
         except (ArmError, OSError) as error:
             self.failure = str(error)
         except KeyboardInterrupt:
@@ -121,7 +121,7 @@ class Measurement:
             )
         return tuple(found)
 
-    def _of(self, choose: Callable[[Sequence[Benchmark], Design], list[str]]) -> list[str]:
+    def _of(self, choose: _Choice) -> list[str]:
         return choose(self.benchmarks(), self._task.design)
 
     def _fits(self) -> bool:
@@ -142,6 +142,13 @@ class Measurement:
         both = [name for name in wanted[0] if name in wanted[1]]
         self._samples |= {name: Samples() for name in both}
         return both
+
+    def _enlarge(self, batch: str, choose: _Choice, scratch: Path) -> None:
+        """Go on, pair by pair and to twice the size at most, with those that are chosen."""
+        for _ in range(self._task.design.pairs):
+            if not (chosen := self._of(choose)):
+                return
+            self._batch(batch, chosen, 1, scratch)
 
     def _batch(self, batch: str, names: Sequence[str], pairs: int, scratch: Path) -> None:
         for number in range(pairs):

@@ -174,6 +174,15 @@ def suspects(benchmarks: Sequence[Benchmark], design: Design) -> list[str]:
     return [case.benchmark.id for case in found if case.direction and not case.benchmark.confirmation]
 
 
+def spoiled(benchmarks: Sequence[Benchmark], design: Design) -> list[str]:
+    """Name those whose second batch says nothing, for too much of it is rejected.
+
+    What is rejected does not depend on what was found, so that more pairs of these favour no verdict.
+    """
+    found = _cases(benchmarks, design)
+    return [case.benchmark.id for case in found if noise.spoiled(case.benchmark.confirmation)]
+
+
 def undecided(benchmarks: Sequence[Benchmark], design: Design) -> list[str]:
     """Name those whose first batch says nothing and has no second: first those that fewer pairs would decide."""
     found = [case for case in _cases(benchmarks, design) if not case.direction and not case.benchmark.confirmation]
