@@ -83,11 +83,14 @@ def test_the_page_of_the_gate_is_what_its_runs_say(tmp_path):
 
 
 def test_the_gate_was_tested_on_itself():
-    """No A/A run gave a false alarm, every change of the source was found, and no slowdown by 10 % was called fine."""
+    """The targets: no false alarm, 10 % found in 19 of 20, 5 % never called fine, every change of the source found."""
     table = sensitivity.rates(sensitivity.outcomes(sensitivity.known(runs.load(RESULTS)))).set_index("treatment")
 
+    tenth, twentieth = (f"+{share} % work in a benchmark" for share in (10, 5))
+    assert all(table["runs"][name] >= 20 for name in (sensitivity.CONTROL, tenth, twentieth))
     assert table["found"][sensitivity.CONTROL] == 0
-    assert table["fine"]["+10 % work in a benchmark"] == 0
+    assert table["found"][tenth] >= 0.95 * table["runs"][tenth]
+    assert table["found"][twentieth] + table["inconclusive"][twentieth] == table["runs"][twentieth]
     assert not table["against"].any()
     assert all(table["found"][name] == 1 for name in MUTATIONS)
 
