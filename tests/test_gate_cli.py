@@ -310,6 +310,22 @@ def test_what_base_can_no_longer_run_is_not_new(project, gate):
     assert "Not measured: bench/bench_thing.py::bench_work[1] (base: ZeroDivisionError" in said
 
 
+def test_what_one_commit_cannot_import_says_why(project, gate):
+    """Base lacks the module: the benchmark is new. Head does: it is not measured, by its name and not its file's."""
+    project.write("bench/bench_more.py", "import more\n" + SUITE.replace("bench_work", "bench_more"))
+    project.write("src/more.py", "")
+    project.commit()
+    reason = "ModuleNotFoundError: No module named 'more'"
+
+    _, forth, _ = gate("--base", "HEAD~1", "--only", "bench_more[1]")
+    code, back, _ = gate("--anchor", "HEAD", "--head", "HEAD~1", "--suite-from", "HEAD", "--only", "bench_more[1]")
+
+    name = "bench/bench_more.py::bench_more[1]"
+    assert f"New, with nothing to compare: {name} (base: {reason})" in forth
+    assert code == 4
+    assert f"Not measured: {name} (head: {reason})." in back
+
+
 def test_a_suite_that_cannot_be_read_is_told(project, gate):
     """A conftest that fails in both is exit code 2, and a file of benchmarks that does is 4; each with the reason."""
     project.write("bench/bench_more.py", "import nowhere\n")
@@ -479,15 +495,19 @@ def test_code_of_the_checkout_is_refused(project, gate):
 
 
 def test_an_anchor_judges_nothing(project, gate):
-    """A commit slower than the anchor is a point of the history, and no failure."""
+    """A commit slower than the anchor is a point of the history, no failure; it is told, whatever the page shows."""
     project.git("tag", "v1")
     project.cost("2.0")
     project.commit()
 
-    code, _, _ = gate("--anchor", "v1", "--only", "work[1]")
+    runs.write(project.root / "results", made.run(made.benchmark("other"), started="2026-01-01T00:00:00Z"))
+
+    code, said, _ = gate("--anchor", "v1", "--only", "work[1]")
 
     assert code == 0
-    assert (stored(project)[0].kind, stored(project)[0].git.anchor) == ("anchor", "v1")
+    assert "Slower: bench/bench_thing.py::bench_work[1]" in said
+    assert "other" not in said
+    assert (stored(project)[-1].kind, stored(project)[-1].git.anchor) == ("anchor", "v1")
 
 
 def test_the_self_test_goes_on(project, gate, monkeypatch):

@@ -229,17 +229,15 @@ def _judge(asked: Asked, results: Path, reports: Path, summary: Path | None, *, 
 
 def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> int:
     """Keep a run, write the page, print what was found; returns the exit code."""
-    from deeptwins.gate import page as pages
-    from deeptwins.gate import runs
+    from deeptwins import pages
+    from deeptwins.gate import page, runs
     from deeptwins.gate.conclusion import conclude
 
-    path = runs.write(results, run)
-    typer.echo(f"this run: {path}")
-    _summarize(summary, pages.summary(run))
-    _write_page(results, reports)
-    found = conclude(run)
-    for line in found.lines:
-        typer.echo(line)
+    typer.echo(f"this run: {runs.write(results, run)}")
+    _summarize(summary, page.summary(run))
+    written, found = page.write(results, reports), conclude(run)
+    typer.echo(f"all reports: {pages.write_index(reports)}")
+    print_page(replace(written, tables=page.compared(run, found), verdict=found.lines))
     if run.failure == "interrupted":
         return INTERRUPTED
     return 0 if run.kind == "anchor" and found.code in {1, 3} else found.code

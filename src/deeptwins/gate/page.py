@@ -21,7 +21,7 @@ from deeptwins.pages import Page, Section, Written
 from deeptwins.tables import Table
 from deeptwins.wording import count, digits, listed
 
-__all__ = ["summary", "write"]
+__all__ = ["compared", "summary", "write"]
 
 NAME = "performance"
 QUESTION = "Is this commit slower?"
@@ -62,13 +62,14 @@ def write(results: Path, reports: Path) -> Written:
     newest = next((own[-1] for kinds in JUDGED if (own := [run for run in found if run.kind in kinds])), None)
     parts = Parts()
     said: list[str] = []
-    shown: list[Table] = []
+    shown: tuple[Table, ...] = ()
     if newest:
         conclusion = conclude(newest)
         more = len(conclusion.lines) - SENTENCES
         said += [*conclusion.lines[:SENTENCES], *([f"{count(more, 'more sentence')}: see below."] if more > 0 else [])]
         said.append(_checked(newest, conclusion))
-        shown += sections.comparison(parts, newest, conclusion)
+        shown = compared(newest, conclusion)
+        sections.comparison(parts, newest, conclusion)
         sections.exact(parts, newest)
         sections.rejected(parts, newest, conclusion)
     else:
@@ -90,7 +91,14 @@ def write(results: Path, reports: Path) -> Written:
         date=found[-1].started[:10],
     )
     folder = pages.write(page, reports)
-    return Written(tuple(page.verdict), tuple(shown), folder / "index.html")
+    return Written(tuple(page.verdict), shown, folder / "index.html")
+
+
+def compared(run: Run, conclusion: Conclusion) -> tuple[Table, ...]:
+    """Tabulate a run for a terminal: ratios, and exact metrics that differ."""
+    ratios = tables.judged(run, conclusion)
+    found = tables.forest(ratios, tables.short_names(ratios["benchmark"])[1]), tables.exact_changes(run)
+    return tuple(table for table in found if table.rows)
 
 
 def _checked(run: Run, conclusion: Conclusion) -> str:

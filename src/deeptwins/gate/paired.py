@@ -132,13 +132,13 @@ class Measurement:
         """Ask both arms for their benchmarks; those of one arm alone cannot be compared."""
         self._told("collecting")
         with self._workers((), scratch, collect=True) as workers:
-            told = [worker.read() for worker in workers]
-        wanted = [[name for name in each["collected"] if _holds(name, only)] for each in told]
-        broken = {name: why for name, why in told[1]["broken"].items() if _holds(name, only)}
-        self._samples |= {name: Samples(status="failed", reason=f"head: {line(why)}") for name, why in broken.items()}
-        for name in sorted({*wanted[0]} ^ {*wanted[1]}):
-            own = ("new", "not in base") if name in wanted[1] else ("skipped", "not in head")
-            self._samples[name] = Samples(status=own[0], reason=own[1])
+            base, head = [worker.read() for worker in workers]
+        wanted = [[name for name in each["collected"] if _holds(name, only)] for each in (base, head)]
+        new, gone = {*wanted[1]} - {*wanted[0]}, {*wanted[0]} - {*wanted[1]}
+        broken = {node for node in head["broken"] if _holds(node, only)}
+        broken -= {node for node in broken for name in gone if _within(name, node)}
+        self._samples |= {name: Samples(status="new", reason=_why(name, "base", base["broken"])[1]) for name in new}
+        self._samples |= {name: Samples(0, 0.0, *_why(name, "head", head["broken"])) for name in gone | broken}
         both = [name for name in wanted[0] if name in wanted[1]]
         self._samples |= {name: Samples() for name in both}
         return both
@@ -286,6 +286,23 @@ def _ran(worker: Worker, told: dict[str, Any]) -> dict[str, Any]:
 
 def _holds(name: str, words: Sequence[str]) -> bool:
     return not words or any(word in name for word in words)
+
+
+def _within(name: str, node: str) -> bool:
+    """Tell whether a node of pytest, such as a file, is a benchmark or holds it."""
+    return name == node or name.startswith((f"{node}::", f"{node}/"))
+
+
+def _why(name: str, arm: str, broken: Mapping[str, str]) -> tuple[str, str]:
+    """Say why an arm lacks a benchmark: status and reason.
+
+    Args:
+        name: of the benchmark.
+        arm: its name.
+        broken: nodes that could not be collected, and why.
+    """
+    reason = next((why for node, why in broken.items() if _within(name, node)), None)
+    return ("skipped", f"not in {arm}") if reason is None else ("failed", f"{arm}: {line(reason)}")
 
 
 def _outcome(worker: Worker, told: dict[str, Any], name: str) -> tuple[str, str]:

@@ -55,8 +55,8 @@ class Parts:
             self.sources.append([what, f"data/{name}.csv", command])
 
 
-def comparison(parts: Parts, run: Run, conclusion: Conclusion) -> list[Table]:
-    """Draw and tabulate the ratios; returns the summary for a terminal."""
+def comparison(parts: Parts, run: Run, conclusion: Conclusion) -> None:
+    """Draw and tabulate the ratios."""
     table = tables.judged(run, conclusion)
     names, prefix = tables.short_names(table["benchmark"])
     caption = (
@@ -73,8 +73,6 @@ def comparison(parts: Parts, run: Run, conclusion: Conclusion) -> list[Table]:
     ratios = tables.forest(table, prefix)
     parts.sections.append(Section("Head against base", (ratio_picture,), (ratios,) if ratios.rows else ()))
     parts.source("ratios of head to base", "ratios", table, _command(run))
-    different = tables.exact_changes(run)
-    return [one for one in (ratios, different) if one.rows]
 
 
 def exact(parts: Parts, run: Run) -> None:
