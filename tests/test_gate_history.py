@@ -8,6 +8,7 @@ import pytest
 
 import gate_made as made
 from deeptwins.errors import InputError
+from deeptwins.gate import run_tables
 from deeptwins.gate.history import history
 from deeptwins.gate.runs import Environment, Git
 from deeptwins.gate.steps import LEAST, noise, steps
@@ -245,6 +246,17 @@ def test_exact_metrics_step_at_their_commit():
         (commit(3)[:12], commit(4)[:12], 64, 32),
     ]
     assert set(told.exact.loc[told.exact["metric"] == "opcodes_sha256", "kind"]) == {"changed"}
+
+
+def test_many_nets_that_change_at_once_are_one_row():
+    """It names the first and how many more; the same metric at another commit has a row of its own."""
+    runs = [
+        anchored(i, benchmarks=(), exact={f"net {n}": {"operators": (9, i // 2)} for n in range(12)}) for i in (1, 2, 4)
+    ]
+
+    table = run_tables.exact_steps(history(runs).exact)
+
+    assert [row[:2] + row[-2:] for row in table.rows] == [["net 0", "11", "0", "1"], ["net 0", "11", "1", "2"]]
 
 
 def test_other_tools_are_a_new_baseline():

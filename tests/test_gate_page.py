@@ -171,7 +171,7 @@ def test_history_has_its_steps(written, text):
 
     step = next(row for row in rows if row.startswith("step[cifar-56-residual]|suspected|"))
     assert "040404040404 to 050505050505" in step
-    assert "kernel|registers a thread|worse|020202020202 to 030303030303|32|64" in rows
+    assert "kernel|-|registers a thread|worse|020202020202 to 030303030303|32|64" in rows
     assert "7|070707070707|torch 2.13 to 2.14" in rows
     svg = (written.page.parent / "history.svg").read_text(encoding="utf-8")
     assert "0404040..0505050" in svg
@@ -218,6 +218,7 @@ def test_a_page_of_an_aa_run_alone(tmp_path):
         ("aa", {}),
         ("paired", {"benchmarks": (made.benchmark(pairs=1),)}),
         ("aa", {"benchmarks": (made.benchmark(pairs=1),)}),
+        ("aa", {"benchmarks": (made.benchmark(changes={"status": "failed", "reason": "killed"}),)}),
         ("anchor", {"benchmarks": (made.benchmark(pairs=1),)}),
         ("imported", {"exact": {"k": {"registers": (1, None)}}}),
     ],
@@ -386,6 +387,19 @@ def test_the_smallest_slowdown_is_found_in_80_of_100(tests):
     p = stdtr(pairs - 1, -t)
 
     assert ((p[0] < alpha / tests) & (p[1] < alpha)).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_runs_of_a_part_of_the_suite_do_not_sharpen_the_gate():
+    """How small a slowdown it finds rests on A/A runs of the whole, not on a later run of one benchmark."""
+    names = [f"b{i}" for i in range(9)]
+    aa = [made.run(*(made.benchmark(name, seed=i) for name in names), kind="aa") for i in range(4)]
+    part = made.run(made.benchmark("b0"), kind="anchor", started="2027-01-01T00:00:00Z")
+    measured = sensitivity.controls(sensitivity.known(aa))
+
+    alone, beside = sensitivity.sensitivity(aa, measured), sensitivity.sensitivity([*aa, part], measured)
+
+    assert set(alone["tests"]) == {9}
+    assert beside.equals(alone)
 
 
 def test_figures_of_many_benchmarks_have_an_end(tmp_path):

@@ -297,6 +297,24 @@ def test_exact_values(exact, code, line):
     assert line in found.lines
 
 
+def test_a_metric_that_is_worse_of_many_nets_is_one_sentence():
+    """It tells the first and how many more; what is better or another metric has a sentence of its own."""
+    nets = {
+        f"step {depth}": {"operators": (depth, depth + 14), "peak_bytes": (9, 8), "graphs": (1, 1)}
+        for depth in (20, 32)
+    }
+    nets["step 44"] = {"operators": (44, 58)}
+
+    found = conclude(made.run(exact=nets))
+
+    assert found.code == 1
+    assert found.lines == (
+        "Worse: step 20: operators that compute: 20 before, 34 now; 2 more values of this metric.",
+        "Better: step 20: peak of what is allocated: 9 before, 8 now bytes; 1 more value of this metric.",
+        "No worse: 2 exact values the same.",
+    )
+
+
 def test_an_exact_slowdown_is_not_hidden():
     """By nothing but a run that ended early."""
     worse = counted(spill_instructions=(0, 2))

@@ -47,7 +47,7 @@ def conclude(run: Run) -> Conclusion:
         code = UNDECIDED if "inconclusive" in verdicts else FINE
     lines = [] if run.failure is None else [f"Ended early: {run.failure.strip().removesuffix('.')}."]
     lines += _confirmed(judged, "regressed")
-    lines += [f"Worse: {sentences.differs(change)}." for change in different if change.worse]
+    lines += sentences.differing("Worse", [change for change in different if change.worse])
     lines += ["Nothing was measured."] if nothing else []
     lines += [f"Not measured: {sentences.names([*missing.values()])}."] if missing else []
     lines += [f"Not expected: {sentences.names(more)}."] if more else []

@@ -39,9 +39,9 @@ on such a machine where that is more.
 SMALLEST = """
 The smallest slowdown found in 80 % of runs is calculated from the measured spread, by the noncentral t distribution:
 two batches must both be significantly above the margin, by Student's t of their pairs, the first for a lone slowdown
-among all benchmarks of the newest run, the second by itself. The error of an estimate is the larger of two: the root
-mean square of the A/A ratios, whose truth is 0, and what the width of their intervals says. The columns that count what
-was found are measurements.
+among all benchmarks of the newest A/A run, the second by itself. The error of an estimate is the larger of two: the
+root mean square of the A/A ratios, whose truth is 0, and what the width of their intervals says. The columns that count
+what was found are measurements.
 """
 LIMITS = """
 Times hold for the machine that is named, and a ratio for the benchmarks as they are defined in head. What is slower

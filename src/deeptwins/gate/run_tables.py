@@ -36,20 +36,23 @@ def events(table: pd.DataFrame) -> Table:
 
 
 def exact_steps(table: pd.DataFrame) -> Table:
-    """Tabulate when exact metrics changed."""
-    rows = [
-        [
-            shown(row["subject"]),
-            metric_name(row["metric"]),
-            "new tools: a re-baseline" if row["kind"] == "re-baseline" else row["kind"],
-            shown(f"{row['before']} to {row['after']}"),
-            value(row["old"]),
-            value(row["new"]),
-        ]
-        for row in table.to_dict("records")
-    ]
-    heads = ("of", "metric", "change", "between commits", "before", "after")
-    return Table("When exact metrics changed", heads, rows, 4)
+    """Tabulate when exact metrics changed: of each metric the first, and how many more did so there."""
+    rows = []
+    for _, alike in table.groupby(["place", "before", "after", "metric", "kind"], sort=False):
+        row = alike.iloc[0]
+        rows.append(
+            [
+                shown(row["subject"]),
+                f"{len(alike) - 1}" if len(alike) > 1 else "-",
+                metric_name(row["metric"]),
+                "new tools: a re-baseline" if row["kind"] == "re-baseline" else row["kind"],
+                shown(f"{row['before']} to {row['after']}"),
+                value(row["old"]),
+                value(row["new"]),
+            ]
+        )
+    heads = ("of", "and more", "metric", "change", "between commits", "before", "after")
+    return Table("When exact metrics changed", heads, rows, 5)
 
 
 def detection(table: pd.DataFrame) -> Table:

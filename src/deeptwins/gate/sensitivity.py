@@ -153,7 +153,7 @@ def controls(tested: Sequence[Known]) -> pd.DataFrame:
         for one in tested
         if one.run.kind == "aa"
         for judged in one.said.judged
-        if judged.estimate is not None and math.isfinite(judged.estimate.low)
+        if judged.verdict != "not_measured" and judged.estimate is not None and math.isfinite(judged.estimate.low)
     ]
     return pd.DataFrame(rows, columns=["machine", "benchmark", "run", "log_ratio", "half_width", "pairs"])
 
@@ -234,11 +234,11 @@ def shift(pairs: int, alpha: float, tests: int) -> float:
 
 
 def _newest(runs: Sequence[Run], machine: str, name: str) -> tuple[Run, Benchmark]:
-    """Return the newest run on a machine with this benchmark."""
+    """Return the newest A/A run on a machine with this benchmark: others may have measured a part of the suite."""
     return next(
         (run, benchmark)
         for run in reversed(runs)
-        if run.environment.machine == machine
+        if run.kind == "aa" and run.environment.machine == machine
         for benchmark in run.benchmarks
         if benchmark.id == name and benchmark.status == "ok"
     )

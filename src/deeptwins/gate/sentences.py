@@ -49,7 +49,7 @@ def no_slower(margins: Sequence[float]) -> str:
 def exact(changed: Iterable[Change]) -> list[str]:
     """Tell the exact values that are better, then how many are neither."""
     found = [*changed]
-    lines = [f"Better: {differs(each)}." for each in found if each.worse is False]
+    lines = differing("Better", [each for each in found if each.worse is False])
     news, gone = ([each for each in found if getattr(each, arm) is None] for arm in ("base", "head"))
     others = [each for each in found if each.worse is None and each not in (*news, *gone)]
     for arm, own in (("head", news), ("base", gone)):
@@ -59,8 +59,22 @@ def exact(changed: Iterable[Change]) -> list[str]:
     return lines
 
 
-def differs(found: Change) -> str:
-    """Tell an exact value in both arms."""
+def differing(how: str, found: Iterable[Change]) -> list[str]:
+    """Tell exact values in both arms: of each metric the first, and how many more there are.
+
+    What a change of code does to one net it does to most of them.
+    """
+    alike: dict[str, list[Change]] = {}
+    for each in found:
+        alike.setdefault(each.metric, []).append(each)
+    lines = []
+    for first, *more in alike.values():
+        others = f"; {count(len(more), 'more value')} of this metric" if more else ""
+        lines.append(f"{how}: {_differs(first)}{others}.")
+    return lines
+
+
+def _differs(found: Change) -> str:
     metric = METRICS.get(found.metric)
     unit = f" {metric.unit}" if metric and metric.unit else ""
     return f"{found.subject}: {_words(found)}: {_value(found.base)} before, {_value(found.head)} now{unit}"
