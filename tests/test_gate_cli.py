@@ -312,10 +312,10 @@ def test_what_base_can_no_longer_run_is_not_new(project, gate):
 
 def test_what_one_commit_cannot_import_says_why(project, gate):
     """Base lacks the module: the benchmark is new. Head does: it is not measured, by its name and not its file's."""
-    project.write("bench/bench_more.py", "import more\n" + SUITE.replace("bench_work", "bench_more"))
-    project.write("src/more.py", "")
+    project.write("bench/bench_more.py", "from thing import more\n" + SUITE.replace("bench_work", "bench_more"))
+    project.write("src/thing.py", (project.root / "src/thing.py").read_text() + "\n\ndef more():\n    pass\n")
     project.commit()
-    reason = "ModuleNotFoundError: No module named 'more'"
+    reason = "ImportError: cannot import name 'more' from 'thing' (src/thing.py)"
 
     _, forth, _ = gate("--base", "HEAD~1", "--only", "bench_more[1]")
     code, back, _ = gate("--anchor", "HEAD", "--head", "HEAD~1", "--suite-from", "HEAD", "--only", "bench_more[1]")

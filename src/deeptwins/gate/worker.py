@@ -287,13 +287,13 @@ class Gate:
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """Say in a line why a test did not pass."""
+    """Say in a line why a test did not pass; its files are named from the worktree, which nobody will find again."""
     if report.skipped and isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
     lines = str(crash.message if crash else report.longrepr).strip().splitlines()
     errors = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]
-    return (errors or lines or ["failed"])[0]
+    return (errors or lines or ["failed"])[0].replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def main(requests: str, replies: str, settings: str, *arguments: str) -> int:
