@@ -114,6 +114,22 @@ def test_the_same_runs_give_the_same_page(results, written, tmp_path):
             assert str(place) not in (first / name).read_text(encoding="utf-8")
 
 
+def test_nothing_is_left_of_a_page_that_was_there_before(tmp_path):
+    """Pictures and data that a page no longer has go; what others put there stays."""
+    stored(tmp_path, "paired", made.benchmark(rejected=1), at=1)
+    folder = page.write(tmp_path, tmp_path / "reports").page.parent
+    folder.joinpath("notes.csv").write_text("mine")
+    folder.joinpath("old.svg").write_text("<svg/>")
+    assert folder.joinpath("data", "rejected.csv").exists()
+    stored(tmp_path, "paired", made.benchmark(), at=2)
+
+    page.write(tmp_path, tmp_path / "reports")
+
+    fresh = page.write(tmp_path, tmp_path / "fresh").page.parent
+    names = [sorted(str(path.relative_to(each)) for path in each.rglob("*")) for each in (fresh, folder)]
+    assert names[1] == sorted([*names[0], "notes.csv"])
+
+
 def test_the_verdict_comes_first(written, text):
     """That of the newest comparison, then what it rests on, then how far the gate itself can be believed."""
     assert written.verdict[0].startswith(f"Slower: {SLOW} by 10.")

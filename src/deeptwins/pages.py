@@ -74,7 +74,7 @@ class Written:
 
 
 def write(page: Page, reports: Path) -> Path:
-    """Write a page; returns its folder. The same parts give the same bytes.
+    """Write a page; returns its folder. The same parts give the same bytes, whatever page was there before.
 
     Raises:
         InputError: the folder cannot be written.
@@ -89,7 +89,7 @@ def write(page: Page, reports: Path) -> Path:
     files["report.md"] = _MARKDOWN.get_template("report.md.j2").render(page=page, data=list(data))
     files["index.html"] = _HTML.get_template("report.html.j2").render(page=page, data=list(data))
     folder = reports / page.name
-    _save(folder, files)
+    _save(folder, files, instead_of=("*.svg", "data/*.csv"))
     return folder
 
 
@@ -115,8 +115,14 @@ def illustrate(name: str, caption: str, alt: str, figure: Figure) -> Picture:
     return Picture(name, caption, alt, Markup(drawing.svg(figure, name, alt)))  # noqa: S704  `svg` escapes
 
 
-def _save(folder: Path, files: dict[str, str]) -> None:
-    """Write all files beside their places, then put them there one by one: an interrupt leaves no half page."""
+def _save(folder: Path, files: dict[str, str], instead_of: Sequence[str] = ()) -> None:
+    """Write all files beside their places, then put them there one by one: an interrupt leaves no half page.
+
+    Args:
+        folder: of the page.
+        files: their text, by name.
+        instead_of: patterns of names; what else has them goes.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
@@ -127,6 +133,9 @@ def _save(folder: Path, files: dict[str, str]) -> None:
             for name in files:
                 (folder / name).parent.mkdir(exist_ok=True)
                 Path(fresh, name).replace(folder / name)
+        before = {path for pattern in instead_of for path in folder.glob(pattern)}
+        for path in before - {folder / name for name in files}:
+            path.unlink()
     except OSError as error:
         raise InputError(
             f"{folder}: {error.strerror}; make it writable, or choose another folder with --reports"
