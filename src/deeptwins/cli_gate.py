@@ -18,6 +18,7 @@ from deeptwins.errors import InputError
 if TYPE_CHECKING:
     from deeptwins.gate.comparison import Asked
     from deeptwins.gate.runs import Run
+    from deeptwins.pages import Written
 
 MAIN = ("origin/main", "main", "origin/master", "master")  # what a commit is set against: the first that there is
 SKIP, ABORT = 125, 128  # exit codes for `git bisect run`: this commit cannot be judged; no commit can
@@ -123,7 +124,7 @@ def gate(  # noqa: PLR0913, PLR0917  every option is a parameter
 @app.command()
 def page(results: Results = RESULTS, reports: Reports = REPORTS) -> None:
     """Write the page of the runs that are there, without measuring."""
-    _write_page(results, reports)
+    print_page(_write_page(results, reports))
 
 
 @app.command("import")
@@ -229,14 +230,12 @@ def _judge(asked: Asked, results: Path, reports: Path, summary: Path | None, *, 
 
 def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> int:
     """Keep a run, write the page, print what was found; returns the exit code."""
-    from deeptwins import pages
     from deeptwins.gate import page, runs
     from deeptwins.gate.conclusion import conclude
 
     typer.echo(f"this run: {runs.write(results, run)}")
     _summarize(summary, page.summary(run))
-    written, found = page.write(results, reports), conclude(run)
-    typer.echo(f"all reports: {pages.write_index(reports)}")
+    written, found = _write_page(results, reports), conclude(run)
     print_page(replace(written, tables=page.compared(run, found), verdict=found.lines))
     if run.failure == "interrupted":
         return INTERRUPTED
@@ -257,15 +256,17 @@ def _test_itself(asked: Asked, trials: int | None, results: Path, reports: Path)
     if failure := selftest.run(asked, planned, results, Teller):
         typer.echo(f"broke off: {failure}; the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED if failure == "interrupted" else BAD_INPUT)
-    _write_page(results, reports)
+    print_page(_write_page(results, reports))
 
 
-def _write_page(results: Path, reports: Path) -> None:
+def _write_page(results: Path, reports: Path) -> Written:
+    """Write the page of all runs, and the list of pages."""
     from deeptwins import pages
     from deeptwins.gate import page
 
-    print_page(page.write(results, reports))
+    written = page.write(results, reports)
     typer.echo(f"all reports: {pages.write_index(reports)}")
+    return written
 
 
 @contextmanager

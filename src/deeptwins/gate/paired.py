@@ -138,7 +138,9 @@ class Measurement:
         broken = {node for node in head["broken"] if _holds(node, only)}
         broken -= {node for node in broken for name in gone if _within(name, node)}
         self._samples |= {name: Samples(status="new", reason=_why(name, "base", base["broken"])[1]) for name in new}
-        self._samples |= {name: Samples(0, 0.0, *_why(name, "head", head["broken"])) for name in gone | broken}
+        for name in gone | broken:
+            status, reason = _why(name, "head", head["broken"])
+            self._samples[name] = Samples(status=status, reason=reason)
         both = [name for name in wanted[0] if name in wanted[1]]
         self._samples |= {name: Samples() for name in both}
         return both
