@@ -584,6 +584,18 @@ def test_bad_input_is_one_line(project, gate, arguments, said):
     assert len(told.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(("more", "expected"), [((), 2), (("--bisect",), 128)])
+def test_without_pytest_benchmark_nothing_can_be_timed(project, gate, monkeypatch, more, expected):
+    """One line says what to install, before any minute is spent."""
+    monkeypatch.setitem(sys.modules, "pytest_benchmark", None)
+
+    code, _, told = gate("--base", "HEAD", *more)
+
+    assert code == expected
+    assert 'pip install "deeptwins[gate]"' in told
+    assert stored(project) == []
+
+
 def test_outside_a_repository(tmp_path, gate, monkeypatch):
     """There is nothing to compare."""
     monkeypatch.chdir(tmp_path)

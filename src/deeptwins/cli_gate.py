@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +15,7 @@ import typer
 
 from deeptwins.console import BAD_INPUT, INTERRUPTED, REPORTS, RESULTS, print_page, read_duration
 from deeptwins.errors import InputError
+from deeptwins.wording import count
 
 if TYPE_CHECKING:
     from deeptwins.gate.comparison import Asked
@@ -102,6 +104,7 @@ def gate(  # noqa: PLR0913, PLR0917  every option is a parameter
 
     tiers = TIERS if tier == "all" else (tier,)
     try:
+        _check_installed(tiers)
         asked = replace(
             _asked(base, anchor, head, suite, suite_from), only=tuple(only or ()), tiers=tiers, limit_s=limit
         )
@@ -146,7 +149,7 @@ def import_(
       deeptwins gate import base1.json head1.json base2.json head2.json base3.json head3.json
     """  # noqa: D301
     if len(files) % 2:
-        raise InputError(f"{len(files)} files: base and head must come in pairs")
+        raise InputError(f"{count(len(files), 'file')}: base and head must come in pairs")
     from deeptwins.gate import exchange
 
     run = exchange.imported(files[::2], files[1::2])
@@ -179,6 +182,11 @@ def export(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8", newline="")
         typer.echo(path)
+
+
+def _check_installed(tiers: Sequence[str]) -> None:
+    if "paired" in tiers and not find_spec("pytest_benchmark"):
+        raise InputError('pytest-benchmark is not installed, and times need it: pip install "deeptwins[gate]"')
 
 
 def _asked(base: str | None, anchor: str | None, head: str | None, suite: Path | None, suite_from: str | None) -> Asked:
