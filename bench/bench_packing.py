@@ -25,7 +25,7 @@ import device_time
 import packed
 import whereabouts
 from deeptwins import nets, optimization, roofline, training
-from deeptwins.specs import Net, Recipe
+from deeptwins.study.specs import Net, Recipe
 
 DEVICE = training.device("auto").type
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}

@@ -211,7 +211,7 @@ def compiled_step(fused_op, whole):
 
     import counting  # noqa: PLC0415
     from deeptwins import nets  # noqa: PLC0415
-    from deeptwins.specs import Net  # noqa: PLC0415
+    from deeptwins.study.specs import Net  # noqa: PLC0415
 
     net = nets.build(Net(family="cifar", depth=8, width=16, shortcut="zero-pad", fused_op=fused_op), 3, 10, 0)
     net = net.to(memory_format=torch.channels_last).train()

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from deeptwins import frames, study
-from deeptwins.specs import RunSpec
 from deeptwins.study import Study
+from deeptwins.study.specs import RunSpec
 
 TOML = """
 question = "Does training error rise with depth when there is no shortcut?"

@@ -10,7 +10,7 @@ from deeptwins import nets
 from deeptwins.nets import initialization, orders, shortcuts
 from deeptwins.nets.families import FAMILIES
 from deeptwins.nets.norms import NORMS
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 
 TABLES = {
     "shortcut": shortcuts.SHORTCUTS,

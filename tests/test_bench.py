@@ -21,7 +21,7 @@ import device_time
 import handwritten
 import sites
 from deeptwins import data, nets, roofline
-from deeptwins.specs import Net, Recipe
+from deeptwins.study.specs import Net, Recipe
 
 ROOT = Path(__file__).parents[1]
 NEEDS_BENCHMARK = pytest.mark.skipif(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import tiny
 from deeptwins import checkpoints, data
-from deeptwins.specs import Net, RunSpec
+from deeptwins.study.specs import Net, RunSpec
 from deeptwins.training import Training
 
 STATE = {"iteration": 7, "twins": {"plain": {"weight": torch.arange(6.0).reshape(2, 3)}}, "seconds": 1.5, "why": None}

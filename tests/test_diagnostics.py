@@ -9,7 +9,7 @@ from torch import nn
 
 from deeptwins import diagnostics, nets
 from deeptwins.kernels import IMPLEMENTATIONS
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 
 TINY = Net(family="cifar", depth=8, width=4, shortcut="zero-pad")
 NETS = {

@@ -6,7 +6,7 @@ import torchvision
 
 from deeptwins.nets import inspection
 from deeptwins.nets.families import FAMILIES
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 from nets_made import build, images, shaken, spec
 
 # Parameters with 3 channels, 10 classes and parameter-free shortcuts; in millions as the papers print them.

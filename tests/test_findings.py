@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import made
 from deeptwins import findings, frames
-from deeptwins.claims import Expect
+from deeptwins.study.claims import Expect
 
 NAN = math.nan
 AGREES = Expect(twin="triton", agrees_with="eager")

@@ -20,8 +20,8 @@ from PIL import Image
 from deeptwins import data, images, layouts
 from deeptwins.data import Dataset, load
 from deeptwins.errors import InputError
-from deeptwins.specs import Recipe
 from deeptwins.stream import Stream
+from deeptwins.study.specs import Recipe
 
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]  # split: labels (N,), pixels (N, H, W[, 3])
 

@@ -12,7 +12,7 @@ from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd, unavailable
 from deeptwins.nets import inspection
 from deeptwins.nets.families import FAMILIES
 from deeptwins.nets.initialization import weights_sha256
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 from nets_made import EXAMPLES, LINES, TABLES, build, images, spec
 
 NET = Net(family="cifar", depth=8, width=4)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 import packed
 from deeptwins import nets, optimization
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 from tiny import RECIPE
 
 CONVOLUTIONS = pytest.mark.parametrize("convolution", packed.CONVOLUTIONS)

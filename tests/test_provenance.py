@@ -4,7 +4,7 @@ import dataclasses
 
 import made
 from deeptwins import frames, provenance
-from deeptwins.specs import Net, Recipe
+from deeptwins.study.specs import Net, Recipe
 
 
 def test_the_table_of_the_recipe(tmp_path):

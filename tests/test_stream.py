@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from deeptwins.data import Dataset, Split, checksum, load
 from deeptwins.images import Resident
-from deeptwins.specs import Recipe
 from deeptwins.stream import Stream, crop, statistics
+from deeptwins.study.specs import Recipe
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deeptwins import specs, study
+from deeptwins import study
 from deeptwins.errors import InputError
+from deeptwins.study import specs
 
 STUDY = """
 question = "Does it rise?"

@@ -7,7 +7,7 @@ import pytest
 
 import made
 from deeptwins import comparisons, findings, frames, judging, tables
-from deeptwins.claims import Metric
+from deeptwins.study.claims import Metric
 
 
 def test_every_metric_has_a_label():

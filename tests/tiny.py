@@ -2,7 +2,7 @@
 
 import torch
 
-from deeptwins.specs import Net, Recipe, RunSpec
+from deeptwins.study.specs import Net, Recipe, RunSpec
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(

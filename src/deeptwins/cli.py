@@ -34,8 +34,8 @@ from deeptwins.console import (
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
-    from deeptwins.specs import Net
     from deeptwins.study import Study
+    from deeptwins.study.specs import Net
 
 CLASSES, SEEDS, WIDTH, WORKERS = 1_000_000, 100_000, 4096, 4096  # more is a slip
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from deeptwins import statistics
-from deeptwins.claims import MIRRORED, Expect, Metric
 from deeptwins.statistics import ALPHA, Floats
 from deeptwins.study import Study
+from deeptwins.study.claims import MIRRORED, Expect, Metric
 
 METRICS = get_args(Metric)
 PLACE = ["family", "group", "depth"]

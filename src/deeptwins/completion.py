@@ -14,7 +14,7 @@ from deeptwins import checkpoints, machine, records
 from deeptwins.data import Dataset
 from deeptwins.feeds import Feeds
 from deeptwins.records import Record
-from deeptwins.specs import RunSpec
+from deeptwins.study.specs import RunSpec
 from deeptwins.training import Training, configure
 
 CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost, at most, while writing a checkpoint takes little

@@ -18,7 +18,7 @@ from matplotlib.patches import Circle, PathPatch, Rectangle
 from matplotlib.path import Path
 
 from deeptwins.drawing import CHANCE, DASHED, DEPTHS, INK, WIDTH, styled
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 
 Point = tuple[float, float]
 

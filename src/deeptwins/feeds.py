@@ -11,8 +11,8 @@ from torch import Tensor
 
 from deeptwins.lanes import STEPS, Lane, Mark
 from deeptwins.optimization import learning_rate
-from deeptwins.specs import Recipe
 from deeptwins.stream import Stream
+from deeptwins.study.specs import Recipe
 
 
 class Feed:

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from deeptwins import judging, statistics
-from deeptwins.claims import FAILS, Expect
 from deeptwins.comparisons import CELL, PAIR, PLACE, Places, judge, measured, pair, scopes
 from deeptwins.diagnostic_findings import gradient_flow
 from deeptwins.frames import Frames
 from deeptwins.judging import INCONCLUSIVE, TRAINS, Evidence
 from deeptwins.statistics import Floats
 from deeptwins.study import Study
+from deeptwins.study.claims import FAILS, Expect
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from deeptwins import records
 from deeptwins.errors import InputError
-from deeptwins.specs import Net, Recipe, RunSpec
 from deeptwins.study import Study
+from deeptwins.study.specs import Net, Recipe, RunSpec
 
 FINISHED = ("done", "diverged")
 KINDS = ("epoch", "growth", "gradient", "layer", "block", "precise")  # of records that become rows

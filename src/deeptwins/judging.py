@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from deeptwins.claims import FAILS, STATEMENTS, Expect, Paper
 from deeptwins.comparisons import PAIR, PLACE, Places, Row, between, comparisons
-from deeptwins.specs import RunSpec
 from deeptwins.statistics import SEEDS_FOR_INTERVAL, t_bound
 from deeptwins.study import Study
+from deeptwins.study.claims import FAILS, STATEMENTS, Expect, Paper
+from deeptwins.study.specs import RunSpec
 
 Record = Mapping[Any, Any]  # a row of a table
 

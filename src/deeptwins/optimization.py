@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from deeptwins.specs import Recipe
+from deeptwins.study.specs import Recipe
 
 
 def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

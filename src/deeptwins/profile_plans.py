@@ -13,8 +13,8 @@ import torch
 from deeptwins import training
 from deeptwins.errors import InputError, choices, shown
 from deeptwins.nets import inspection
-from deeptwins.specs import Net, Recipe, RunSpec
 from deeptwins.study import FOLDER, Study, changed, check_cell, find, load
+from deeptwins.study.specs import Net, Recipe, RunSpec
 
 NETWORKS = 6  # on a page, at most: their names name it
 RANDOM = "random images"

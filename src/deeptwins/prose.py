@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins.claims import FAILS
 from deeptwins.comparisons import NOT_TESTED
 from deeptwins.findings import Findings
 from deeptwins.frames import Frames
 from deeptwins.judging import CONTRADICTED, MET, UNDECIDED, jointly
 from deeptwins.study import Study
+from deeptwins.study.claims import FAILS
 from deeptwins.tables import METRICS, claim
 from deeptwins.wording import apart, count, listed, of_group, percent, points, share, within
 

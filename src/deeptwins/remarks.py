@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins.claims import FAILS
 from deeptwins.findings import Findings
 from deeptwins.frames import Frames
 from deeptwins.judging import DIFFERENT, FAILS_HERE, FAILS_THERE, NO_SUCH, ONE_HERE, TOO_IMPRECISE
 from deeptwins.study import Study
+from deeptwins.study.claims import FAILS
 from deeptwins.tables import METRICS
 from deeptwins.wording import apart, interval, listed, percent, place_of, points, published, within
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from deeptwins.nets.inspection import trace
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 
 Work = Callable[[], Any]
 

@@ -20,7 +20,7 @@ from deeptwins.errors import InputError
 from deeptwins.locks import claimed
 from deeptwins.progress import Display
 from deeptwins.session import Job, Session
-from deeptwins.specs import RunSpec
+from deeptwins.study.specs import RunSpec
 from deeptwins.workers import Source, source
 
 TOGETHER = 4  # runs on a GPU: the eight nets of a seed of `depth-cifar10` are four

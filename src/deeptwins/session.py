@@ -18,7 +18,7 @@ from deeptwins import records
 from deeptwins.attempts import Order, Reply, give_up
 from deeptwins.errors import InputError
 from deeptwins.progress import Display, Going, State, duration, seconds_left
-from deeptwins.specs import RunSpec
+from deeptwins.study.specs import RunSpec
 from deeptwins.workers import SIGNALS, Equipment, Key, Report, Worker, signals_blocked
 
 DEATHS = 3  # of workers, on one run

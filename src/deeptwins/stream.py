@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from deeptwins.data import Dataset
 from deeptwins.images import Images
-from deeptwins.specs import Recipe
+from deeptwins.study.specs import Recipe
 
 _CHUNK = 1024  # images
 

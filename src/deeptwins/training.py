@@ -31,8 +31,8 @@ from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.inspection import size, stages
 from deeptwins.optimization import OPTIMIZERS, learning_rate
 from deeptwins.records import Record
-from deeptwins.specs import Net, Recipe, RunSpec
 from deeptwins.stream import Stream
+from deeptwins.study.specs import Net, Recipe, RunSpec
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 2500}  # images: on a GPU so many that it, and not the host, is what takes time
 # Precise statistics are measured over so many images, or over so small a part of a short run: they must cost little.

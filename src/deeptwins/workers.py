@@ -27,7 +27,7 @@ from deeptwins import completion
 from deeptwins.attempts import Attempt, Order, Reply
 from deeptwins.data import Dataset
 from deeptwins.feeds import Feeds
-from deeptwins.specs import RunSpec
+from deeptwins.study.specs import RunSpec
 
 REPORT_S = 0.2  # how often a worker tells its iterations and looks for orders
 

@@ -11,7 +11,7 @@ from deeptwins.nets.convolutions import conv
 from deeptwins.nets.norms import NORMS
 from deeptwins.nets.orders import BLOCK_ORDERS, Layer
 from deeptwins.nets.shortcuts import SHORTCUTS, NoShortcut, Step
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 
 Fork = tuple[Tensor, Tensor]
 """One tensor for two uses: the next layer's, and the next shortcut's. Their gradients come back apart."""

@@ -9,7 +9,7 @@ from deeptwins.nets.initialization import INITIALIZATIONS, initialize
 from deeptwins.nets.norms import NORMS
 from deeptwins.nets.orders import BLOCK_ORDERS
 from deeptwins.nets.shortcuts import SHORTCUTS
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 
 
 def check(net: Net) -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 
 _VECTOR = 8  # floats in a register of AVX2
 

@@ -15,7 +15,7 @@ from deeptwins.nets.initialization import INITIALIZATIONS
 from deeptwins.nets.norms import NORMS
 from deeptwins.nets.orders import BLOCK_ORDERS
 from deeptwins.nets.shortcuts import Step
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 
 
 @dataclass(frozen=True)

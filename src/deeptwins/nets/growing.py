@@ -14,7 +14,7 @@ from deeptwins.nets.blocks import Block
 from deeptwins.nets.families import FAMILIES, ResNet
 from deeptwins.nets.initialization import INITIALIZATIONS, zero_branch
 from deeptwins.nets.orders import BLOCK_ORDERS
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 
 SIGNED = ("projection", "projections")  # shortcuts that may add what is negative, where the shape changes at least
 KEEPING = ("none", "zero-pad", "projection")  # shortcuts that add nothing, or x itself where its shape is kept

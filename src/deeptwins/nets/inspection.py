@@ -18,8 +18,8 @@ from deeptwins.nets.blocks import Fork, Join
 from deeptwins.nets.building import check
 from deeptwins.nets.families import FAMILIES, ResNet
 from deeptwins.nets.shortcuts import NoShortcut, ZeroPad
-from deeptwins.specs import Net
 from deeptwins.study import changed
+from deeptwins.study.specs import Net
 
 EXAMPLES = ("resnet-18", "plain-34", "cifar-resnet-20", "cifar-plain-56", "cifar-bottleneck-resnet-164")
 NAME = re.compile(r"(cifar-bottleneck-|cifar-|)(plain|resnet)-(\d{1,4})")

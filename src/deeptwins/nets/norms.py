@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from deeptwins.kernels import BNReLUAdd
 from deeptwins.kernels.bn_relu_add import Order, Outcome
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 
 
 class BatchNorm(BNReLUAdd):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from deeptwins.nets.convolutions import Conv2d, conv
 from deeptwins.nets.norms import NORMS
-from deeptwins.specs import Net
+from deeptwins.study.specs import Net
 
 Way = tuple[Tensor | None, Tensor | float | None]
 

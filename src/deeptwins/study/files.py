@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from deeptwins import claims
-from deeptwins.claims import Expect, Paper
 from deeptwins.errors import InputError, choices, line, shown
-from deeptwins.specs import Checked, Net, NotNegative, Percent, Recipe, RunSpec, Text
+from deeptwins.study import claims
+from deeptwins.study.claims import Expect, Paper
+from deeptwins.study.specs import Checked, Net, NotNegative, Percent, Recipe, RunSpec, Text
 
 T = TypeVar("T", bound=BaseModel)
 C = TypeVar("C", Net, Recipe)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import Field
 
 from deeptwins.errors import InputError, choices, line, shown
-from deeptwins.specs import Checked, Layers, Net, Percent, Recipe, RunSpec, Text
+from deeptwins.study.specs import Checked, Layers, Net, Percent, Recipe, RunSpec, Text
 
 Metric = Literal["train_error_pct", "running_error_pct", "validation_error_pct", "test_error_pct"]
 Trend = Literal["rises", "falls", "flat"]
