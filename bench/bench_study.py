@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import handwritten
-from deeptwins import data, host, study
+from deeptwins import data, study
+from deeptwins.records import host
 
 DEPTH = Path(__file__).parents[1] / "ablations" / "depth.toml"
 

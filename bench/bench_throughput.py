@@ -22,9 +22,10 @@ import torch
 
 import handwritten
 import whereabouts
-from deeptwins import data, host, lanes, layouts, nets, roofline, study, training
+from deeptwins import data, lanes, layouts, nets, roofline, study, training
 from deeptwins.feeds import Feeds
 from deeptwins.images import Resident
+from deeptwins.records import host
 
 STUDY = Path(__file__).parents[1] / "ablations" / "depth-cifar10.toml"
 DEVICE = training.device("auto")

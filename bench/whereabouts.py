@@ -1,4 +1,4 @@
-"""Where a case is timed, as pages tell it (`deeptwins.benchmark_files.Where`)."""
+"""Where a case is timed, as pages tell it (`deeptwins.records.benchmarks.Where`)."""
 
 from deeptwins import machine
 

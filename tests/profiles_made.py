@@ -1,6 +1,6 @@
 """A profile by hand, of two small nets: round numbers, so that a page can be checked against them."""
 
-from deeptwins.profile_records import Kernel, Op, Profile, Rate, Step
+from deeptwins.records.profiles import Kernel, Op, Profile, Rate, Step
 
 NETS = ("cifar-plain-8", "cifar-resnet-8")
 

@@ -283,14 +283,15 @@ def test_a_throughput_of_the_trainer_can_be_rehearsed(tmp_path):
 @pytest.mark.slow
 def test_what_packing_and_choices_time_can_be_read(tmp_path):
     """Cases of both benches are what the page's side expects."""
-    from deeptwins import benchmark_files, choices  # noqa: PLC0415  loads pandas
+    from deeptwins import choices  # noqa: PLC0415  loads pandas
+    from deeptwins.records import benchmarks  # noqa: PLC0415  loads pandas
 
     chosen = {"packing": "2nets-depth20-width8-fp32-channels_last-grouped", "choices": "together and [4] or 2500"}
     files = [tmp_path / f"{name}.json" for name in chosen]
     for (name, case), file in zip(chosen.items(), files, strict=True):
         pytest_without_gpu(ROOT, f"--benchmark-json={file}", f"bench/bench_{name}.py", "-k", case)
 
-    found = choices.find(benchmark_files.read(files))
+    found = choices.find(benchmarks.read(files))
     assert found.packing[["nets", "depth", "variant"]].to_numpy().tolist() == [[2, 20, "grouped"]]
     assert found.choices.set_index("choice")["value"].to_dict() == {"runs in hand": 4, "images an evaluation": 2500}
     assert found.choices.set_index("choice")["the_trainers"].to_dict() == {

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from choices_made import all_of_them, chosen, packed, packings, written
-from deeptwins import benchmark_files, choices
+from deeptwins import choices
 from deeptwins.errors import InputError
+from deeptwins.records import benchmarks as benchmark_files
 
 
 def loaded(folder, *benchmarks):

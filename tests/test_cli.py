@@ -15,8 +15,9 @@ import torch
 import choices_made
 import made
 import timings_made
-from deeptwins import cli, pages, profile_records, records, report, roofline, scheduling
+from deeptwins import cli, pages, records, report, roofline, scheduling
 from deeptwins.kernels import IMPLEMENTATIONS
+from deeptwins.records import profiles
 from deeptwins.report import Report
 from deeptwins.scheduling import Outcome
 
@@ -604,7 +605,7 @@ def test_profile_prints_tables_and_writes_a_page(call, root, arguments, nets):
     page = root / "reports" / f"profile-{name}" / "index.html"
     assert out.endswith(f"reports/profile-{name}/index.html\nall reports: reports/index.html\n")
     assert "deeptwins profile " in page.read_text(encoding="utf-8")
-    profile = profile_records.read(root / "results" / "profile" / f"{name}.json")
+    profile = profiles.read(root / "results" / "profile" / f"{name}.json")
     assert {*profile.command.split()} == {"deeptwins", "profile", *arguments.split(), "--steps", "1"}
     assert [step.net for step in profile.nets] == nets
     assert str(root) not in (root / "results" / "profile" / f"{name}.json").read_text(encoding="utf-8")

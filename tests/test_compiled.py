@@ -17,11 +17,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from deeptwins import cli, kernel_records
+from deeptwins import cli
 from deeptwins.errors import InputError
 from deeptwins.kernels import compiled, floors, specialization
 from deeptwins.kernels.cases import CIFAR, LAYOUTS, ODD, SHAPES, SITES
 from deeptwins.kernels.devices import GPUS
+from deeptwins.records import kernels
 
 A100, H100, B200 = GPUS
 SHAPE = (2, 16, 8, 16)
@@ -274,7 +275,7 @@ def test_the_command(tmp_path, monkeypatch, call):
     assert lines[0].split()[:3] == ["KERNEL", "ARCH", "COMPILED"]
     assert [line.split()[:3] for line in lines[1:4]] == [["apply", gpu.arch, "1"] for gpu in GPUS]
     assert max(map(len, lines[:4])) <= 100
-    found = kernel_records.read(tmp_path / "results" / "kernels" / "compiled.json")
+    found = kernels.read(tmp_path / "results" / "kernels" / "compiled.json")
     assert [(row.arch, row.faults) for row in found.kernels] == [(gpu.arch, ()) for gpu in GPUS]
     assert {"triton", "ptxas", "ptxas-blackwell"} <= {*found.made_with}
     before = (tmp_path / "reports" / "kernels" / "index.html").read_bytes()

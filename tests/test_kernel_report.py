@@ -8,9 +8,10 @@ import sys
 import pytest
 
 import test_timings
-from deeptwins import kernel_records, kernel_report, pages
+from deeptwins import kernel_report, pages
 from deeptwins.errors import InputError
-from deeptwins.kernel_records import Compiled, Device, Floor, Kernel, SiteTraffic
+from deeptwins.records import kernels as kernel_records
+from deeptwins.records.kernels import Compiled, Device, Floor, Kernel, SiteTraffic
 
 SHAPES = ("128x16x32x32", "256x256x56x56")
 

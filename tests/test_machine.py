@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deeptwins import host, machine
+from deeptwins import machine
+from deeptwins.records import host
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 

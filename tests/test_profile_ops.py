@@ -10,7 +10,7 @@ from deeptwins import profile_ops, training
 from deeptwins.kernels.bn_relu_add import unavailable
 from deeptwins.nets.inspection import trace
 from deeptwins.profile_ops import Call, Profiled, Spent
-from deeptwins.profile_records import PARTS
+from deeptwins.records.profiles import PARTS
 
 
 def profiled(dataset, net=None, steps=1):

@@ -2,16 +2,16 @@
 
 import pytest
 
-from deeptwins import profile_records
 from deeptwins.errors import InputError
+from deeptwins.records import profiles
 from profiles_made import made
 
 
 @pytest.fixture
 def path(tmp_path):
     """A file with a profile."""
-    path = profile_records.path_of(tmp_path, made().name)
-    profile_records.write(path, made())
+    path = profiles.path_of(tmp_path, made().name)
+    profiles.write(path, made())
     return path
 
 
@@ -19,9 +19,9 @@ def test_the_file_keeps_everything(tmp_path, path):
     """What is written is what is read, an op a line, with the same bytes each time, and nothing lies beside it."""
     text = path.read_bytes()
 
-    assert profile_records.read(path) == made()
+    assert profiles.read(path) == made()
     assert sum(b'"layer": ' in line for line in text.splitlines()) == 30
-    profile_records.write(path, made())
+    profiles.write(path, made())
     assert path.read_bytes() == text
     assert [*tmp_path.rglob("*.*")] == [path]
 
@@ -46,7 +46,7 @@ def test_a_damaged_file_is_one_line(path, old, new, told):
     path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
 
     with pytest.raises(InputError) as error:
-        profile_records.read(path)
+        profiles.read(path)
 
     assert str(error.value).startswith(f"{path}: {told}")
     assert "\n" not in str(error.value)
@@ -55,10 +55,10 @@ def test_a_damaged_file_is_one_line(path, old, new, told):
 def test_a_net_without_time_is_refused(path):
     """A net none of whose ops took any time has nothing to show."""
     profile = made()
-    profile_records.write(path, profile.model_copy(update={"ops": profile.ops[:15]}))
+    profiles.write(path, profile.model_copy(update={"ops": profile.ops[:15]}))
 
     with pytest.raises(InputError, match="no op of cifar-resnet-8 took any time"):
-        profile_records.read(path)
+        profiles.read(path)
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '{"schema": "new"}', "[" * 100_000])
@@ -67,10 +67,10 @@ def test_other_json_is_one_line_too(path, text):
     path.write_text(text, encoding="utf-8")
 
     with pytest.raises(InputError, match=r"\.json: "):
-        profile_records.read(path)
+        profiles.read(path)
 
 
 def test_no_file(tmp_path):
     """Without the file one line says what writes it."""
     with pytest.raises(InputError, match=r"no\.json: no such file; `deeptwins profile` writes it"):
-        profile_records.read(profile_records.path_of(tmp_path, "no"))
+        profiles.read(profiles.path_of(tmp_path, "no"))

@@ -7,16 +7,17 @@ import sys
 import pandas as pd
 import pytest
 
-from deeptwins import pages, profile_figures, profile_frames, profile_records, profile_report, profile_tables
+from deeptwins import pages, profile_figures, profile_frames, profile_report, profile_tables
 from deeptwins.errors import InputError
+from deeptwins.records import profiles
 from profiles_made import NETS, made, op, ops, step
 
 
 def written(tmp_path, profile=None, where="reports"):
     """Write a record and its page."""
     profile = profile or made()
-    path = profile_records.path_of(tmp_path / "results", profile.name)
-    profile_records.write(path, profile)
+    path = profiles.path_of(tmp_path / "results", profile.name)
+    profiles.write(path, profile)
     return profile_report.write(path, tmp_path / where)
 
 

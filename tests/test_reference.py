@@ -4,18 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from deeptwins import (
-    choices,
-    choices_report,
-    kernel_records,
-    kernel_report,
-    profile_records,
-    profile_report,
-    report,
-    study,
-)
+from deeptwins import choices, choices_report, kernel_report, profile_report, report, study
 from deeptwins.gate import page, runs, sensitivity
 from deeptwins.gate.mutations import MUTATIONS
+from deeptwins.records import kernels, profiles
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path("results", "reference")
@@ -63,7 +55,7 @@ def test_the_page_of_the_kernels_is_what_their_metrics_say(tmp_path):
 @pytest.mark.parametrize("name", sorted(path.stem for path in ROOT.joinpath(RESULTS, "profile").glob("*.json")))
 def test_the_page_of_a_profile_is_what_it_says(tmp_path, name):
     """Made anew from the profile, text and tables are the committed ones to the letter."""
-    made = profile_report.write(profile_records.path_of(RESULTS, name), tmp_path).page.parent
+    made = profile_report.write(profiles.path_of(RESULTS, name), tmp_path).page.parent
 
     assert_same(Path("reports", "reference", f"profile-{name}"), made)
 
@@ -97,7 +89,7 @@ def test_the_gate_was_tested_on_itself():
 
 def test_the_kernels_of_the_reference_are_sound():
     """Each distinct kernel of the plan was compiled; their full accesses are all there where rows allow them."""
-    found = kernel_records.read(kernel_records.path_of(RESULTS)).kernels
+    found = kernels.read(kernels.path_of(RESULTS)).kernels
 
     assert all(row.vector_share == 1 for row in found if row.vectors_possible)
     assert {row.arch for row in found} == {"sm_80", "sm_90", "sm_100"}

@@ -18,7 +18,7 @@ import pytest
 import cramped
 from deeptwins import checkpoints, records, scheduling, session, study, workers
 from deeptwins.errors import InputError
-from deeptwins.locks import claimed
+from deeptwins.records.locks import claimed
 from deeptwins.scheduling import Outcome, train_all
 
 TINY = """
@@ -291,7 +291,7 @@ def test_locks_of_one_process_do_not_drop_each_other(tmp_path):
     folder = tmp_path / "study"
     folder.mkdir()
     ask = (
-        "import sys; from pathlib import Path; from deeptwins.locks import claimed\n"
+        "import sys; from pathlib import Path; from deeptwins.records.locks import claimed\n"
         "with claimed(Path(sys.argv[1]), 'study', sys.argv[2]) as free: print(free)"
     )
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from deeptwins import benchmark_files, throughput
+from deeptwins import throughput
 from deeptwins.errors import InputError
+from deeptwins.records import benchmarks as benchmark_files
 from timings_made import case, each, grid, together, written
 
 

@@ -13,7 +13,7 @@ import torch
 
 from deeptwins import checkpoints, completion, records
 from deeptwins.errors import InputError
-from deeptwins.locks import claimed
+from deeptwins.records.locks import claimed
 from deeptwins.study.specs import RunSpec
 
 Turns = Generator[int, bool, completion.Status]

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import Field
 
-from deeptwins import benchmark_files
-from deeptwins.benchmark_files import Count, Origin, Positive, Read, Stats, Text, Timings, Where
+from deeptwins.records import benchmarks
+from deeptwins.records.benchmarks import Count, Origin, Positive, Read, Stats, Text, Timings, Where
 
 BENCHES = PACKING, CHOICES = ("bench_packing", "bench_choices")
 SHARED = ("device", "torch")  # by all cases
@@ -105,7 +105,7 @@ def load(path: Path) -> Choices:
     Raises:
         InputError: the file cannot be read, is damaged, mixes devices, or has none of these timings.
     """
-    return find(benchmark_files.read([path]).of(*BENCHES))
+    return find(benchmarks.read([path]).of(*BENCHES))
 
 
 def find(timings: Timings) -> Choices:

@@ -299,8 +299,9 @@ def kernels(
 def doctor(data: Data = None) -> None:
     """Tell what is on this machine, and so what can run."""
     from deeptwins import data as datasets
-    from deeptwins import host, machine, training
+    from deeptwins import machine, training
     from deeptwins.kernels import IMPLEMENTATIONS, unavailable
+    from deeptwins.records import host
 
     device = training.device("auto").type
     rows = [(key, "none" if value is None else str(value)) for key, value in machine.describe(device).items()]
@@ -369,11 +370,12 @@ def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool
 
 def _compile(results: Path) -> None:
     """Compile all kernels, with progress on stderr, and write what they are made of."""
-    from deeptwins import host, kernel_records, table_files
     from deeptwins.kernels import compiled
+    from deeptwins.records import host, tables
+    from deeptwins.records import kernels as kernel_records
 
     planned, path = compiled.plan(), kernel_records.path_of(results)
-    table_files.prepare(path)  # what cannot be written is told before the minutes that it takes
+    tables.prepare(path)  # what cannot be written is told before the minutes that it takes
     try:
         with typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar:
             made = compiled.compile_all(planned, host.cores(), lambda: bar.update(1))

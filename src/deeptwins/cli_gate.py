@@ -215,8 +215,8 @@ def _asked(base: str | None, anchor: str | None, head: str | None, suite: Path |
 
 def _judge(asked: Asked, results: Path, reports: Path, summary: Path | None, *, write_list: bool) -> int:
     """Compare two commits; returns the exit code."""
-    from deeptwins import table_files
     from deeptwins.gate import comparison, worktrees
+    from deeptwins.records import tables
 
     if asked.kind == "paired" and worktrees.only_prose(asked.repository, asked.base, asked.head, asked.suite.parts):
         said = f"Only prose differs between {asked.base[:12]} and {asked.head[:12]}: nothing to measure."
@@ -226,7 +226,7 @@ def _judge(asked: Asked, results: Path, reports: Path, summary: Path | None, *, 
     other = "itself" if asked.base == asked.head else asked.base[:12]
     typer.echo(f"{asked.head[:12]}{' (with changes)' * asked.dirty} against {other}", err=True)
     for place in (results / "gate" / "runs", reports / "performance"):
-        table_files.prepare(place / "any")  # what cannot be written is told before the minutes that it takes
+        tables.prepare(place / "any")  # what cannot be written is told before the minutes that it takes
     run = comparison.compare(asked, results, Teller())
     code = _conclude(run, results, reports, summary)
     if write_list and run.failure is None:

@@ -98,13 +98,14 @@ def _profile(  # noqa: PLR0913, PLR0917
     plan: Plan, device: torch.device, steps: int, data: Path | None, results: Path, reports: Path
 ) -> None:
     """Profile the nets of a plan, with progress on stderr; write and print what was found."""
-    from deeptwins import pages, profile_records, profiling, table_files
+    from deeptwins import pages, profiling
+    from deeptwins.records import profiles, tables
 
-    path = profile_records.path_of(results, plan.name)
-    table_files.prepare(path)  # what cannot be written is told before the minutes that it takes
+    path = profiles.path_of(results, plan.name)
+    tables.prepare(path)  # what cannot be written is told before the minutes that it takes
     with typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar:
         found = profiling.profile(plan, device, steps, data, lambda: bar.update(1))
-    profile_records.write(path, found)
+    profiles.write(path, found)
     from deeptwins import profile_report
 
     print_page(profile_report.write(path, reports))
@@ -113,9 +114,10 @@ def _profile(  # noqa: PLR0913, PLR0917
 
 def _show(files: Sequence[Path], results: Path, reports: Path) -> None:
     """Keep the timings of benches, write their pages, and print what they say."""
-    from deeptwins import benchmark_files, choices, choices_report, pages, throughput, throughput_report
+    from deeptwins import choices, choices_report, pages, throughput, throughput_report
+    from deeptwins.records import benchmarks
 
-    timings = benchmark_files.read(files)
+    timings = benchmarks.read(files)
     kinds = ((throughput, throughput_report), (choices, choices_report))
     found = [(own, kind, report) for kind, report in kinds if len(own := timings.of(*kind.BENCHES))]
     if not found:
@@ -123,5 +125,5 @@ def _show(files: Sequence[Path], results: Path, reports: Path) -> None:
     for own, kind, _ in found:
         kind.find(own)  # what makes no sense is refused before any of it takes the place of what does
     for own, kind, report in found:
-        print_page(report.write(benchmark_files.keep(own, kind.path_of(results)), reports))
+        print_page(report.write(benchmarks.keep(own, kind.path_of(results)), reports))
     typer.echo(f"all reports: {pages.write_index(reports)}")

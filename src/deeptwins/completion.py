@@ -13,7 +13,7 @@ import torch
 from deeptwins import checkpoints, machine, records
 from deeptwins.data import Dataset
 from deeptwins.feeds import Feeds
-from deeptwins.records import Record
+from deeptwins.records import Record, runs
 from deeptwins.study.specs import RunSpec
 from deeptwins.training import Training, configure
 
@@ -73,7 +73,7 @@ def advance(  # noqa: PLR0913, PLR0917  what, on what, where, to where, beside w
     the number of iterations issued, and takes whether to go on. `feeds` are those of the runs that take turns.
     """
     configure(run.recipe, device)
-    path, checkpoint = (module.path_of(results, run.study, run.id) for module in (records, checkpoints))
+    path, checkpoint = (module.path_of(results, run.study, run.id) for module in (runs, checkpoints))
     training, seconds = _resumed(run, dataset, device, results, feeds, say)
     started = saved = paced = time.monotonic()
     pause = CHECKPOINT_SECONDS
@@ -116,7 +116,7 @@ def _resumed(  # noqa: PLR0913, PLR0917  as above
     say: Callable[[str], None],
 ) -> tuple[Training, float]:
     """Bring training and records to the last checkpoint, or both to the start; the seconds spent so far come along."""
-    path, checkpoint = (module.path_of(results, run.study, run.id) for module in (records, checkpoints))
+    path, checkpoint = (module.path_of(results, run.study, run.id) for module in (runs, checkpoints))
     training = Training(run, dataset, device, feeds)
     found = records.read(path)
     header = _header(training, dataset)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from deeptwins import kernel_figures, kernel_records, kernel_tables, pages, records, timings
-from deeptwins.kernel_records import FULL_BITS
+from deeptwins import kernel_figures, kernel_tables, pages, records, timings
 from deeptwins.pages import Page, Section, illustrate
+from deeptwins.records import kernels as kernel_records
+from deeptwins.records.kernels import FULL_BITS
 
 NAME = "kernels"
 QUESTION = "What are the fused BN-ReLU-add kernels made of, and what do they move?"

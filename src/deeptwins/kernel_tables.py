@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from deeptwins.kernel_records import FULL_BITS, Compiled
+from deeptwins.records.kernels import FULL_BITS, Compiled
 from deeptwins.tables import Table
 from deeptwins.wording import count, listed, share
 

@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from deeptwins import __version__, host
+from deeptwins import __version__
+from deeptwins.records import host
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from deeptwins.profile_records import PARTS, Profile
+from deeptwins.records.profiles import PARTS, Profile
 
 DETAILED = 2  # nets whose layers and kernels are on the page; all are in the data
 LAYER = re.compile(r"stages\.(?P<block>\d+\.\d+)(?:\.(?:conv|bn)(?P<layer>\d+)$)?")

@@ -25,8 +25,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from deeptwins.profile_records import BATCH, LOSS, OPTIMIZER
 from deeptwins.profile_work import kind_of, moved
+from deeptwins.records.profiles import BATCH, LOSS, OPTIMIZER
 
 RANGE = "deeptwins::op "
 ENDING = "ending"  # what belongs to no module inside the net

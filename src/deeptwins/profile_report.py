@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from deeptwins import pages, profile_figures, profile_frames, profile_records, profile_tables
+from deeptwins import pages, profile_figures, profile_frames, profile_tables
 from deeptwins.pages import Page, Section, Written, illustrate
-from deeptwins.profile_records import Profile
-from deeptwins.wording import LEAST_BYTES, count
+from deeptwins.records import profiles
+from deeptwins.records.profiles import LEAST_BYTES, Profile
+from deeptwins.wording import count
 
 KNOWN = 3  # nets that the question names
 MEASURED = """
@@ -44,7 +45,7 @@ def write(path: Path, reports: Path) -> Written:
     Raises:
         InputError: the file is not there or damaged, or the folder cannot be written.
     """
-    profile = profile_records.read(path)
+    profile = profiles.read(path)
     ops, kernels = profile_frames.ops(profile), profile_frames.kernels(profile)
     steps = profile_frames.steps(profile, ops)
     kinds, layers = profile_frames.kinds(ops), profile_frames.layers(ops)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from deeptwins import profile_frames
-from deeptwins.profile_records import Profile
+from deeptwins.records.profiles import Profile
 from deeptwins.tables import Table
 from deeptwins.wording import count
 

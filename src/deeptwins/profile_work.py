@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from deeptwins.profile_records import PARTS
+from deeptwins.records.profiles import PARTS
 
 SCALARS = 64  # bytes: what moves no more is bookkeeping, as a counter of batches, or a view
 TAIL = {"pool", "average", "flatten", "linear"}  # layers at the ends of a net

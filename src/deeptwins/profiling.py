@@ -18,7 +18,7 @@ from deeptwins import data, images, lanes, machine, profile_ops, roofline, train
 from deeptwins.data import Dataset, Split
 from deeptwins.errors import InputError
 from deeptwins.profile_plans import RANDOM, Plan, Subject
-from deeptwins.profile_records import Kernel, Op, Profile, Rate, Step
+from deeptwins.records.profiles import Kernel, Op, Profile, Rate, Step
 
 STEPS, WARMUP = 5, 2
 RANDOM_BYTES = 2**26  # of images, at most, unless a batch has more

@@ -13,12 +13,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeptwins import checkpoints, data, host, records, training
+from deeptwins import checkpoints, data, records, training
 from deeptwins.attempts import log_of, parts_of
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
-from deeptwins.locks import claimed
 from deeptwins.progress import Display
+from deeptwins.records import host
+from deeptwins.records.locks import claimed
 from deeptwins.session import Job, Session
 from deeptwins.study.specs import RunSpec
 from deeptwins.workers import Source, source

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import Field, model_validator
 
-from deeptwins import benchmark_files
-from deeptwins.benchmark_files import Count, Origin, Positive, Read, Stats, Text, Timings, Where
+from deeptwins.records import benchmarks
+from deeptwins.records.benchmarks import Count, Origin, Positive, Read, Stats, Text, Timings, Where
 
 BENCHES = ("bench_throughput",)
 TOGETHER, ALONE, USUAL, COMPILED = WAYS = ("together", "alone", "usual", "compiled")
@@ -117,7 +117,7 @@ def load(path: Path) -> Throughput:
     Raises:
         InputError: the file cannot be read, is damaged, mixes devices, or has no timing of the nets together.
     """
-    return find(benchmark_files.read([path]).of(*BENCHES))
+    return find(benchmarks.read([path]).of(*BENCHES))
 
 
 def find(timings: Timings) -> Throughput:

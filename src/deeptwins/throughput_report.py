@@ -9,9 +9,10 @@ import pandas as pd
 
 from deeptwins import pages, throughput, throughput_figures
 from deeptwins.pages import Page, Section, Written, illustrate
+from deeptwins.records.profiles import LEAST_BYTES
 from deeptwins.tables import Table
 from deeptwins.throughput import ALONE, COMPILED, MINUTES, TARGETS_ARE_FOR, TOGETHER, USUAL, Throughput
-from deeptwins.wording import LEAST_BYTES, count, digits, listed, spread
+from deeptwins.wording import count, digits, listed, spread
 
 NAME = "throughput"
 QUESTION = "How fast does the paper's CIFAR-10 grid train?"

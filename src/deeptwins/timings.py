@@ -18,9 +18,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from deeptwins import benchmark_files
 from deeptwins.drawing import DASHED, INK, MARKERS, STYLE, TWINS, WIDTH
 from deeptwins.errors import line
+from deeptwins.records import benchmarks
 from deeptwins.tables import Table
 
 BENCH = "bench_bn_relu_add"
@@ -81,7 +81,7 @@ def load(path: Path) -> pd.DataFrame:
     Raises:
         InputError: the file cannot be read, is damaged, or has no timing of the fused operation.
     """
-    timings = benchmark_files.read([path], AGAIN).of(BENCH)
+    timings = benchmarks.read([path], AGAIN).of(BENCH)
     try:
         frame = pd.DataFrame(map(_row, timings.content["benchmarks"]))
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -5,11 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-LEAST_BYTES = (
-    "The least possible bytes of a step are a model: 9 passes over the output of every convolution in a plain net, 10"
-    " in a residual one, with batch normalization, ReLU and addition inside the convolutions before and behind."
-)
-
 
 def published(value: object) -> str:
     """Return a published value as text."""

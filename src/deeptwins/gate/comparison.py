@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from deeptwins import host
 from deeptwins.errors import InputError
 from deeptwins.gate import disturbances, exact, mutations, noise, runs, worktrees
 from deeptwins.gate.paired import Measurement
 from deeptwins.gate.processes import ArmError, Task, folder_for_files, names
 from deeptwins.gate.runs import DESIGN, Environment, Git, Kind, Run, Value
 from deeptwins.gate.worktrees import Arm, Suite
+from deeptwins.records import host
 
 LIMIT_S = 600.0
 PACKAGES = ("torch", "triton", "numpy", "pandas", "matplotlib", "pytest", "pytest-benchmark")

@@ -18,8 +18,6 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from deeptwins import benchmark_files, table_files
-from deeptwins.benchmark_files import Count, Read, Text, distinct
 from deeptwins.errors import InputError, line
 from deeptwins.gate.runs import (
     COMMIT,
@@ -34,6 +32,8 @@ from deeptwins.gate.runs import (
     Value,
     rounded,
 )
+from deeptwins.records import benchmarks, tables
+from deeptwins.records.benchmarks import Count, Read, Text, distinct
 from deeptwins.wording import count
 
 AGAIN = "write it with `pytest --benchmark-json=FILE`"
@@ -161,13 +161,13 @@ def _distinct(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def _read(path: Path, name: str) -> _File:
-    timings = benchmark_files.read([path], AGAIN)
+    timings = benchmarks.read([path], AGAIN)
     try:
         header = _Header.model_validate(timings.content)
         told = datetime.fromisoformat(header.datetime)
         at = (told if told.tzinfo else told.replace(tzinfo=UTC)).astimezone(UTC)  # old versions wrote UTC without it
     except ValidationError as error:
-        raise timings.refused(table_files.first(error)) from None
+        raise timings.refused(tables.first(error)) from None
     except (ValueError, OverflowError):
         raise timings.refused(f"datetime: {line(repr(header.datetime))} is none") from None
     cases: dict[str, _Stats] = {}

@@ -77,7 +77,7 @@ _ALL = (
     Mutation(
         name="an import of torch",
         words="The module that reads records imports torch, which takes longer than all else that a report needs.",
-        file="src/deeptwins/records.py",
+        file="src/deeptwins/records/runs.py",
         old="""
 import json
 import os

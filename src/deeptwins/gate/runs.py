@@ -19,9 +19,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from deeptwins import records, table_files
+from deeptwins import records
 from deeptwins.errors import InputError
-from deeptwins.table_files import Count, Row, Text
+from deeptwins.records import tables
+from deeptwins.records.tables import Count, Row, Text
 
 SCHEMA = 1
 COMMAND = "deeptwins gate"
@@ -195,7 +196,7 @@ def write(results: Path, run: Run) -> Path:
     path = folder / name_of(run)
     if path.exists():
         raise InputError(f"{path}: is there already; runs of the gate are only added")
-    table_files.write(path, run)
+    tables.write(path, run)
     described = (json.dumps(schema(), indent=1) + "\n").encode()
     if not (place := folder / "run.schema.json").exists() or place.read_bytes() != described:
         records.replace(place, described)
@@ -208,7 +209,7 @@ def read(path: Path) -> Run:
     Raises:
         InputError: it is not there, damaged, or of a newer deeptwins.
     """
-    return table_files.read(path, Run, SCHEMA, COMMAND, "move it away: it is no run of the gate")
+    return tables.read(path, Run, SCHEMA, COMMAND, "move it away: it is no run of the gate")
 
 
 def load(results: Path, kinds: Iterable[Kind] | None = None) -> list[Run]:

@@ -20,12 +20,12 @@ from typing import Any
 
 from deeptwins import __version__
 from deeptwins.errors import InputError
-from deeptwins.kernel_records import Compiled, Device, Kernel
 from deeptwins.kernels import assembly, floors
 from deeptwins.kernels.cases import ITEMSIZE, LAYOUTS, SHAPES, SITES, Shape
 from deeptwins.kernels.devices import GPU, GPUS, WARP, occupancy
 from deeptwins.kernels.specialization import PREFIX, Specialization, launches, specialize
 from deeptwins.kernels.traffic import Site
+from deeptwins.records.kernels import Compiled, Device, Kernel
 
 TOOLS = ("ptxas", "ptxas_blackwell", "cuobjdump", "nvdisasm")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from deeptwins.kernel_records import Floor, SiteTraffic
 from deeptwins.kernels.cases import ITEMSIZE, SHAPES, SITES, Shape
 from deeptwins.kernels.devices import GPU, GPUS
 from deeptwins.kernels.traffic import Site
+from deeptwins.records.kernels import Floor, SiteTraffic
 
 OURS = "counted in the kernels' source, and the tensors in the compiled code"
 # The activation tensors that others move, forward and backward, and to sum the two gradients of a fork. PyTorch's batch

@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deeptwins import table_files
-from deeptwins.table_files import Count, Positive, Row
+from deeptwins.records import tables
+from deeptwins.records.tables import Count, Positive, Row
 
 SCHEMA = 1
 COMMAND = "deeptwins kernels"
@@ -151,7 +151,7 @@ def write(path: Path, compiled: Compiled) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    table_files.write(path, compiled)
+    tables.write(path, compiled)
 
 
 def read(path: Path) -> Compiled:
@@ -160,4 +160,4 @@ def read(path: Path) -> Compiled:
     Raises:
         InputError: it is not there, damaged, or of a newer deeptwins.
     """
-    return table_files.read(path, Compiled, SCHEMA, COMMAND)
+    return tables.read(path, Compiled, SCHEMA, COMMAND)

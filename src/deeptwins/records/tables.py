@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deeptwins import records
 from deeptwins.errors import InputError
+from deeptwins.records import runs
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -32,7 +32,7 @@ def prepare(path: Path) -> None:
         OSError: it cannot.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = records.part_of(path)
+    part = runs.part_of(path)
     part.touch()
     part.unlink()
 
@@ -50,7 +50,7 @@ def write(path: Path, content: BaseModel) -> None:
             text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in value) + "\n ]"
         parts.append(f" {json.dumps(name)}: {text}")
     prepare(path)
-    records.replace(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+    runs.replace(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
 def read(path: Path, kind: type[Content], schema: int, command: str, mend: str = "") -> Content:

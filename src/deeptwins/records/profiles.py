@@ -15,15 +15,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deeptwins import table_files
 from deeptwins.errors import InputError
-from deeptwins.table_files import Count, Positive, Row, Text
+from deeptwins.records import tables
+from deeptwins.records.tables import Count, Positive, Row, Text
 
 SCHEMA = 1
 COMMAND = "deeptwins profile"
 BATCH, LOSS, OPTIMIZER = PARTS = ("batch", "loss and sums", "optimizer")  # of a step: no layers
 
 Amount = Annotated[float, Field(ge=0)]
+
+LEAST_BYTES = (
+    "The least possible bytes of a step are a model: 9 passes over the output of every convolution in a plain net, 10"
+    " in a residual one, with batch normalization, ReLU and addition inside the convolutions before and behind."
+)
 
 
 class Rate(Row):
@@ -127,7 +132,7 @@ def write(path: Path, profile: Profile) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    table_files.write(path, profile)
+    tables.write(path, profile)
 
 
 def read(path: Path) -> Profile:
@@ -136,8 +141,8 @@ def read(path: Path) -> Profile:
     Raises:
         InputError: it is not there, damaged, or of a newer deeptwins.
     """
-    profile = table_files.read(path, Profile, SCHEMA, COMMAND)
-    _check(profile, path, table_files.again(COMMAND))
+    profile = tables.read(path, Profile, SCHEMA, COMMAND)
+    _check(profile, path, tables.again(COMMAND))
     return profile
 
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deeptwins import records, table_files
 from deeptwins.errors import InputError, line
+from deeptwins.records import runs, tables
 
 AGAIN = "write it with `bench/gpu.sh throughput packing choices`"
 
@@ -104,7 +104,7 @@ class Timings:
             try:
                 found.append(kind.model_validate(each))
             except ValidationError as error:
-                raise self.refused(f"{line(str(each['fullname']))}: {table_files.first(error)}") from None
+                raise self.refused(f"{line(str(each['fullname']))}: {tables.first(error)}") from None
         return found
 
     def refused(self, what: str) -> InputError:
@@ -151,7 +151,7 @@ def keep(timings: Timings, path: Path) -> Path:
         OSError: the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    records.replace(path, json.dumps(timings.content, indent=4).encode())
+    runs.replace(path, json.dumps(timings.content, indent=4).encode())
     return path
 
 
