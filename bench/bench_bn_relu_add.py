@@ -9,9 +9,9 @@ of 54 settings, 228 with `--full-grid`, most goes to inductor, which compiles ea
 8 minutes. `--session-timeout=SECONDS` ends it earlier and keeps what has been timed, ResNet-50 first. On a CPU time is
 the clock's, with one thread and a cache as it happens to be: a minute in all.
 
-`bytes` are those that the fused operation must move (`deeptwins.kernels.traffic`), whatever an implementation really
-moves: so `gb_per_s` is an effective bandwidth, and equal bandwidths mean equal times. `percent_of_copy` compares it
-with a copy's, which is measured once a session.
+`bytes` are those that the fused operation must move (`deeptwins.kernels.bn_relu_add.traffic`), whatever an
+implementation really moves: so `gb_per_s` is an effective bandwidth, and equal bandwidths mean equal times.
+`percent_of_copy` compares it with a copy's, which is measured once a session.
 """
 
 import gc
@@ -24,8 +24,8 @@ import device_time
 import whereabouts
 from deeptwins import roofline, training
 from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd
-from deeptwins.kernels.bn_relu_add import unavailable
-from deeptwins.kernels.traffic import Site as Traffic
+from deeptwins.kernels.bn_relu_add.definition import unavailable
+from deeptwins.kernels.bn_relu_add.traffic import Site as Traffic
 from sites import settings
 
 DEVICE = training.device("auto").type
@@ -124,9 +124,9 @@ def untimed(implementation):
     if reason := unavailable(implementation, DEVICE):
         return reason
     if implementation == "triton":
-        from deeptwins.kernels import bn_relu_add_operator  # noqa: PLC0415  it needs Triton, which is there
+        from deeptwins.kernels.bn_relu_add import operator  # noqa: PLC0415  it needs Triton, which is there
 
-        if bn_relu_add_operator.INTERPRETED:
+        if operator.INTERPRETED:
             return "implementation 'triton': under Triton's interpreter its time says nothing of the kernels"
     return None
 

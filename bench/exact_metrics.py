@@ -92,7 +92,7 @@ def reason(error):
 
 def kernels(found):
     """Compile kernels for GPUs that are not there, and read the machine code."""
-    from deeptwins.kernels import cases, compiled  # noqa: PLC0415  a group loads what it needs
+    from deeptwins.kernels.offline import cases, compiled  # noqa: PLC0415  a group loads what it needs
 
     planned, sites = [], []
     for dtype, layout, shape, site, capabilities in KERNELS:
@@ -111,8 +111,7 @@ def kernels(found):
 @contextmanager
 def launched():
     """Let the fused operation prepare its launches on the CPU, and keep them, where it would launch them."""
-    from deeptwins.kernels import bn_relu_add_launches as launches  # noqa: PLC0415
-    from deeptwins.kernels import bn_relu_add_operator as operator  # noqa: PLC0415
+    from deeptwins.kernels.bn_relu_add import launches, operator  # noqa: PLC0415
 
     kept = []
     with (
@@ -133,7 +132,8 @@ def calls(dtype, site):
     import torch  # noqa: PLC0415
 
     import counting  # noqa: PLC0415
-    from deeptwins.kernels import BNReLUAdd, cases  # noqa: PLC0415
+    from deeptwins.kernels import BNReLUAdd  # noqa: PLC0415
+    from deeptwins.kernels.offline import cases  # noqa: PLC0415
 
     like = torch.zeros(cases.CIFAR, dtype=getattr(torch, dtype)).to(memory_format=torch.channels_last)
     x, added, *gradients = (like.clone() for _ in range(4))

@@ -39,7 +39,7 @@ def device(request):
 def triton(device):
     """The implementation `triton`: native on a CUDA device, through Triton's interpreter on the CPU."""
     import fused  # noqa: PLC0415  loads torch
-    from deeptwins.kernels.bn_relu_add import unavailable  # noqa: PLC0415
+    from deeptwins.kernels.bn_relu_add.definition import unavailable  # noqa: PLC0415
 
     if reason := unavailable("triton", device):
         pytest.skip(reason)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeptwins.kernels import assembly
-from deeptwins.kernels.assembly import Access
+from deeptwins.kernels.offline import assembly
+from deeptwins.kernels.offline.assembly import Access
 
 OPCODES = st.sampled_from(["FFMA", "IADD3.X", "LDG.E.128", "STG.E.EF.64", "BAR.SYNC.DEFER_BLOCKING", "BRA", "EXIT"])
 OPERANDS = st.sampled_from(["", " R4, R8, R2, R1", " R12, desc[UR6][R2.64+0x10]", " `(.L_x_3)"])

@@ -10,7 +10,7 @@ from torch import nn
 
 import fused
 from deeptwins.kernels import BNReLUAdd, bn_relu_add
-from deeptwins.kernels.bn_relu_add import ORDERS, unavailable
+from deeptwins.kernels.bn_relu_add.definition import ORDERS, unavailable
 from fused import Case
 
 JOINS = [

@@ -18,7 +18,7 @@ FORWARD = "deeptwins::bn_relu_add"
 
 def operator():
     """Give the operator, loaded with Triton."""
-    pytest.importorskip("deeptwins.kernels.bn_relu_add_operator", reason="Triton exists for Linux")
+    pytest.importorskip("deeptwins.kernels.bn_relu_add.operator", reason="Triton exists for Linux")
     return torch.ops.deeptwins.bn_relu_add.default
 
 

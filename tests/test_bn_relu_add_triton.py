@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fused
-from deeptwins.kernels.bn_relu_add import ORDERS
+from deeptwins.kernels.bn_relu_add.definition import ORDERS
 from fused import Case
 
 pytestmark = pytest.mark.usefixtures("triton")

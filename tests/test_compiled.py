@@ -19,9 +19,9 @@ import torch
 
 from deeptwins import cli
 from deeptwins.errors import InputError
-from deeptwins.kernels import compiled, floors, specialization
-from deeptwins.kernels.cases import CIFAR, LAYOUTS, ODD, SHAPES, SITES
-from deeptwins.kernels.devices import GPUS
+from deeptwins.kernels.offline import compiled, floors, specialization
+from deeptwins.kernels.offline.cases import CIFAR, LAYOUTS, ODD, SHAPES, SITES
+from deeptwins.kernels.offline.devices import GPUS
 from deeptwins.records import kernels
 
 A100, H100, B200 = GPUS
@@ -40,15 +40,15 @@ def _cache(tmp_path, monkeypatch):
 @pytest.fixture
 def recorded(monkeypatch):
     """Run the operator at a site; returns what it would have launched, specialized."""
-    from deeptwins.kernels import bn_relu_add_launches, bn_relu_add_operator  # noqa: PLC0415  load Triton
+    from deeptwins.kernels.bn_relu_add import launches, operator  # noqa: PLC0415  load Triton
 
     launched = []
 
     def record(launch):
         launched.append(launch)
 
-    monkeypatch.setattr(bn_relu_add_launches.Launch, "__call__", record)
-    monkeypatch.setattr(bn_relu_add_operator, "INTERPRETED", True)
+    monkeypatch.setattr(launches.Launch, "__call__", record)
+    monkeypatch.setattr(operator, "INTERPRETED", True)
 
     def run(site, dtype, layout):
         launched.clear()
@@ -60,7 +60,7 @@ def recorded(monkeypatch):
         )
         parameters = [torch.ones(16, requires_grad=site.training) for _ in range(2)]
         running = torch.zeros(16), torch.ones(16), torch.tensor(0) if site.training else None
-        y = bn_relu_add_operator.bn_relu_add(
+        y = operator.bn_relu_add(
             x, residual if site.residual else None, *parameters, *running, site.training, 0.1, 1e-5,
             site.order == "relu-add", site.fork,
         )  # fmt: skip
@@ -77,7 +77,7 @@ def recorded(monkeypatch):
 @pytest.mark.parametrize("name", SITES)
 def test_what_is_compiled_is_what_is_launched(recorded, name, dtype, layout):
     """Constants, types, alignments and absent arguments are those of the operator's own launches."""
-    from deeptwins.kernels.bn_relu_add_operator import INTERPRETED_PROCESSORS  # noqa: PLC0415
+    from deeptwins.kernels.bn_relu_add.operator import INTERPRETED_PROCESSORS  # noqa: PLC0415
 
     site = SITES[name]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deeptwins.kernels.devices import GPUS, Occupancy, occupancy
+from deeptwins.kernels.offline.devices import GPUS, Occupancy, occupancy
 
 A100, H100, B200 = GPUS
 

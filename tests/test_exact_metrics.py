@@ -140,7 +140,7 @@ def test_a_call_of_the_fused_operation_is_what_it_launches(found):
 
 def test_another_launch_shows(found, monkeypatch):
     """What is counted is what the operator hands to the device, and not what a table says."""
-    from deeptwins.kernels import bn_relu_add_launches as launches  # noqa: PLC0415  Triton is there
+    from deeptwins.kernels.bn_relu_add import launches  # noqa: PLC0415  Triton is there
 
     prepare = launches.forward
     monkeypatch.setattr(launches, "forward", lambda *arguments: [*prepare(*arguments), prepare(*arguments)[0]])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import fused
-from deeptwins.kernels.bn_relu_add import ORDERS
+from deeptwins.kernels.bn_relu_add.definition import ORDERS
 from fused import Case
 
 

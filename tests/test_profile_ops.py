@@ -7,7 +7,7 @@ import torch
 
 import tiny
 from deeptwins import profile_ops, training
-from deeptwins.kernels.bn_relu_add import unavailable
+from deeptwins.kernels.bn_relu_add.definition import unavailable
 from deeptwins.nets.inspection import trace
 from deeptwins.profile_ops import Call, Profiled, Spent
 from deeptwins.records.profiles import PARTS

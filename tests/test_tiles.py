@@ -13,7 +13,7 @@ import fused
 from fused import Case
 
 tiles = pytest.importorskip("deeptwins.kernels.tiles", reason="Triton exists for Linux")
-launches = pytest.importorskip("deeptwins.kernels.bn_relu_add_launches")
+launches = pytest.importorskip("deeptwins.kernels.bn_relu_add.launches")
 
 HUGE = 2**31 + 2**21  # elements, more than 32 bits can count
 

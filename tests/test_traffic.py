@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from deeptwins.kernels.bn_relu_add import ORDERS
-from deeptwins.kernels.traffic import Site
+from deeptwins.kernels.bn_relu_add.definition import ORDERS
+from deeptwins.kernels.bn_relu_add.traffic import Site
 from fused import Case
 
-launches = pytest.importorskip("deeptwins.kernels.bn_relu_add_launches", reason="Triton exists for Linux")
+launches = pytest.importorskip("deeptwins.kernels.bn_relu_add.launches", reason="Triton exists for Linux")
 
 SITES = [
     Site(residual=residual, fork=fork, order=order, training=training)

@@ -370,7 +370,7 @@ def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool
 
 def _compile(results: Path) -> None:
     """Compile all kernels, with progress on stderr, and write what they are made of."""
-    from deeptwins.kernels import compiled
+    from deeptwins.kernels.offline import compiled
     from deeptwins.records import host, tables
     from deeptwins.records import kernels as kernel_records
 

@@ -46,7 +46,7 @@ _ALL = (
     Mutation(
         name="one extra kernel",
         words="The fused operation computes the statistics of a batch twice.",
-        file="src/deeptwins/kernels/bn_relu_add_launches.py",
+        file="src/deeptwins/kernels/bn_relu_add/launches.py",
         old="""
         launches.append(Launch(kernels.bn_relu_add_statistics, cut.grid, arguments, constants))
 """,

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeptwins.kernels import BNReLUAdd
-from deeptwins.kernels.bn_relu_add import Order, Outcome
+from deeptwins.kernels.bn_relu_add.definition import Order, Outcome
 from deeptwins.study.specs import Net
 
 

@@ -82,9 +82,9 @@ def compiled(
 
 def triton(*arguments: Any) -> Outcome:
     """Call the Triton kernels: two launches forward, two backward."""
-    from deeptwins.kernels import bn_relu_add_operator  # noqa: PLC0415  Triton is loaded by those alone who use it
+    from deeptwins.kernels.bn_relu_add import operator  # noqa: PLC0415  Triton is loaded by those alone who use it
 
-    return bn_relu_add_operator.bn_relu_add(*arguments)
+    return operator.bn_relu_add(*arguments)
 
 
 IMPLEMENTATIONS: dict[str, Callable[..., Outcome]] = {"eager": eager, "compiled": compiled, "triton": triton}
@@ -100,9 +100,9 @@ def unavailable(implementation: str, device: str) -> str | None:
     if implementation == "triton":
         if importlib.util.find_spec("triton") is None:
             return "the package triton is not installed (it exists for Linux)"
-        from deeptwins.kernels import bn_relu_add_operator  # noqa: PLC0415
+        from deeptwins.kernels.bn_relu_add import operator  # noqa: PLC0415
 
-        return bn_relu_add_operator.unavailable(device)
+        return operator.unavailable(device)
     if implementation == "compiled" and device == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
         return "torch.compile needs a C++ compiler on the CPU, and there is no g++"
     return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from deeptwins.kernels.cases import ITEMSIZE, SHAPES, SITES, Shape
-from deeptwins.kernels.devices import GPU, GPUS
-from deeptwins.kernels.traffic import Site
+from deeptwins.kernels.bn_relu_add.traffic import Site
+from deeptwins.kernels.offline.cases import ITEMSIZE, SHAPES, SITES, Shape
+from deeptwins.kernels.offline.devices import GPU, GPUS
 from deeptwins.records.kernels import Floor, SiteTraffic
 
 OURS = "counted in the kernels' source, and the tensors in the compiled code"

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from triton.runtime.interpreter import InterpretedFunction
 
-from deeptwins.kernels import bn_relu_add_launches as launches
-from deeptwins.kernels.bn_relu_add_launches import dense
-from deeptwins.kernels.bn_relu_add_triton import bn_relu_add_apply
+from deeptwins.kernels.bn_relu_add import launches
+from deeptwins.kernels.bn_relu_add.kernels import bn_relu_add_apply
+from deeptwins.kernels.bn_relu_add.launches import dense
 
 INTERPRETED = isinstance(bn_relu_add_apply, InterpretedFunction)  # by TRITON_INTERPRET=1: on the CPU, slowly
 INTERPRETED_PROCESSORS = 2  # enough for splits to be merged
@@ -219,7 +219,7 @@ def bn_relu_add(
     relu_first: bool,
     fork: bool,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """The implementation `triton` of `deeptwins.kernels.bn_relu_add`, whose arguments it takes checked."""
+    """The implementation `triton` of `deeptwins.kernels.bn_relu_add.definition`, whose arguments it takes checked."""
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, residual, weight, bias))
     y: Tensor
     twin: Tensor

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import torch
 from torch import Tensor
 
-from deeptwins.kernels.cases import Shape
-from deeptwins.kernels.traffic import Site
+from deeptwins.kernels.bn_relu_add.traffic import Site
+from deeptwins.kernels.offline.cases import Shape
 
 if TYPE_CHECKING:
-    from deeptwins.kernels.bn_relu_add_launches import Launch  # Triton, which is imported by those alone who have it
+    from deeptwins.kernels.bn_relu_add.launches import Launch  # Triton, which is imported by those alone who have it
 
 PREFIX = "bn_relu_add_"
 TYPES = {
@@ -53,7 +53,7 @@ def launches(site: Site, dtype: str, layout: str, shape: Shape, processors: int)
         shape: of the activations.
         processors: multiprocessors of the GPU.
     """
-    from deeptwins.kernels import bn_relu_add_launches as prepare  # noqa: PLC0415
+    from deeptwins.kernels.bn_relu_add import launches as prepare  # noqa: PLC0415
 
     x = torch.empty(shape, dtype=DTYPES[dtype], device="meta", memory_format=FORMATS[layout])
     residual, other = (torch.empty_like(x) if wanted else None for wanted in (site.residual, site.fork))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeptwins.kernels.traffic import Site
+from deeptwins.kernels.bn_relu_add.traffic import Site
 
 Shape = tuple[int, int, int, int]  # (N, C, H, W)
 

@@ -12,7 +12,7 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from deeptwins.kernels import bn_relu_add_triton as kernels
+from deeptwins.kernels.bn_relu_add import kernels
 from deeptwins.kernels.tiles import WARPS, Layout, layout
 
 

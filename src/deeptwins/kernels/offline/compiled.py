@@ -20,11 +20,11 @@ from typing import Any
 
 from deeptwins import __version__
 from deeptwins.errors import InputError
-from deeptwins.kernels import assembly, floors
-from deeptwins.kernels.cases import ITEMSIZE, LAYOUTS, SHAPES, SITES, Shape
-from deeptwins.kernels.devices import GPU, GPUS, WARP, occupancy
-from deeptwins.kernels.specialization import PREFIX, Specialization, launches, specialize
-from deeptwins.kernels.traffic import Site
+from deeptwins.kernels.bn_relu_add.traffic import Site
+from deeptwins.kernels.offline import assembly, floors
+from deeptwins.kernels.offline.cases import ITEMSIZE, LAYOUTS, SHAPES, SITES, Shape
+from deeptwins.kernels.offline.devices import GPU, GPUS, WARP, occupancy
+from deeptwins.kernels.offline.specialization import PREFIX, Specialization, launches, specialize
 from deeptwins.records.kernels import Compiled, Device, Kernel
 
 TOOLS = ("ptxas", "ptxas_blackwell", "cuobjdump", "nvdisasm")
@@ -160,7 +160,7 @@ def _uninterpreted() -> Iterator[None]:
 
 
 def _measure(built: Specialization) -> Metrics:
-    from deeptwins.kernels import bn_relu_add_triton  # noqa: PLC0415
+    from deeptwins.kernels.bn_relu_add import kernels as bn_relu_add_triton  # noqa: PLC0415
 
     return measure(getattr(bn_relu_add_triton, PREFIX + built.kernel), built)
 

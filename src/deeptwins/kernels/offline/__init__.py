@@ -1,0 +1,1 @@
+"""What the kernels are compiled to for GPUs that are not there."""
