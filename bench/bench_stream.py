@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bench_throughput import repeated
-from deeptwins import data, stream
+from deeptwins import data
+from deeptwins.data import stream
 
 
 @pytest.mark.gate

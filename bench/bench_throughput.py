@@ -14,6 +14,7 @@ small, and the loop that compiles does so without generating code: a rehearsal, 
 import math
 import os
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,9 +23,10 @@ import torch
 
 import handwritten
 import whereabouts
-from deeptwins import data, lanes, layouts, nets, roofline, study, training
+from deeptwins import data, lanes, nets, roofline, study, training
+from deeptwins.data import layouts
+from deeptwins.data.images import Resident
 from deeptwins.feeds import Feeds
-from deeptwins.images import Resident
 from deeptwins.records import host
 
 STUDY = Path(__file__).parents[1] / "ablations" / "depth-cifar10.toml"
@@ -79,7 +81,7 @@ def repeated(small, least):
     """Repeat the training images of a dataset until there are at least so many."""
     times = -(-least // len(small.train))
     pixels = small.train.images.pixels.repeat(times, 1, 1, 1)
-    return data.replace(small, train=data.Split(small.train.labels.repeat(times), Resident(pixels)))
+    return replace(small, train=data.Split(small.train.labels.repeat(times), Resident(pixels)))
 
 
 @pytest.fixture(scope="session")

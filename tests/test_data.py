@@ -9,8 +9,9 @@ import torch
 import torch.multiprocessing as mp
 from sklearn.datasets import load_digits
 
-from deeptwins import data, layouts
-from deeptwins.data import available, checksum, load
+from deeptwins import data
+from deeptwins.data import available, datasets, layouts, load
+from deeptwins.data.datasets import checksum
 from deeptwins.errors import InputError
 
 REAL = Path(os.environ.get("DEEPTWINS_DATA") or Path(__file__).parents[2] / "shared" / "data")
@@ -48,7 +49,7 @@ def test_synthetic_can_be_learned() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("digits", data.CHECKSUMS["digits"]),
+        ("digits", datasets.CHECKSUMS["digits"]),
         ("synthetic", "sha256:791ac82a38dd4f5c0f2cdd479234d977ed4010950fa2ed19385409edb134fcb5"),
     ],
 )
@@ -67,7 +68,7 @@ def test_embedded_datasets_never_change(name: str, expected: str) -> None:
 def test_real_datasets_are_the_originals(name: str, image: tuple[int, int, int], train: int) -> None:
     """The real files pass the check against the known checksum, whole and with balanced classes."""
     dataset = load(name, REAL)
-    assert (dataset.image, dataset.checksum) == (image, data.CHECKSUMS[name])
+    assert (dataset.image, dataset.checksum) == (image, datasets.CHECKSUMS[name])
     assert dataset.train.labels.bincount().tolist() == [train // 10] * 10
     assert dataset.test.labels.bincount().tolist() == [1000] * 10
 
@@ -83,7 +84,7 @@ def test_image_size_scales(name: str) -> None:
 
 def test_a_known_dataset_with_other_content_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A well-known dataset with a wrong checksum is one line that says where it lies and what to do, at any size."""
-    monkeypatch.setitem(data.CHECKSUMS, "digits", "sha256:0")
+    monkeypatch.setitem(datasets.CHECKSUMS, "digits", "sha256:0")
     for size in (None, 12):
         with pytest.raises(InputError, match=r"^scikit-learn's digits: not the original digits: .*delete") as error:
             load("digits", image_size=size)

@@ -7,10 +7,10 @@ from PIL import Image
 
 import tiny
 from deeptwins import data, lanes
+from deeptwins.data.stream import Stream
 from deeptwins.feeds import Feed, Feeds
 from deeptwins.lanes import Lane
 from deeptwins.optimization import learning_rate
-from deeptwins.stream import Stream
 from deeptwins.training import Training
 
 BLOCKS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 5)), min_size=1, max_size=6)
@@ -102,7 +102,7 @@ def test_streamed_images_are_fed_too(tmp_path, monkeypatch):
         path = tmp_path / ("train" if i < 14 else "test") / "ab"[i % 2] / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
-    monkeypatch.setattr("deeptwins.images.RESIDENT_BYTES", 0)
+    monkeypatch.setattr("deeptwins.data.images.RESIDENT_BYTES", 0)
     streamed = data.load(f"folder:{tmp_path}")
     recipe = tiny.RECIPE.model_copy(update={"batch_size": 4})
     feed, expected = Feed(Stream(streamed, recipe, 0, tiny.CPU), 0), Stream(streamed, recipe, 0, tiny.CPU)

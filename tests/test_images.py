@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from deeptwins import images
+from deeptwins.data import images
+from deeptwins.data.images import Resident, Streamed
 from deeptwins.errors import InputError
-from deeptwins.images import Resident, Streamed
 
 
 class Listed:

@@ -17,10 +17,10 @@ import torch
 import torchvision
 from PIL import Image
 
-from deeptwins import data, images, layouts
-from deeptwins.data import Dataset, load
+from deeptwins.data import Dataset, images, layouts, load
+from deeptwins.data import datasets as data
+from deeptwins.data.stream import Stream
 from deeptwins.errors import InputError
-from deeptwins.stream import Stream
 from deeptwins.study.specs import Recipe
 
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]  # split: labels (N,), pixels (N, H, W[, 3])

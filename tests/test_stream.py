@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from deeptwins.data import Dataset, Split, checksum, load
-from deeptwins.images import Resident
-from deeptwins.stream import Stream, crop, statistics
+from deeptwins.data import Dataset, Split, load
+from deeptwins.data.datasets import checksum
+from deeptwins.data.images import Resident
+from deeptwins.data.stream import Stream, crop, statistics
 from deeptwins.study.specs import Recipe
 
 CPU = torch.device("cpu")

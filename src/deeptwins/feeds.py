@@ -9,9 +9,9 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
+from deeptwins.data.stream import Stream
 from deeptwins.lanes import STEPS, Lane, Mark
 from deeptwins.optimization import learning_rate
-from deeptwins.stream import Stream
 from deeptwins.study.specs import Recipe
 
 

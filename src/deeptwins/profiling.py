@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from deeptwins import data, images, lanes, machine, profile_ops, roofline, training
-from deeptwins.data import Dataset, Split
+from deeptwins import data, lanes, machine, profile_ops, roofline, training
+from deeptwins.data import Dataset, Split, images
 from deeptwins.errors import InputError
 from deeptwins.profile_plans import RANDOM, Plan, Subject
 from deeptwins.records.profiles import Kernel, Op, Profile, Rate, Step

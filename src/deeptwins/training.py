@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from deeptwins import diagnostics, nets
 from deeptwins.data import Dataset
+from deeptwins.data.stream import Stream
 from deeptwins.errors import InputError
 from deeptwins.feeds import Feed, Feeds
 from deeptwins.kernels import unavailable
@@ -31,7 +32,6 @@ from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.inspection import size, stages
 from deeptwins.optimization import OPTIMIZERS, learning_rate
 from deeptwins.records import Record
-from deeptwins.stream import Stream
 from deeptwins.study.specs import Net, Recipe, RunSpec
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 2500}  # images: on a GPU so many that it, and not the host, is what takes time

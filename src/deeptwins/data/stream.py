@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deeptwins.data import Dataset
-from deeptwins.images import Images
+from deeptwins.data.datasets import Dataset
+from deeptwins.data.images import Images
 from deeptwins.study.specs import Recipe
 
 _CHUNK = 1024  # images

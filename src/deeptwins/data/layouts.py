@@ -26,8 +26,8 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from deeptwins.data.images import Array, Encoded
 from deeptwins.errors import InputError
-from deeptwins.images import Array, Encoded
 
 Labels = npt.NDArray[np.int64]
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeptwins import images, layouts
+from deeptwins.data import images, layouts
+from deeptwins.data.images import Images
+from deeptwins.data.layouts import Found, Labels, Part
 from deeptwins.errors import InputError
-from deeptwins.images import Images
-from deeptwins.layouts import Found, Labels, Part
 
 # Of the originals as downloaded, in the order of `_ordered`. torchvision checks cifar100 itself.
 CHECKSUMS = {
