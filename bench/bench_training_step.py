@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from deeptwins import completion, data, diagnostics, training
-from deeptwins.nets import ResNet
+from deeptwins import completion, data, training
+from deeptwins.nets import ResNet, diagnostics
 
 NETS = [("cifar", 20), ("cifar", 32), ("cifar", 44), ("cifar", 56), ("imagenet", 18), ("imagenet", 34)]
 GATED = [("cifar", 20), ("cifar", 56)]

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from deeptwins import diagnostics, nets
+from deeptwins import nets
 from deeptwins.kernels import IMPLEMENTATIONS
+from deeptwins.nets import diagnostics
 from deeptwins.study.specs import Net
 
 TINY = Net(family="cifar", depth=8, width=4, shortcut="zero-pad")

@@ -20,14 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeptwins import diagnostics, nets
+from deeptwins import nets
 from deeptwins.data import Dataset
 from deeptwins.data.stream import Stream
 from deeptwins.errors import InputError
 from deeptwins.feeds import Feed, Feeds
 from deeptwins.kernels import unavailable
 from deeptwins.lanes import STEPS, Lane, Mark, finished
-from deeptwins.nets import growing
+from deeptwins.nets import diagnostics, growing
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.inspection import size, stages
 from deeptwins.optimization import OPTIMIZERS, learning_rate

@@ -10,13 +10,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from deeptwins.nets import ResNet
 from deeptwins.nets.blocks import Fork, Join, blocks
-from deeptwins.records import Record
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Images (N, C, H, W) and labels (N,)."""
@@ -51,7 +51,7 @@ def layers(net: ResNet) -> list[Layer]:
     return [Layer(net.conv, net.bn), *inner, Layer(net.linear, last)]
 
 
-def look(net: ResNet, test: Batches, training: Batches, count: Callable[[], Tensor]) -> Iterator[Record]:
+def look(net: ResNet, test: Batches, training: Batches, count: Callable[[], Tensor]) -> Iterator[dict[str, Any]]:
     """Look inside a trained net: make the records of its layers, of its blocks, of its errors with precise statistics.
 
     Args:
