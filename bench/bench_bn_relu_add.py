@@ -22,13 +22,14 @@ import torch
 
 import device_time
 import whereabouts
-from deeptwins import roofline, training
+from deeptwins import roofline
 from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd
 from deeptwins.kernels.bn_relu_add.definition import unavailable
 from deeptwins.kernels.bn_relu_add.traffic import Site as Traffic
+from deeptwins.train import device
 from sites import settings
 
-DEVICE = training.device("auto").type
+DEVICE = device.device("auto").type
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 ROUNDS = {"cpu": {"rounds": 20, "warmup_rounds": 3}, "cuda": {"rounds": 100, "warmup_rounds": 10}}

@@ -8,8 +8,8 @@ import pytest
 
 import whereabouts
 from bench_throughput import DEVICE, REHEARSAL, ROUNDS, advance, images, runs, time_trainer
-from deeptwins import lanes, scheduling, training
-from deeptwins.feeds import Feeds
+from deeptwins.train import device, lanes, scheduling, training
+from deeptwins.train.feeds import Feeds
 
 pytestmark = [pytest.mark.usefixtures("arithmetic"), pytest.mark.filterwarnings("default")]
 
@@ -57,7 +57,7 @@ def bench_evaluation(benchmark, monkeypatch, dataset, at_once):
     chosen = training.EVALUATION_BATCH[DEVICE.type]
     monkeypatch.setitem(training.EVALUATION_BATCH, DEVICE.type, at_once)
     run = runs()[-1]
-    training.configure(run.recipe, DEVICE)
+    device.configure(run.recipe, DEVICE)
     trained = training.Training(run, dataset.to(DEVICE), DEVICE, Feeds())
 
     def step():  # an evaluation sums up those since the last

@@ -24,10 +24,11 @@ import counting
 import device_time
 import packed
 import whereabouts
-from deeptwins import nets, optimization, roofline, training
+from deeptwins import nets, roofline
 from deeptwins.study.specs import Net, Recipe
+from deeptwins.train import device, optimization
 
-DEVICE = training.device("auto").type
+DEVICE = device.device("auto").type
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 IMAGES = {"cuda": (3, 32, 32), "cpu": (1, 8, 8)}
 ROUNDS = {"cuda": 30, "cpu": 10}
@@ -123,7 +124,7 @@ def step_of(setting, variant):
 
 def bench_step(benchmark, setting, variant):
     """One batch for all nets: forward, backward, optimizer; `ratio`, how many times as fast as one after another."""
-    training.configure(recipe(setting), torch.device(DEVICE))
+    device.configure(recipe(setting), torch.device(DEVICE))
     work, baseline, timed = step_of(setting, variant), step_of(setting, "separate"), "process"
     work()  # makes what the first step makes
     with counting.Counter() as counter:

@@ -23,14 +23,15 @@ import torch
 
 import handwritten
 import whereabouts
-from deeptwins import data, lanes, nets, roofline, study, training
+from deeptwins import data, nets, roofline, study
 from deeptwins.data import layouts
 from deeptwins.data.images import Resident
-from deeptwins.feeds import Feeds
 from deeptwins.records import host
+from deeptwins.train import device, lanes, training
+from deeptwins.train.feeds import Feeds
 
 STUDY = Path(__file__).parents[1] / "ablations" / "depth-cifar10.toml"
-DEVICE = training.device("auto")
+DEVICE = device.device("auto")
 REHEARSAL = DEVICE.type == "cpu"
 SMALL = ("recipe.width=4", "recipe.batch_size=16", "recipe.image_size=8")
 SIZE = 32  # pixels, of CIFAR-10's images
@@ -102,7 +103,7 @@ def advance(trainings, iterations):
 
 def time_trainer(benchmark, chosen, dataset, together=None):
     """Time the trainer on some runs, so many at once or all of them; return them, and the iterations of a round."""
-    training.configure(chosen[0].recipe, DEVICE)
+    device.configure(chosen[0].recipe, DEVICE)
     feeds, resident, together = Feeds(), dataset.to(DEVICE), together or len(chosen)
     trainings = [training.Training(run, resident, DEVICE, feeds) for run in chosen]
     parties = [trainings[i : i + together] for i in range(0, len(trainings), together)]

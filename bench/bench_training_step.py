@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from deeptwins import completion, data, training
+from deeptwins import data
 from deeptwins.nets import ResNet, diagnostics
+from deeptwins.train import completion, training
 
 NETS = [("cifar", 20), ("cifar", 32), ("cifar", 44), ("cifar", 56), ("imagenet", 18), ("imagenet", 34)]
 GATED = [("cifar", 20), ("cifar", 56)]

@@ -174,7 +174,7 @@ def step(run, dataset):
     import torch  # noqa: PLC0415
 
     import counting  # noqa: PLC0415
-    from deeptwins import training  # noqa: PLC0415
+    from deeptwins.train import training  # noqa: PLC0415
 
     trained = training.Training(run, dataset, torch.device("cpu"))
     trained.step()

@@ -22,7 +22,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from deeptwins import nets, optimization
+from deeptwins import nets
+from deeptwins.train import optimization
 
 
 class Transformed(Dataset):

@@ -2,7 +2,7 @@
 
 import torch
 
-from deeptwins import completion, workers
+from deeptwins.train import completion, workers
 
 
 def serve(*arguments):

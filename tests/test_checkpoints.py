@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from deeptwins import checkpoints, data
+from deeptwins import data
 from deeptwins.study.specs import Net, RunSpec
-from deeptwins.training import Training
+from deeptwins.train import checkpoints
+from deeptwins.train.training import Training
 
 STATE = {"iteration": 7, "twins": {"plain": {"weight": torch.arange(6.0).reshape(2, 3)}}, "seconds": 1.5, "why": None}
 

@@ -15,11 +15,12 @@ import torch
 import choices_made
 import made
 import timings_made
-from deeptwins import cli, pages, records, report, roofline, scheduling
+from deeptwins import cli, pages, records, report, roofline
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.records import profiles
 from deeptwins.report import Report
-from deeptwins.scheduling import Outcome
+from deeptwins.train import scheduling
+from deeptwins.train.scheduling import Outcome
 
 TINY = """
 question = "Does it work?"

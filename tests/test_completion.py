@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import tiny
-from deeptwins import checkpoints, completion, machine, records, training
-from deeptwins.completion import complete
+from deeptwins import records
+from deeptwins.train import checkpoints, completion, device, training
+from deeptwins.train.completion import complete
 
 
 @pytest.fixture
@@ -280,16 +281,16 @@ def test_a_move_is_recorded(dataset, results, monkeypatch, tmp_path):
     run = tiny.run_of()
     tmp_path.joinpath("other", "tiny").mkdir(parents=True)
     complete(run, dataset, tiny.CPU, tmp_path / "other")
-    here = machine.describe("cpu")
+    here = device.describe("cpu")
 
     complete(run, dataset, tiny.CPU, results, lambda t: t < 5)
-    monkeypatch.setattr(machine, "describe", lambda _device: here | {"cpu": "Another"})
+    monkeypatch.setattr(device, "describe", lambda _device: here | {"cpu": "Another"})
     complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
     complete(run, dataset, tiny.CPU, results, lambda t: t < 12)
-    monkeypatch.setattr(machine, "commit", lambda: "d5d5")
+    monkeypatch.setattr(device, "commit", lambda: "d5d5")
     with pytest.raises(Killed):
         complete(run, dataset, tiny.CPU, results, killed_at(14))
-    monkeypatch.setattr(machine, "commit", lambda: "e6e6")
+    monkeypatch.setattr(device, "commit", lambda: "e6e6")
     complete(run, dataset, tiny.CPU, results)
 
     found = numbers(results, run)

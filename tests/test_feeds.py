@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tiny
-from deeptwins import data, lanes
+from deeptwins import data
 from deeptwins.data.stream import Stream
-from deeptwins.feeds import Feed, Feeds
-from deeptwins.lanes import Lane
-from deeptwins.optimization import learning_rate
-from deeptwins.training import Training
+from deeptwins.train import lanes
+from deeptwins.train.feeds import Feed, Feeds
+from deeptwins.train.lanes import Lane
+from deeptwins.train.optimization import learning_rate
+from deeptwins.train.training import Training
 
 BLOCKS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 5)), min_size=1, max_size=6)
 

@@ -5,9 +5,10 @@ import torch
 
 import taped
 import tiny
-from deeptwins import lanes, records
-from deeptwins.completion import complete
-from deeptwins.lanes import WARMUP, Lane
+from deeptwins import records
+from deeptwins.train import lanes
+from deeptwins.train.completion import complete
+from deeptwins.train.lanes import WARMUP, Lane
 
 RECIPES = {
     "sgd": {},
@@ -111,13 +112,13 @@ def test_the_tape_sees_what_a_graph_would_not():
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_graphs_leave_the_weights_of_eager_steps(dataset, monkeypatch, precision):
     """On a device, too, captured steps move weights as eager ones do: the same kernels on the same numbers."""
-    from deeptwins import training  # noqa: PLC0415
+    from deeptwins.train import device, training  # noqa: PLC0415
 
     run = tiny.run_of(tiny.RECIPE.model_copy(update={"precision": precision}))
     left = []
     for warmup in (10**9, WARMUP):
         monkeypatch.setattr(lanes, "WARMUP", warmup)
-        training.configure(run.recipe, torch.device("cuda"))
+        device.configure(run.recipe, torch.device("cuda"))
         begun = training.Training(run, dataset, torch.device("cuda"))
         while not begun.finished:
             begun.advance()

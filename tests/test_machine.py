@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deeptwins import machine
 from deeptwins.records import host
+from deeptwins.train import device
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -37,7 +37,7 @@ def git(folder, *arguments):
 
 def copied(folder):
     """The module, as a copy in a folder."""
-    path = Path(shutil.copy(machine.__file__, folder))
+    path = Path(shutil.copy(device.__file__, folder))
     spec = importlib.util.spec_from_file_location("copy_of_machine", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -48,7 +48,7 @@ def test_describes_this_machine():
     """The description is JSON, names the versions that run, and invents no accelerator."""
     import torch  # noqa: PLC0415  as in the module: not everybody needs it
 
-    description = json.loads(json.dumps(machine.describe()))
+    description = json.loads(json.dumps(device.describe()))
 
     assert description["torch"] == torch.__version__
     triton = pytest.importorskip("triton", reason="Triton exists for Linux")
@@ -116,4 +116,4 @@ def test_no_git_is_no_commit(monkeypatch):
     """Where git cannot be called there is no commit, and no error."""
     monkeypatch.setenv("PATH", "")
 
-    assert machine.commit() is None
+    assert device.commit() is None

@@ -7,12 +7,13 @@ import torch
 
 import made
 import nets_made
-from deeptwins import cli, nets, study, training
+from deeptwins import cli, nets, study
 from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd, unavailable
 from deeptwins.nets import inspection
 from deeptwins.nets.families import FAMILIES
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.study.specs import Net
+from deeptwins.train import training
 from nets_made import EXAMPLES, LINES, TABLES, build, images, spec
 
 NET = Net(family="cifar", depth=8, width=4)

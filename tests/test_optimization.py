@@ -3,7 +3,7 @@
 import pytest
 
 import tiny
-from deeptwins.optimization import learning_rate
+from deeptwins.train.optimization import learning_rate
 
 
 def test_learning_rate_follows_the_recipe():

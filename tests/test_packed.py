@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 import packed
-from deeptwins import nets, optimization
+from deeptwins import nets
 from deeptwins.study.specs import Net
+from deeptwins.train import optimization
 from tiny import RECIPE
 
 CONVOLUTIONS = pytest.mark.parametrize("convolution", packed.CONVOLUTIONS)

@@ -5,11 +5,12 @@ import torch
 
 import made
 import tiny
-from deeptwins import lanes, profiling, roofline
+from deeptwins import profiling, roofline
 from deeptwins.errors import InputError
 from deeptwins.nets import inspection
 from deeptwins.profile_plans import Asked, plans
 from deeptwins.roofline import Rates
+from deeptwins.train import lanes
 
 STUDY = """
 question = "Does it work?"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeptwins.progress import Going, Lines, Live, State, display, duration, seconds_left
+from deeptwins.train.progress import Going, Lines, Live, State, display, duration, seconds_left
 
 STATE = State(
     total=4, done=1, diverged=1, failed=0, running=[("cifar-8-seed0", 30, 60)], elsewhere=1, fraction=0.5, left_s=250.0

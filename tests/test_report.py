@@ -540,7 +540,9 @@ def test_a_damaged_summary_is_one_line(tmp_path):
 
 def test_a_report_needs_no_torch():
     """Reading results loads neither torch nor anything that trains."""
-    code = "import sys; import deeptwins.report; print(sorted({'torch', 'deeptwins.training'} & set(sys.modules)))"
+    code = (
+        "import sys; import deeptwins.report; print(sorted({'torch', 'deeptwins.train.training'} & set(sys.modules)))"
+    )
 
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603
 

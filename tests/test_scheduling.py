@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 import cramped
-from deeptwins import checkpoints, records, scheduling, session, study, workers
+from deeptwins import records, study
 from deeptwins.errors import InputError
 from deeptwins.records.locks import claimed
-from deeptwins.scheduling import Outcome, train_all
+from deeptwins.train import checkpoints, scheduling, session, workers
+from deeptwins.train.scheduling import Outcome, train_all
 
 TINY = """
 question = "Is anything lost?"

@@ -604,7 +604,7 @@ def test_the_readme_s_study_is_sound(write):
     """The study file that the README shows loads, and its nets and recipe can be built."""
     import torch  # noqa: PLC0415  the reader itself needs none
 
-    from deeptwins import training  # noqa: PLC0415
+    from deeptwins.train import training  # noqa: PLC0415
 
     readme = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"^```toml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
@@ -616,7 +616,7 @@ def test_shipped_studies_are_sound():
     """Every study in ablations/ loads, and its nets and recipe can be built."""
     import torch  # noqa: PLC0415  the reader itself needs none
 
-    from deeptwins import training  # noqa: PLC0415
+    from deeptwins.train import training  # noqa: PLC0415
 
     files = list(Path(__file__).parents[1].joinpath("ablations").glob("*.toml"))
     assert {file.stem for file in files} >= {"depth", "depth-cifar10", "depth-fashion", "kernel", "smoke"}

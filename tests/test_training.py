@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 
 import tiny
-from deeptwins import data, nets, training
+from deeptwins import data, nets
 from deeptwins.errors import InputError
-from deeptwins.optimization import learning_rate
+from deeptwins.train import device, training
+from deeptwins.train.optimization import learning_rate
 
 
 def last_records(run, dataset):
@@ -131,11 +132,11 @@ def test_unknown_devices_are_refused(monkeypatch):
     """A device that does not exist, or cuda where there is none, is one clear line."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
-    assert training.device("auto") == tiny.CPU
+    assert device.device("auto") == tiny.CPU
     with pytest.raises(InputError, match="finds no CUDA device"):
-        training.device("cuda")
+        device.device("cuda")
     with pytest.raises(InputError, match="choose from auto, cpu, cuda"):
-        training.device("tpu")
+        device.device("tpu")
 
 
 def trained(run, dataset, iterations):

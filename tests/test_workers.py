@@ -5,10 +5,10 @@ import weakref
 from multiprocessing import Pipe
 
 import tiny
-from deeptwins import completion
-from deeptwins.attempts import Order, Reply
-from deeptwins.training import Training
-from deeptwins.workers import Company, source
+from deeptwins.train import completion
+from deeptwins.train.attempts import Order, Reply
+from deeptwins.train.training import Training
+from deeptwins.train.workers import Company, source
 
 
 def test_a_run_that_is_over_holds_no_memory(dataset, tmp_path, monkeypatch):

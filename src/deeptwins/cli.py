@@ -143,7 +143,7 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
     begun = time.monotonic()
     limit = math.inf if time_limit is None else read_duration("time-limit", time_limit)
     chosen = _load(studies, settings or [], seeds)  # a slip in a name is told before torch has been loaded
-    from deeptwins import progress, scheduling
+    from deeptwins.train import progress, scheduling
 
     _check(chosen, device)
     outcome = scheduling.train_all(
@@ -299,13 +299,13 @@ def kernels(
 def doctor(data: Data = None) -> None:
     """Tell what is on this machine, and so what can run."""
     from deeptwins import data as datasets
-    from deeptwins import machine, training
     from deeptwins.kernels import IMPLEMENTATIONS, unavailable
     from deeptwins.records import host
+    from deeptwins.train import device as devices
 
-    device = training.device("auto").type
-    rows = [(key, "none" if value is None else str(value)) for key, value in machine.describe(device).items()]
-    rows += [("commit", machine.commit() or "none")]
+    device = devices.device("auto").type
+    rows = [(key, "none" if value is None else str(value)) for key, value in devices.describe(device).items()]
+    rows += [("commit", devices.commit() or "none")]
     rows += [("workers", f"{host.cores()} by default" if device == "cpu" else "1 by default")]
     rows += [(f"fused op {name}", unavailable(name, device) or "can run") for name in IMPLEMENTATIONS]
     rows += [(f"dataset {name}", where) for name, where in datasets.available(data)]
@@ -342,9 +342,10 @@ def _load(names: Iterable[str], settings: Sequence[str], seeds: int | None) -> l
 
 def _check(studies: Iterable[Study], device: str) -> None:
     """Check all that can be checked without data."""
-    from deeptwins import training
+    from deeptwins.train import device as devices
+    from deeptwins.train import training
 
-    accelerator = training.device(device)
+    accelerator = devices.device(device)
     for study in studies:
         try:
             for run in study.runs:

@@ -78,13 +78,14 @@ def profile(  # noqa: PLR0913, PLR0917
         if not timings:
             raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see deeptwins profile --help")
         return
-    from deeptwins import profile_plans, profiling, training
+    from deeptwins import profile_plans, profiling
+    from deeptwins.train import device as devices
 
     given = options(device=None if device == "auto" else device, batch=batch, input=image)
     given += [part for setting in settings or [] for part in ("--set", setting)]
     given += options(steps=None if steps == profiling.STEPS else steps)
     shape = None if image is None else read_shape(image)
-    accelerator = training.device(device)
+    accelerator = devices.device(device)
     plans = profile_plans.plans(
         names, profile_plans.Asked(tuple(settings or ()), batch, shape, tuple(given)), ABLATIONS
     )

@@ -16,7 +16,7 @@ from deeptwins.errors import InputError
 if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
     from deeptwins.pages import Written
-    from deeptwins.scheduling import Outcome
+    from deeptwins.train.scheduling import Outcome
 
 ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # where they lie unless told otherwise
 FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED, INTERRUPTED = 1, 2, 3, 3, 130  # exit codes

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from deeptwins import training
 from deeptwins.errors import InputError, choices, shown
 from deeptwins.nets import inspection
 from deeptwins.study import FOLDER, Study, changed, check_cell, find, load
 from deeptwins.study.specs import Net, Recipe, RunSpec
+from deeptwins.train import training
 
 NETWORKS = 6  # on a page, at most: their names name it
 RANDOM = "random images"

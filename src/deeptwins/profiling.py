@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from deeptwins import data, lanes, machine, profile_ops, roofline, training
+from deeptwins import data, profile_ops, roofline
 from deeptwins.data import Dataset, Split, images
 from deeptwins.errors import InputError
 from deeptwins.profile_plans import RANDOM, Plan, Subject
 from deeptwins.records.profiles import Kernel, Op, Profile, Rate, Step
+from deeptwins.train import device as devices
+from deeptwins.train import lanes, training
 
 STEPS, WARMUP = 5, 2
 RANDOM_BYTES = 2**26  # of images, at most, unless a batch has more
@@ -55,7 +57,7 @@ def profile(
             if source not in loaded:
                 loaded = {source: _dataset(subject, folder)}
             training.check_sizes(subject.run, loaded[source], subject.label)
-            training.configure(recipe, device)
+            devices.configure(recipe, device)
             if recipe.precision not in rates:
                 rates[recipe.precision] = roofline.measure(device.type, recipe.precision)
             try:
@@ -73,8 +75,8 @@ def profile(
         name=plan.name,
         command=plan.command,
         date=datetime.now(UTC).date().isoformat(),
-        commit=machine.commit(),
-        machine=machine.describe(device.type),
+        commit=devices.commit(),
+        machine=devices.describe(device.type),
         threads=threads,
         steps=steps,
         rates=tuple(

@@ -23,11 +23,11 @@ from typing import Self
 
 import torch
 
-from deeptwins import completion
-from deeptwins.attempts import Attempt, Order, Reply
 from deeptwins.data import Dataset
-from deeptwins.feeds import Feeds
 from deeptwins.study.specs import RunSpec
+from deeptwins.train import completion
+from deeptwins.train.attempts import Attempt, Order, Reply
+from deeptwins.train.feeds import Feeds
 
 REPORT_S = 0.2  # how often a worker tells its iterations and looks for orders
 

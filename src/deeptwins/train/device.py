@@ -1,21 +1,48 @@
-"""What a run ran on: processor, accelerator, versions, commit."""
+"""The device that nets are trained on, and what else a run ran on: processor, accelerator, versions, commit."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from deeptwins import __version__
+from deeptwins.errors import InputError
 from deeptwins.records import host
+from deeptwins.study.specs import Recipe
+
+
+def device(name: str) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` means here.
+
+    Raises:
+        InputError: no such device, or cuda where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device {name}: choose from auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch finds no CUDA device on this machine; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def configure(recipe: Recipe, device: torch.device) -> None:
+    """Make the arithmetic what the recipe says, and repeatable."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
+        torch.use_deterministic_algorithms(mode=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cuda.matmul.allow_tf32 = recipe.precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:
     """Describe this machine as a record does; the accelerator's fields are None unless the device is cuda."""
-    import torch  # noqa: PLC0415  the commands that only read do not load it
-
     gpu = driver = None
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from deeptwins.data.stream import Stream
-from deeptwins.lanes import STEPS, Lane, Mark
-from deeptwins.optimization import learning_rate
 from deeptwins.study.specs import Recipe
+from deeptwins.train.lanes import STEPS, Lane, Mark
+from deeptwins.train.optimization import learning_rate
 
 
 class Feed:

@@ -13,16 +13,19 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeptwins import checkpoints, data, records, training
-from deeptwins.attempts import log_of, parts_of
+from deeptwins import data, records
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
-from deeptwins.progress import Display
 from deeptwins.records import host
 from deeptwins.records.locks import claimed
-from deeptwins.session import Job, Session
 from deeptwins.study.specs import RunSpec
-from deeptwins.workers import Source, source
+from deeptwins.train import checkpoints
+from deeptwins.train import device as devices
+from deeptwins.train import training as training_
+from deeptwins.train.attempts import log_of, parts_of
+from deeptwins.train.progress import Display
+from deeptwins.train.session import Job, Session
+from deeptwins.train.workers import Source, source
 
 TOGETHER = 4  # runs on a GPU: the eight nets of a seed of `depth-cifar10` are four
 
@@ -71,7 +74,7 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     Raises:
         InputError: something given is wrong, or the results cannot be written (any longer); what is finished stays.
     """
-    accelerator = training.device(device)
+    accelerator = devices.device(device)
     ended = Counter[str]()
     pending: list[RunSpec] = []
     for run in runs:
@@ -88,9 +91,9 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
             name, image_size, validation = source(run)
             datasets[source(run)] = data.load(name, data_folder, image_size, validation)
     for run in pending:
-        training.check_sizes(run, datasets[source(run)], run.study)
+        training_.check_sizes(run, datasets[source(run)], run.study)
     labels = dict(zip(((run.study, run.id) for run in runs), _labels(runs), strict=True))
-    jobs = [Job(run, labels[run.study, run.id], training.cost(run, datasets[source(run)])) for run in pending]
+    jobs = [Job(run, labels[run.study, run.id], training_.cost(run, datasets[source(run)])) for run in pending]
     company = together or (1 if accelerator.type == "cpu" else TOGETHER)
     # The longest first; runs that are trained together see the same batches if they are of one seed.
     jobs.sort(key=lambda job: (job.run.seed if company > 1 else 0, -job.cost))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,15 +23,15 @@ from deeptwins import nets
 from deeptwins.data import Dataset
 from deeptwins.data.stream import Stream
 from deeptwins.errors import InputError
-from deeptwins.feeds import Feed, Feeds
 from deeptwins.kernels import unavailable
-from deeptwins.lanes import STEPS, Lane, Mark, finished
 from deeptwins.nets import diagnostics, growing
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.inspection import size, stages
-from deeptwins.optimization import OPTIMIZERS, learning_rate
 from deeptwins.records import Record
-from deeptwins.study.specs import Net, Recipe, RunSpec
+from deeptwins.study.specs import Net, RunSpec
+from deeptwins.train.feeds import Feed, Feeds
+from deeptwins.train.lanes import STEPS, Lane, Mark, finished
+from deeptwins.train.optimization import OPTIMIZERS, learning_rate
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 2500}  # images: on a GPU so many that it, and not the host, is what takes time
 # Precise statistics are measured over so many images, or over so small a part of a short run: they must cost little.
@@ -40,19 +39,6 @@ PRECISE_IMAGES, PRECISE_EVERY = 2048, 40  # images; iterations for each batch
 # How far logits may move when a net grows, as a share of the largest: what rounding does in a hundred layers.
 # They are compared without autocast, so that the weights of a bf16 run are multiplied in fp32.
 SAME_OUTPUTS = {"fp32": 1e-3, "tf32": 0.05, "bf16": 1e-3}
-
-
-def device(name: str) -> torch.device:
-    """The device that `auto`, `cpu` or `cuda` means here.
-
-    Raises:
-        InputError: no such device, or cuda where there is none.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device {name}: choose from auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch finds no CUDA device on this machine; use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def check(run: RunSpec, device: torch.device) -> None:
@@ -371,17 +357,6 @@ class Training:
                 logits = net(x)
             total += _counts(logits, y, F.cross_entropy(logits.float(), y))
         return total
-
-
-def configure(recipe: Recipe, device: torch.device) -> None:
-    """Make the arithmetic what the recipe says, and repeatable."""
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
-        torch.use_deterministic_algorithms(mode=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cuda.matmul.allow_tf32 = recipe.precision == "tf32"
-        torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
 
 
 def _digest(seed: int, iteration: int) -> int:

@@ -10,12 +10,15 @@ from typing import Literal
 
 import torch
 
-from deeptwins import checkpoints, machine, records
+from deeptwins import records
 from deeptwins.data import Dataset
-from deeptwins.feeds import Feeds
 from deeptwins.records import Record, runs
 from deeptwins.study.specs import RunSpec
-from deeptwins.training import Training, configure
+from deeptwins.train import checkpoints
+from deeptwins.train import device as devices
+from deeptwins.train.device import configure
+from deeptwins.train.feeds import Feeds
+from deeptwins.train.training import Training
 
 CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost, at most, while writing a checkpoint takes little
 CHECKPOINT_SHARE = 0.02  # of the time, at most, goes into writing them: large ones come less often
@@ -179,6 +182,6 @@ def _header(training: Training, dataset: Dataset) -> Record:
             "classes": dataset.classes,
             "image": list(dataset.image),
         },
-        "machine": machine.describe(training.device.type),
-        "commit": machine.commit(),
+        "machine": devices.describe(training.device.type),
+        "commit": devices.commit(),
     }

@@ -11,10 +11,11 @@ from typing import Literal
 
 import torch
 
-from deeptwins import checkpoints, completion, records
+from deeptwins import records
 from deeptwins.errors import InputError
 from deeptwins.records.locks import claimed
 from deeptwins.study.specs import RunSpec
+from deeptwins.train import checkpoints, completion
 
 Turns = Generator[int, bool, completion.Status]
 

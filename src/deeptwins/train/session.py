@@ -15,11 +15,11 @@ from types import FrameType
 from typing import Any
 
 from deeptwins import records
-from deeptwins.attempts import Order, Reply, give_up
 from deeptwins.errors import InputError
-from deeptwins.progress import Display, Going, State, duration, seconds_left
 from deeptwins.study.specs import RunSpec
-from deeptwins.workers import SIGNALS, Equipment, Key, Report, Worker, signals_blocked
+from deeptwins.train.attempts import Order, Reply, give_up
+from deeptwins.train.progress import Display, Going, State, duration, seconds_left
+from deeptwins.train.workers import SIGNALS, Equipment, Key, Report, Worker, signals_blocked
 
 DEATHS = 3  # of workers, on one run
 RESERVE, LEAST_S, MOST_S = 0.05, 5.0, 30.0  # of the time until a deadline, kept to save what is in hand

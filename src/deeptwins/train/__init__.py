@@ -1,0 +1,1 @@
+"""Training: many runs by workers, a run to its end, a step of its twins."""
