@@ -22,10 +22,10 @@ import torch
 
 import device_time
 import whereabouts
-from deeptwins import roofline
 from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd
 from deeptwins.kernels.bn_relu_add.definition import unavailable
 from deeptwins.kernels.bn_relu_add.traffic import Site as Traffic
+from deeptwins.profile import roofline
 from deeptwins.train import device
 from sites import settings
 

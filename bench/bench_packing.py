@@ -24,7 +24,8 @@ import counting
 import device_time
 import packed
 import whereabouts
-from deeptwins import nets, roofline
+from deeptwins import nets
+from deeptwins.profile import roofline
 from deeptwins.study.specs import Net, Recipe
 from deeptwins.train import device, optimization
 

@@ -23,9 +23,10 @@ import torch
 
 import handwritten
 import whereabouts
-from deeptwins import data, nets, roofline, study
+from deeptwins import data, nets, study
 from deeptwins.data import layouts
 from deeptwins.data.images import Resident
+from deeptwins.profile import roofline
 from deeptwins.records import host
 from deeptwins.train import device, lanes, training
 from deeptwins.train.feeds import Feeds

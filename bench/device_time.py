@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from deeptwins.roofline import Work
+from deeptwins.profile.roofline import Work
 
 WARMUP = 3  # calls: to compile, to load kernels, to make handles
 

@@ -20,7 +20,8 @@ from torch import nn
 import device_time
 import handwritten
 import sites
-from deeptwins import data, nets, roofline
+from deeptwins import data, nets
+from deeptwins.profile import roofline
 from deeptwins.study.specs import Net, Recipe
 
 ROOT = Path(__file__).parents[1]

@@ -15,8 +15,9 @@ import torch
 import choices_made
 import made
 import timings_made
-from deeptwins import cli, pages, records, report, roofline
+from deeptwins import cli, pages, records, report
 from deeptwins.kernels import IMPLEMENTATIONS
+from deeptwins.profile import roofline
 from deeptwins.records import profiles
 from deeptwins.report import Report
 from deeptwins.train import scheduling

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import tiny
-from deeptwins import profile_ops
 from deeptwins.kernels.bn_relu_add.definition import unavailable
 from deeptwins.nets.inspection import trace
-from deeptwins.profile_ops import Call, Profiled, Spent
+from deeptwins.profile import ops as profile_ops
+from deeptwins.profile.ops import Call, Profiled, Spent
 from deeptwins.records.profiles import PARTS
 from deeptwins.train import training
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from deeptwins import profile_work
+from deeptwins.profile import work as profile_work
 
 
 class Counter(TorchDispatchMode):

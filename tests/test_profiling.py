@@ -5,11 +5,11 @@ import torch
 
 import made
 import tiny
-from deeptwins import profiling, roofline
 from deeptwins.errors import InputError
 from deeptwins.nets import inspection
-from deeptwins.profile_plans import Asked, plans
-from deeptwins.roofline import Rates
+from deeptwins.profile import measure, roofline
+from deeptwins.profile.plans import Asked, plans
+from deeptwins.profile.roofline import Rates
 from deeptwins.train import lanes
 
 STUDY = """
@@ -155,7 +155,7 @@ def test_a_profile_is_of_the_trainers_step(folder, rates):
     threads, done, counted = torch.get_num_threads(), [], []
     plan = only(plans(["tiny"], Asked(), folder))
 
-    profile = profiling.profile(plan, tiny.CPU, 2, None, lambda: done.append(torch.get_num_threads()))
+    profile = measure.profile(plan, tiny.CPU, 2, None, lambda: done.append(torch.get_num_threads()))
 
     assert rates == ["fp32"]
     assert done == [1] * 4
@@ -184,7 +184,7 @@ def test_a_network_sees_images_of_its_size(folder, rates):
     asked = Asked(("width=4", "recipe.precision=bf16"), 4, (1, 12, 12))
     plan = only(plans(["cifar-plain-8"], asked, folder))
 
-    profile = profiling.profile(plan, tiny.CPU, 1)
+    profile = measure.profile(plan, tiny.CPU, 1)
 
     (step,) = profile.nets
     assert (rates, step.image, step.dataset) == (["bf16"], "1x12x12", "random images")
@@ -196,7 +196,7 @@ def test_a_net_that_grows_is_profiled_grown(folder, rates):
     grown = STUDY.replace('plain = { shortcut = "none" }', 'plain = { shortcut = "none", grown_from = 8 }')
     made.load(folder, grown.replace("[8, 14]", "14").replace("width", "grow_at = 5\nwidth"), "growing")
 
-    profile = profiling.profile(only(plans(["growing"], Asked(), folder)), tiny.CPU, 1)
+    profile = measure.profile(only(plans(["growing"], Asked(), folder)), tiny.CPU, 1)
 
     layers = {step.net: {op.layer for op in profile.ops if op.net == step.net} for step in profile.nets}
     assert "stages.2.1.conv2" in layers["cifar-14 plain"]
@@ -207,16 +207,16 @@ def test_a_step_that_is_replayed_is_timed_too(folder, dataset, monkeypatch):
     monkeypatch.setitem(lanes.STEPS, "cpu", 4)
     (subject,) = plans(["tiny"], Asked(), folder)[0].subjects[:1]
     spans = []
-    monkeypatch.setattr(profiling.profile_ops, "timed", lambda step, _: spans.append(step()) or 4e-3)
+    monkeypatch.setattr(measure.profile_ops, "timed", lambda step, _: spans.append(step()) or 4e-3)
 
-    assert profiling._replayed(subject, dataset, tiny.CPU, 3) == pytest.approx([1000.0] * 3)
+    assert measure._replayed(subject, dataset, tiny.CPU, 3) == pytest.approx([1000.0] * 3)
     assert len(spans) == 3
 
 
 @pytest.mark.gpu
 def test_a_replayed_step_is_not_the_one_that_is_profiled(folder, rates):
     """On a GPU both are timed, and one that is issued kernel by kernel takes longer."""
-    profile = profiling.profile(only(plans(["cifar-plain-20"], Asked(), folder)), torch.device("cuda"), 3)
+    profile = measure.profile(only(plans(["cifar-plain-20"], Asked(), folder)), torch.device("cuda"), 3)
 
     (step,) = profile.nets
     assert step.fastest_us <= step.step_us <= step.slowest_us
@@ -237,7 +237,7 @@ def test_a_replayed_step_is_not_the_one_that_is_profiled(folder, rates):
 def test_what_cannot_be_trained_is_not_profiled(folder, rates, names, asked, told):
     """What a run refuses of the images, a profile does, before anything is measured."""
     with pytest.raises(InputError, match=told) as error:
-        profiling.profile(only(plans(names, asked, folder)), tiny.CPU, 1)
+        measure.profile(only(plans(names, asked, folder)), tiny.CPU, 1)
 
     assert not rates
     assert "\n" not in str(error.value)
@@ -262,10 +262,10 @@ def test_a_full_memory_is_one_line(folder, monkeypatch, raised, told):
     def fails(*_, **__):
         raise raised
 
-    monkeypatch.setattr(profiling.training, "Training", fails)
+    monkeypatch.setattr(measure.training, "Training", fails)
 
     with pytest.raises(told[0], match=told[1]):
-        profiling.profile(only(plans(["cifar-plain-8"], Asked(batch=1), folder)), tiny.CPU, 1)
+        measure.profile(only(plans(["cifar-plain-8"], Asked(batch=1), folder)), tiny.CPU, 1)
 
 
 @pytest.mark.gpu
@@ -273,7 +273,7 @@ def test_a_net_is_profiled_on_a_gpu():
     """On a device a profile has its rates, what its kernels took, and steps that take longer than the least."""
     (plan,) = plans(["cifar-resnet-8"], Asked(batch=32))
 
-    found = profiling.profile(plan, torch.device("cuda"), steps=2)
+    found = measure.profile(plan, torch.device("cuda"), steps=2)
 
     (step,), (rate,) = found.nets, found.rates
     assert found.kernels

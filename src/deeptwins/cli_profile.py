@@ -15,7 +15,7 @@ from deeptwins.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from deeptwins.profile_plans import Plan
+    from deeptwins.profile.plans import Plan
 
 BATCH, STEPS = 65_536, 1000  # more is a slip
 
@@ -78,12 +78,13 @@ def profile(  # noqa: PLR0913, PLR0917
         if not timings:
             raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see deeptwins profile --help")
         return
-    from deeptwins import profile_plans, profiling
+    from deeptwins.profile import measure
+    from deeptwins.profile import plans as profile_plans
     from deeptwins.train import device as devices
 
     given = options(device=None if device == "auto" else device, batch=batch, input=image)
     given += [part for setting in settings or [] for part in ("--set", setting)]
-    given += options(steps=None if steps == profiling.STEPS else steps)
+    given += options(steps=None if steps == measure.STEPS else steps)
     shape = None if image is None else read_shape(image)
     accelerator = devices.device(device)
     plans = profile_plans.plans(
@@ -99,7 +100,8 @@ def _profile(  # noqa: PLR0913, PLR0917
     plan: Plan, device: torch.device, steps: int, data: Path | None, results: Path, reports: Path
 ) -> None:
     """Profile the nets of a plan, with progress on stderr; write and print what was found."""
-    from deeptwins import pages, profiling
+    from deeptwins import pages
+    from deeptwins.profile import measure as profiling
     from deeptwins.records import profiles, tables
 
     path = profiles.path_of(results, plan.name)

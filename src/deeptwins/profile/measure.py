@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from deeptwins import data, profile_ops, roofline
+from deeptwins import data
 from deeptwins.data import Dataset, Split, images
 from deeptwins.errors import InputError
-from deeptwins.profile_plans import RANDOM, Plan, Subject
+from deeptwins.profile import ops as profile_ops
+from deeptwins.profile import roofline
+from deeptwins.profile.plans import RANDOM, Plan, Subject
 from deeptwins.records.profiles import Kernel, Op, Profile, Rate, Step
 from deeptwins.train import device as devices
 from deeptwins.train import lanes, training

@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from deeptwins.profile_work import kind_of, moved
+from deeptwins.profile.work import kind_of, moved
 from deeptwins.records.profiles import BATCH, LOSS, OPTIMIZER
 
 RANGE = "deeptwins::op "
