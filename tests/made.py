@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins import frames, study
+from deeptwins import study
+from deeptwins.findings import frames
 from deeptwins.study import Study
 from deeptwins.study.specs import RunSpec
 

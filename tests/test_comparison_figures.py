@@ -5,7 +5,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import made
-from deeptwins import comparison_figures, drawing, findings
+from deeptwins import comparison_figures, drawing
+from deeptwins.findings import derive
 
 TWO_FAMILIES = (
     '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = [0, 1]\n[[vary]]\nfamily = "imagenet"\ndepth = 18\nseed = [0, 1]\n'
@@ -21,8 +22,8 @@ STUDIES = {
 def drawn(study, level=made.level):
     """The figure of a made-up study, and the tables behind it."""
     last = made.last(study, level)
-    final = findings.final(last)
-    summary = findings.by_depth(final, 20)
+    final = derive.final(last)
+    summary = derive.by_depth(final, 20)
     return comparison_figures.errors_by_twin(summary, final), summary
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made
-from deeptwins import comparisons, statistics
+from deeptwins.findings import comparisons, statistics
 
 NAN = math.nan
 ABOVE = '[[expect]]\ntwin = "b"\nabove = "a"\n'

@@ -5,8 +5,8 @@ import math
 import pytest
 
 import made
-from deeptwins import diagnostic_findings as findings
-from deeptwins import frames
+from deeptwins.findings import frames
+from deeptwins.findings import inside as findings
 
 
 def inside(folder, study, **options):

@@ -10,7 +10,9 @@ import pytest
 
 import made
 from deeptwins import diagnostic_figures as figures
-from deeptwins import diagnostic_findings, diagnostic_prose, diagnostic_report, drawing, frames, report
+from deeptwins import diagnostic_prose, diagnostic_report, drawing, report
+from deeptwins.findings import frames
+from deeptwins.findings import inside as diagnostic_findings
 from deeptwins.study import Study
 
 RATIOS = {"a": 1.2, "b": 0.4, "c": 0.9, "d": 0.01}

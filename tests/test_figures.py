@@ -7,7 +7,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import made
-from deeptwins import drawing, figures, findings, frames
+from deeptwins import drawing, figures
+from deeptwins.findings import derive, frames
 
 HEAD, TAIL = made.TOML.split("[twins]")[0], "[recipe]" + made.TOML.split("[recipe]")[1].split("[[expect]]")[0]
 FIVE = "\n".join(f't{i} = {{ shortcut = "s{i}" }}' for i in range(5))
@@ -24,7 +25,7 @@ STUDIES = {
 def derived(folder, text=made.TOML, level=made.level):
     """The findings of a made-up study."""
     study = made.load(folder, text)
-    return findings.derive(study, frames.load(study, made.results(folder, study, level)))
+    return derive.derive(study, frames.load(study, made.results(folder, study, level)))
 
 
 def drawn(found):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made
-from deeptwins import findings, frames
+from deeptwins.findings import derive, frames
 from deeptwins.study.claims import Expect
 
 NAN = math.nan
@@ -36,7 +36,7 @@ def test_the_last_evaluation_counts(tmp_path):
     results = made.results(tmp_path, study)
     made.write(results, study.runs[0], made.records(study.runs[0], diverged=["plain"]))
 
-    last = findings.latest(frames.load(study, results))
+    last = derive.latest(frames.load(study, results))
 
     assert len(last) == 2 * len(study.runs)
     assert set(last["test_images"]) == {360}
@@ -49,12 +49,12 @@ def test_a_net_trained_in_two_runs_counts_once():
     """A twin that fixes its own depth is in several runs of a seed and is still one net."""
     again = finals({20: [5.0]}).assign(run="another")
 
-    assert len(findings.final(pd.concat([finals({20: [5.0]}), again]))) == 1
+    assert len(derive.final(pd.concat([finals({20: [5.0]}), again]))) == 1
 
 
 def test_by_depth_has_students_interval():
     """Mean, sd and the 95 % t interval, which for 11, 12, 13 is 12 -+ 4.303 / sqrt 3."""
-    row = findings.by_depth(finals({20: [11.0, 12.0, 13.0]}), 20).iloc[0]
+    row = derive.by_depth(finals({20: [11.0, 12.0, 13.0]}), 20).iloc[0]
 
     assert (row["n"], row["mean"], row["sd"]) == (3, 12, 1)
     assert [row["low"], row["high"]] == pytest.approx([9.5159, 14.4841], abs=1e-4)
@@ -62,14 +62,14 @@ def test_by_depth_has_students_interval():
 
 def test_an_error_has_no_interval_beyond_0_and_100():
     """An interval for an error ends where errors end."""
-    table = findings.by_depth(finals({20: [0.0, 4.0], 56: [96.0, 100.0]}), 20)
+    table = derive.by_depth(finals({20: [0.0, 4.0], 56: [96.0, 100.0]}), 20)
 
     assert (table["low"].min(), table["high"].max()) == (0, 100)
 
 
 def test_one_seed_has_no_interval():
     """From one seed there is a mean and no interval."""
-    row = findings.by_depth(finals({20: [11.0]}), 20).iloc[0]
+    row = derive.by_depth(finals({20: [11.0]}), 20).iloc[0]
 
     assert (row["n"], row["mean"]) == (1, 11)
     assert all(math.isnan(row[column]) for column in ("sd", "low", "high"))
@@ -87,14 +87,14 @@ def test_one_seed_has_no_interval():
 )
 def test_what_fails_to_train(errors, failed, outcome):
     """Seeds above the bound are counted; whether the twin fails, the whole interval says, and one seed never."""
-    row = findings.by_depth(finals({20: errors}), 20.0).iloc[0]
+    row = derive.by_depth(finals({20: errors}), 20.0).iloc[0]
 
     assert (row["failed"], row["outcome"]) == (failed, outcome)
 
 
 def test_the_noise_floor_is_the_test_set_s():
     """The mean test error of 20 %, on 360 images, has a binomial standard deviation of 2.1 points; others have none."""
-    floors = findings.by_depth(finals({20: [19.0, 21.0]}), 20).set_index("metric")["noise_floor"]
+    floors = derive.by_depth(finals({20: [19.0, 21.0]}), 20).set_index("metric")["noise_floor"]
 
     assert floors["test_error_pct"] == pytest.approx(100 * (0.2 * 0.8 / 360) ** 0.5)
     assert floors.drop("test_error_pct").isna().all()
@@ -115,7 +115,7 @@ def traces(losses, depth=20):
 
 def drift(losses, claims=((AGREES, EVERYWHERE),)):
     """The drift of twin triton from twin eager, as rows."""
-    return findings.drift(claims, traces(losses)).to_dict("records")
+    return derive.drift(claims, traces(losses)).to_dict("records")
 
 
 def test_drift_is_relative_to_the_other_s_loss():
@@ -182,7 +182,7 @@ def test_twins_trained_in_two_runs_drift_once():
     """Twins that fix their own depth are in several runs of a seed, with the same numbers, and are one pair."""
     once = traces({"triton": {0: [1.1]}, "eager": {0: [1.0]}})
 
-    assert findings.drift([(AGREES, EVERYWHERE)], pd.concat([once, once.assign(run="another")]))["n"].to_list() == [1]
+    assert derive.drift([(AGREES, EVERYWHERE)], pd.concat([once, once.assign(run="another")]))["n"].to_list() == [1]
 
 
 def test_only_twins_that_are_claimed_to_agree_drift():
@@ -199,7 +199,7 @@ def test_twins_of_different_depths_drift(tmp_path):
     """Twins of one run are compared whatever their depths, under the deeper one's."""
     both = pd.concat([traces({"triton": {0: [1.1]}}, 56), traces({"eager": {0: [1.0]}}, 20)]).assign(run="one")
 
-    (row,) = findings.drift([(AGREES, EVERYWHERE)], both).to_dict("records")
+    (row,) = derive.drift([(AGREES, EVERYWHERE)], both).to_dict("records")
 
     assert (row["depth"], row["largest"]) == (56, pytest.approx(0.1))
 
@@ -217,7 +217,7 @@ def test_curves_keep_a_net_that_diverged():
     healthy = pd.concat([finals({20: [error]}).assign(iteration=i) for i, error in [(2, 50.0), (4, 20.0), (6, 10.0)]])
     lost = pd.concat([finals({20: [error]}).assign(iteration=i) for i, error in [(2, 60.0), (3, 100.0)]])
 
-    curves = findings.curves(pd.concat([healthy, lost.assign(seed=1, run="lost")]))
+    curves = derive.curves(pd.concat([healthy, lost.assign(seed=1, run="lost")]))
 
     assert list(curves["iteration"]) == [2, 4, 6]
     assert list(curves["train_error_pct"]) == [55, 60, 55]
@@ -229,7 +229,7 @@ def test_cost_counts_a_run_once(tmp_path):
     results = made.results(tmp_path, study)
     made.write(results, study.runs[0], made.records(study.runs[0], status=None))
 
-    cost = findings.cost(frames.load(study, results).runs)
+    cost = derive.cost(frames.load(study, results).runs)
 
     assert list(cost["runs"]) == [2, 3, 3, 3, 3, 3]
     assert list(cost["total_seconds"].head(2)) == [40, 96]
@@ -240,7 +240,7 @@ def test_the_cost_of_twins_of_two_depths_names_both(tmp_path):
     grid = '[[vary]]\nfamily = "cifar"\nseed = [0, 1]\n'
     study = made.load_text(f"[twins]\nplain = {{ depth = 8 }}\ndeep = {{ depth = 20 }}\n{grid}")
 
-    cost = findings.cost(frames.load(study, made.results(tmp_path, study)).runs)
+    cost = derive.cost(frames.load(study, made.results(tmp_path, study)).runs)
 
     assert list(cost["depth"]) == ["8/20"]
 
@@ -248,7 +248,7 @@ def test_the_cost_of_twins_of_two_depths_names_both(tmp_path):
 def test_derive_finds_what_was_put_in(tmp_path):
     """From records to verdicts: errors of 1, 2 and 3 % at every depth are flat."""
     study = made.load(tmp_path)
-    found = findings.derive(study, frames.load(study, made.results(tmp_path, study, lambda run, _: run.seed + 1)))
+    found = derive.derive(study, frames.load(study, made.results(tmp_path, study, lambda run, _: run.seed + 1)))
 
     assert set(found.by_depth["mean"]) == {
         2.0,
@@ -261,7 +261,7 @@ def test_derive_finds_what_was_put_in(tmp_path):
 def test_derive_finds_agreement_and_drift(tmp_path):
     """From records to verdicts: nets that differ by a millionth agree, and drift by no more than that."""
     study = made.load(tmp_path, made.AGREEING, "kernel")
-    found = findings.derive(study, frames.load(study, made.results(tmp_path, study, made.alike)))
+    found = derive.derive(study, frames.load(study, made.results(tmp_path, study, made.alike)))
 
     assert list(found.agreements["verdict"]) == ["agree"] * 3
     assert found.growth.empty
@@ -281,7 +281,7 @@ def test_an_error_on_held_out_images_is_found_where_there_is_one(tmp_path):
     tables = []
     for text in (made.TOML, VALIDATED):
         study = made.load(tmp_path, text)
-        found = findings.derive(study, frames.load(study, made.results(tmp_path, study)))
+        found = derive.derive(study, frames.load(study, made.results(tmp_path, study)))
         tables.append([set(table["metric"]) for table in (found.by_depth, found.trends, found.comparisons)])
 
     three = {"train_error_pct", "running_error_pct", "test_error_pct"}
@@ -293,7 +293,7 @@ def test_what_was_grown_is_summarized(tmp_path):
     grid = '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = [0, 1, 2]\ngrow_at = 100\n'
     study = made.load_text(f"[twins]\nplain = {{}}\ngrown = {{ grown_from = 8 }}\n{grid}")
 
-    (row,) = findings.derive(study, frames.load(study, made.results(tmp_path, study))).growth.to_dict("records")
+    (row,) = derive.derive(study, frames.load(study, made.results(tmp_path, study))).growth.to_dict("records")
 
     assert [row[key] for key in ("twin", "depth_before", "depth", "iteration", "n")] == ["grown", 8, 20, 100, 3]
     assert row["largest_difference"] == pytest.approx(3e-6)
@@ -305,7 +305,7 @@ def test_only_one_net_drifts(tmp_path):
     text = made.AGREEING.replace('fused_op = "triton"', 'fused_op = "triton", width = 8')
     study = made.load(tmp_path, text, "kernel")
 
-    found = findings.derive(study, frames.load(study, made.results(tmp_path, study, made.alike)))
+    found = derive.derive(study, frames.load(study, made.results(tmp_path, study, made.alike)))
 
     assert set(found.agreements["twin"]) == {"compiled", "triton"}
     assert set(found.drift["twin"]) == {"compiled"}

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 import made
-from deeptwins import frames
 from deeptwins.errors import InputError
+from deeptwins.findings import frames
 
 
 @pytest.fixture

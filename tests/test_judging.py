@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import made
-from deeptwins import comparisons, findings, judging, tables
-from deeptwins.judging import Evidence
+from deeptwins import tables
+from deeptwins.findings import comparisons, derive, judging
+from deeptwins.findings.judging import Evidence
 
 AGREES = '[[expect]]\ntwin = "b"\nagrees_with = "a"\n'
 TWINS = "[twins]\na = {}\nb = { width = 8 }\n"
@@ -23,7 +24,7 @@ def judged(study, level):
     last = made.last(study, level)
     scopes = comparisons.scopes(study, last)
     trends, compared = comparisons.judge(study, last)
-    summary = findings.by_depth(findings.final(last), study.fails_above_pct)
+    summary = derive.by_depth(derive.final(last), study.fails_above_pct)
     evidence = Evidence(trends, compared, summary, pd.DataFrame())
     return judging.claims(scopes, evidence), judging.agreements(scopes, compared)
 
@@ -193,7 +194,7 @@ def test_what_nothing_was_found_about_is_undecided():
     last = made.last(study, lambda run, _: 5.0 if run.twins["a"].family == "cifar" else float("nan"))
 
     trends, compared = comparisons.judge(study, last)
-    summary = findings.by_depth(findings.final(last), 20)
+    summary = derive.by_depth(derive.final(last), 20)
     evidence = Evidence(trends, compared, summary, pd.DataFrame())
     table = judging.claims(comparisons.scopes(study, last), evidence)
 
@@ -222,7 +223,7 @@ def paper(twin, value, more="", depth=20, metric="test_error_pct"):
 def against(study, level):
     """What is found beside the published values of a study: those of its own data, and those of others."""
     last = made.last(study, level)
-    summary = findings.by_depth(findings.final(last), study.fails_above_pct)
+    summary = derive.by_depth(derive.final(last), study.fails_above_pct)
     return judging.against_paper(study, last, summary), judging.across_scales(study, last, summary)
 
 
@@ -488,7 +489,7 @@ def test_a_claim_about_gradients_is_judged_by_those_of_the_deepest_net(verdict, 
         {"group": ["cifar"] * 2, "twin": ["b", "a"], "depth": 20, "n": 3, "verdict": ["other than any", verdict]}
     )
 
-    evidence = Evidence(trends, compared, findings.by_depth(findings.final(last), 20), flow)
+    evidence = Evidence(trends, compared, derive.by_depth(derive.final(last), 20), flow)
     (row,) = judging.claims(comparisons.scopes(study, last), evidence).to_dict("records")
 
     assert (row["group"], row["gradients"], row["n"], row["result"]) == ("cifar", claimed, 3, result)

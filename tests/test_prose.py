@@ -4,13 +4,14 @@ import pandas as pd
 import pytest
 
 import made
-from deeptwins import findings, frames, prose
+from deeptwins import prose
+from deeptwins.findings import derive, frames
 
 
 def verdicts(folder, study, level=made.level):
     """What the report of a made-up study says first, sentence by sentence."""
     data = frames.load(study, made.results(folder, study, level))
-    return prose.verdicts(study, data, findings.derive(study, data))
+    return prose.verdicts(study, data, derive.derive(study, data))
 
 
 def verdict(folder, study, level=made.level):
@@ -61,7 +62,7 @@ def test_a_rise_to_nets_that_diverge_is_told_as_such(tmp_path):
         made.write(results, run, made.records(run, diverged=["plain"] if deep else []))
     data = frames.load(study, results)
 
-    (sentence,) = prose.verdicts(study, data, findings.derive(study, data))
+    (sentence,) = prose.verdicts(study, data, derive.derive(study, data))
 
     assert sentence.count("diverge)") == 1
     assert "at depth 56 (where 2 of 3 seeds diverge)" in sentence.split(";")[0]
@@ -317,7 +318,7 @@ def test_errors_that_are_judged_apart_are_named_apart(tmp_path):
         made.write(results, run, lines)
     data = frames.load(study, results)
 
-    _, sentence = prose.verdicts(study, data, findings.derive(study, data))
+    _, sentence = prose.verdicts(study, data, derive.derive(study, data))
 
     assert sentence.startswith("triton differs from eager: training error agrees, 3.0 % against 3.0 %, difference")
     assert "; test error differs, 50.0 % against 5.0 %, difference +45.0 points" in sentence
@@ -384,6 +385,6 @@ def test_without_records_of_a_claimed_pair_comparisons_are_told(tmp_path):
     made.write(tmp_path / "results", study.runs[0])
     data = frames.load(study, tmp_path / "results")
 
-    (sentence,) = prose.verdicts(study, data, findings.derive(study, data))
+    (sentence,) = prose.verdicts(study, data, derive.derive(study, data))
 
     assert sentence.startswith("Against eager, whose training error is ")

@@ -3,7 +3,8 @@
 import dataclasses
 
 import made
-from deeptwins import frames, provenance
+from deeptwins import provenance
+from deeptwins.findings import frames
 from deeptwins.study.specs import Net, Recipe
 
 

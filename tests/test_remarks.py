@@ -3,7 +3,8 @@
 import pytest
 
 import made
-from deeptwins import findings, frames, provenance, remarks
+from deeptwins import provenance, remarks
+from deeptwins.findings import derive, frames
 
 
 def paper(twin, value, more="", depth=20, family="cifar"):
@@ -25,7 +26,7 @@ def remarked(folder, twins, values, level, grid=made.ONE_DEPTH):
     tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(twins))
     study = made.load_text(f"[twins]\n{tables}\n{grid}", values, SCALE)
     data = frames.load(study, made.results(folder, study, level))
-    return remarks.remarks(study, data, findings.derive(study, data))
+    return remarks.remarks(study, data, derive.derive(study, data))
 
 
 def seven(run, twin):
@@ -160,7 +161,7 @@ def test_what_is_missing_is_said(tmp_path):
     made.write(results, other.model_copy(update={"recipe": other.recipe.model_copy(update={"momentum": 0.5})}))
 
     data = frames.load(study, results)
-    assert remarks.remarks(study, data, findings.derive(study, data)) == [
+    assert remarks.remarks(study, data, derive.derive(study, data)) == [
         "Provisional: 16 of 18 runs have finished.",
         "Nets that diverged, and count with an error of 100 %: 1 of 32.",
         "Runs that failed, and are left out: 1.",
@@ -174,7 +175,7 @@ def test_a_complete_study_needs_no_remark(tmp_path):
     study = made.small(tmp_path)
     data = frames.load(study, made.results(tmp_path, study))
 
-    assert remarks.remarks(study, data, findings.derive(study, data)) == []
+    assert remarks.remarks(study, data, derive.derive(study, data)) == []
 
 
 def test_diverging_in_the_last_evaluation_is_said(tmp_path):
@@ -185,7 +186,7 @@ def test_diverging_in_the_last_evaluation_is_said(tmp_path):
     made.write(results, study.runs[0], made.records(study.runs[0], diverged=["plain"], diverged_at=last))
     data = frames.load(study, results)
 
-    (remark,) = remarks.remarks(study, data, findings.derive(study, data))
+    (remark,) = remarks.remarks(study, data, derive.derive(study, data))
 
     assert remark == "Nets that diverged, and count with an error of 100 %: 1 of 12."
 
@@ -198,6 +199,6 @@ def test_other_data_is_said(tmp_path):
     made.write(results, study.runs[0], [first | {"dataset": first["dataset"] | {"checksum": "sha256:00"}}, *rest])
     data = frames.load(study, results)
 
-    (remark,) = remarks.remarks(study, data, findings.derive(study, data))
+    (remark,) = remarks.remarks(study, data, derive.derive(study, data))
 
     assert remark == "Not all runs were trained on the same data: digits has 2 checksums."

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from deeptwins import statistics
+from deeptwins.findings import statistics
 
 VALUES = st.lists(st.integers(-1000, 1000).map(lambda n: n / 10), min_size=2, max_size=8).map(np.array)
 

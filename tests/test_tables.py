@@ -6,7 +6,8 @@ from typing import get_args
 import pytest
 
 import made
-from deeptwins import comparisons, findings, frames, judging, tables
+from deeptwins import tables
+from deeptwins.findings import comparisons, derive, frames, judging
 from deeptwins.study.claims import Metric
 
 
@@ -20,7 +21,7 @@ def test_the_table_of_trends(tmp_path):
     study = made.load(tmp_path)
     data = frames.load(study, made.results(tmp_path, study))
 
-    table = tables.trends(findings.derive(study, data).trends, 1.0)
+    table = tables.trends(derive.derive(study, data).trends, 1.0)
 
     assert len(table.rows) == 2 * 2 * 3
     cifar, imagenet = (next(row for row in table.rows if row[0] == name) for name in ("cifar", "imagenet"))
@@ -39,7 +40,7 @@ def test_the_table_of_agreements(tmp_path):
     study = made.load(tmp_path, made.AGREEING, "kernel")
     data = frames.load(study, made.results(tmp_path, study, lambda run, twin: 2 + run.seed + 0.5 * (twin == "triton")))
 
-    rows = tables.agreements(findings.derive(study, data).agreements, 1.0).rows
+    rows = tables.agreements(derive.derive(study, data).agreements, 1.0).rows
 
     same, apart = ["+0.0", "0.0 to 0.0", "3", "2", "0.0 to 0.0"], ["+0.5", "0.5 to 0.5", "3", "2", "0.5 to 0.5"]
     assert rows == [
@@ -53,7 +54,7 @@ def test_the_table_of_the_drift(tmp_path):
     """Drift is told at the first evaluation, where it is furthest and at the last; no drift is furthest nowhere."""
     study = made.load(tmp_path, made.AGREEING, "kernel")
     data = frames.load(study, made.results(tmp_path, study, made.alike))
-    found = findings.derive(study, data).drift
+    found = derive.derive(study, data).drift
     found.loc[found["twin"] == "compiled", ["median", "largest"]] = 0.0
     found.loc[(found["twin"] == "triton") & (found["iteration"] == 24), "largest"] = 0.25
     found.loc[found["iteration"] == 48, "between_seeds"] = float("nan")
@@ -78,7 +79,7 @@ def test_the_table_of_claims(tmp_path):
     study = made.load(tmp_path, text + '[[expect]]\ntwin = "eager"\ntrend = "flat"\n', "kernel")
     data = frames.load(study, made.results(tmp_path, study, made.alike))
 
-    rows = tables.claims(findings.derive(study, data).claims).rows
+    rows = tables.claims(derive.derive(study, data).claims).rows
 
     assert [row[1:4] for row in rows] == [
         ["training error of compiled agrees with that of eager", "agree", "✓ met"],
@@ -111,7 +112,7 @@ def test_a_claim_is_spelled_out(row, text):
 def derived(study, level):
     """The comparisons and errors of a made-up study that needs no files."""
     last = made.last(study, level)
-    return comparisons.judge(study, last)[1], findings.by_depth(findings.final(last), study.fails_above_pct)
+    return comparisons.judge(study, last)[1], derive.by_depth(derive.final(last), study.fails_above_pct)
 
 
 def test_the_table_of_comparisons():
@@ -207,7 +208,7 @@ def test_a_validation_error_has_a_column_where_there_is_one(tmp_path):
     study = made.load(tmp_path, made.TOML.replace("evaluate_every", "validation = 0.1\nevaluate_every"))
     data = frames.load(study, made.results(tmp_path, study))
 
-    table = tables.errors(findings.derive(study, data).by_depth)
+    table = tables.errors(derive.derive(study, data).by_depth)
 
     assert [head for head in table.columns if "error" in head][1:3] == ["validation error (%)", "test error (%)"]
     assert {len(row) for row in table.rows} == {len(table.columns)}
@@ -222,7 +223,7 @@ def published(twin, value, dataset, depth=110, family="cifar"):
 def across(study, errors):
     """The table across scales, from the error of each twin by seed."""
     last = made.last(study, lambda run, twin: errors[twin][run.seed])
-    summary = findings.by_depth(findings.final(last), 20)
+    summary = derive.by_depth(derive.final(last), 20)
     return tables.across_scales(judging.across_scales(study, last, summary))
 
 
@@ -261,6 +262,6 @@ def test_the_table_of_growth(tmp_path):
     study = made.load_text(f"[twins]\na = {{}}\nb = {{ grown_from = 8 }}\n{grid}")
     data = frames.load(study, made.results(tmp_path, study))
 
-    assert tables.growth(findings.derive(study, data).growth).rows == [
+    assert tables.growth(derive.derive(study, data).growth).rows == [
         ["cifar", "8 to 20", "b", "100", "2.0e-6", "40.00", "40.00", "2"]
     ]

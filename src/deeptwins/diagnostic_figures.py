@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from deeptwins.diagnostic_findings import EVALUATIONS
 from deeptwins.drawing import (
     HUES,
     Panels,
@@ -26,6 +25,7 @@ from deeptwins.drawing import (
     styled,
     styles,
 )
+from deeptwins.findings.inside import EVALUATIONS
 
 RESPONSES = {"in order": ("layer", "response_std"), "ranked": ("rank", "response_std")}
 # From blue by grey to orange, which the colour-blind see, too; and the later the evaluation, the longer the dashes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deeptwins import diagnostic_figures as figures
 from deeptwins import diagnostic_prose as prose
-from deeptwins.diagnostic_findings import Inside
+from deeptwins.findings.inside import Inside
 from deeptwins.pages import Section, illustrate
 
 NORMALIZED = "after its batch normalization"

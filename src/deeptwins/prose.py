@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins.comparisons import NOT_TESTED
-from deeptwins.findings import Findings
-from deeptwins.frames import Frames
-from deeptwins.judging import CONTRADICTED, MET, UNDECIDED, jointly
+from deeptwins.findings.comparisons import NOT_TESTED
+from deeptwins.findings.derive import Findings
+from deeptwins.findings.frames import Frames
+from deeptwins.findings.judging import CONTRADICTED, MET, UNDECIDED, jointly
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS
 from deeptwins.tables import METRICS, claim

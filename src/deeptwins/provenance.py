@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins.frames import FINISHED, Frames
+from deeptwins.findings.frames import FINISHED, Frames
 from deeptwins.study.specs import Net, Recipe
 from deeptwins.tables import Table
 from deeptwins.wording import count

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins.findings import Findings
-from deeptwins.frames import Frames
-from deeptwins.judging import DIFFERENT, FAILS_HERE, FAILS_THERE, NO_SUCH, ONE_HERE, TOO_IMPRECISE
+from deeptwins.findings.derive import Findings
+from deeptwins.findings.frames import Frames
+from deeptwins.findings.judging import DIFFERENT, FAILS_HERE, FAILS_THERE, NO_SUCH, ONE_HERE, TOO_IMPRECISE
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS
 from deeptwins.tables import METRICS

@@ -14,23 +14,22 @@ import pandas as pd
 from deeptwins import (
     comparison_figures,
     descriptions,
-    diagnostic_findings,
     diagnostic_prose,
     diagnostic_report,
     diagram,
     figures,
-    findings,
-    frames,
     pages,
     prose,
     provenance,
     remarks,
     tables,
 )
-from deeptwins.diagnostic_findings import Inside
 from deeptwins.errors import InputError
-from deeptwins.findings import Findings
-from deeptwins.frames import Frames
+from deeptwins.findings import derive, frames
+from deeptwins.findings import inside as diagnostic_findings
+from deeptwins.findings.derive import Findings
+from deeptwins.findings.frames import Frames
+from deeptwins.findings.inside import Inside
 from deeptwins.pages import Page, Picture, Section, illustrate
 from deeptwins.study import FOLDER, Study
 from deeptwins.wording import count
@@ -87,7 +86,7 @@ def write(study: Study, results: Path, reports: Path) -> Report:
     data = frames.load(study, results)
     if data.epochs.empty:
         raise InputError(f"{results / study.name}: no run has finished yet; go on with `deeptwins run {_words(study)}`")
-    found = findings.derive(study, data)
+    found = derive.derive(study, data)
     verdict = prose.verdicts(study, data, found)
     inside = diagnostic_findings.derive(data)
     if flow := [claim.twin for claim in study.expect if claim.gradients]:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from deeptwins.comparisons import NOT_TESTED
+from deeptwins.findings.comparisons import NOT_TESTED
 from deeptwins.study.claims import FAILS, STATEMENTS, Metric
 from deeptwins.wording import apart, count, interval, number, p_value, points, power, published
 

@@ -21,8 +21,8 @@ import numpy as np
 import scipy.stats
 from scipy.special import stdtr
 
+from deeptwins.findings.statistics import CONFIDENCE, Floats, mean, sd, t_interval
 from deeptwins.gate.runs import Pair
-from deeptwins.statistics import CONFIDENCE, Floats, mean, sd, t_interval
 
 DRAWS = 2000  # of the bootstrap; even
 PAIRS_FOR_TEST = 2

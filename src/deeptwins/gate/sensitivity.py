@@ -12,10 +12,10 @@ from scipy.optimize import brentq
 from scipy.special import nctdtr, stdtrit
 from scipy.stats import binomtest
 
+from deeptwins.findings.statistics import ALPHA, CONFIDENCE, POWER
 from deeptwins.gate.conclusion import Conclusion, conclude
 from deeptwins.gate.runs import Benchmark, Kind, Run
 from deeptwins.gate.verdict import Judged, Verdict
-from deeptwins.statistics import ALPHA, CONFIDENCE, POWER
 
 CONTROL = "nothing (A/A)"
 KINDS: tuple[Kind, ...] = ("aa", "slower", "mutant")

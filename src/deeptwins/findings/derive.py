@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from deeptwins import judging, statistics
-from deeptwins.comparisons import CELL, PAIR, PLACE, Places, judge, measured, pair, scopes
-from deeptwins.diagnostic_findings import gradient_flow
-from deeptwins.frames import Frames
-from deeptwins.judging import INCONCLUSIVE, TRAINS, Evidence
-from deeptwins.statistics import Floats
+from deeptwins.findings import judging, statistics
+from deeptwins.findings.comparisons import CELL, PAIR, PLACE, Places, judge, measured, pair, scopes
+from deeptwins.findings.frames import Frames
+from deeptwins.findings.inside import gradient_flow
+from deeptwins.findings.judging import INCONCLUSIVE, TRAINS, Evidence
+from deeptwins.findings.statistics import Floats
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS, Expect
 

@@ -12,8 +12,8 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from deeptwins import statistics
-from deeptwins.statistics import ALPHA, Floats
+from deeptwins.findings import statistics
+from deeptwins.findings.statistics import ALPHA, Floats
 from deeptwins.study import Study
 from deeptwins.study.claims import MIRRORED, Expect, Metric
 

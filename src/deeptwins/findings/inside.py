@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deeptwins.frames import Frames
-from deeptwins.statistics import SEEDS_FOR_INTERVAL, t_interval
+from deeptwins.findings.frames import Frames
+from deeptwins.findings.statistics import SEEDS_FOR_INTERVAL, t_interval
 
 CELL = ["family", "group", "depth", "twin"]
 PAPER_KERNEL = 3  # pixels: figure 7 of the paper is of 3x3 layers

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from deeptwins.comparisons import PAIR, PLACE, Places, Row, between, comparisons
-from deeptwins.statistics import SEEDS_FOR_INTERVAL, t_bound
+from deeptwins.findings.comparisons import PAIR, PLACE, Places, Row, between, comparisons
+from deeptwins.findings.statistics import SEEDS_FOR_INTERVAL, t_bound
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS, STATEMENTS, Expect, Paper
 from deeptwins.study.specs import RunSpec

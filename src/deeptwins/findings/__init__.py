@@ -1,0 +1,1 @@
+"""What records show: tidy tables, statistics, comparisons, verdicts on claims."""
