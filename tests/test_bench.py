@@ -266,13 +266,13 @@ def test_throughput_is_timed_for_every_net_in_every_way():
 @pytest.mark.slow
 def test_a_throughput_of_the_trainer_can_be_rehearsed(tmp_path):
     """On a CPU a case is timed at a tiny size, says so, and can be read by the page's side."""
-    from deeptwins import throughput  # noqa: PLC0415  loads pandas
+    from deeptwins.pages.throughput import numbers  # noqa: PLC0415  loads pandas
 
     file = tmp_path / "timed.json"
     chosen = ("-k", "together and fp32 or usual-plain-20 or alone and fp32-plain-20")
     pytest_without_gpu(ROOT, f"--benchmark-json={file}", "bench/bench_throughput.py", *chosen)
 
-    found = throughput.load(file)
+    found = numbers.load(file)
     assert sorted(found.cases["way"]) == ["alone", "together", "usual"]
     assert found.rehearsal
     assert not found.judged
@@ -284,7 +284,7 @@ def test_a_throughput_of_the_trainer_can_be_rehearsed(tmp_path):
 @pytest.mark.slow
 def test_what_packing_and_choices_time_can_be_read(tmp_path):
     """Cases of both benches are what the page's side expects."""
-    from deeptwins import choices  # noqa: PLC0415  loads pandas
+    from deeptwins.pages.choices import numbers as choices  # noqa: PLC0415  loads pandas
     from deeptwins.records import benchmarks  # noqa: PLC0415  loads pandas
 
     chosen = {"packing": "2nets-depth20-width8-fp32-channels_last-grouped", "choices": "together and [4] or 2500"}

@@ -5,14 +5,14 @@ import math
 import pytest
 
 from choices_made import all_of_them, chosen, packed, packings, written
-from deeptwins import choices
 from deeptwins.errors import InputError
+from deeptwins.pages.choices import numbers
 from deeptwins.records import benchmarks as benchmark_files
 
 
 def loaded(folder, *benchmarks):
     """Timings, read back."""
-    return choices.load(written(folder, *benchmarks))
+    return numbers.load(written(folder, *benchmarks))
 
 
 def test_what_a_case_of_packing_comes_to(tmp_path):
@@ -80,11 +80,11 @@ def test_timings_of_several_calls_are_kept_as_one(tmp_path):
     parts = [packings(), [chosen()], [chosen(4, device="another")]]
     files = [written(folder, *part) for folder, part in zip(folders, parts, strict=True)]
 
-    found = choices.load(benchmark_files.keep(benchmark_files.read(files[:2]), tmp_path / "new" / "kept.json"))
+    found = numbers.load(benchmark_files.keep(benchmark_files.read(files[:2]), tmp_path / "new" / "kept.json"))
 
     assert (len(found.packing), len(found.choices)) == (8, 1)
     with pytest.raises(InputError, match="device: not the same in all timings"):
-        choices.find(benchmark_files.read(files))
+        numbers.find(benchmark_files.read(files))
 
 
 def test_other_benches_in_the_file_are_left_out(tmp_path):

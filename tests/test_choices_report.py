@@ -5,12 +5,12 @@ import re
 import pytest
 
 from choices_made import H100, all_of_them, chosen, packed, packings, written
-from deeptwins import choices_report
+from deeptwins.pages.choices import page as choices_page
 
 
 def page_of(folder, *benchmarks, where="reports"):
     """Write timings and their page."""
-    return choices_report.write(written(folder, *benchmarks), folder / where)
+    return choices_page.write(written(folder, *benchmarks), folder / where)
 
 
 def rows_of(page):

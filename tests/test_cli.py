@@ -15,11 +15,13 @@ import torch
 import choices_made
 import made
 import timings_made
-from deeptwins import cli, pages, records, report
+from deeptwins import cli, records
 from deeptwins.kernels import IMPLEMENTATIONS
+from deeptwins.pages import page as pages
+from deeptwins.pages.study import page as study_page
+from deeptwins.pages.study.page import Report
 from deeptwins.profile import roofline
 from deeptwins.records import profiles
-from deeptwins.report import Report
 from deeptwins.train import scheduling
 from deeptwins.train.scheduling import Outcome
 
@@ -117,7 +119,7 @@ def reported(monkeypatch):
             return Report("It works.", ("cifar: plain rises: held",), self.contradicted, page, page)
 
     stand_in = Reported()
-    monkeypatch.setattr(report, "write", stand_in.write)
+    monkeypatch.setattr(study_page, "write", stand_in.write)
     monkeypatch.setattr(pages, "write_index", lambda reports: reports / "index.html")
     return stand_in
 

@@ -5,8 +5,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import made
-from deeptwins import comparison_figures, drawing
 from deeptwins.findings import derive
+from deeptwins.pages import drawing
+from deeptwins.pages.study import figures
 
 TWO_FAMILIES = (
     '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = [0, 1]\n[[vary]]\nfamily = "imagenet"\ndepth = 18\nseed = [0, 1]\n'
@@ -24,7 +25,7 @@ def drawn(study, level=made.level):
     last = made.last(study, level)
     final = derive.final(last)
     summary = derive.by_depth(final, 20)
-    return comparison_figures.errors_by_twin(summary, final), summary
+    return figures.errors_by_twin(summary, final), summary
 
 
 @pytest.mark.parametrize("study", STUDIES)

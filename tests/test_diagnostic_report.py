@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 
 import made
-from deeptwins import diagnostic_figures as figures
-from deeptwins import diagnostic_prose, diagnostic_report, drawing, report
 from deeptwins.findings import frames
 from deeptwins.findings import inside as diagnostic_findings
+from deeptwins.pages import drawing
+from deeptwins.pages.study import page
+from deeptwins.pages.study.inside import figures
+from deeptwins.pages.study.inside import sections as diagnostic_report
+from deeptwins.pages.study.inside import words as diagnostic_prose
 from deeptwins.study import Study
 
 RATIOS = {"a": 1.2, "b": 0.4, "c": 0.9, "d": 0.01}
@@ -281,7 +284,7 @@ def test_a_study_that_asks_about_gradients_is_answered_at_the_top(tmp_path):
     study = made.load(tmp_path, f"{answer}\n{made.TOML.split('[[expect]]')[0]}{claims}")
     results = made.looked_into(tmp_path, study, norm=lambda _seed, layer, _iteration: math.exp(0.1 * layer))
 
-    report.write(study, results, tmp_path)
+    page.write(study, results, tmp_path)
 
     answer, *evidence = json.loads(tmp_path.joinpath("depth", "summary.json").read_text())["verdict"]
     assert answer == "They vanish."

@@ -7,9 +7,11 @@ import pytest
 
 import made
 import nets_made
-from deeptwins import diagram, drawing, report
-from deeptwins.diagram import Drawn
 from deeptwins.nets import inspection
+from deeptwins.pages import drawing
+from deeptwins.pages.study import diagram
+from deeptwins.pages.study import page as study_page
+from deeptwins.pages.study.diagram import Drawn
 from nets_made import EXAMPLES, LINES, build, images, shaken, spec
 
 
@@ -164,7 +166,7 @@ def test_a_page_has_the_nets_where_records_describe_them(tmp_path):
                     **stages,
                 }
             made.write(tmp_path / "results", run, lines)
-        page = report.write(small, tmp_path / "results", tmp_path / "reports").page
+        page = study_page.write(small, tmp_path / "results", tmp_path / "reports").page
 
         assert ("The nets" in page.read_text(encoding="utf-8")) == described
         assert "stages" not in (page.parent / "data" / "runs.csv").read_text(encoding="utf-8")

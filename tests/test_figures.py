@@ -7,8 +7,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import made
-from deeptwins import drawing, figures
 from deeptwins.findings import derive, frames
+from deeptwins.pages import drawing
+from deeptwins.pages.study import figures
 
 HEAD, TAIL = made.TOML.split("[twins]")[0], "[recipe]" + made.TOML.split("[recipe]")[1].split("[[expect]]")[0]
 FIVE = "\n".join(f't{i} = {{ shortcut = "s{i}" }}' for i in range(5))

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import made
-from deeptwins import tables
 from deeptwins.findings import comparisons, derive, judging
 from deeptwins.findings.judging import Evidence
+from deeptwins.pages.study import tables
 
 AGREES = '[[expect]]\ntwin = "b"\nagrees_with = "a"\n'
 TWINS = "[twins]\na = {}\nb = { width = 8 }\n"

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 import test_timings
-from deeptwins import kernel_report, pages
 from deeptwins.errors import InputError
+from deeptwins.pages import page as pages
+from deeptwins.pages.kernels import page as kernels_page
 from deeptwins.records import kernels as kernel_records
 from deeptwins.records.kernels import Compiled, Device, Floor, Kernel, SiteTraffic
 
@@ -93,7 +94,7 @@ def test_the_file_keeps_everything(results):
 
 def test_the_same_metrics_give_the_same_page(tmp_path, results):
     """Written twice, no file of the page differs, and none names a place on this machine."""
-    first, second = (kernel_report.write(results, tmp_path / name).page.parent for name in ("one", "two"))
+    first, second = (kernels_page.write(results, tmp_path / name).page.parent for name in ("one", "two"))
 
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert {"index.html", "report.md", "summary.json", "registers.svg", "data/kernels.csv"} <= {*map(str, files)}
@@ -104,7 +105,7 @@ def test_the_same_metrics_give_the_same_page(tmp_path, results):
 
 def test_the_verdict(tmp_path, results):
     """It says how many kernels spill, how many have full accesses, and what a site moves."""
-    verdict = kernel_report.write(results, tmp_path / "reports").verdict
+    verdict = kernels_page.write(results, tmp_path / "reports").verdict
 
     assert verdict[0].startswith(
         "None of 8 kernels compiled for sm_80 and sm_90 spills a register; they take 40 to 96 "
@@ -121,7 +122,7 @@ def test_faults_are_told(tmp_path):
     wrong = kernel(vector_share=0.5), kernel(spill_instructions=4, stack_bytes=16)
     kernel_records.write(kernel_records.path_of(folder), made(*wrong))
 
-    written = kernel_report.write(folder, tmp_path / "reports")
+    written = kernels_page.write(folder, tmp_path / "reports")
 
     assert written.verdict[0].startswith("1 of 10 kernels compiled for sm_80 and sm_90 spills")
     assert "in 9 of them" in written.verdict[1]
@@ -136,7 +137,7 @@ def test_what_cannot_be_wide_is_no_fault(tmp_path):
     odd = kernel(shape="128x20x32x32", vectors_possible=False, vector_share=0.0, narrowest_access_bits=64)
     kernel_records.write(kernel_records.path_of(folder), made(odd))
 
-    written = kernel_report.write(folder, tmp_path / "reports")
+    written = kernels_page.write(folder, tmp_path / "reports")
 
     assert not written.faults
     markdown = written.page.with_name("report.md").read_text(encoding="utf-8")
@@ -145,7 +146,7 @@ def test_what_cannot_be_wide_is_no_fault(tmp_path):
 
 def test_the_page_is_readable_to_all(tmp_path, results):
     """Every figure has a title that says its numbers; tables have captions; the models are called models."""
-    page = kernel_report.write(results, tmp_path / "reports").page
+    page = kernels_page.write(results, tmp_path / "reports").page
 
     text = page.read_text(encoding="utf-8")
     titles = re.findall(r"<title id=[^>]*>([^<]*)</title>", text)
@@ -160,10 +161,10 @@ def test_the_page_is_readable_to_all(tmp_path, results):
 
 def test_timings_are_shown(tmp_path, results, measured):
     """Timings that are given are kept beside the metrics, and drawn on the page; else it has none."""
-    without = kernel_report.write(results, tmp_path / "reports").page.read_text(encoding="utf-8")
+    without = kernels_page.write(results, tmp_path / "reports").page.read_text(encoding="utf-8")
 
-    kernel_report.keep_timings(measured, results)
-    page = kernel_report.write(results, tmp_path / "reports").page
+    kernels_page.keep_timings(measured, results)
+    page = kernels_page.write(results, tmp_path / "reports").page
 
     assert kernel_records.timings_of(results).read_bytes() == measured.read_bytes()
     assert "Measured times" not in without
@@ -179,7 +180,7 @@ def test_other_timings_are_refused(tmp_path, results):
     other.write_text(json.dumps({"benchmarks": []}), encoding="utf-8")
 
     with pytest.raises(InputError, match=r"other\.json: "):
-        kernel_report.keep_timings(other, results)
+        kernels_page.keep_timings(other, results)
 
     assert not kernel_records.timings_of(results).exists()
 
@@ -189,12 +190,12 @@ def test_damaged_timings_are_one_line(tmp_path, results):
     kernel_records.timings_of(results).write_text("{", encoding="utf-8")
 
     with pytest.raises(InputError, match=r"timings\.json: "):
-        kernel_report.write(results, tmp_path / "reports")
+        kernels_page.write(results, tmp_path / "reports")
 
 
 def test_the_index_lists_the_page(tmp_path, results):
     """It stands among the reports of the studies."""
-    kernel_report.write(results, tmp_path / "reports")
+    kernels_page.write(results, tmp_path / "reports")
 
     index = pages.write_index(tmp_path / "reports").read_text(encoding="utf-8")
 
@@ -219,7 +220,7 @@ def test_a_damaged_file_is_one_line(tmp_path, results, old, new, told):
     path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
 
     with pytest.raises(InputError) as error:
-        kernel_report.write(results, tmp_path / "reports")
+        kernels_page.write(results, tmp_path / "reports")
 
     assert str(error.value).startswith(f"{path}: {told}")
     assert "\n" not in str(error.value)
@@ -232,13 +233,13 @@ def test_other_json_is_one_line_too(tmp_path, results, text):
     path.write_text(text, encoding="utf-8")
 
     with pytest.raises(InputError, match=r"compiled\.json: "):
-        kernel_report.write(results, tmp_path / "reports")
+        kernels_page.write(results, tmp_path / "reports")
 
 
 def test_no_metrics(tmp_path):
     """Without the file one line says what writes it."""
     with pytest.raises(InputError, match=r"compiled\.json: no such file; `deeptwins kernels` writes it"):
-        kernel_report.write(tmp_path, tmp_path / "reports")
+        kernels_page.write(tmp_path, tmp_path / "reports")
 
 
 def test_a_page_that_cannot_be_written(tmp_path, results):
@@ -246,14 +247,12 @@ def test_a_page_that_cannot_be_written(tmp_path, results):
     (tmp_path / "reports").write_text("", encoding="utf-8")
 
     with pytest.raises(InputError, match=r"reports.*kernels: "):
-        kernel_report.write(results, tmp_path / "reports")
+        kernels_page.write(results, tmp_path / "reports")
 
 
 def test_the_page_needs_neither_torch_nor_triton():
     """It is written where the kernels cannot be compiled, too."""
-    code = (
-        "import sys; import deeptwins.kernel_report; print(*{'torch', 'triton', 'deeptwins.kernels'} & {*sys.modules})"
-    )
+    code = "import sys, deeptwins.pages.kernels.page; print(*{'torch', 'triton', 'deeptwins.kernels'} & {*sys.modules})"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
 

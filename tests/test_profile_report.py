@@ -7,8 +7,11 @@ import sys
 import pandas as pd
 import pytest
 
-from deeptwins import pages, profile_figures, profile_frames, profile_report, profile_tables
 from deeptwins.errors import InputError
+from deeptwins.pages import page
+from deeptwins.pages.profile import figures, frames
+from deeptwins.pages.profile import page as profile_page
+from deeptwins.pages.profile import tables as profile_tables
 from deeptwins.records import profiles
 from profiles_made import NETS, made, op, ops, step
 
@@ -18,7 +21,7 @@ def written(tmp_path, profile=None, where="reports"):
     profile = profile or made()
     path = profiles.path_of(tmp_path / "results", profile.name)
     profiles.write(path, profile)
-    return profile_report.write(path, tmp_path / where)
+    return profile_page.write(path, tmp_path / where)
 
 
 def test_the_same_record_gives_the_same_page(tmp_path):
@@ -98,7 +101,7 @@ def test_a_block_is_no_other_nets(tmp_path):
     """What is in a block but in none of its layers counts at its last one, which is the third in a bottleneck."""
     more = [op(f"stages.0.0.conv{i}", "forward", "convolution", "convolution", 10.0, net=NETS[1]) for i in (1, 3)]
     join = op("stages.0.0.join", "forward", "addition", "add", 700.0, net=NETS[1])
-    table = profile_frames.ops(made(ops=(*ops(), *more, join)))
+    table = frames.ops(made(ops=(*ops(), *more, join)))
 
     assert list(table["place"])[6] == "stage 1, block 1, layer 2"
     assert list(table["place"])[-1] == "stage 1, block 1, layer 3"
@@ -121,9 +124,9 @@ def test_the_page_is_readable_to_all(tmp_path):
 def test_a_bar_is_as_long_as_its_step(step_ms):
     """Ops of 80 ms leave 20 of a step of 100, and share one of 50, of which convolutions take three quarters."""
     profile = made(nets=(step(step_us=1000.0 * step_ms),), ops=tuple(ops()), kernels=())
-    table = profile_frames.ops(profile)
+    table = frames.ops(profile)
 
-    figure = profile_figures.kinds(profile_frames.steps(profile, table), profile_frames.kinds(table))
+    figure = figures.kinds(frames.steps(profile, table), frames.kinds(table))
 
     (ax,) = figure.axes
     widths = [bar.get_width() for bar in ax.patches]
@@ -190,7 +193,7 @@ def test_the_index_lists_the_page(tmp_path):
     """It stands among the reports of the studies."""
     reports = written(tmp_path).page.parents[1]
 
-    index = pages.write_index(reports).read_text(encoding="utf-8")
+    index = page.write_index(reports).read_text(encoding="utf-8")
 
     assert 'href="profile-cifar-plain-8-cifar-resnet-8/index.html"' in index
     assert "2 nets, 5 steps each" in index
@@ -206,7 +209,7 @@ def test_a_page_that_cannot_be_written(tmp_path):
 
 def test_the_page_needs_no_torch():
     """It is written where nothing can be trained, too."""
-    code = "import sys; import deeptwins.profile_report; print(*{'torch', 'deeptwins.nets'} & {*sys.modules})"
+    code = "import sys; import deeptwins.pages.profile.page; print(*{'torch', 'deeptwins.nets'} & {*sys.modules})"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
 

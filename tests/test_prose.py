@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 import made
-from deeptwins import prose
 from deeptwins.findings import derive, frames
+from deeptwins.pages.study import prose
 
 
 def verdicts(folder, study, level=made.level):

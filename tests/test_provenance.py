@@ -3,8 +3,8 @@
 import dataclasses
 
 import made
-from deeptwins import provenance
 from deeptwins.findings import frames
+from deeptwins.pages.study import provenance
 from deeptwins.study.specs import Net, Recipe
 
 

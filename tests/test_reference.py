@@ -4,9 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from deeptwins import choices, choices_report, kernel_report, profile_report, report, study
+from deeptwins import study
 from deeptwins.gate import page, runs, sensitivity
 from deeptwins.gate.mutations import MUTATIONS
+from deeptwins.pages.choices import numbers
+from deeptwins.pages.choices import page as choices_page
+from deeptwins.pages.kernels import page as kernels_page
+from deeptwins.pages.profile import page as profile_page
+from deeptwins.pages.study import page as study_page
 from deeptwins.records import kernels, profiles
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +43,7 @@ def test_the_page_is_what_the_records_say(tmp_path, name):
     """The Markdown and the tables, made anew from the records, are the committed ones to the letter."""
     committed = Path("reports", "reference", name)
 
-    report.write(study.load(study.find(name)), RESULTS, tmp_path)
+    study_page.write(study.load(study.find(name)), RESULTS, tmp_path)
 
     assert_same(committed, tmp_path / name)
 
@@ -47,7 +52,7 @@ def test_the_page_of_the_kernels_is_what_their_metrics_say(tmp_path):
     """Made anew from the metrics, the text and the tables of the kernels' page are the committed ones to the letter."""
     committed = Path("reports", "reference", "kernels")
 
-    made = kernel_report.write(RESULTS, tmp_path).page.parent
+    made = kernels_page.write(RESULTS, tmp_path).page.parent
 
     assert_same(committed, made)
 
@@ -55,14 +60,14 @@ def test_the_page_of_the_kernels_is_what_their_metrics_say(tmp_path):
 @pytest.mark.parametrize("name", sorted(path.stem for path in ROOT.joinpath(RESULTS, "profile").glob("*.json")))
 def test_the_page_of_a_profile_is_what_it_says(tmp_path, name):
     """Made anew from the profile, text and tables are the committed ones to the letter."""
-    made = profile_report.write(profiles.path_of(RESULTS, name), tmp_path).page.parent
+    made = profile_page.write(profiles.path_of(RESULTS, name), tmp_path).page.parent
 
     assert_same(Path("reports", "reference", f"profile-{name}"), made)
 
 
 def test_the_page_of_the_choices_is_what_the_timings_say(tmp_path):
     """Made anew from the timings, text and tables are the committed ones to the letter."""
-    made = choices_report.write(choices.path_of(RESULTS), tmp_path).page.parent
+    made = choices_page.write(numbers.path_of(RESULTS), tmp_path).page.parent
 
     assert_same(Path("reports", "reference", "choices"), made)
 
@@ -97,7 +102,7 @@ def test_the_kernels_of_the_reference_are_sound():
 
 def test_every_claim_of_the_main_study_is_met(tmp_path):
     """What `depth` expects is what its reference records show."""
-    written = report.write(study.load(study.find("depth")), RESULTS, tmp_path)
+    written = study_page.write(study.load(study.find("depth")), RESULTS, tmp_path)
 
     assert len(written.claims) == 4
     assert all(claim.endswith("met") for claim in written.claims)

@@ -3,8 +3,8 @@
 import pytest
 
 import made
-from deeptwins import provenance, remarks
 from deeptwins.findings import derive, frames
+from deeptwins.pages.study import provenance, remarks
 
 
 def paper(twin, value, more="", depth=20, family="cifar"):

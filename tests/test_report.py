@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import made
-from deeptwins import pages, report
 from deeptwins import study as studies
 from deeptwins.errors import InputError
+from deeptwins.pages import page as pages
+from deeptwins.pages.study import page as study_page
 
 
 class Outline(HTMLParser):
@@ -36,7 +37,7 @@ def made_report(tmp_path_factory):
     """The report of the study that ships, from made-up records."""
     folder = tmp_path_factory.mktemp("report")
     study = made.load(folder)
-    return report.write(study, made.results(folder, study), folder / "reports")
+    return study_page.write(study, made.results(folder, study), folder / "reports")
 
 
 def test_the_verdict_comes_first(made_report):
@@ -63,7 +64,7 @@ def test_claims(tmp_path):
     study = made.load(tmp_path)
     results = made.results(tmp_path, study, lambda run, twin: 100 - run.twins[twin].depth)
 
-    written = report.write(study, results, tmp_path / "reports")
+    written = study_page.write(study, results, tmp_path / "reports")
 
     assert written.contradicted
     assert "cifar: training error of plain rises: ✗ contradicted" in written.claims
@@ -75,7 +76,7 @@ def test_a_provisional_report_says_so(tmp_path):
     study = made.small(tmp_path)
     made.write(tmp_path / "results", study.runs[0])
 
-    written = report.write(study, tmp_path / "results", tmp_path / "reports")
+    written = study_page.write(study, tmp_path / "results", tmp_path / "reports")
 
     for path in (written.page, written.markdown):
         assert "Provisional: 1 of 6 runs have finished." in path.read_text(encoding="utf-8")
@@ -148,7 +149,7 @@ def agreeing(tmp_path_factory):
     """The report of a study whose twins should agree, and do."""
     folder = tmp_path_factory.mktemp("agreeing")
     study = made.load(folder, made.AGREEING, "kernel")
-    return report.write(study, made.results(folder, study, made.alike), folder / "reports")
+    return study_page.write(study, made.results(folder, study, made.alike), folder / "reports")
 
 
 def test_agreement_comes_first(agreeing):
@@ -181,7 +182,7 @@ def test_agreement_is_claimed(agreeing, tmp_path):
     study = made.load(tmp_path, made.AGREEING, "kernel")
     results = made.results(tmp_path, study, lambda run, twin: 2 + run.seed + 9 * (twin == "triton"))
 
-    written = report.write(study, results, tmp_path / "reports")
+    written = study_page.write(study, results, tmp_path / "reports")
 
     assert not agreeing.contradicted
     assert agreeing.claims[1] == "cifar: training error of triton agrees with that of eager: ✓ met"
@@ -209,7 +210,7 @@ def test_what_does_not_drift_is_told_in_words(tmp_path):
     """Loss traces that are identical to the last bit are not drawn; the page says so, and gives no numbers of it."""
     study = made.load(tmp_path, made.AGREEING, "kernel")
 
-    written = report.write(study, made.results(tmp_path, study, lambda run, _: 2 + run.seed), tmp_path / "reports")
+    written = study_page.write(study, made.results(tmp_path, study, lambda run, _: 2 + run.seed), tmp_path / "reports")
 
     text = written.markdown.read_text(encoding="utf-8")
     assert "At every evaluation the loss traces of these twins are identical to the last bit." in text
@@ -224,7 +225,7 @@ def test_nets_that_have_no_loss_do_not_drift(tmp_path):
         lines = made.records(run, diverged=["eager"], diverged_at=1)
         made.write(tmp_path / "results", run, lines)
 
-    written = report.write(study, tmp_path / "results", tmp_path / "reports")
+    written = study_page.write(study, tmp_path / "results", tmp_path / "reports")
 
     assert written.verdict.startswith("compiled differs from eager: training error ")
     assert "loss traces" not in written.verdict
@@ -237,7 +238,7 @@ def test_a_single_depth_has_a_page(tmp_path):
     """A study of one depth opens with how its twins compare, and draws nothing against depth."""
     study = made.small(tmp_path, grid=made.GRID.replace("[20, 56]", "20"))
 
-    written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
+    written = study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
 
     assert headings(written)[:4] == [
         "Differences between the twins",
@@ -253,7 +254,7 @@ def test_a_single_twin_has_a_page(tmp_path):
     """A study of one twin has nothing to compare."""
     study = made.small(tmp_path, "plain = {}")
 
-    written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
+    written = study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
 
     assert headings(written)[:3] == ["Training error against depth", "Learning curves", "Layer responses"]
 
@@ -262,7 +263,9 @@ def test_a_study_of_one_depth_draws_its_twins(tmp_path):
     """Of one depth the page draws each twin's errors, and tells them to who cannot see them."""
     study = made.small(tmp_path, grid=made.GRID.replace("[20, 56]", "20"))
 
-    written = report.write(study, made.results(tmp_path, study, lambda run, _: 5.0 + run.seed), tmp_path / "reports")
+    written = study_page.write(
+        study, made.results(tmp_path, study, lambda run, _: 5.0 + run.seed), tmp_path / "reports"
+    )
 
     text = written.markdown.read_text(encoding="utf-8")
     alt = re.search(r"!\[([^]]*)\]\(error-by-twin\.svg\)", text).group(1)
@@ -280,7 +283,7 @@ def test_other_data_and_failures_are_on_the_page(tmp_path):
     study = made.load(tmp_path, made.TOML.replace("[twins]", 'scale = "Ours are small."\n[twins]', 1) + far)
     results = made.results(tmp_path, study, lambda run, twin: 3.0 + run.seed + 0.5 * (twin == "residual"))
 
-    written = report.write(study, results, tmp_path / "reports")
+    written = study_page.write(study, results, tmp_path / "reports")
 
     text = written.markdown.read_text(encoding="utf-8")
     assert "| plain | - | fails there, trains here |" in text
@@ -293,7 +296,7 @@ def test_growth_is_on_the_page(tmp_path):
     grid = '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = [0, 1]\ngrow_at = 100\n'
     study = made.load_text(f"[twins]\na = {{}}\nb = {{ grown_from = 8 }}\n{grid}")
 
-    written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
+    written = study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
 
     assert "Growth" in headings(written)
     assert "| cifar | 8 to 20 | b | 100 | 2.0e-6 | 40.00 | 40.00 | 2 |" in written.markdown.read_text(encoding="utf-8")
@@ -313,7 +316,7 @@ def write(tmp_path, monkeypatch):
 
     def writer(settings=(), seeds=None, path=Path("ablations", "small.toml")):
         asked = studies.load(path, settings, seeds)
-        return report.write(asked, made.results(tmp_path, asked), Path("reports"))
+        return study_page.write(asked, made.results(tmp_path, asked), Path("reports"))
 
     return writer
 
@@ -402,7 +405,7 @@ NASTY = "</title><script>alert(1)</script> a|b\n# c [d](e) *f* `g` & $h$"
 def test_texts_of_a_study_stay_texts(tmp_path):
     """Whatever a study's author writes is shown as written: no markup of theirs works in HTML or Markdown."""
     study = made.small(tmp_path, question=NASTY)
-    written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
+    written = study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
     pages.write_index(tmp_path / "reports")
 
     for path in (written.page, tmp_path / "reports" / "index.html"):
@@ -419,7 +422,7 @@ def test_same_records_same_bytes(tmp_path):
     results = made.results(tmp_path, study)
     written = []
     for name in ("one", "two"):
-        report.write(study, results, tmp_path / name)
+        study_page.write(study, results, tmp_path / name)
         pages.write_index(tmp_path / name)
         files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
         written.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
@@ -432,10 +435,10 @@ def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
     """When writing fails midway, the page that was there is untouched and nothing half-written stays."""
     study = made.small(tmp_path)
     results = made.results(tmp_path, study)
-    folder = report.write(study, results, tmp_path / "reports").page.parent
+    folder = study_page.write(study, results, tmp_path / "reports").page.parent
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     made.write(results, study.runs[0], made.records(study.runs[0], lambda *_: 1.0))
-    write_text = report.Path.write_text
+    write_text = study_page.Path.write_text
 
     def full(path, *args, **kwargs):
         if path.name == "index.html":
@@ -444,7 +447,7 @@ def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pages.Path, "write_text", full)
     with pytest.raises(InputError, match="No space left on device"):
-        report.write(study, results, tmp_path / "reports")
+        study_page.write(study, results, tmp_path / "reports")
 
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
@@ -455,7 +458,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "reports").touch()
 
     with pytest.raises(InputError, match=r"reports/small: .*--reports"):
-        report.write(study, made.results(tmp_path, study), tmp_path / "reports")
+        study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
 
 
 def test_no_finished_run_is_one_line(tmp_path):
@@ -464,7 +467,7 @@ def test_no_finished_run_is_one_line(tmp_path):
     made.write(tmp_path / "results", study.runs[0], made.records(study.runs[0], status=None))
 
     with pytest.raises(InputError, match=r"no run has finished yet; go on with `deeptwins run .*small\.toml`"):
-        report.write(study, tmp_path / "results", tmp_path / "reports")
+        study_page.write(study, tmp_path / "results", tmp_path / "reports")
 
 
 def test_the_index_lists_every_report(tmp_path):
@@ -472,7 +475,7 @@ def test_the_index_lists_every_report(tmp_path):
     for name in ("zeta", "alpha"):
         study = made.small(tmp_path, question=f"Does {name} rise?", name=name)
         made.write(tmp_path / "results", study.runs[0])
-        report.write(study, tmp_path / "results", tmp_path / "reports")
+        study_page.write(study, tmp_path / "results", tmp_path / "reports")
 
     outline = Outline(pages.write_index(tmp_path / "reports").read_text(encoding="utf-8"))
 
@@ -488,7 +491,7 @@ def test_the_index_gives_answers_costs_and_dates(tmp_path):
     """Every report has a row with its question, its answer, what it cost and when; the answer comes before the rest."""
     answer = '[answer]\nmet = "Yes, it does."\ncontradicted = "No."\n'
     study = made.load(tmp_path, made.TOML.replace("[twins]", f"{answer}[twins]", 1))
-    written = report.write(study, made.results(tmp_path, study), tmp_path / "reports")
+    written = study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
 
     text = pages.write_index(tmp_path / "reports").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
 
@@ -515,7 +518,7 @@ def test_a_page_without_answer_or_date_is_listed(tmp_path):
     for run in study.runs:
         first, *rest = made.records(run)
         made.write(tmp_path / "results", run, [{key: first[key] for key in first if key != "started"}, *rest])
-    report.write(study, tmp_path / "results", tmp_path / "reports")
+    study_page.write(study, tmp_path / "results", tmp_path / "reports")
 
     text = pages.write_index(tmp_path / "reports").read_text(encoding="utf-8")
 
@@ -540,9 +543,7 @@ def test_a_damaged_summary_is_one_line(tmp_path):
 
 def test_a_report_needs_no_torch():
     """Reading results loads neither torch nor anything that trains."""
-    code = (
-        "import sys; import deeptwins.report; print(sorted({'torch', 'deeptwins.train.training'} & set(sys.modules)))"
-    )
+    code = "import sys, deeptwins.pages.study.page; print(sorted({'torch', 'deeptwins.train'} & {*sys.modules}))"
 
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603
 

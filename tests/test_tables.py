@@ -6,8 +6,9 @@ from typing import get_args
 import pytest
 
 import made
-from deeptwins import tables
 from deeptwins.findings import comparisons, derive, frames, judging
+from deeptwins.pages import tables as tables_
+from deeptwins.pages.study import tables
 from deeptwins.study.claims import Metric
 
 
@@ -139,14 +140,14 @@ def test_what_all_rows_say_is_said_once():
     rows = [["cifar", "20", "b", "a", "above", "+1.0", "3"], ["cifar", "56", "c", "a", "above", "+1.0", "3"]]
     heads = ("family", "depth", "twin", "minus", "verdict", "points", "seeds")
 
-    short = tables.shorten(tables.Table("Differences", heads, rows, 5))
+    short = tables_.shorten(tables_.Table("Differences", heads, rows, 5))
 
     assert short.caption == "Differences. The same in all rows: family cifar; minus a; seeds 3"
     assert short.columns == ("depth", "twin", "verdict", "points")
     assert short.rows == [["20", "b", "above", "+1.0"], ["56", "c", "above", "+1.0"]]
     assert short.words == 3
-    for table in (tables.Table("One row", heads, rows[:1], 5), tables.Table("None", ("what", "value"), rows[:0], 2)):
-        assert tables.shorten(table) == table
+    for table in (tables_.Table("One row", heads, rows[:1], 5), tables_.Table("None", ("what", "value"), rows[:0], 2)):
+        assert tables_.shorten(table) == table
 
 
 def test_columns_without_a_number_are_left_out():
@@ -154,11 +155,11 @@ def test_columns_without_a_number_are_left_out():
     heads = ("twin", "against", "95 % interval", "p", "95 % interval", "seeds")
     rows = [["b", "-", "1 to 2", "-", "-", "3"], ["c", "-", "-", "-", "-", "4"]]
 
-    short = tables.shorten(tables.Table("Trends", heads, rows, 2))
-    one = tables.shorten(tables.Table("Trends", heads, rows[:1], 2))
+    short = tables_.shorten(tables_.Table("Trends", heads, rows, 2))
+    one = tables_.shorten(tables_.Table("Trends", heads, rows[:1], 2))
 
-    assert short == tables.Table("Trends", ("twin", heads[2], "seeds"), [["b", "1 to 2", "3"], ["c", "-", "4"]], 1)
-    assert one == tables.Table("Trends", ("twin", heads[2], "seeds"), [["b", "1 to 2", "3"]], 1)
+    assert short == tables_.Table("Trends", ("twin", heads[2], "seeds"), [["b", "1 to 2", "3"], ["c", "-", "4"]], 1)
+    assert one == tables_.Table("Trends", ("twin", heads[2], "seeds"), [["b", "1 to 2", "3"]], 1)
 
 
 def test_what_is_not_tested_has_no_column():

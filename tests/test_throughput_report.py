@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from deeptwins import throughput_report
+from deeptwins.pages.throughput import page as throughput_page
 from timings_made import case, each, grid, together, written
 
 
 def page_of(folder, *benchmarks, where="reports"):
     """Write timings and their page."""
-    return throughput_report.write(written(folder, *benchmarks), folder / where)
+    return throughput_page.write(written(folder, *benchmarks), folder / where)
 
 
 def results(page):

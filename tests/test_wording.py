@@ -2,7 +2,7 @@
 
 import pytest
 
-from deeptwins import wording
+from deeptwins.pages import wording
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.04, "+0.0"), (-0.04, "+0.0"), (-1.25, "-1.2"), (56.12, "+56.1")])

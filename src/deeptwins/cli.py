@@ -282,13 +282,14 @@ def kernels(
       deeptwins kernels
       deeptwins kernels --no-compile --timings timings.json
     """  # noqa: D301
-    from deeptwins import kernel_report, pages
+    from deeptwins.pages import page as pages
+    from deeptwins.pages.kernels import page
 
     if timings is not None:
-        kernel_report.keep_timings(timings, results)
+        page.keep_timings(timings, results)
     if compiling:
         _compile(results)
-    written = kernel_report.write(results, reports)
+    written = page.write(results, reports)
     print_table(written.table, right=range(2, len(written.table[0])))
     for line in (*written.verdict, *written.faults, written.page):
         typer.echo(line)
@@ -356,11 +357,12 @@ def _check(studies: Iterable[Study], device: str) -> None:
 
 def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool:
     """Write and print the report of each study; says whether the records contradict a claim."""
-    from deeptwins import pages, report
+    from deeptwins.pages import page as pages
+    from deeptwins.pages.study import page as study_page
 
     contradicted = False
     for study in studies:
-        written = report.write(study, results, reports)
+        written = study_page.write(study, results, reports)
         typer.echo(f"{study.name}: {written.verdict}")
         for line in (*written.claims, written.page):
             typer.echo(f"  {line}")
@@ -399,7 +401,8 @@ def _with_results(results: Path) -> list[str]:
 
 def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> None:
     """Write a diagram of nets, with their stages, to an SVG file."""
-    from deeptwins import diagram, drawing
+    from deeptwins.pages import drawing
+    from deeptwins.pages.study import diagram
 
     drawn = [diagram.Drawn(name, net, stages) for name, (net, stages) in nets.items()]
     path.write_text(drawing.svg(diagram.draw(drawn), "nets", diagram.alt(drawn)), encoding="utf-8")

@@ -15,12 +15,12 @@ import typer
 
 from deeptwins.console import BAD_INPUT, INTERRUPTED, REPORTS, RESULTS, print_page, read_duration
 from deeptwins.errors import InputError
-from deeptwins.wording import count
+from deeptwins.pages.wording import count
 
 if TYPE_CHECKING:
     from deeptwins.gate.comparison import Asked
     from deeptwins.gate.runs import Run
-    from deeptwins.pages import Written
+    from deeptwins.pages.page import Written
 
 MAIN = ("origin/main", "main", "origin/master", "master")  # what a commit is set against: the first that there is
 SKIP, ABORT = 125, 128  # exit codes for `git bisect run`: this commit cannot be judged; no commit can
@@ -269,8 +269,8 @@ def _test_itself(asked: Asked, trials: int | None, results: Path, reports: Path)
 
 def _write_page(results: Path, reports: Path) -> Written:
     """Write the page of all runs, and the list of pages."""
-    from deeptwins import pages
     from deeptwins.gate import page
+    from deeptwins.pages import page as pages
 
     written = page.write(results, reports)
     typer.echo(f"all reports: {pages.write_index(reports)}")

@@ -100,7 +100,7 @@ def _profile(  # noqa: PLR0913, PLR0917
     plan: Plan, device: torch.device, steps: int, data: Path | None, results: Path, reports: Path
 ) -> None:
     """Profile the nets of a plan, with progress on stderr; write and print what was found."""
-    from deeptwins import pages
+    from deeptwins.pages import page
     from deeptwins.profile import measure as profiling
     from deeptwins.records import profiles, tables
 
@@ -109,19 +109,23 @@ def _profile(  # noqa: PLR0913, PLR0917
     with typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar:
         found = profiling.profile(plan, device, steps, data, lambda: bar.update(1))
     profiles.write(path, found)
-    from deeptwins import profile_report
+    from deeptwins.pages.profile import page as profile_page
 
-    print_page(profile_report.write(path, reports))
-    typer.echo(f"all reports: {pages.write_index(reports)}")
+    print_page(profile_page.write(path, reports))
+    typer.echo(f"all reports: {page.write_index(reports)}")
 
 
 def _show(files: Sequence[Path], results: Path, reports: Path) -> None:
     """Keep the timings of benches, write their pages, and print what they say."""
-    from deeptwins import choices, choices_report, pages, throughput, throughput_report
+    from deeptwins.pages import page as pages
+    from deeptwins.pages.choices import numbers
+    from deeptwins.pages.choices import page as choices_page
+    from deeptwins.pages.throughput import numbers as throughput
+    from deeptwins.pages.throughput import page as throughput_page
     from deeptwins.records import benchmarks
 
     timings = benchmarks.read(files)
-    kinds = ((throughput, throughput_report), (choices, choices_report))
+    kinds = ((throughput, throughput_page), (numbers, choices_page))
     found = [(own, kind, report) for kind, report in kinds if len(own := timings.of(*kind.BENCHES))]
     if not found:
         raise timings.refused(f"no timing by {', '.join(bench for kind, _ in kinds for bench in kind.BENCHES)}")

@@ -15,7 +15,7 @@ from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
-    from deeptwins.pages import Written
+    from deeptwins.pages.page import Written
     from deeptwins.train.scheduling import Outcome
 
 ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # where they lie unless told otherwise

@@ -9,7 +9,7 @@ from deeptwins.gate import sentences
 from deeptwins.gate.exact import Change, changes, lost
 from deeptwins.gate.runs import Run
 from deeptwins.gate.verdict import Judged, Verdict, judge
-from deeptwins.wording import count
+from deeptwins.pages.wording import count
 
 FINE, SLOWER, FAILED, UNDECIDED, OTHERS = 0, 1, 2, 3, 4
 """Exit codes: nothing is worse; something is; the run ended early; it cannot be told; the set is not the expected."""

@@ -14,9 +14,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from deeptwins import drawing
-from deeptwins.drawing import DASHED, HUES, INK, MARKERS, WIDTH
 from deeptwins.gate.tables import VERDICTS, shown, signed
+from deeptwins.pages import drawing
+from deeptwins.pages.drawing import DASHED, HUES, INK, MARKERS, WIDTH
 
 LOOKS: Mapping[str, tuple[str, str, str]] = {  # of a verdict: colour, marker, its fill; read without colours, too
     "regressed": (HUES[0], ">", HUES[0]),

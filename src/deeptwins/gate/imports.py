@@ -32,9 +32,9 @@ from deeptwins.gate.runs import (
     Value,
     rounded,
 )
+from deeptwins.pages.wording import count
 from deeptwins.records import benchmarks, tables
 from deeptwins.records.benchmarks import Count, Read, Text, distinct
-from deeptwins.wording import count
 
 AGAIN = "write it with `pytest --benchmark-json=FILE`"
 UNKNOWN = "machine not told by the files"

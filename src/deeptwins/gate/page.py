@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from deeptwins import pages
 from deeptwins.errors import InputError
 from deeptwins.gate import figures, run_tables, runs, sections, sensitivity, tables
 from deeptwins.gate.conclusion import Conclusion, conclude
@@ -17,9 +16,10 @@ from deeptwins.gate.history import history
 from deeptwins.gate.runs import Kind, Run
 from deeptwins.gate.sections import COMMANDS, Parts, left_out, picture
 from deeptwins.gate.summary import summary
-from deeptwins.pages import Page, Section, Written
-from deeptwins.tables import Table
-from deeptwins.wording import count, digits, listed
+from deeptwins.pages import page as pages
+from deeptwins.pages.page import Page, Section, Written
+from deeptwins.pages.tables import Table
+from deeptwins.pages.wording import count, digits, listed
 
 __all__ = ["compared", "summary", "write"]
 

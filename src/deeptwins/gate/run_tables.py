@@ -7,8 +7,8 @@ import math
 import pandas as pd
 
 from deeptwins.gate.tables import begin_with, metric_name, shown, value, without
-from deeptwins.tables import Table
-from deeptwins.wording import digits, p_value
+from deeptwins.pages.tables import Table
+from deeptwins.pages.wording import digits, p_value
 
 
 def steps(table: pd.DataFrame, prefix: str) -> Table:

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deeptwins import pages
 from deeptwins.gate import figures, run_tables, tables
 from deeptwins.gate.conclusion import Conclusion
 from deeptwins.gate.history import History
 from deeptwins.gate.runs import COMMIT, Kind, Run
 from deeptwins.gate.steps import LEAST
-from deeptwins.pages import Picture, Section
-from deeptwins.tables import Table
-from deeptwins.wording import count
+from deeptwins.pages import page
+from deeptwins.pages.page import Picture, Section
+from deeptwins.pages.tables import Table
+from deeptwins.pages.wording import count
 
 COMMANDS: dict[Kind, str] = {
     "paired": "deeptwins gate --base REF",
@@ -180,4 +180,4 @@ def picture(name: str, caption: str, alt: str, figure: Figure) -> Picture:
     """Put a figure on the page, in whatever letters names are written."""
     with warnings.catch_warnings():  # of letters that matplotlib cannot measure; the reader's browser has them
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
-        return pages.illustrate(name, caption, tables.shown(alt, ALT), figure)
+        return page.illustrate(name, caption, tables.shown(alt, ALT), figure)

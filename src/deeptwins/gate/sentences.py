@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from deeptwins.gate.estimates import Estimate
 from deeptwins.gate.exact import METRICS, Change
 from deeptwins.gate.runs import Value
-from deeptwins.wording import apart, count, listed, number, percent
+from deeptwins.pages.wording import apart, count, listed, number, percent
 
 NAMED = 8  # things in a sentence; of more it tells how many
 

@@ -13,7 +13,7 @@ import pandas as pd
 from deeptwins.gate import tables
 from deeptwins.gate.conclusion import conclude
 from deeptwins.gate.runs import Run
-from deeptwins.tables import Table
+from deeptwins.pages.tables import Table
 
 MOST = 60_000  # characters; GitHub takes 65,536 in a comment
 TOLD = ("regressed", "inconclusive", "improved")  # verdicts whose rows are not folded away

@@ -16,8 +16,8 @@ from deeptwins.gate.exact import METRICS, Change, changes
 from deeptwins.gate.runs import Arm, Benchmark, Run
 from deeptwins.gate.samples import segments
 from deeptwins.gate.verdict import Judged
-from deeptwins.tables import Table
-from deeptwins.wording import apart, p_value, points
+from deeptwins.pages.tables import Table
+from deeptwins.pages.wording import apart, p_value, points
 
 VERDICTS = {
     "regressed": "slower",

@@ -21,7 +21,7 @@ from typing import Literal
 from deeptwins.gate import noise, sentences
 from deeptwins.gate.estimates import PAIRS_FOR_TEST, Estimate, benjamini_hochberg, estimate, p_above, p_below, usable
 from deeptwins.gate.runs import Benchmark, Design, Pair
-from deeptwins.wording import count, percent
+from deeptwins.pages.wording import count, percent
 
 AGREEING = 4, 5  # pairs of a batch, of how many
 Verdict = Literal["regressed", "improved", "no_worse", "inconclusive", "not_measured"]

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from deeptwins import pages, profile_figures, profile_frames, profile_tables
-from deeptwins.pages import Page, Section, Written, illustrate
+from deeptwins.pages import page as pages
+from deeptwins.pages.page import Page, Section, Written, illustrate
+from deeptwins.pages.profile import figures, frames
+from deeptwins.pages.profile import tables as profile_tables
+from deeptwins.pages.wording import count
 from deeptwins.records import profiles
 from deeptwins.records.profiles import LEAST_BYTES, Profile
-from deeptwins.wording import count
 
 KNOWN = 3  # nets that the question names
 MEASURED = """
@@ -46,10 +48,10 @@ def write(path: Path, reports: Path) -> Written:
         InputError: the file is not there or damaged, or the folder cannot be written.
     """
     profile = profiles.read(path)
-    ops, kernels = profile_frames.ops(profile), profile_frames.kernels(profile)
-    steps = profile_frames.steps(profile, ops)
-    kinds, layers = profile_frames.kinds(ops), profile_frames.layers(ops)
-    nets = profile_frames.detailed(steps)
+    ops, kernels = frames.ops(profile), frames.kernels(profile)
+    steps = frames.steps(profile, ops)
+    kinds, layers = frames.kinds(ops), frames.layers(ops)
+    nets = frames.detailed(steps)
     verdict = profile_tables.verdict(profile, steps, kinds)
     page = Page(
         name=f"profile-{profile.name}",
@@ -87,7 +89,7 @@ def _by_kind(steps: pd.DataFrame, kinds: pd.DataFrame, nets: list[str]) -> Secti
         " takes. Ops that the profiler slows until they sum up to more than the step share it in proportion."
         " Milliseconds."
     )
-    picture = illustrate("kinds", caption, profile_tables.alt_kinds(steps, kinds), profile_figures.kinds(steps, kinds))
+    picture = illustrate("kinds", caption, profile_tables.alt_kinds(steps, kinds), figures.kinds(steps, kinds))
     tables = [profile_tables.step_table(steps), profile_tables.work_table(steps)]
     tables += [profile_tables.kind_table(net, kinds) for net in nets]
     return Section("Where the time goes", (picture,), tuple(tables))
@@ -96,7 +98,7 @@ def _by_kind(steps: pd.DataFrame, kinds: pd.DataFrame, nets: list[str]) -> Secti
 def _by_layer(layers: pd.DataFrame, nets: list[str]) -> Section:
     shown = layers[layers["net"].isin(nets)]
     caption = "Layers in order, from the stem to the linear map; the nets whose steps take longest."
-    picture = illustrate("layers", caption, profile_tables.alt_layers(shown), profile_figures.layers(shown))
+    picture = illustrate("layers", caption, profile_tables.alt_layers(shown), figures.layers(shown))
     return Section("Layer by layer", (picture,), tuple(profile_tables.layer_table(net, layers) for net in nets))
 
 

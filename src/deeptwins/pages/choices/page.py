@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins import choices, choices_figures, pages
-from deeptwins.choices import CANDIDATE, DEPTHS, LAYOUT, LEAST, NETS, SEPARATE, Choices
-from deeptwins.pages import Page, Section, Written, illustrate
-from deeptwins.tables import Table
-from deeptwins.wording import count, digits, listed, spread
+from deeptwins.pages import page as pages
+from deeptwins.pages.choices import figures, numbers
+from deeptwins.pages.choices.numbers import CANDIDATE, DEPTHS, LAYOUT, LEAST, NETS, SEPARATE, Choices
+from deeptwins.pages.page import Page, Section, Written, illustrate
+from deeptwins.pages.tables import Table
+from deeptwins.pages.wording import count, digits, listed, spread
 
 NAME = "choices"
 QUESTION = "Would many nets on one device train faster in another way?"
@@ -42,7 +43,7 @@ def write(path: Path, reports: Path) -> Written:
     Raises:
         InputError: the file is not there or damaged, or the folder cannot be written.
     """
-    found = choices.load(path)
+    found = numbers.load(path)
     said = verdict(found)
     page = Page(
         name=NAME,
@@ -104,9 +105,9 @@ def _chosen(choice: str, own: pd.DataFrame, *, rehearsal: bool) -> str:
 def packing_table(packing: pd.DataFrame) -> Table:
     """Tabulate a setting a row, by what tells it from the others, and a variant a column."""
     variants = list(dict.fromkeys(packing["variant"]))
-    told = [key for key in choices.SETTING if key not in _shared(packing)] or ["nets"]
+    told = [key for key in numbers.SETTING if key not in _shared(packing)] or ["nets"]
     rows = []
-    for _, own in packing.groupby(choices.SETTING, sort=False):
+    for _, own in packing.groupby(numbers.SETTING, sort=False):
         cells = {
             row["variant"]: f"{row['ratio']:.2f} ({row['ratio_q1']:.2f} to {row['ratio_q3']:.2f})"
             for row in own.to_dict("records")
@@ -152,14 +153,14 @@ def _packing(found: Choices) -> Section:
     caption = (
         f"Medians and quartiles; {first['image']} images, batches of {first['batch']}{same}; clock: {first['timed']}."
     )
-    figure = choices_figures.packing(table, names, LEAST)
+    figure = figures.packing(table, names, LEAST)
     picture = illustrate("packing", caption, f"Times as fast as one after another, least to most: {told}.", figure)
     return Section("Packing nets into one", (picture,), (packing_table(table),), (PACKED,))
 
 
 def _shared(packing: pd.DataFrame) -> list[str]:
     """What is the same in all settings."""
-    return [key for key in choices.SETTING if packing[key].nunique() == 1]
+    return [key for key in numbers.SETTING if packing[key].nunique() == 1]
 
 
 def _setting(row: Mapping[Hashable, Any], shared: list[str]) -> str:
@@ -174,7 +175,7 @@ def _choices(table: pd.DataFrame) -> Section:
         f"{choice}: " + ", ".join(f"{row['value']:,} {digits(row['ms'])} ms" for row in own.to_dict("records"))
         for choice, own in table.groupby("choice", sort=False)
     ]
-    picture = illustrate("choices", caption, f"{'; '.join(lines)}.", choices_figures.choices(table))
+    picture = illustrate("choices", caption, f"{'; '.join(lines)}.", figures.choices(table))
     return Section("Numbers that the trainer chooses", (picture,), (choice_table(table),), (CHOSEN,))
 
 

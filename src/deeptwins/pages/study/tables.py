@@ -4,52 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import pandas as pd
 
 from deeptwins.findings.comparisons import NOT_TESTED
+from deeptwins.pages.tables import Table
+from deeptwins.pages.wording import apart, count, interval, number, p_value, points, power, published
 from deeptwins.study.claims import FAILS, STATEMENTS, Metric
-from deeptwins.wording import apart, count, interval, number, p_value, points, power, published
 
 METRICS = dict(
     zip(get_args(Metric), ("training error", "running training error", "validation error", "test error"), strict=True)
 )
 FLOWS = {"vanish": "vanish", "explode": "explode", "healthy": "neither vanish nor explode"}
-SHARED = ("family", "depth", "minus", "against", "metric", "source", "published", "ours", "seeds")
 _TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}
 _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under a caption; the first `words` columns hold names, the others numbers."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: list[list[str]]
-    words: int
-
-
-def shorten(table: Table) -> Table:
-    """Leave out columns without a number, and those that say the same in all rows, which the caption then says.
-
-    The latter are those in `SHARED`.
-    """
-    columns = list(zip(*table.rows, strict=True))
-    full = [i for i, cells in enumerate(columns) if {*cells} != {"-"}] if columns else range(len(table.columns))
-    named = {table.columns[i]: i for i in full}
-    several = len(table.rows) > 1
-    same = [named[name] for name in SHARED if several and name in named and len({*columns[named[name]]}) == 1]
-    kept = [i for i in full if i not in same]
-    told = "; ".join(f"{table.columns[i]} {columns[i][0]}" for i in same)
-    return Table(
-        f"{table.caption}. The same in all rows: {told}" if told else table.caption,
-        tuple(table.columns[i] for i in kept),
-        [[row[i] for i in kept] for row in table.rows],
-        sum(i < table.words for i in kept),
-    )
 
 
 def errors(by_depth: pd.DataFrame) -> Table:

@@ -8,8 +8,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from deeptwins import drawing
-from deeptwins.drawing import DASHED, HUES, INK, WIDTH
+from deeptwins.pages import drawing
+from deeptwins.pages.drawing import DASHED, HUES, INK, WIDTH
 
 TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
 APART = 0.22  # of a line, between variants

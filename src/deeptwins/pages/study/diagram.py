@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, PathPatch, Rectangle
 from matplotlib.path import Path
 
-from deeptwins.drawing import CHANCE, DASHED, DEPTHS, INK, WIDTH, styled
+from deeptwins.pages.drawing import CHANCE, DASHED, DEPTHS, INK, WIDTH, styled
 from deeptwins.study.specs import Net
 
 Point = tuple[float, float]

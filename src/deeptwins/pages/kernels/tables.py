@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from deeptwins.pages.tables import Table
+from deeptwins.pages.wording import count, listed, share
 from deeptwins.records.kernels import FULL_BITS, Compiled
-from deeptwins.tables import Table
-from deeptwins.wording import count, listed, share
 
 NAMES = {"channels_last": "channels last", "contiguous": "channels first"}
 FAULTY = ("kernel", "sites", "dtype", "layout", "shape", "arch")  # say which kernel it is

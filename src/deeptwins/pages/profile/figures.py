@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from deeptwins import drawing
-from deeptwins.drawing import HUES, INK, WIDTH
+from deeptwins.pages import drawing
+from deeptwins.pages.drawing import HUES, INK, WIDTH
 
 WAYS = {"forward": "#2580c8", "backward": "#d55e00"}
 REST = "the rest"

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from deeptwins import kernel_figures, kernel_tables, pages, records, timings
-from deeptwins.pages import Page, Section, illustrate
+from deeptwins import records
+from deeptwins.pages import page as pages
+from deeptwins.pages.kernels import figures, timings
+from deeptwins.pages.kernels import tables as kernel_tables
+from deeptwins.pages.page import Page, Section, illustrate
 from deeptwins.records import kernels as kernel_records
 from deeptwins.records.kernels import FULL_BITS
 
@@ -100,7 +103,7 @@ def write(results: Path, reports: Path) -> Written:
 
 def _made(kernels: pd.DataFrame) -> Section:
     caption = "Dots are compiled kernels. At the left, for how many warps the registers of a multiprocessor are enough."
-    picture = illustrate("registers", caption, kernel_tables.alt_registers(kernels), kernel_figures.registers(kernels))
+    picture = illustrate("registers", caption, kernel_tables.alt_registers(kernels), figures.registers(kernels))
     tables = [kernel_tables.summary(kernels), kernel_tables.details(kernels)]
     if kernels["faults"].any():
         tables.insert(0, kernel_tables.faulty(kernels))
@@ -112,14 +115,14 @@ def _made(kernels: pd.DataFrame) -> Section:
 def _moved(sites: pd.DataFrame) -> Section:
     compared = kernel_tables.compared(sites)
     caption = f"Counted, not measured; {kernel_tables.COMPARED}. Sources are under Provenance."
-    picture = illustrate("traffic", caption, kernel_tables.alt_traffic(compared), kernel_figures.traffic(compared))
+    picture = illustrate("traffic", caption, kernel_tables.alt_traffic(compared), figures.traffic(compared))
     return Section("Bytes and launches", (picture,), (kernel_tables.traffic(sites),))
 
 
 def _modelled(floors: pd.DataFrame, sites: pd.DataFrame) -> Section:
     modelled = kernel_tables.modelled(floors, sites)
     caption = f"Model, no measurement: bytes at peak bandwidth; {kernel_tables.COMPARED}."
-    picture = illustrate("floors", caption, kernel_tables.alt_floors(modelled), kernel_figures.floors(modelled))
+    picture = illustrate("floors", caption, kernel_tables.alt_floors(modelled), figures.floors(modelled))
     return Section("What these bytes would take (model)", (picture,), (kernel_tables.model(floors, sites),))
 
 
@@ -142,13 +145,13 @@ def _measured(times: pd.DataFrame) -> Section:
             "roofline",
             "Each dot is a timing; the line is the bandwidth of a copy.",
             f"Effective bandwidth against bytes moved. At most, as a share of a copy's: {reached}.",
-            timings.roofline(times),
+            figures.roofline(times),
         ),
         illustrate(
             "speedups",
             "Each dot is a timing, relative to eager at the same setting.",
             f"Times as fast as eager, by site, data type and layout. Median: {faster}.",
-            timings.speedups(times),
+            figures.speedups(times),
         ),
     )
     return Section("Measured times", pictures, timings.tables(times))

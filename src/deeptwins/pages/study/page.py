@@ -11,28 +11,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from deeptwins import (
-    comparison_figures,
-    descriptions,
-    diagnostic_prose,
-    diagnostic_report,
-    diagram,
-    figures,
-    pages,
-    prose,
-    provenance,
-    remarks,
-    tables,
-)
 from deeptwins.errors import InputError
 from deeptwins.findings import derive, frames
 from deeptwins.findings import inside as diagnostic_findings
 from deeptwins.findings.derive import Findings
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.inside import Inside
-from deeptwins.pages import Page, Picture, Section, illustrate
+from deeptwins.pages import page as pages
+from deeptwins.pages.page import Page, Picture, Section, illustrate
+from deeptwins.pages.study import descriptions, diagram, figures, prose, provenance, remarks, tables
+from deeptwins.pages.study.inside import sections
+from deeptwins.pages.study.inside import words as diagnostic_prose
+from deeptwins.pages.tables import shorten
+from deeptwins.pages.wording import count
 from deeptwins.study import FOLDER, Study
-from deeptwins.wording import count
 
 ERRORS = """
 Training error (train_error_pct) is measured in evaluation mode on the whole training set without augmentation, after
@@ -129,7 +121,7 @@ def _sections(study: Study, data: Frames, found: Findings, inside: Inside) -> li
         *([Section("Training error against depth", (_errors(found),))] if depths else compared),
         Section("Learning curves", (_curves(found),)),
         *(compared if depths else []),
-        *diagnostic_report.sections(inside),
+        *sections.sections(inside),
         *_nets(data),
         *([Section("Growth", tables=(tables.growth(found.growth),))] if len(found.growth) else []),
         *([Section("What the study claims", tables=(tables.claims(found.claims),))] if study.expect else []),
@@ -154,7 +146,7 @@ def _sections(study: Study, data: Frames, found: Findings, inside: Inside) -> li
 
 def _shortened(section: Section) -> Section:
     """Say once what all rows of a table say."""
-    return dataclasses.replace(section, tables=tuple(map(tables.shorten, section.tables)))
+    return dataclasses.replace(section, tables=tuple(map(shorten, section.tables)))
 
 
 def _nets(data: Frames) -> list[Section]:
@@ -266,5 +258,5 @@ def _gaps(comparisons: pd.DataFrame) -> Picture:
 
 def _by_twin(found: Findings) -> Picture:
     caption = "Mean over seeds, training filled and test hollow; bars are 95 % intervals, small dots single seeds."
-    figure = comparison_figures.errors_by_twin(found.by_depth, found.final)
+    figure = figures.errors_by_twin(found.by_depth, found.final)
     return illustrate("error-by-twin", caption, descriptions.comparison(found.by_depth), figure)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from deeptwins import diagnostic_figures as figures
-from deeptwins import diagnostic_prose as prose
 from deeptwins.findings.inside import Inside
-from deeptwins.pages import Section, illustrate
+from deeptwins.pages.page import Section, illustrate
+from deeptwins.pages.study.inside import figures
+from deeptwins.pages.study.inside import words as prose
 
 NORMALIZED = "after its batch normalization"
 UNNORMALIZED = "after its normalization or, in nets without, its bias"

@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from deeptwins import drawing
-from deeptwins.drawing import DASHED, HUES, WIDTH
+from deeptwins.pages import drawing
+from deeptwins.pages.drawing import DASHED, HUES, WIDTH
 
 COLUMNS = 2  # panels side by side
 HEIGHT = 2.6  # inches, of a panel

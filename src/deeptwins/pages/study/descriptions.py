@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from deeptwins.wording import percent, points, share
+from deeptwins.pages.wording import percent, points, share
 
 
 def drift(drift: pd.DataFrame) -> str:

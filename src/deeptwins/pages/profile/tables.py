@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins import profile_frames
+from deeptwins.pages.profile import frames
+from deeptwins.pages.tables import Table
+from deeptwins.pages.wording import count
 from deeptwins.records.profiles import Profile
-from deeptwins.tables import Table
-from deeptwins.wording import count
 
 LEAST = 0.001  # what is less is not worth its digits
 TOP = 12  # rows of a table of layers or kernels
@@ -191,7 +191,7 @@ def console(steps: pd.DataFrame, kinds: pd.DataFrame, layers: pd.DataFrame) -> l
     told = [i for i, head in enumerate(table.columns) if head not in {"fastest to slowest", ISSUED, PROFILED}]
     rows = [[row[i] for i in told] for row in table.rows]
     shown = [Table(table.caption, tuple(table.columns[i] for i in told), rows, table.words), work_table(steps)]
-    nets = profile_frames.detailed(steps)
+    nets = frames.detailed(steps)
     for net in nets:
         shown += [kind_table(net, kinds), layer_table(net, layers)]
     return shown

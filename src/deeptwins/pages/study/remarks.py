@@ -10,10 +10,10 @@ import pandas as pd
 from deeptwins.findings.derive import Findings
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.judging import DIFFERENT, FAILS_HERE, FAILS_THERE, NO_SUCH, ONE_HERE, TOO_IMPRECISE
+from deeptwins.pages.study.tables import METRICS
+from deeptwins.pages.wording import apart, interval, listed, percent, place_of, points, published, within
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS
-from deeptwins.tables import METRICS
-from deeptwins.wording import apart, interval, listed, percent, place_of, points, published, within
 
 FAILS_TO_TRAIN = "fails to train"
 HIGHER, SAME = "higher", "the same"

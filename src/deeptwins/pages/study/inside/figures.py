@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from deeptwins.drawing import (
+from deeptwins.findings.inside import EVALUATIONS
+from deeptwins.pages.drawing import (
     HUES,
     Panels,
     headings,
@@ -25,7 +26,6 @@ from deeptwins.drawing import (
     styled,
     styles,
 )
-from deeptwins.findings.inside import EVALUATIONS
 
 RESPONSES = {"in order": ("layer", "response_std"), "ranked": ("rank", "response_std")}
 # From blue by grey to orange, which the colour-blind see, too; and the later the evaluation, the longer the dashes.

@@ -11,10 +11,10 @@ from deeptwins.findings.comparisons import NOT_TESTED
 from deeptwins.findings.derive import Findings
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.judging import CONTRADICTED, MET, UNDECIDED, jointly
+from deeptwins.pages.study.tables import METRICS, claim
+from deeptwins.pages.wording import apart, count, listed, of_group, percent, points, share, within
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS
-from deeptwins.tables import METRICS, claim
-from deeptwins.wording import apart, count, listed, of_group, percent, points, share, within
 
 _AGREEMENTS = {"agree": "agrees with", "differ": "differs from", "inconclusive": "may or may not agree with"}
 _READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"}

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from deeptwins import pages, throughput, throughput_figures
-from deeptwins.pages import Page, Section, Written, illustrate
+from deeptwins.pages import page as pages
+from deeptwins.pages.page import Page, Section, Written, illustrate
+from deeptwins.pages.tables import Table
+from deeptwins.pages.throughput import figures, numbers
+from deeptwins.pages.throughput.numbers import ALONE, COMPILED, MINUTES, TARGETS_ARE_FOR, TOGETHER, USUAL, Throughput
+from deeptwins.pages.wording import count, digits, listed, spread
 from deeptwins.records.profiles import LEAST_BYTES
-from deeptwins.tables import Table
-from deeptwins.throughput import ALONE, COMPILED, MINUTES, TARGETS_ARE_FOR, TOGETHER, USUAL, Throughput
-from deeptwins.wording import count, digits, listed, spread
 
 NAME = "throughput"
 QUESTION = "How fast does the paper's CIFAR-10 grid train?"
@@ -55,7 +56,7 @@ def write(path: Path, reports: Path) -> Written:
     Raises:
         InputError: the file is not there or damaged, or the folder cannot be written.
     """
-    found = throughput.load(path)
+    found = numbers.load(path)
     alone = found.cases[found.cases["way"] == ALONE]
     said = verdict(found)
     page = Page(
@@ -119,7 +120,7 @@ def target_table(found: Throughput) -> Table:
     """
     ratio = {row["loop"]: row["ratio"] for row in found.ratios.to_dict("records")}
     rows = []
-    for pair in throughput.PAIRS:
+    for pair in numbers.PAIRS:
         text = f"{pair.least:g} times as fast as {NAMES[pair.loop]}, both {pair.precision}"
         value = ratio.get(pair.loop, math.nan)
         rows.append(_compared(found, text, value, digits(value), "✓ met" if value >= pair.least else "✗ missed"))
@@ -181,7 +182,7 @@ def conditions(cases: pd.DataFrame) -> Table:
             *(_distinct(own[key].dropna()) or "-" for key in ("workers", "backend", "iterations", "rounds")),
         ]
         for (way, precision), own in sorted(
-            cases.groupby(["way", "precision"], sort=False), key=lambda item: throughput.WAYS.index(item[0][0])
+            cases.groupby(["way", "precision"], sort=False), key=lambda item: numbers.WAYS.index(item[0][0])
         )
     ]
     heads = ("way", "precision", "TF32", "workers", "compiled by", "iterations", "rounds")
@@ -227,7 +228,7 @@ def _by_way(found: Throughput) -> Section:
     told = zip(names, found.rates["net_iterations_per_s"], strict=True)
     alt = f"Net-iterations a second: {', '.join(f'{name} {digits(value)}' for name, value in told)}."
     caption = "Iterations a second, summed over the nets, of all nets of one seed; each way trains the same nets."
-    picture = illustrate("ways", caption, alt, throughput_figures.ways(found.rates, names))
+    picture = illustrate("ways", caption, alt, figures.ways(found.rates, names))
     return Section("By way", (picture,), _summary(found))
 
 
@@ -240,7 +241,7 @@ def _by_depth(found: Throughput, alone: pd.DataFrame) -> Section:
         lines.append(f"{twin}, {precision}: {times}, floor {floors}")
     alt = f"Milliseconds an iteration by depth. {'; '.join(lines)}."
     caption = "Each net alone in the trainer; dashed, what its bytes take at least at the bandwidth of a copy."
-    picture = illustrate("by-depth", caption, alt, throughput_figures.by_depth(alone))
+    picture = illustrate("by-depth", caption, alt, figures.by_depth(alone))
     return Section("By depth", (picture,), (case_table(found.cases),))
 
 

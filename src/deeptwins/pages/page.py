@@ -15,9 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from deeptwins import drawing
 from deeptwins.errors import InputError
-from deeptwins.tables import Table
+from deeptwins.pages import drawing
+from deeptwins.pages.tables import Table
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _escape_markdown(value: Any) -> Any:  # noqa: ANN401 - whatever a template p
     return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(str(value).split()))
 
 
-_TEMPLATES: dict[str, Any] = {"loader": PackageLoader("deeptwins"), "undefined": StrictUndefined}
+_TEMPLATES: dict[str, Any] = {"loader": PackageLoader("deeptwins.pages"), "undefined": StrictUndefined}
 _TEMPLATES |= dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
 _HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
 _MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes

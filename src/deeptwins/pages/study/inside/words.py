@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins.descriptions import described
-from deeptwins.tables import FLOWS, Table
-from deeptwins.wording import count, interval, listed, of_group, points
+from deeptwins.pages.study.descriptions import described
+from deeptwins.pages.study.tables import FLOWS
+from deeptwins.pages.tables import Table
+from deeptwins.pages.wording import count, interval, listed, of_group, points
 
 _SOMETIMES, _GROWN = "sometimes vanish", "are not judged"
 _OPEN = {

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from deeptwins.findings.frames import FINISHED, Frames
+from deeptwins.pages.tables import Table
+from deeptwins.pages.wording import count
 from deeptwins.study.specs import Net, Recipe
-from deeptwins.tables import Table
-from deeptwins.wording import count
 
 _IN_OTHER_TABLES = ("dataset", "family", "depth")
 _HASHES = 3

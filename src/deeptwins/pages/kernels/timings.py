@@ -1,27 +1,18 @@
-"""From the timings of `bench/bench_bn_relu_add.py` to figures, tables, and what became of the targets."""
+"""From the timings of `bench/bench_bn_relu_add.py` to tables, and what became of the targets."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from deeptwins.drawing import DASHED, INK, MARKERS, STYLE, TWINS, WIDTH
 from deeptwins.errors import line
+from deeptwins.pages.tables import Table
 from deeptwins.records import benchmarks
-from deeptwins.tables import Table
 
 BENCH = "bench_bn_relu_add"
 AGAIN = "write it with `tox -e bench -- bench/bench_bn_relu_add.py`"
@@ -31,7 +22,6 @@ NUMBERS = ("bytes", "tensor_bytes", "copy_gb_per_s")
 SETTING = ["nets", "site", "shape", "dtype", "layout", "direction"]  # timings are compared within one
 
 SITES = ("join", "no join")
-RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
 
 
 @dataclass(frozen=True)
@@ -116,78 +106,6 @@ def _row(benchmark: Mapping[str, Any]) -> dict[str, str | float]:
     }
 
 
-def roofline(frame: pd.DataFrame) -> Figure:
-    """Draw effective bandwidth against bytes moved: a panel a direction; the roof is the bandwidth of a copy."""
-    directions = [direction for direction in DIRECTIONS if (frame["direction"] == direction).any()]
-    colours, markers, copy = _colours(frame), _markers(frame["site"]), frame["copy_gb_per_s"].max()
-    wide = frame["bytes"].max() > 50 * frame["bytes"].min()
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.6), layout=ConstrainedLayoutEngine(h_pad=0.06))
-        axes = figure.subplots(1, len(directions), sharex=True, sharey=True, squeeze=False).flatten()
-        for direction, ax in zip(directions, axes, strict=True):
-            ax.axhline(copy, color=INK, linewidth=0.8, linestyle=DASHED)
-            ax.set(title=direction, xscale="log")
-            _dots(ax, frame[frame["direction"] == direction], ("bytes", "gb_per_s", "site"), colours, markers)
-            ax.set(xlabel="bytes that a call must move", ylabel="")
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _size(x)))
-            ax.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
-            ax.xaxis.set_minor_locator(NullLocator())
-            ax.margins(x=0.1)
-        axes[0].set_ylim(0, 1.12 * max(copy, frame["gb_per_s"].max()))
-        axes[0].yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
-        axes[0].annotate(
-            f"a copy: {copy:,.0f} GB/s",
-            (0, copy),
-            (3, 3),
-            xycoords=axes[0].get_yaxis_transform(),
-            textcoords="offset points",
-            fontsize=9,
-        )
-        figure.supylabel("effective bandwidth (GB/s)")
-        _legend(figure, colours, markers)
-    return figure
-
-
-def speedups(frame: pd.DataFrame) -> Figure:
-    """Draw how many times as fast as eager the others are: joins and other sites apart, a row of panels a data type."""
-    colours, markers = _colours(frame), _markers(frame["direction"])
-    if len(colours) > 1:
-        colours.pop("eager", None)
-    table = frame[frame["implementation"].isin(colours)].assign(kind=frame["dtype"] + ", " + frame["layout"])
-    kinds, sites = list(dict.fromkeys(table["kind"])), sorted(set(table["site"]))
-    heights = [table[table["kind"] == kind].groupby("site")["shape"].nunique().max() for kind in kinds]
-    with mpl.rc_context({**STYLE, "axes.grid.axis": "both"}):
-        size = WIDTH, 1.0 + sum(0.5 + 0.19 * height for height in heights)
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.06))
-        grid = figure.subplots(len(kinds), len(sites), sharex=True, squeeze=False, height_ratios=heights)
-        _ratio_axis(grid[0, 0], [1.0, *frame["over_eager"].dropna()])
-        for site, column in zip(sites, grid.T, strict=True):
-            lowest = column[0]
-            for kind, height, ax in zip(kinds, heights, column, strict=True):
-                panel = table[(table["kind"] == kind) & (table["site"] == site)]
-                if panel.empty:
-                    ax.remove()
-                    continue
-                ax.set(title=f"{site}, {kind}", ylim=(height - 0.4, -0.6))
-                _site_by_site(ax, panel, colours, markers)
-                lowest = ax
-            lowest.tick_params(labelbottom=True)
-        figure.supxlabel("times as fast as eager")
-        _legend(figure, colours, markers)
-    return figure
-
-
-def _site_by_site(ax: Axes, panel: pd.DataFrame, colours: dict[str, str], markers: dict[str, str]) -> None:
-    """Draw the speed-ups of one panel, a line a site, on which the directions are a little apart."""
-    lines = {shape: i for i, shape in enumerate(dict.fromkeys(panel["shape"]))}
-    aside = panel["direction"].map({DIRECTIONS[0]: -0.12, DIRECTIONS[1]: 0.12})
-    panel = panel.assign(line=panel["shape"].map(lines) + aside)
-    ax.axvline(1, color=INK, linewidth=0.8)
-    _dots(ax, panel, ("over_eager", "line", "direction"), colours, markers)
-    ax.set(xlabel="", ylabel="")
-    ax.set_yticks([*lines.values()], [*lines])
-
-
 def tables(frame: pd.DataFrame) -> tuple[Table, ...]:
     """Tabulate the targets, the speed-ups, the times, and what they were measured on."""
     return _targets(frame), _speedups(frame), _times(frame), _machine(frame)
@@ -249,51 +167,3 @@ def _machine(frame: pd.DataFrame) -> Table:
     values = {"device": frame["device"], "torch": frame["torch"], "timed by": frame["timed"], "a copy": speeds}
     rows = [[what, "; ".join(dict.fromkeys(texts))] for what, texts in values.items()]
     return Table("What the timings were measured on", ("what", "value"), rows, 2)
-
-
-def _colours(frame: pd.DataFrame) -> dict[str, str]:
-    return dict(zip(dict.fromkeys(frame["implementation"]), itertools.cycle(TWINS)))
-
-
-def _markers(names: pd.Series) -> dict[str, str]:
-    return dict(zip(sorted(set(names)), MARKERS, strict=False))
-
-
-def _dots(
-    ax: Axes, table: pd.DataFrame, columns: tuple[str, str, str], colours: dict[str, str], markers: dict[str, str]
-) -> None:
-    """Draw a dot a timing at two of the columns, its colour the implementation, its marker by the third."""
-    x, y, style = columns
-    sns.scatterplot(
-        table, x=x, y=y, hue="implementation", style=style, palette=colours, markers=markers, s=36, alpha=0.8,
-        linewidth=0, legend=False, ax=ax,
-    )  # fmt: skip
-
-
-def _legend(figure: Figure, colours: dict[str, str], markers: dict[str, str]) -> None:
-    marks: dict[str, Any] = {"linestyle": "", "markersize": 6}
-    handles = [Line2D([], [], marker="o", color=colour, label=name, **marks) for name, colour in colours.items()]
-    handles += [Line2D([], [], marker=marker, color=INK, label=name, **marks) for name, marker in markers.items()]
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.2, handletextpad=0.2)
-
-
-def _ratio_axis(ax: Axes, ratios: list[float]) -> None:
-    """Scale ratios by their logarithm, so that half as fast lies as far from 1 as twice as fast."""
-    margin = (max(ratios) / min(ratios)) ** 0.05 * 1.02
-    low, high = min(ratios) / margin, max(ratios) * margin
-    ticks = [1.0]
-    for tick in (*(ratio for ratio in RATIOS if ratio > 1), *(ratio for ratio in reversed(RATIOS) if ratio < 1)):
-        if low <= tick <= high and all(abs(math.log(tick / other)) > 0.07 * math.log(high / low) for other in ticks):
-            ticks.append(tick)
-    ax.set_xscale("log")
-    ax.set_xlim(low, high)
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.xaxis.set_minor_locator(NullLocator())
-
-
-def _size(count: float) -> str:
-    """Return a number of bytes as text."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:g} {unit}"
-    return f"{count:g} B"

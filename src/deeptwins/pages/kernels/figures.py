@@ -1,0 +1,235 @@
+"""From the metrics of compiled kernels and their timings to figures; none computes a number that the text prints."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from deeptwins.pages.drawing import DASHED, INK, MARKERS, STYLE, TWINS, WIDTH
+from deeptwins.pages.kernels.timings import DIRECTIONS
+
+LAYOUTS = {"channels_last": "channels last", "contiguous": "channels first"}
+REGISTERS = {32: 64, 64: 32, 128: 16, 255: 8}  # a thread, and the warps that 64 Ki registers are then enough for
+RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
+PASSES = {"forward": "#2580c8", "backward": "#d55e00"}
+
+
+def registers(kernels: pd.DataFrame) -> Figure:
+    """Draw registers a thread: a panel a kernel, a column an architecture and layout, a dot a compiled kernel."""
+    archs = {arch: i for i, arch in enumerate(dict.fromkeys(kernels["arch"]))}
+    layouts = list(dict.fromkeys(kernels["layout"]))
+    with mpl.rc_context(STYLE):
+        figure, axes = _panels(kernels["kernel"], 4, 3.2)
+        for kernel, ax in axes.items():
+            for i, layout in enumerate(layouts):
+                dots = kernels[(kernels["kernel"] == kernel) & (kernels["layout"] == layout)]
+                x = dots["arch"].map(archs) + 0.36 * (i - (len(layouts) - 1) / 2)
+                style: dict[str, Any] = {"color": TWINS[i], "marker": MARKERS[i], "alpha": 0.5, "linewidths": 0}
+                ax.scatter(x, dots["registers"], s=20, label=LAYOUTS[layout], **style)
+            ax.set_xticks([*archs.values()], [arch.removeprefix("sm_") for arch in archs])
+            ax.set_xlim(-0.6, len(archs) - 0.4)
+        first = next(iter(axes.values()))
+        most = min(number for number in REGISTERS if number >= kernels["registers"].max())
+        shown = {number: warps for number, warps in REGISTERS.items() if number <= most}
+        first.set_ylim(0, 1.04 * most)
+        first.set_yticks(list(shown), [f"{number}: {warps} warps" for number, warps in shown.items()])
+        figure.supylabel("registers a thread")
+        figure.supxlabel("architecture (sm_)")
+        _legend(figure, axes)
+    return figure
+
+
+def traffic(sites: pd.DataFrame) -> Figure:
+    """Draw bytes an element: a panel a site, a bar an implementation, forward and backward."""
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure, axes = _panels(sites["site"], 3, 1.7)
+        names = list(dict.fromkeys(sites["implementation"]))
+        longest = (sites["bytes_per_element_forward"] + sites["bytes_per_element_backward"]).max()
+        for site, ax in axes.items():
+            panel = sites[sites["site"] == site].set_index("implementation").reindex(names)
+            left = panel["bytes_per_element_forward"] * 0
+            for name, colour in PASSES.items():
+                width = panel[f"bytes_per_element_{name}"]
+                ax.barh(names, width, left=left, height=0.6, color=colour, label=name)
+                left = left + width
+            for i, total in enumerate(left):
+                ax.annotate(f"{total:g}", (total, i), (4, 0), textcoords="offset points", va="center", fontsize=9)
+            ax.set_xlim(0, 1.18 * longest)
+            ax.tick_params(left=False)
+        next(iter(axes.values())).invert_yaxis()
+        figure.supxlabel("bytes an element")
+        _legend(figure, axes)
+    return figure
+
+
+def floors(floors: pd.DataFrame) -> Figure:
+    """Draw the modelled time, forward and backward together: a panel a site, a row a shape, a dot a GPU."""
+    with mpl.rc_context({**STYLE, "axes.grid.axis": "both"}):
+        figure, axes = _panels(floors["site"], 2, 2.2)
+        shapes = list(dict.fromkeys(floors["shape"]))
+        for site, ax in axes.items():
+            panel = floors[floors["site"] == site]
+            for i, (device, dots) in enumerate(panel.groupby("device", sort=False)):
+                rows = dots["shape"].map(shapes.index)
+                ax.scatter(dots["total_us"], rows, s=38, color=TWINS[i], marker=MARKERS[i], label=device)
+            ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1.0,)))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.set_xlim(10 ** math.floor(math.log10(floors["total_us"].min())), 1.6 * floors["total_us"].max())
+        first = next(iter(axes.values()))
+        first.set_yticks(range(len(shapes)), shapes)
+        first.set_ylim(len(shapes) - 0.4, -0.6)
+        figure.supxlabel("microseconds, forward and backward (model)")
+        _legend(figure, axes)
+    return figure
+
+
+def _panels(titles: Iterable[str], columns: int, height: float) -> tuple[Figure, dict[str, Axes]]:
+    """Lay out one panel a title, with common y."""
+    names = list(dict.fromkeys(titles))
+    columns = min(columns, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(WIDTH, height * rows + 0.3), layout=ConstrainedLayoutEngine(h_pad=0.06))
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
+    for ax in grid[len(names) :]:
+        ax.remove()
+    for name, ax in zip(names, grid, strict=False):
+        ax.set_title(name)
+    return figure, dict(zip(names, grid, strict=False))
+
+
+def _legend(figure: Figure, axes: dict[str, Axes]) -> None:
+    handles, labels = next(iter(axes.values())).get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
+
+
+def roofline(frame: pd.DataFrame) -> Figure:
+    """Draw effective bandwidth against bytes moved: a panel a direction; the roof is the bandwidth of a copy."""
+    directions = [direction for direction in DIRECTIONS if (frame["direction"] == direction).any()]
+    colours, markers, copy = _colours(frame), _markers(frame["site"]), frame["copy_gb_per_s"].max()
+    wide = frame["bytes"].max() > 50 * frame["bytes"].min()
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.6), layout=ConstrainedLayoutEngine(h_pad=0.06))
+        axes = figure.subplots(1, len(directions), sharex=True, sharey=True, squeeze=False).flatten()
+        for direction, ax in zip(directions, axes, strict=True):
+            ax.axhline(copy, color=INK, linewidth=0.8, linestyle=DASHED)
+            ax.set(title=direction, xscale="log")
+            _dots(ax, frame[frame["direction"] == direction], ("bytes", "gb_per_s", "site"), colours, markers)
+            ax.set(xlabel="bytes that a call must move", ylabel="")
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _size(x)))
+            ax.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.margins(x=0.1)
+        axes[0].set_ylim(0, 1.12 * max(copy, frame["gb_per_s"].max()))
+        axes[0].yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
+        axes[0].annotate(
+            f"a copy: {copy:,.0f} GB/s",
+            (0, copy),
+            (3, 3),
+            xycoords=axes[0].get_yaxis_transform(),
+            textcoords="offset points",
+            fontsize=9,
+        )
+        figure.supylabel("effective bandwidth (GB/s)")
+        _key(figure, colours, markers)
+    return figure
+
+
+def speedups(frame: pd.DataFrame) -> Figure:
+    """Draw how many times as fast as eager the others are: joins and other sites apart, a row of panels a data type."""
+    colours, markers = _colours(frame), _markers(frame["direction"])
+    if len(colours) > 1:
+        colours.pop("eager", None)
+    table = frame[frame["implementation"].isin(colours)].assign(kind=frame["dtype"] + ", " + frame["layout"])
+    kinds, sites = list(dict.fromkeys(table["kind"])), sorted(set(table["site"]))
+    heights = [table[table["kind"] == kind].groupby("site")["shape"].nunique().max() for kind in kinds]
+    with mpl.rc_context({**STYLE, "axes.grid.axis": "both"}):
+        size = WIDTH, 1.0 + sum(0.5 + 0.19 * height for height in heights)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.06))
+        grid = figure.subplots(len(kinds), len(sites), sharex=True, squeeze=False, height_ratios=heights)
+        _ratio_axis(grid[0, 0], [1.0, *frame["over_eager"].dropna()])
+        for site, column in zip(sites, grid.T, strict=True):
+            lowest = column[0]
+            for kind, height, ax in zip(kinds, heights, column, strict=True):
+                panel = table[(table["kind"] == kind) & (table["site"] == site)]
+                if panel.empty:
+                    ax.remove()
+                    continue
+                ax.set(title=f"{site}, {kind}", ylim=(height - 0.4, -0.6))
+                _site_by_site(ax, panel, colours, markers)
+                lowest = ax
+            lowest.tick_params(labelbottom=True)
+        figure.supxlabel("times as fast as eager")
+        _key(figure, colours, markers)
+    return figure
+
+
+def _site_by_site(ax: Axes, panel: pd.DataFrame, colours: dict[str, str], markers: dict[str, str]) -> None:
+    """Draw the speed-ups of one panel, a line a site, on which the directions are a little apart."""
+    lines = {shape: i for i, shape in enumerate(dict.fromkeys(panel["shape"]))}
+    aside = panel["direction"].map({DIRECTIONS[0]: -0.12, DIRECTIONS[1]: 0.12})
+    panel = panel.assign(line=panel["shape"].map(lines) + aside)
+    ax.axvline(1, color=INK, linewidth=0.8)
+    _dots(ax, panel, ("over_eager", "line", "direction"), colours, markers)
+    ax.set(xlabel="", ylabel="")
+    ax.set_yticks([*lines.values()], [*lines])
+
+
+def _colours(frame: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(dict.fromkeys(frame["implementation"]), itertools.cycle(TWINS)))
+
+
+def _markers(names: pd.Series) -> dict[str, str]:
+    return dict(zip(sorted(set(names)), MARKERS, strict=False))
+
+
+def _dots(
+    ax: Axes, table: pd.DataFrame, columns: tuple[str, str, str], colours: dict[str, str], markers: dict[str, str]
+) -> None:
+    """Draw a dot a timing at two of the columns, its colour the implementation, its marker by the third."""
+    x, y, style = columns
+    sns.scatterplot(
+        table, x=x, y=y, hue="implementation", style=style, palette=colours, markers=markers, s=36, alpha=0.8,
+        linewidth=0, legend=False, ax=ax,
+    )  # fmt: skip
+
+
+def _key(figure: Figure, colours: dict[str, str], markers: dict[str, str]) -> None:
+    marks: dict[str, Any] = {"linestyle": "", "markersize": 6}
+    handles = [Line2D([], [], marker="o", color=colour, label=name, **marks) for name, colour in colours.items()]
+    handles += [Line2D([], [], marker=marker, color=INK, label=name, **marks) for name, marker in markers.items()]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.2, handletextpad=0.2)
+
+
+def _ratio_axis(ax: Axes, ratios: list[float]) -> None:
+    """Scale ratios by their logarithm, so that half as fast lies as far from 1 as twice as fast."""
+    margin = (max(ratios) / min(ratios)) ** 0.05 * 1.02
+    low, high = min(ratios) / margin, max(ratios) * margin
+    ticks = [1.0]
+    for tick in (*(ratio for ratio in RATIOS if ratio > 1), *(ratio for ratio in reversed(RATIOS) if ratio < 1)):
+        if low <= tick <= high and all(abs(math.log(tick / other)) > 0.07 * math.log(high / low) for other in ticks):
+            ticks.append(tick)
+    ax.set_xscale("log")
+    ax.set_xlim(low, high)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def _size(count: float) -> str:
+    """Return a number of bytes as text."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:g} {unit}"
+    return f"{count:g} B"

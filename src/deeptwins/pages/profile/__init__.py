@@ -1,0 +1,1 @@
+"""The page of where a step's time goes."""
