@@ -4,7 +4,7 @@
 
 counts in whichever checkout's package Python finds; `deeptwins gate` does so in two of them. It needs neither a GPU nor
 a C++ compiler. The file says which tools the numbers depend on, the numbers by subject and metric
-(`deeptwins.gate.exact.METRICS` says what they mean), and what could not be counted, and why.
+(`deeptwins.gate.compare.probes.METRICS` says what they mean), and what could not be counted, and why.
 """
 
 import argparse

@@ -15,7 +15,8 @@ from torch import nn
 import counting
 import exact_metrics
 from deeptwins import data, study
-from deeptwins.gate import exact
+from deeptwins.gate.compare import probes
+from deeptwins.gate.judge import metrics
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,7 +101,7 @@ def test_a_training_step_counts_the_same_every_time(run):
     first = exact_metrics.step(run, dataset)
 
     assert first == exact_metrics.step(run, dataset) == exact_metrics.step(run, dataset)
-    assert {*first} <= {*exact.METRICS}
+    assert {*first} <= {*metrics.METRICS}
     assert min(first.values()) > 0
 
 
@@ -132,7 +133,7 @@ def test_a_call_of_the_fused_operation_is_what_it_launches(found):
         found.exact["fused op, no join, float32, channels_last"],
     )
     assert all(each[f"launches_{way}"] == 2 for each in found.exact.values() for way in ("forward", "backward"))
-    assert {*join} == {*alone} <= {*exact.METRICS}
+    assert {*join} == {*alone} <= {*metrics.METRICS}
     promised = (4 * 2 + 1 / 8, 7 * 2 + 1 / 8, 3 * 4, 5 * 4)
     counted = [each[f"bytes_per_element_{way}"] for each in (join, alone) for way in ("forward", "backward")]
     assert all(stated <= moved < stated + 0.1 for stated, moved in zip(promised, counted, strict=True))
@@ -161,7 +162,7 @@ def test_kernels_are_read_in_machine_code(found, monkeypatch):
     ending = ", no join, bf16, contiguous, 128x16x32x32, sm_80"
     assert {*found.exact} == {f"kernel {name}{ending}" for name in ("statistics", "apply", "reduce", "gradient")}
     for counted in found.exact.values():
-        assert {*counted} == {*exact_metrics.OF_KERNEL} <= {*exact.METRICS}
+        assert {*counted} == {*exact_metrics.OF_KERNEL} <= {*metrics.METRICS}
         assert (counted["vector_share"], counted["spill_instructions"]) == (1, 0)
 
 
@@ -202,7 +203,7 @@ def test_graph_breaks_and_kernels_are_counted_without_a_compiler(monkeypatch):
 
     whole, broken = compiled(Small(breaks=False)), compiled(Small(breaks=True))
 
-    assert {*whole} - {"launches"} <= {*exact.METRICS}
+    assert {*whole} - {"launches"} <= {*metrics.METRICS}
     assert (whole["graphs"], whole["graph_breaks"]) == (1, 0)
     assert (broken["graphs"], broken["graph_breaks"]) == (2, 1)
     assert whole["kernels"] >= 2
@@ -232,11 +233,11 @@ def test_the_probe_end_to_end(tmp_path):
     """Commands are counted in fresh processes, without torch; the file is one that the gate reads."""
     told = probed(tmp_path, "--only", "imports")
 
-    found = exact.Found.model_validate(told)
+    found = probes.Found.model_validate(told)
     assert not found.unavailable
     assert found.toolchain["torch"] == importlib.metadata.version("torch")
     help_, report = found.exact["imports of deeptwins --help"], found.exact["imports of a report"]
-    assert {*help_} == {*report} <= {*exact.METRICS}
+    assert {*help_} == {*report} <= {*metrics.METRICS}
     assert help_["torch"] == report["torch"] == 0
     assert 0 < help_["modules"] < report["modules"]
     assert 0 < help_["own_modules"] < report["own_modules"]
@@ -282,4 +283,4 @@ def test_what_cannot_be_counted_says_why(tmp_path, monkeypatch):
 
 def test_groups_are_those_that_the_gate_knows():
     """Each can be asked for."""
-    assert tuple(exact_metrics.GROUPS) == exact.GROUPS
+    assert tuple(exact_metrics.GROUPS) == probes.GROUPS

@@ -13,8 +13,9 @@ import pytest
 
 import gate_made as made
 from deeptwins import cli
-from deeptwins.gate import comparison, disturbances, runs
-from deeptwins.gate.conclusion import conclude
+from deeptwins.gate import runs
+from deeptwins.gate.compare import comparison, disturbances
+from deeptwins.gate.judge.conclusion import conclude
 
 pytest.importorskip("pytest_benchmark", reason="needs pytest-benchmark")
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -512,7 +513,7 @@ def test_an_anchor_judges_nothing(project, gate):
 
 def test_the_self_test_goes_on(project, gate, monkeypatch):
     """Trials are ordinary runs, and what is done is not done again."""
-    monkeypatch.setattr("deeptwins.gate.selftest.MUTATIONS", {})
+    monkeypatch.setattr("deeptwins.gate.compare.selftest.MUTATIONS", {})
     gate("--base", "HEAD", "--write-list")
     project.write("bench/gate.txt", "bench/bench_thing.py::bench_prepared\n")
     project.commit()

@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import gate_made as made
-from deeptwins.gate import estimates
-from deeptwins.gate.estimates import Estimate, benjamini_hochberg, estimate, hodges_lehmann, p_above, p_below, usable
+from deeptwins.gate.judge import estimates
+from deeptwins.gate.judge.estimates import (
+    Estimate,
+    benjamini_hochberg,
+    estimate,
+    hodges_lehmann,
+    p_above,
+    p_below,
+    usable,
+)
 
 VALUE = st.integers(-300, 300).map(lambda n: n / 1000)
 PAIRS = st.lists(st.lists(VALUE, min_size=1, max_size=4), min_size=2, max_size=6)

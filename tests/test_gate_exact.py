@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeptwins.errors import InputError
-from deeptwins.gate.exact import METRICS, Change, Found, changes, lost, measure, merge
+from deeptwins.gate.compare.probes import Found, measure, merge
+from deeptwins.gate.judge.metrics import METRICS, Change, changes, lost
 from deeptwins.gate.runs import Run
 
 TOOLS = {"torch": "2.14", "triton": "3.8"}

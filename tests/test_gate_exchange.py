@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import gate_made as made
 from deeptwins.errors import InputError
-from deeptwins.gate import pytest_files, runs
-from deeptwins.gate.exchange import FORMATS, export, imported
+from deeptwins.gate import runs
+from deeptwins.gate.formats import pytest_files
+from deeptwins.gate.formats.exchange import FORMATS, export, imported
 from deeptwins.gate.runs import Block, Environment, Git
 
 BASE, HEAD = "a" * 40, "b" * 40

@@ -8,10 +8,10 @@ import pytest
 
 import gate_made as made
 from deeptwins.errors import InputError
-from deeptwins.gate import run_tables
-from deeptwins.gate.history import history
+from deeptwins.gate.judge.history import history
+from deeptwins.gate.judge.steps import LEAST, noise, steps
+from deeptwins.gate.page import run_tables
 from deeptwins.gate.runs import Environment, Git
-from deeptwins.gate.steps import LEAST, noise, steps
 
 MARGIN = math.log1p(0.03)
 ANCHOR = "e" * 40

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.gate.exact import METRICS
-from deeptwins.gate.mutations import MUTATIONS, apply
+from deeptwins.gate.compare.mutations import MUTATIONS, apply
+from deeptwins.gate.judge.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
 

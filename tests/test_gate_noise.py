@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gate_made as made
-from deeptwins.gate import noise
-from deeptwins.gate.estimates import estimate, usable
+from deeptwins.gate.judge import noise
+from deeptwins.gate.judge.estimates import estimate, usable
 
 SMALL = st.integers(-200, 200).map(lambda n: n / 1000)
 

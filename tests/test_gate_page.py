@@ -14,7 +14,9 @@ from scipy.special import stdtr
 
 import gate_made as made
 from deeptwins.errors import InputError
-from deeptwins.gate import page, runs, sensitivity, tables
+from deeptwins.gate import runs
+from deeptwins.gate.judge import sensitivity
+from deeptwins.gate.page import page, tables
 from deeptwins.gate.runs import Environment, Git
 
 PREFIX = "bench/bench_gate.py::bench_"

@@ -7,8 +7,9 @@ import math
 import pytest
 
 import gate_made as made
-from deeptwins.gate import comparison, disturbances, paired, processes, runs
-from deeptwins.gate.verdict import judge
+from deeptwins.gate import runs
+from deeptwins.gate.compare import comparison, disturbances, paired, processes
+from deeptwins.gate.judge.verdict import judge
 
 
 class Fixed:

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gate_made as made
-from deeptwins.gate import estimates
-from deeptwins.gate.conclusion import conclude
-from deeptwins.gate.estimates import p_above, usable
-from deeptwins.gate.verdict import judge, suspects, undecided
+from deeptwins.gate.judge import estimates
+from deeptwins.gate.judge.conclusion import conclude
+from deeptwins.gate.judge.estimates import p_above, usable
+from deeptwins.gate.judge.verdict import judge, suspects, undecided
 
 SLOW, FAST = math.log(1.1), -math.log(1.1)
 QUIET = {"noise": 0.002}

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("pytest_benchmark", reason="needs pytest-benchmark")
 
-from deeptwins.gate import worker
+from deeptwins.gate.compare import worker
 
 
 class Clock:

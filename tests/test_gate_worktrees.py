@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.gate import worktrees
+from deeptwins.gate.compare import worktrees
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from deeptwins import study
-from deeptwins.gate import page, runs, sensitivity
-from deeptwins.gate.mutations import MUTATIONS
+from deeptwins.gate import runs
+from deeptwins.gate.compare.mutations import MUTATIONS
+from deeptwins.gate.judge import sensitivity
+from deeptwins.gate.page import page
 from deeptwins.pages.choices import numbers
 from deeptwins.pages.choices import page as choices_page
 from deeptwins.pages.kernels import page as kernels_page

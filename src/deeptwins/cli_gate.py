@@ -18,7 +18,7 @@ from deeptwins.errors import InputError
 from deeptwins.pages.wording import count
 
 if TYPE_CHECKING:
-    from deeptwins.gate.comparison import Asked
+    from deeptwins.gate.compare.comparison import Asked
     from deeptwins.gate.runs import Run
     from deeptwins.pages.page import Written
 
@@ -100,7 +100,7 @@ def gate(  # noqa: PLR0913, PLR0917  every option is a parameter
     if write_list and (only or tier != "all"):
         raise InputError("--write-list: names all that is measured, and so goes with neither --only nor --tier")
     limit = read_duration("time-limit", time_limit)
-    from deeptwins.gate.comparison import TIERS
+    from deeptwins.gate.compare.comparison import TIERS
 
     tiers = TIERS if tier == "all" else (tier,)
     try:
@@ -150,7 +150,7 @@ def import_(
     """  # noqa: D301
     if len(files) % 2:
         raise InputError(f"{count(len(files), 'file')}: base and head must come in pairs")
-    from deeptwins.gate import exchange
+    from deeptwins.gate.formats import exchange
 
     run = exchange.imported(files[::2], files[1::2])
     if code := _conclude(run, results, reports, summary):
@@ -172,7 +172,8 @@ def export(
     Example:
       deeptwins gate export --to asv --output asv
     """  # noqa: D301
-    from deeptwins.gate import exchange, runs
+    from deeptwins.gate import runs
+    from deeptwins.gate.formats import exchange
 
     found = [runs.read(run)] if run is not None else runs.load(results)
     if not found:
@@ -191,8 +192,8 @@ def _check_installed(tiers: Sequence[str]) -> None:
 
 def _asked(base: str | None, anchor: str | None, head: str | None, suite: Path | None, suite_from: str | None) -> Asked:
     """Find out which commits and which benchmarks are meant."""
-    from deeptwins.gate import worktrees
-    from deeptwins.gate.comparison import Asked
+    from deeptwins.gate.compare import worktrees
+    from deeptwins.gate.compare.comparison import Asked
 
     place = Path.cwd() if suite is None else suite.resolve()
     root = worktrees.root_of(place if place.is_dir() else place.parent)
@@ -215,7 +216,7 @@ def _asked(base: str | None, anchor: str | None, head: str | None, suite: Path |
 
 def _judge(asked: Asked, results: Path, reports: Path, summary: Path | None, *, write_list: bool) -> int:
     """Compare two commits; returns the exit code."""
-    from deeptwins.gate import comparison, worktrees
+    from deeptwins.gate.compare import comparison, worktrees
     from deeptwins.records import tables
 
     if asked.kind == "paired" and worktrees.only_prose(asked.repository, asked.base, asked.head, asked.suite.parts):
@@ -238,8 +239,9 @@ def _judge(asked: Asked, results: Path, reports: Path, summary: Path | None, *, 
 
 def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> int:
     """Keep a run, write the page, print what was found; returns the exit code."""
-    from deeptwins.gate import page, runs
-    from deeptwins.gate.conclusion import conclude
+    from deeptwins.gate import runs
+    from deeptwins.gate.judge.conclusion import conclude
+    from deeptwins.gate.page import page
 
     typer.echo(f"this run: {runs.write(results, run)}")
     _summarize(summary, page.summary(run))
@@ -252,7 +254,7 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
 
 def _test_itself(asked: Asked, trials: int | None, results: Path, reports: Path) -> None:
     """Do what is left of the self-test."""
-    from deeptwins.gate import selftest, worktrees
+    from deeptwins.gate.compare import selftest, worktrees
 
     if asked.dirty:
         raise InputError("the self-test compares HEAD with itself: commit what differs, or name a commit with --head")
@@ -269,7 +271,7 @@ def _test_itself(asked: Asked, trials: int | None, results: Path, reports: Path)
 
 def _write_page(results: Path, reports: Path) -> Written:
     """Write the page of all runs, and the list of pages."""
-    from deeptwins.gate import page
+    from deeptwins.gate.page import page
     from deeptwins.pages import page as pages
 
     written = page.write(results, reports)

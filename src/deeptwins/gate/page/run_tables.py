@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from deeptwins.gate.tables import begin_with, metric_name, shown, value, without
+from deeptwins.gate.page.tables import begin_with, metric_name, shown, value, without
 from deeptwins.pages.tables import Table
 from deeptwins.pages.wording import digits, p_value
 

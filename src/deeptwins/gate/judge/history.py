@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from deeptwins.gate.estimates import Estimate, estimate, usable
-from deeptwins.gate.exact import changes
+from deeptwins.gate.judge.estimates import Estimate, estimate, usable
+from deeptwins.gate.judge.metrics import changes
+from deeptwins.gate.judge.steps import LEAST, steps
 from deeptwins.gate.runs import Run, Value
-from deeptwins.gate.steps import LEAST, steps
 
 # Facts of an environment that times and counts depend on: `toolchain` holds them where exact metrics were taken.
 VERSIONS = ("python", "torch", "triton", "numpy")

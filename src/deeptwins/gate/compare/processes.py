@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from deeptwins.errors import line
+from deeptwins.gate.compare.worktrees import Arm, Suite
 from deeptwins.gate.runs import Design
-from deeptwins.gate.worktrees import Arm, Suite
 
 WORKER = Path(__file__).with_name("worker.py")
 PATIENCE_S = 300.0  # for an answer that no estimate is known of

@@ -13,9 +13,9 @@ from scipy.special import nctdtr, stdtrit
 from scipy.stats import binomtest
 
 from deeptwins.findings.statistics import ALPHA, CONFIDENCE, POWER
-from deeptwins.gate.conclusion import Conclusion, conclude
+from deeptwins.gate.judge.conclusion import Conclusion, conclude
+from deeptwins.gate.judge.verdict import Judged, Verdict
 from deeptwins.gate.runs import Benchmark, Kind, Run
-from deeptwins.gate.verdict import Judged, Verdict
 
 CONTROL = "nothing (A/A)"
 KINDS: tuple[Kind, ...] = ("aa", "slower", "mutant")

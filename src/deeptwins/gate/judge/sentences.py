@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from deeptwins.gate.estimates import Estimate
-from deeptwins.gate.exact import METRICS, Change
+from deeptwins.gate.judge.estimates import Estimate
+from deeptwins.gate.judge.metrics import METRICS, Change
 from deeptwins.gate.runs import Value
 from deeptwins.pages.wording import apart, count, listed, number, percent
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deeptwins.errors import InputError
-from deeptwins.gate import disturbances, exact, mutations, noise, runs, worktrees
-from deeptwins.gate.paired import Measurement
-from deeptwins.gate.processes import ArmError, Task, folder_for_files, names
+from deeptwins.gate import runs
+from deeptwins.gate.compare import disturbances, mutations, probes, worktrees
+from deeptwins.gate.compare.paired import Measurement
+from deeptwins.gate.compare.processes import ArmError, Task, folder_for_files, names
+from deeptwins.gate.compare.worktrees import Arm, Suite
+from deeptwins.gate.judge import metrics, noise
 from deeptwins.gate.runs import DESIGN, Environment, Git, Kind, Run, Value
-from deeptwins.gate.worktrees import Arm, Suite
 from deeptwins.records import host
 
 LIMIT_S = 600.0
@@ -88,7 +90,7 @@ def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
         if asked.mutation:
             mutations.apply(asked.mutation, arms[1].root)
         suite_sha = worktrees.fingerprint(arms[1], asked.suite)
-        if "exact" in asked.tiers and (arms[1].root / exact.PROBE).is_file():
+        if "exact" in asked.tiers and (arms[1].root / probes.PROBE).is_file():
             told("counting")
             fields = _counted(arms)
         if "paired" in asked.tiers and "failure" not in fields:
@@ -116,7 +118,7 @@ def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
 def listing(run: Run) -> str:
     """Return the suite's list: the names of all that a run measured in head, or had no time for."""
     benchmarks = [one.id for one in run.benchmarks if one.status in {"ok", "new", "unfinished"}]
-    counted = [name for name in run.exact if name not in exact.lost(run.exact)]
+    counted = [name for name in run.exact if name not in metrics.lost(run.exact)]
     head = "# What `deeptwins gate` must measure; it writes this list with --write-list. Exit code 4: not the same.\n"
     return head + "".join(f"{name}\n" for name in (*sorted(benchmarks), *sorted(counted)))
 
@@ -141,7 +143,7 @@ def _own(task: Task) -> list[str] | None:
 def _counted(arms: tuple[Arm, Arm]) -> dict[str, Any]:
     """Count both arms; a failure is a part of what is found."""
     try:
-        found = exact.measure(arms[1], arms[0])
+        found = probes.measure(arms[1], arms[0])
     except InputError as error:
         return {"failure": str(error)}
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from deeptwins.gate.tables import VERDICTS, shown, signed
+from deeptwins.gate.page.tables import VERDICTS, shown, signed
 from deeptwins.pages import drawing
 from deeptwins.pages.drawing import DASHED, HUES, INK, MARKERS, WIDTH
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from deeptwins.gate.estimates import PAIRS_FOR_TEST, estimate, usable
+from deeptwins.gate.judge.estimates import PAIRS_FOR_TEST, estimate, usable
 from deeptwins.gate.runs import Benchmark, Pair, Run
 
 LAST = 30  # controls that count

@@ -18,8 +18,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from deeptwins.gate import noise, sentences
-from deeptwins.gate.estimates import PAIRS_FOR_TEST, Estimate, benjamini_hochberg, estimate, p_above, p_below, usable
+from deeptwins.gate.judge import noise, sentences
+from deeptwins.gate.judge.estimates import (
+    PAIRS_FOR_TEST,
+    Estimate,
+    benjamini_hochberg,
+    estimate,
+    p_above,
+    p_below,
+    usable,
+)
 from deeptwins.gate.runs import Benchmark, Design, Pair
 from deeptwins.pages.wording import count, percent
 

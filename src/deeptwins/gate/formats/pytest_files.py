@@ -8,8 +8,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deeptwins.gate.judge.samples import measured, segments
 from deeptwins.gate.runs import Arm, Benchmark, Run
-from deeptwins.gate.samples import measured, segments
 
 VERSION = "5.3.1"  # of pytest-benchmark, whose format and quartiles these are
 

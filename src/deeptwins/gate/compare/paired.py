@@ -17,9 +17,9 @@ from statistics import median
 from typing import Any
 
 from deeptwins.errors import line
-from deeptwins.gate import verdict
-from deeptwins.gate.disturbances import Watch
-from deeptwins.gate.processes import PATIENCE_S, ArmError, Task, Worker, folder_for_files
+from deeptwins.gate.compare.disturbances import Watch
+from deeptwins.gate.compare.processes import PATIENCE_S, ArmError, Task, Worker, folder_for_files
+from deeptwins.gate.judge import verdict
 from deeptwins.gate.runs import Benchmark, Block, Design, Pair, rounded
 
 MOST_CALLS = 1 << 24  # a segment

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deeptwins.gate import runs
-from deeptwins.gate.comparison import Asked, compare
-from deeptwins.gate.mutations import MUTATIONS
+from deeptwins.gate.compare.comparison import Asked, compare
+from deeptwins.gate.compare.mutations import MUTATIONS
 from deeptwins.gate.runs import Kind, Run
 
 TRIALS = 20

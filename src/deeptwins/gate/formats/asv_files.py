@@ -19,9 +19,9 @@ import numpy as np
 from scipy import stats
 
 from deeptwins.errors import InputError
-from deeptwins.gate.exact import METRICS
+from deeptwins.gate.judge.metrics import METRICS
+from deeptwins.gate.judge.samples import measured, numbers, segments
 from deeptwins.gate.runs import COMMIT, Arm, Benchmark, Run
-from deeptwins.gate.samples import measured, numbers, segments
 
 COLUMNS = (
     *("result", "params", "version", "started_at", "duration"),

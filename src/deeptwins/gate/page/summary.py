@@ -10,8 +10,8 @@ import re
 
 import pandas as pd
 
-from deeptwins.gate import tables
-from deeptwins.gate.conclusion import conclude
+from deeptwins.gate.judge.conclusion import conclude
+from deeptwins.gate.page import tables
 from deeptwins.gate.runs import Run
 from deeptwins.pages.tables import Table
 

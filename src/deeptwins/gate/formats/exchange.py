@@ -16,13 +16,13 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from deeptwins.errors import InputError
-from deeptwins.gate import asv_files, pytest_files
-from deeptwins.gate.estimates import Estimate
-from deeptwins.gate.exact import METRICS
-from deeptwins.gate.imports import imported
+from deeptwins.gate.formats import asv_files, pytest_files
+from deeptwins.gate.formats.imports import imported
+from deeptwins.gate.judge.estimates import Estimate
+from deeptwins.gate.judge.metrics import METRICS
+from deeptwins.gate.judge.samples import LETTERS, measured, numbers, segments
+from deeptwins.gate.judge.verdict import Judged, judge
 from deeptwins.gate.runs import DIGITS, Arm, Benchmark, Run, Value
-from deeptwins.gate.samples import LETTERS, measured, numbers, segments
-from deeptwins.gate.verdict import Judged, judge
 
 __all__ = ["FORMATS", "Format", "export", "imported"]
 

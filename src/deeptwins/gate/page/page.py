@@ -10,12 +10,14 @@ from pathlib import Path
 import pandas as pd
 
 from deeptwins.errors import InputError
-from deeptwins.gate import figures, run_tables, runs, sections, sensitivity, tables
-from deeptwins.gate.conclusion import Conclusion, conclude
-from deeptwins.gate.history import history
+from deeptwins.gate import runs
+from deeptwins.gate.judge import sensitivity
+from deeptwins.gate.judge.conclusion import Conclusion, conclude
+from deeptwins.gate.judge.history import history
+from deeptwins.gate.page import figures, run_tables, sections, tables
+from deeptwins.gate.page.sections import COMMANDS, Parts, left_out, picture
+from deeptwins.gate.page.summary import summary
 from deeptwins.gate.runs import Kind, Run
-from deeptwins.gate.sections import COMMANDS, Parts, left_out, picture
-from deeptwins.gate.summary import summary
 from deeptwins.pages import page as pages
 from deeptwins.pages.page import Page, Section, Written
 from deeptwins.pages.tables import Table

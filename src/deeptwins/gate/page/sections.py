@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deeptwins.gate import figures, run_tables, tables
-from deeptwins.gate.conclusion import Conclusion
-from deeptwins.gate.history import History
+from deeptwins.gate.judge.conclusion import Conclusion
+from deeptwins.gate.judge.history import History
+from deeptwins.gate.judge.steps import LEAST
+from deeptwins.gate.page import figures, run_tables, tables
 from deeptwins.gate.runs import COMMIT, Kind, Run
-from deeptwins.gate.steps import LEAST
 from deeptwins.pages import page
 from deeptwins.pages.page import Picture, Section
 from deeptwins.pages.tables import Table

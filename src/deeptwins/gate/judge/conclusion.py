@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deeptwins.gate import sentences
-from deeptwins.gate.exact import Change, changes, lost
+from deeptwins.gate.judge import sentences
+from deeptwins.gate.judge.metrics import Change, changes, lost
+from deeptwins.gate.judge.verdict import Judged, Verdict, judge
 from deeptwins.gate.runs import Run
-from deeptwins.gate.verdict import Judged, Verdict, judge
 from deeptwins.pages.wording import count
 
 FINE, SLOWER, FAILED, UNDECIDED, OTHERS = 0, 1, 2, 3, 4

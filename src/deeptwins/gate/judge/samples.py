@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deeptwins.gate.exact import METRICS
+from deeptwins.gate.judge.metrics import METRICS
 from deeptwins.gate.runs import Arm, Benchmark, Run
 
 LETTERS: dict[Arm, str] = {"base": "A", "head": "B"}

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deeptwins.gate.conclusion import Conclusion
-from deeptwins.gate.estimates import Estimate
-from deeptwins.gate.exact import METRICS, Change, changes
+from deeptwins.gate.judge.conclusion import Conclusion
+from deeptwins.gate.judge.estimates import Estimate
+from deeptwins.gate.judge.metrics import METRICS, Change, changes
+from deeptwins.gate.judge.samples import segments
+from deeptwins.gate.judge.verdict import Judged
 from deeptwins.gate.runs import Arm, Benchmark, Run
-from deeptwins.gate.samples import segments
-from deeptwins.gate.verdict import Judged
 from deeptwins.pages.tables import Table
 from deeptwins.pages.wording import apart, p_value, points
 

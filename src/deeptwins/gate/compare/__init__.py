@@ -1,0 +1,1 @@
+"""Two commits set side by side: worktrees, processes, exact counts, times in pairs."""
