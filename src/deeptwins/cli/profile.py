@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from deeptwins.console import ABLATIONS, REPORTS, RESULTS, Data, options, print_page, read_shape
+from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, Data, options, print_page, read_shape
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:

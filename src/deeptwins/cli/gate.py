@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from deeptwins.console import BAD_INPUT, INTERRUPTED, REPORTS, RESULTS, print_page, read_duration
+from deeptwins.cli.console import BAD_INPUT, INTERRUPTED, REPORTS, RESULTS, print_page, read_duration
 from deeptwins.errors import InputError
 from deeptwins.pages.wording import count
 

@@ -1,0 +1,70 @@
+"""The command `deeptwins kernels`: what the fused kernels are compiled to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deeptwins.cli.console import (
+    INTERRUPTED,
+    REPORTS,
+    RESULTS,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def kernels(
+    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the metrics go.")] = RESULTS,
+    reports: Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the page goes.")] = REPORTS,
+    timings: Annotated[
+        Path | None, typer.Option("--timings", metavar="FILE", help="Show these, too: pytest-benchmark's JSON.")
+    ] = None,
+    compiling: Annotated[  # noqa: FBT002
+        bool, typer.Option("--compile/--no-compile", help="Compile, or only write the page of what lies in --results.")
+    ] = True,
+) -> None:
+    """Compile the fused kernels for A100, H100 and B200, without a GPU.
+
+    What they are made of, registers, spills, widths of memory accesses, goes to results/kernels/compiled.json and
+    onto a page, reports/kernels/index.html. Takes minutes, and less the next time.
+
+    \b
+    Examples:
+      deeptwins kernels
+      deeptwins kernels --no-compile --timings timings.json
+    """  # noqa: D301
+    from deeptwins.pages import page as pages
+    from deeptwins.pages.kernels import page
+
+    if timings is not None:
+        page.keep_timings(timings, results)
+    if compiling:
+        _compile(results)
+    written = page.write(results, reports)
+    print_table(written.table, right=range(2, len(written.table[0])))
+    for line in (*written.verdict, *written.faults, written.page):
+        typer.echo(line)
+    typer.echo(f"all reports: {pages.write_index(reports)}")
+
+
+def _compile(results: Path) -> None:
+    """Compile all kernels, with progress on stderr, and write what they are made of."""
+    from deeptwins.kernels.offline import compiled
+    from deeptwins.records import host, tables
+    from deeptwins.records import kernels as kernel_records
+
+    planned, path = compiled.plan(), kernel_records.path_of(results)
+    tables.prepare(path)  # what cannot be written is told before the minutes that it takes
+    try:
+        with typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar:
+            made = compiled.compile_all(planned, host.cores(), lambda: bar.update(1))
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what has been compiled is in Triton's cache: the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
+    kernel_records.write(path, compiled.record(made))

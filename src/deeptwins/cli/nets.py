@@ -1,0 +1,80 @@
+"""The command `deeptwins show`: nets by stages or layers, and their diagrams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deeptwins.cli.console import (
+    print_layers,
+    read_shape,
+)
+
+if TYPE_CHECKING:
+    from deeptwins.study.specs import Net
+
+CLASSES, WIDTH = 1_000_000, 4096  # more is a slip
+
+
+def show(  # noqa: PLR0913, PLR0917
+    networks: Annotated[
+        list[str], typer.Argument(metavar="NETWORK", help="resnet-18, plain-34, cifar-plain-56 or the like.")
+    ],
+    image: Annotated[str | None, typer.Option("--input", metavar="CxHxW", help="The image, e.g. 1x28x28.")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, max=CLASSES, metavar="N", help="Outputs.")] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, max=WIDTH, metavar="N", help="Channels of the first stage.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one field of the network. Can be given again."),
+    ] = None,
+    layers: Annotated[  # noqa: FBT002
+        bool, typer.Option("--layers", help="Layer by layer, not stage by stage.")
+    ] = False,
+    diagram: Annotated[
+        Path | None, typer.Option("--diagram", metavar="FILE", help="Draw the networks' blocks, too: an SVG file.")
+    ] = None,
+) -> None:
+    """Show networks stage by stage: shapes, parameters, FLOPs.
+
+    The names: resnet-N and plain-N, N from 18, 34, 50, 101, 152; cifar-resnet-N and cifar-plain-N, N = 6n+2, two
+    layers a block; cifar-bottleneck-resnet-N and cifar-bottleneck-plain-N, N = 9n+2, like the literature's ResNet-164.
+    Any other network is one of these with --set, whose keys are those of a study file.
+
+    FLOPs are those of one image forward, two a multiply-add.
+
+    \b
+    Examples:
+      deeptwins show resnet-18 --input 1x224x224 --classes 10
+      deeptwins show cifar-plain-56 cifar-resnet-56 --diagram nets.svg
+      deeptwins show cifar-resnet-110 --set shortcut=shortcut-gate --set gate_bias=-6 --layers
+    """  # noqa: D301
+    from deeptwins.nets import inspection
+
+    if width is not None:
+        settings = [*(settings or []), f"width={width}"]
+    traced, drawn = {}, {}
+    for network in networks:
+        net, usual, outputs = inspection.named(network, settings or [])
+        shape, outputs = usual if image is None else read_shape(image), outputs if classes is None else classes
+        traced[network] = inspection.trace(net, shape, outputs)
+        drawn[network] = net, inspection.stages(net, shape, outputs)
+    if diagram is not None:
+        _draw(drawn, diagram)
+    for i, (network, found) in enumerate(traced.items()):
+        if len(traced) > 1:
+            typer.echo(f"\n{network}" if i else network)
+        print_layers("LAYER" if layers else "STAGE", found if layers else inspection.parts(found))
+
+
+def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> None:
+    """Write a diagram of nets, with their stages, to an SVG file."""
+    from deeptwins.pages import drawing
+    from deeptwins.pages.study import diagram
+
+    drawn = [diagram.Drawn(name, net, stages) for name, (net, stages) in nets.items()]
+    path.write_text(drawing.svg(diagram.draw(drawn), "nets", diagram.alt(drawn)), encoding="utf-8")
