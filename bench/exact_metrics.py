@@ -246,7 +246,7 @@ def imports(found):
 
 def report_modules(folder):
     """Write a report of made-up records."""
-    with mock.patch.object(sys, "path", [*sys.path, str(ROOT / "tests")]):
+    with mock.patch.object(sys, "path", [*sys.path, str(ROOT / "tests" / "made")]):
         import made  # noqa: PLC0415
 
     study = made.small(folder)

@@ -2,7 +2,6 @@
 
 import re
 from contextlib import suppress
-from pathlib import Path
 
 import torch
 
@@ -11,6 +10,7 @@ from deeptwins.nets import initialization, orders, shortcuts
 from deeptwins.nets.families import FAMILIES
 from deeptwins.nets.norms import NORMS
 from deeptwins.study.specs import Net
+from places import ROOT
 
 TABLES = {
     "shortcut": shortcuts.SHORTCUTS,
@@ -22,7 +22,7 @@ TABLES = {
 
 def examples():
     """Read CONTRIBUTING's worked examples: what they add to which table, by (field, name)."""
-    text = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = ROOT.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
     found = {}
     for module, code, line in re.findall(
         r"nets/(\w+)\.py`:\n\n```python\n(.*?)```.*?```python\n(.*?)```", text, re.DOTALL
@@ -83,3 +83,17 @@ def shaken(net, seed=1):
                 noise = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype)
                 tensor.add_(0.3 * (noise if name.endswith("running_var") else noise - 0.5))
     return net
+
+
+def bn(norm, x):
+    """Batch normalization in evaluation, by its definition."""
+    mean, var, weight, bias = (t[:, None, None] for t in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
+    return (x - mean) / (var + norm.eps).sqrt() * weight + bias
+
+
+def identity(block, x):
+    """Every second pixel where the stride is 2, and zeros for the channels that x does not have."""
+    if block.conv1.stride == (2, 2):
+        x = x[:, :, [2 * i for i in range((x.shape[2] + 1) // 2)]][..., [2 * i for i in range((x.shape[3] + 1) // 2)]]
+    zeros = x.new_zeros(len(x), block.conv1.out_channels - x.shape[1], *x.shape[2:])
+    return torch.cat([x, zeros], 1)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections import Counter
 from itertools import islice
-from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
@@ -23,8 +22,8 @@ import sites
 from deeptwins import data, nets
 from deeptwins.profile import roofline
 from deeptwins.study.specs import Net, Recipe
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 NEEDS_BENCHMARK = pytest.mark.skipif(
     importlib.util.find_spec("pytest_benchmark") is None, reason="needs pytest-benchmark: dependency group bench"
 )

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from deeptwins.pages.throughput import page as throughput_page
-from timings_made import case, each, grid, together, written
+from throughput_made import case, each, grid, together, written
 
 
 def page_of(folder, *benchmarks, where="reports"):

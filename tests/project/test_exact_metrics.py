@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,8 +16,7 @@ import exact_metrics
 from deeptwins import data, study
 from deeptwins.gate.compare import probes
 from deeptwins.gate.judge import metrics
-
-ROOT = Path(__file__).parents[1]
+from places import ROOT
 
 
 def metered(work, *arguments):

@@ -5,12 +5,12 @@ import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[1]
+from places import ROOT
+
 FOLDER = ROOT / ".github" / "workflows"
 NAMES = sorted(path.name for path in FOLDER.glob("*.y*ml"))
 GATE, COMMENT, HISTORY, PAGES = "gate.yml", "gate-comment.yml", "gate-history.yml", "pages.yml"

@@ -1,6 +1,5 @@
 """Tests of the datasets."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ from deeptwins import data
 from deeptwins.data import available, datasets, layouts, load
 from deeptwins.data.datasets import checksum
 from deeptwins.errors import InputError
+from places import DATA
 
-REAL = Path(os.environ.get("DEEPTWINS_DATA") or Path(__file__).parents[2] / "shared" / "data")
-needs_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs data sets: DEEPTWINS_DATA, or ../shared/data")
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs data sets: DEEPTWINS_DATA, or ../shared/data")
 
 
 def test_digits_are_those_of_scikit_learn() -> None:
@@ -67,7 +66,7 @@ def test_embedded_datasets_never_change(name: str, expected: str) -> None:
 )
 def test_real_datasets_are_the_originals(name: str, image: tuple[int, int, int], train: int) -> None:
     """The real files pass the check against the known checksum, whole and with balanced classes."""
-    dataset = load(name, REAL)
+    dataset = load(name, DATA)
     assert (dataset.image, dataset.checksum) == (image, datasets.CHECKSUMS[name])
     assert dataset.train.labels.bincount().tolist() == [train // 10] * 10
     assert dataset.test.labels.bincount().tolist() == [1000] * 10

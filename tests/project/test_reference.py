@@ -15,8 +15,8 @@ from deeptwins.pages.kernels import page as kernels_page
 from deeptwins.pages.profile import page as profile_page
 from deeptwins.pages.study import page as study_page
 from deeptwins.records import kernels, profiles
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 RESULTS = Path("results", "reference")
 STUDIES = sorted({path.parent.name for path in ROOT.joinpath(RESULTS).glob("*/*.jsonl")})
 

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-import test_timings
 from deeptwins.errors import InputError
 from deeptwins.pages import page as pages
 from deeptwins.pages.kernels import page as kernels_page
@@ -78,7 +77,9 @@ def results(tmp_path):
 @pytest.fixture
 def measured(tmp_path):
     """Timings as pytest-benchmark writes them."""
-    return test_timings.written(tmp_path, *test_timings.three(), *test_timings.three(direction="forward"))
+    return kernel_timings_made.written(
+        tmp_path, *kernel_timings_made.three(), *kernel_timings_made.three(direction="forward")
+    )
 
 
 def test_the_file_keeps_everything(results):

@@ -14,7 +14,7 @@ import torch
 
 import choices_made
 import made
-import timings_made
+import throughput_made
 from deeptwins import cli, records
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.pages import page as pages
@@ -617,7 +617,7 @@ def test_profile_prints_tables_and_writes_a_page(call, root, arguments, nets):
 
 def test_profile_shows_timings_of_the_grid(call, root):
     """With --timings no network is named: the timings are kept, and their page is written and printed."""
-    file = timings_made.written(root, *timings_made.grid())
+    file = throughput_made.written(root, *throughput_made.grid())
 
     code, out, err = call("profile", "--timings", str(file))
 
@@ -633,7 +633,7 @@ def test_profile_shows_timings_of_packing_and_choices(call, root):
     """Files of several benches go onto the page of each."""
     packing, grid = root / "packing.json", root / "grid.json"
     packing.write_text(json.dumps({"benchmarks": choices_made.all_of_them()}), encoding="utf-8")
-    grid.write_text(json.dumps({"benchmarks": timings_made.grid()}), encoding="utf-8")
+    grid.write_text(json.dumps({"benchmarks": throughput_made.grid()}), encoding="utf-8")
 
     code, out, err = call("profile", "--timings", str(packing), "--timings", str(grid))
 
@@ -651,14 +651,14 @@ def test_profile_shows_timings_of_packing_and_choices(call, root):
             [{"fullname": "bench/bench_commands.py::bench_help"}],
             "no timing by bench_throughput, bench_packing, bench_choices; write it with",
         ),
-        ([*timings_made.grid(), choices_made.packed(ratio=-1.0)], "extra_info.ratio: input should be greater"),
-        ([*choices_made.all_of_them(), timings_made.case()], "no timing of all nets together"),
+        ([*throughput_made.grid(), choices_made.packed(ratio=-1.0)], "extra_info.ratio: input should be greater"),
+        ([*choices_made.all_of_them(), throughput_made.case()], "no timing of all nets together"),
     ],
 )
 def test_timings_that_make_no_sense_replace_none_that_do(call, root, benchmarks, said):
     """They are refused in one line before anything is written, even where those of another bench are sound."""
     good, bad = root / "good.json", root / "bad.json"
-    good.write_text(json.dumps({"benchmarks": timings_made.grid() + choices_made.all_of_them()}), encoding="utf-8")
+    good.write_text(json.dumps({"benchmarks": throughput_made.grid() + choices_made.all_of_them()}), encoding="utf-8")
     bad.write_text(json.dumps({"benchmarks": benchmarks}), encoding="utf-8")
     call("profile", "--timings", str(good))
     kept = {path: path.read_bytes() for path in root.joinpath("results").rglob("*.json")}

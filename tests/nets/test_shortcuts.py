@@ -7,13 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeptwins.nets.shortcuts import SHORTCUTS, Step
-from nets_made import build, images, shaken, spec
-
-
-def bn(norm, x):
-    """Batch normalization in evaluation, by its definition."""
-    mean, var, weight, bias = (t[:, None, None] for t in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
-    return (x - mean) / (var + norm.eps).sqrt() * weight + bias
+from nets_made import bn, build, identity, images, shaken, spec
 
 
 def branch(block, x):
@@ -21,14 +15,6 @@ def branch(block, x):
     stride = block.conv1.stride
     y = bn(block.bn1, F.conv2d(x, block.conv1.weight, stride=stride, padding=1)).relu()
     return bn(block.bn2, F.conv2d(y, block.conv2.weight, padding=1))
-
-
-def identity(block, x):
-    """Every second pixel where the stride is 2, and zeros for the channels that x does not have."""
-    if block.conv1.stride == (2, 2):
-        x = x[:, :, [2 * i for i in range((x.shape[2] + 1) // 2)]][..., [2 * i for i in range((x.shape[3] + 1) // 2)]]
-    zeros = x.new_zeros(len(x), block.conv1.out_channels - x.shape[1], *x.shape[2:])
-    return torch.cat([x, zeros], 1)
 
 
 def projected(block, x):

@@ -1,13 +1,12 @@
 """Inspection: nets by name, layer by layer, part by part, stage by stage."""
 
-from pathlib import Path
-
 import pytest
 
 from deeptwins import nets, study
 from deeptwins.errors import InputError
 from deeptwins.nets import inspection
 from nets_made import smallest, spec
+from places import ROOT
 
 
 @pytest.mark.parametrize(
@@ -73,7 +72,7 @@ def test_settings_are_fields_of_a_net():
 
 def test_every_net_of_a_study_can_be_shown():
     """Any net that a study in ablations/ names can be built, and is traced: at the least depth, to save time."""
-    paths = sorted(Path(__file__).parents[1].glob("ablations/*.toml"))
+    paths = sorted(ROOT.glob("ablations/*.toml"))
     assert paths
     named = {net for path in paths for run in study.load(path).runs for net in run.twins.values()}
     for net in named:

@@ -5,7 +5,7 @@ import pytest
 from deeptwins.errors import InputError
 from deeptwins.pages.throughput import numbers
 from deeptwins.records import benchmarks as benchmark_files
-from timings_made import case, each, grid, together, written
+from throughput_made import case, each, grid, together, written
 
 
 def loaded(folder, *benchmarks):

@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from deeptwins.nets.orders import BLOCK_ORDERS
-from nets_made import build, images, shaken, spec
-from test_shortcuts import bn, identity
+from nets_made import bn, build, identity, images, shaken, spec
 
 
 def conv(convolution, x):

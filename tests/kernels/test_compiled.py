@@ -203,7 +203,7 @@ for number, built in enumerate(pickle.loads(bytes.fromhex(sys.argv[1]))):
 @pytest.mark.slow
 def test_the_check_can_fail(tmp_path, monkeypatch):
     """A kernel that loses its vector loads, to one tensor even, or that spills, fails the check that ours pass."""
-    source = Path(compiled.__file__).with_name("bn_relu_add_triton.py").read_text(encoding="utf-8")
+    source = Path(compiled.__file__).parents[1].joinpath("bn_relu_add", "kernels.py").read_text(encoding="utf-8")
     planned = compiled.plan({"bf16": [CIFAR]}, ["channels_last"], {"join": SITES["unforked join"]}, [H100])
     [apply] = [each for each in planned if each.built.kernel == "apply"]
     builds = []

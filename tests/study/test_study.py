@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from deeptwins import study
 from deeptwins.errors import InputError
 from deeptwins.study import specs
+from places import ROOT
 
 STUDY = """
 question = "Does it rise?"
@@ -606,7 +607,7 @@ def test_the_readme_s_study_is_sound(write):
 
     from deeptwins.train import training  # noqa: PLC0415
 
-    readme = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    readme = ROOT.joinpath("README.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"^```toml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     for run in study.load(write(text=text)).runs:
         training.check(run, torch.device("cpu"))
@@ -618,7 +619,7 @@ def test_shipped_studies_are_sound():
 
     from deeptwins.train import training  # noqa: PLC0415
 
-    files = list(Path(__file__).parents[1].joinpath("ablations").glob("*.toml"))
+    files = list(ROOT.joinpath("ablations").glob("*.toml"))
     assert {file.stem for file in files} >= {"depth", "depth-cifar10", "depth-fashion", "kernel", "smoke"}
     for file in files:
         for run in study.load(file).runs:
@@ -627,7 +628,7 @@ def test_shipped_studies_are_sound():
 
 def test_the_shipped_kernel_study_compares_one_net():
     """`kernel` trains one residual net by three implementations, and claims that both errors of each agree."""
-    path = Path(__file__).parents[1] / "ablations" / "kernel.toml"
+    path = ROOT / "ablations" / "kernel.toml"
     shipped = study.load(path)
 
     assert [run.seed for run in shipped.runs] == [0, 1, 2]

@@ -1,15 +1,13 @@
 """What the gate must find when it tests itself: changes for the worse that still apply to the source there is."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
 from deeptwins.errors import InputError
 from deeptwins.gate.compare.mutations import MUTATIONS, apply
 from deeptwins.gate.judge.metrics import METRICS
-
-ROOT = Path(__file__).parents[1]
+from places import ROOT
 
 
 @pytest.fixture(params=MUTATIONS)
