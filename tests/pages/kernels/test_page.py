@@ -77,9 +77,7 @@ def results(tmp_path):
 @pytest.fixture
 def measured(tmp_path):
     """Timings as pytest-benchmark writes them."""
-    return kernel_timings_made.written(
-        tmp_path, *kernel_timings_made.three(), *kernel_timings_made.three(direction="forward")
-    )
+    return written(tmp_path, *three(), *three(direction="forward"))
 
 
 def test_the_file_keeps_everything(results):
