@@ -12,6 +12,7 @@ from deeptwins.pages import page as pages
 from deeptwins.pages.kernels import page as kernels_page
 from deeptwins.records import kernels as kernel_records
 from deeptwins.records.kernels import Compiled, Device, Floor, Kernel, SiteTraffic
+from kernel_timings_made import three, written
 
 SHAPES = ("128x16x32x32", "256x256x56x56")
 
