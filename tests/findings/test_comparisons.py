@@ -1,6 +1,8 @@
 """Comparisons: trends over depth, differences between twins, and what a study may claim of many of them."""
 
+import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +12,18 @@ from hypothesis import strategies as st
 
 import made
 from deeptwins.findings import comparisons, statistics
+from deeptwins.findings.rows import Difference, Trend, cells, table
 
 NAN = math.nan
 ABOVE = '[[expect]]\ntwin = "b"\nabove = "a"\n'
 RISES = '[[expect]]\ntwin = "a"\ntrend = "rises"\n'
 ERROR_METRICS = ("train_error_pct", "running_error_pct", "test_error_pct")
+
+
+def judged(study, last):
+    """A study's trends and differences, judged, as tables."""
+    trends, differences = comparisons.judge(study, last)
+    return table(Trend, trends), table(Difference, differences)
 
 
 def only_training(last):
@@ -26,8 +35,7 @@ def trend(errors, margin=1.0):
     """The trend of the training error, judged alone, from {depth: one error a seed}; NaN for one that did not end."""
     study = made.asked(depths=list(errors), seeds=len(next(iter(errors.values()))), margin=margin)
     last = made.last(study, lambda run, twin: errors[run.twins[twin].depth][run.seed])
-    table, _ = comparisons.judge(study, only_training(last))
-    return table.iloc[0]
+    return judged(study, only_training(last))[0].iloc[0]
 
 
 def compared(errors, margin=1.0, claims="", depths=(20,)):
@@ -35,7 +43,7 @@ def compared(errors, margin=1.0, claims="", depths=(20,)):
     seeds = len(next(iter(errors.values())))
     study = made.asked(list(errors), depths, seeds, claims, margin)
     last = made.last(study, lambda run, twin: errors[twin][run.seed] + depths.index(run.twins[twin].depth))
-    return comparisons.judge(study, only_training(last))[1]
+    return judged(study, only_training(last))[1]
 
 
 @pytest.mark.parametrize(
@@ -134,10 +142,10 @@ def test_a_comparison(own, verdict):
     study = made.asked(["a", "b"])
     last = made.last(study, lambda run, twin: errors[twin][run.seed])
 
-    (row,) = comparisons.judge(study, only_training(last))[1].to_dict("records")
+    (row,) = comparisons.judge(study, only_training(last))[1]
 
-    assert row["verdict"] == verdict
-    assert row["n"] == sum(not math.isnan(error) for error in own)
+    assert row.verdict == verdict
+    assert row.over_seeds.n == sum(not math.isnan(error) for error in own)
 
 
 def test_a_comparison_is_twin_minus_other_paired_by_seed():
@@ -153,10 +161,10 @@ def test_a_comparison_is_twin_minus_other_paired_by_seed():
 
 def test_every_other_twin_is_compared_with_the_first():
     """Three twins make two comparisons at each depth, in the study's order, with the first; one twin makes none."""
-    table = compared({"z": [1, 2], "b": [1, 2], "a": [1, 2]}, depths=(20, 32))
+    rows = compared({"z": [1, 2], "b": [1, 2], "a": [1, 2]}, depths=(20, 32))
 
     pairs = [(20, "b", "z"), (20, "a", "z"), (32, "b", "z"), (32, "a", "z")]
-    assert list(table[["depth", "twin", "other"]].itertuples(index=False, name=None)) == pairs
+    assert list(rows[["depth", "twin", "other"]].itertuples(index=False, name=None)) == pairs
     assert compared({"a": [1, 2]}).empty
 
 
@@ -165,9 +173,9 @@ def test_a_claim_adds_its_pair():
     errors = {"a": [1, 2, 3], "b": [5, 6, 7], "c": [9, 10, 11]}
     claims = '[[expect]]\ntwin = "c"\nabove = "b"\n[[expect]]\ntwin = "a"\nbelow = "b"\n'
 
-    table = compared(errors, claims=claims)
+    rows = compared(errors, claims=claims)
 
-    assert list(zip(table["twin"], table["other"], strict=True)) == [("b", "a"), ("c", "a"), ("c", "b")]
+    assert list(zip(rows["twin"], rows["other"], strict=True)) == [("b", "a"), ("c", "a"), ("c", "b")]
 
 
 def test_twins_of_different_depths_are_paired_by_run():
@@ -177,11 +185,11 @@ def test_twins_of_different_depths_are_paired_by_run():
     )
     last = made.last(study, lambda run, twin: run.twins[twin].depth + run.seed)
 
-    table = comparisons.judge(study, last)[1].query("metric == 'train_error_pct'")
+    rows = judged(study, last)[1].query("metric == 'train_error_pct'")
 
-    assert list(table["depth"]) == [32, 56]
-    assert list(table["difference"]) == [12, 36]
-    assert list(table["depth_other"]) == [20, 20]
+    assert list(rows["depth"]) == [32, 56]
+    assert list(rows["difference"]) == [12, 36]
+    assert list(rows["depth_other"]) == [20, 20]
 
 
 def test_twins_that_fix_their_depth_count_once():
@@ -190,9 +198,9 @@ def test_twins_that_fix_their_depth_count_once():
     study = made.load_text(f'{twins}[[vary]]\nfamily = "cifar"\ndepth = [8, 14]\nseed = [0, 1]\n')
     last = made.last(study, lambda run, twin: run.twins[twin].depth + run.seed)
 
-    table = comparisons.judge(study, last)[1].query("metric == 'train_error_pct' and twin == 'b'")
+    rows = judged(study, last)[1].query("metric == 'train_error_pct' and twin == 'b'")
 
-    assert list(table["n"]) == [2]
+    assert list(rows["n"]) == [2]
 
 
 PAIRS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=5)  # quarters of a percent
@@ -204,16 +212,36 @@ def test_a_comparison_is_mutual(errors, within):
     """Asked the other way round, above is below, and the difference and its intervals change their sign."""
     own, other = (list(map(float, side)) for side in zip(*errors, strict=True))
     swapped = {"above": "below", "below": "above"}
+    study = made.asked("ab", seeds=len(errors), margin=within)
 
-    table = compared({"a": other, "b": own}, within)
-    (there,) = table.to_dict("records")
-    (back,) = compared({"a": own, "b": other}, within).to_dict("records")
-    (mirrored,) = comparisons.between(table, "a", "b").to_dict("records")
+    def difference(first, second):
+        last = made.last(study, lambda run, twin: (first if twin == "a" else second)[run.seed])
+        return comparisons.judge(study, only_training(last))[1]
 
-    assert back["verdict"] == mirrored["verdict"] == swapped.get(there["verdict"], there["verdict"])
-    assert back["p"] == pytest.approx(there["p"], nan_ok=True)
-    for key in ("mean", "other_mean", "difference", "low", "high"):
-        assert back[key] == pytest.approx(mirrored[key], nan_ok=True)
+    (there,), (back,) = difference(other, own), difference(own, other)
+    (mirrored,) = comparisons.between([there], "a", "b")
+
+    assert back.verdict == mirrored.verdict == swapped.get(there.verdict, there.verdict)
+    assert back.over_seeds.p == pytest.approx(there.over_seeds.p, nan_ok=True)
+    for key, value in cells(back).items():
+        if key not in {"twin", "other", "verdict", "bootstrap_low", "bootstrap_high"}:
+            assert value == pytest.approx(cells(mirrored)[key], nan_ok=True), key
+
+
+def test_mirrored_twice_a_difference_is_itself():
+    """Every field that belongs to a twin is the other's once mirrored, and everything else stays."""
+    (row,) = comparisons.judge(made.asked("ab"), only_training(made.last(made.asked("ab"))))[1]
+    row = replace(row, depth_twin=56, verdict="above")
+    mirrored, estimate = row.mirrored(), row.over_seeds
+
+    assert mirrored.mirrored() == row
+    assert comparisons.between([row], "b", "a") == [row]
+    assert comparisons.between([row], "a", "b") == [mirrored]
+    assert not comparisons.between([row], "a", "c")
+    assert (mirrored.twin, mirrored.other, mirrored.depth_other) == ("a", "b", 56)
+    assert (mirrored.mean, mirrored.other_mean, mirrored.verdict) == (row.other_mean, row.mean, "below")
+    assert mirrored.over_seeds.bootstrap_low == -estimate.bootstrap_high
+    assert mirrored.over_seeds.bootstrap_high == -estimate.bootstrap_low
 
 
 def test_what_the_seeds_would_be():
@@ -271,9 +299,9 @@ def test_a_claim_is_about_its_family_and_its_where():
     study = made.load_text(grid, f"{ABOVE}where = {{ warmup = 5 }}\n")
 
     last = made.last(study, lambda run, twin: run.seed + 50 * (twin == "b"))
-    table = comparisons.judge(study, only_training(last))[1]
+    rows = comparisons.judge(study, only_training(last))[1]
 
-    assert list(zip(table["group"], table["weight"], strict=True)) == [
+    assert [(row.group, row.weight) for row in rows] == [
         ("cifar, warmup 0", comparisons.UNCLAIMED),
         ("cifar, warmup 5", comparisons.CLAIMED),
     ]
@@ -282,8 +310,7 @@ def test_a_claim_is_about_its_family_and_its_where():
 def weights(claims):
     """What the tests of a study of two twins weigh, by metric."""
     study = made.asked("ab", claims=claims)
-    table = comparisons.judge(study, made.last(study))[1]
-    return dict(zip(table["metric"], table["weight"], strict=True))
+    return {row.metric: row.weight for row in comparisons.judge(study, made.last(study))[1]}
 
 
 def test_a_metric_weighs_what_claims_make_of_it():
@@ -303,11 +330,11 @@ def test_all_metrics_are_one_family():
     study = made.asked("abc", claims=ABOVE)
     last = made.last(study, lambda run, twin: run.seed * (1 + (twin == "b")))
 
-    table = comparisons.judge(study, last)[1]
+    rows = comparisons.judge(study, last)[1]
 
-    claimed = table[table["weight"] == comparisons.CLAIMED].iloc[0]
-    assert len(table) == 6
-    assert claimed["p_holm"] == pytest.approx(claimed["p"] * (10 + 1 + 4 * 0.1) / 10)
+    (claimed,) = [row for row in rows if row.weight == comparisons.CLAIMED]
+    assert len(rows) == 6
+    assert claimed.p_holm == pytest.approx(claimed.over_seeds.p * (10 + 1 + 4 * 0.1) / 10)
 
 
 def test_a_metric_that_nobody_measured_is_not_compared():
@@ -315,11 +342,11 @@ def test_a_metric_that_nobody_measured_is_not_compared():
     study = made.asked(["a", "b"], (20, 32))
     last = made.last(study)
 
-    for table in (last, last.assign(validation_error_pct=NAN)):
-        for found in comparisons.judge(study, table):
-            assert set(found["metric"]) == {"train_error_pct", "running_error_pct", "test_error_pct"}
+    for evaluations in (last, last.assign(validation_error_pct=NAN)):
+        for rows in comparisons.judge(study, evaluations):
+            assert {row.metric for row in rows} == {"train_error_pct", "running_error_pct", "test_error_pct"}
     measured = comparisons.judge(study, last.assign(validation_error_pct=last["test_error_pct"]))[1]
-    assert set(measured["metric"]) == set(comparisons.METRICS)
+    assert {row.metric for row in measured} == set(comparisons.METRICS)
 
 
 SHAPES = {
@@ -347,15 +374,15 @@ def noise(last, studies, images=None):
 
 def by_study(rows, studies):
     """Descriptions of the metrics `NAME NUMBER`, apart for each number, which is that of a study."""
-    found = [[] for _ in range(studies)]
+    by_number = [[] for _ in range(studies)]
     for row in rows:
-        metric, number = row["metric"].split()
-        found[int(number)].append(row | {"metric": metric})
-    return found
+        metric, number = row.metric.split()
+        by_number[int(number)].append(replace(row, metric=metric))
+    return by_number
 
 
 def simulated(monkeypatch, study, effect, studies=STUDIES, images=None):
-    """What simulated studies find: the verdict and p of every test, of all metrics, and the number of its study.
+    """The tests of simulated studies, of all metrics: verdict, p, and the number of the study.
 
     Errors of all studies are described at once, as metrics of one, which is quick; then each study is judged by itself.
     """
@@ -369,19 +396,19 @@ def simulated(monkeypatch, study, effect, studies=STUDIES, images=None):
     moved = comparisons.trends(every, study.flat_within_pct)
     differ = comparisons.comparisons(every, comparisons.pairs(study), study.flat_within_pct)
     claimed = comparisons.scopes(study, last)
-    tables = [
-        table[["metric", "twin", "verdict", "p"]].assign(study=i)
+    tests = [
+        {"metric": row.metric, "twin": row.twin, "verdict": row.verdict, "p": row.over_seeds.p, "study": i}
         for i, rows in enumerate(zip(by_study(moved, studies), by_study(differ, studies), strict=True))
-        for table in comparisons.verdicts(study, claimed, *rows)
+        for row in itertools.chain(*comparisons.verdicts(study, claimed, *rows))
+        if row.verdict != "not tested"
     ]
-    table = pd.concat(tables, ignore_index=True)
-    table["found"] = table["verdict"].isin(comparisons.EFFECTS)
-    return table[table["verdict"] != "not tested"]
+    tests = pd.DataFrame(tests)
+    return tests.assign(effect=tests["verdict"].isin(comparisons.EFFECTS))
 
 
-def share(found, table):
+def share(which, tests):
     """Of all studies, the share with any such test, in any metric."""
-    return found.groupby(table["study"]).any().mean()
+    return which.groupby(tests["study"]).any().mean()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -390,33 +417,33 @@ def test_without_effect_at_most_5_percent_of_studies_claim_one(monkeypatch, shap
 
     Without the correction more of them would.
     """
-    table = simulated(monkeypatch, SHAPES[shape], lambda depth, twin: 0)
+    tests = simulated(monkeypatch, SHAPES[shape], lambda depth, twin: 0)
 
-    assert set(table["metric"]) == set(ERROR_METRICS)
-    assert share(table["found"], table) <= BOUND
-    assert share(table["p"] < 0.05, table) > BOUND
+    assert set(tests["metric"]) == set(ERROR_METRICS)
+    assert share(tests["effect"], tests) <= BOUND
+    assert share(tests["p"] < 0.05, tests) > BOUND
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_with_effect_studies_find_it(monkeypatch, shape):
     """Where depth and twins do much, nearly all studies say so."""
-    table = simulated(monkeypatch, SHAPES[shape], lambda depth, twin: 3 * depth + 40 * "abcdefgh".index(twin), 40)
+    tests = simulated(monkeypatch, SHAPES[shape], lambda depth, twin: 3 * depth + 40 * "abcdefgh".index(twin), 40)
 
-    assert share(table["found"] & (table["metric"] == "train_error_pct"), table) > 0.9
+    assert share(tests["effect"] & (tests["metric"] == "train_error_pct"), tests) > 0.9
 
 
 def test_two_seeds_that_err_on_as_many_images_are_no_certainty(monkeypatch):
     """Errors are of whole images, so that differences of two seeds are often equal: no study claims more for it."""
-    table = simulated(monkeypatch, made.asked("abcdefgh", seeds=2), lambda depth, twin: 0, images=360)
+    tests = simulated(monkeypatch, made.asked("abcdefgh", seeds=2), lambda depth, twin: 0, images=360)
 
-    assert share(table["found"], table) <= BOUND
+    assert share(tests["effect"], tests) <= BOUND
 
 
 def test_true_claims_do_not_loosen_the_rest(monkeypatch):
     """Where what is claimed is true, of the rest at most 5 % of studies pronounce what is not."""
     study = SHAPES["four twins at one depth, claims"]
 
-    table = simulated(monkeypatch, study, lambda depth, twin: 200 * (twin in "bc"))
+    tests = simulated(monkeypatch, study, lambda depth, twin: 200 * (twin in "bc"))
 
-    rest = table[table["twin"] == "d"]
-    assert 0 < share(rest["found"], rest) <= BOUND
+    rest = tests[tests["twin"] == "d"]
+    assert 0 < share(rest["effect"], rest) <= BOUND

@@ -54,25 +54,25 @@ def test_a_net_trained_in_two_runs_counts_once():
 
 def test_by_depth_has_students_interval():
     """Mean, sd and the 95 % t interval, which for 11, 12, 13 is 12 -+ 4.303 / sqrt 3."""
-    row = derive.by_depth(finals({20: [11.0, 12.0, 13.0]}), 20).iloc[0]
+    row = derive.by_depth(finals({20: [11.0, 12.0, 13.0]}), 20)[0]
 
-    assert (row["n"], row["mean"], row["sd"]) == (3, 12, 1)
-    assert [row["low"], row["high"]] == pytest.approx([9.5159, 14.4841], abs=1e-4)
+    assert (row.n, row.mean, row.sd) == (3, 12, 1)
+    assert [row.low, row.high] == pytest.approx([9.5159, 14.4841], abs=1e-4)
 
 
 def test_an_error_has_no_interval_beyond_0_and_100():
     """An interval for an error ends where errors end."""
-    table = derive.by_depth(finals({20: [0.0, 4.0], 56: [96.0, 100.0]}), 20)
+    rows = derive.by_depth(finals({20: [0.0, 4.0], 56: [96.0, 100.0]}), 20)
 
-    assert (table["low"].min(), table["high"].max()) == (0, 100)
+    assert (min(row.low for row in rows), max(row.high for row in rows)) == (0, 100)
 
 
 def test_one_seed_has_no_interval():
     """From one seed there is a mean and no interval."""
-    row = derive.by_depth(finals({20: [11.0]}), 20).iloc[0]
+    row = derive.by_depth(finals({20: [11.0]}), 20)[0]
 
-    assert (row["n"], row["mean"]) == (1, 11)
-    assert all(math.isnan(row[column]) for column in ("sd", "low", "high"))
+    assert (row.n, row.mean) == (1, 11)
+    assert all(map(math.isnan, (row.sd, row.low, row.high)))
 
 
 @pytest.mark.parametrize(
@@ -87,17 +87,17 @@ def test_one_seed_has_no_interval():
 )
 def test_what_fails_to_train(errors, failed, outcome):
     """Seeds above the bound are counted; whether the twin fails, the whole interval says, and one seed never."""
-    row = derive.by_depth(finals({20: errors}), 20.0).iloc[0]
+    row = derive.by_depth(finals({20: errors}), 20.0)[0]
 
-    assert (row["failed"], row["outcome"]) == (failed, outcome)
+    assert (row.failed, row.outcome) == (failed, outcome)
 
 
 def test_the_noise_floor_is_the_test_set_s():
     """The mean test error of 20 %, on 360 images, has a binomial standard deviation of 2.1 points; others have none."""
-    floors = derive.by_depth(finals({20: [19.0, 21.0]}), 20).set_index("metric")["noise_floor"]
+    floors = {row.metric: row.noise_floor for row in derive.by_depth(finals({20: [19.0, 21.0]}), 20)}
 
-    assert floors["test_error_pct"] == pytest.approx(100 * (0.2 * 0.8 / 360) ** 0.5)
-    assert floors.drop("test_error_pct").isna().all()
+    assert floors.pop("test_error_pct") == pytest.approx(100 * (0.2 * 0.8 / 360) ** 0.5)
+    assert all(map(math.isnan, floors.values()))
 
 
 def traces(losses, depth=20):

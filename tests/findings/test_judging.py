@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import made
 from deeptwins.findings import comparisons, derive, judging
 from deeptwins.findings.judging import Evidence
+from deeptwins.findings.rows import Difference, table
 from deeptwins.pages.study import tables
 
 AGREES = '[[expect]]\ntwin = "b"\nagrees_with = "a"\n'
@@ -24,9 +25,9 @@ def judged(study, level):
     last = made.last(study, level)
     scopes = comparisons.scopes(study, last)
     trends, compared = comparisons.judge(study, last)
-    summary = derive.by_depth(derive.final(last), study.fails_above_pct)
-    evidence = Evidence(trends, compared, summary, pd.DataFrame())
-    return judging.claims(scopes, evidence), judging.agreements(scopes, compared)
+    errors = derive.by_depth(derive.final(last), study.fails_above_pct)
+    evidence = Evidence(trends, compared, errors, pd.DataFrame())
+    return judging.claims(scopes, evidence), table(Difference, judging.agreements(scopes, compared))
 
 
 def results(claims, errors, depths=(20,)):
@@ -194,13 +195,13 @@ def test_what_nothing_was_found_about_is_undecided():
     last = made.last(study, lambda run, _: 5.0 if run.twins["a"].family == "cifar" else float("nan"))
 
     trends, compared = comparisons.judge(study, last)
-    summary = derive.by_depth(derive.final(last), 20)
-    evidence = Evidence(trends, compared, summary, pd.DataFrame())
-    table = judging.claims(comparisons.scopes(study, last), evidence)
+    errors = derive.by_depth(derive.final(last), 20)
+    evidence = Evidence(trends, compared, errors, pd.DataFrame())
+    claims = judging.claims(comparisons.scopes(study, last), evidence)
 
-    assert list(table["group"]) == ["imagenet"] * 2
-    assert list(table["result"]) == ["undecided"] * 2
-    assert list(table["n"]) == [0, 0]
+    assert list(claims["group"]) == ["imagenet"] * 2
+    assert list(claims["result"]) == ["undecided"] * 2
+    assert list(claims["n"]) == [0, 0]
 
 
 def test_claims_of_all_kinds_stand_in_one_table():
@@ -221,10 +222,10 @@ def paper(twin, value, more="", depth=20, metric="test_error_pct"):
 
 
 def against(study, level):
-    """What is found beside the published values of a study: those of its own data, and those of others."""
+    """The tables beside the published values of a study: those of its own data, and those of others."""
     last = made.last(study, level)
-    summary = derive.by_depth(derive.final(last), study.fails_above_pct)
-    return judging.against_paper(study, last, summary), judging.across_scales(study, last, summary)
+    errors = derive.by_depth(derive.final(last), study.fails_above_pct)
+    return judging.against_paper(study, last, errors), judging.across_scales(study, last, errors)
 
 
 @pytest.mark.parametrize(

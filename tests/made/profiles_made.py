@@ -1,6 +1,6 @@
 """A profile by hand, of two small nets: round numbers, so that a page can be checked against them."""
 
-from deeptwins.records.profiles import Kernel, Op, Profile, Rate, Step
+from deeptwins.records.profiles import KernelTime, Op, Profile, Rate, Step
 
 NETS = ("cifar-plain-8", "cifar-resnet-8")
 
@@ -49,7 +49,7 @@ def ops(net=NETS[0]):
 def made(**changed):
     """Make the file's content."""
     kernels = [
-        Kernel(net=net, kind="convolution", kernel=name, calls=3, time_us=us)
+        KernelTime(net=net, kind="convolution", kernel=name, calls=3, time_us=us)
         for net in NETS
         for name, us in (("mkldnn_convolution", 20_000.0), ("convolution_backward", 40_000.0))
     ]

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from deeptwins.findings import judging, statistics
-from deeptwins.findings.comparisons import CELL, PAIR, PLACE, Places, judge, measured, pair, scopes
+from deeptwins.findings.comparisons import CELL, PAIR, PLACE, judge, measured, pair, scopes
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.inside import gradient_flow
 from deeptwins.findings.judging import INCONCLUSIVE, TRAINS, Evidence
+from deeptwins.findings.rows import Difference, ErrorSummary, Places, Trend, grouped, table
 from deeptwins.findings.statistics import Floats
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS, Expect
@@ -44,18 +45,18 @@ def derive(study: Study, frames: Frames) -> Findings:
     """Compute all findings of a study."""
     last = latest(frames)
     claimed = scopes(study, last)
-    trends, compared = judge(study, last)
-    summary = by_depth(final(last), study.fails_above_pct)
+    trends, differences = judge(study, last)
+    errors = by_depth(final(last), study.fails_above_pct)
     return Findings(
         final=final(last),
-        by_depth=summary,
-        trends=trends,
-        comparisons=compared,
-        agreements=judging.agreements(claimed, compared),
+        by_depth=table(ErrorSummary, errors),
+        trends=table(Trend, trends),
+        comparisons=table(Difference, differences),
+        agreements=table(Difference, judging.agreements(claimed, differences)),
         drift=drift(_implementations(study, claimed), frames.epochs),
-        claims=judging.claims(claimed, Evidence(trends, compared, summary, gradient_flow(frames.gradients))),
-        against_paper=judging.against_paper(study, last, summary),
-        across_scales=judging.across_scales(study, last, summary),
+        claims=judging.claims(claimed, Evidence(trends, differences, errors, gradient_flow(frames.gradients))),
+        against_paper=judging.against_paper(study, last, errors),
+        across_scales=judging.across_scales(study, last, errors),
         curves=curves(frames.epochs),
         growth=growth(frames.growth),
         cost=cost(frames.runs),
@@ -73,26 +74,36 @@ def final(last: pd.DataFrame) -> pd.DataFrame:
     return last.drop_duplicates([*CELL, "seed"], ignore_index=True)
 
 
-def by_depth(final: pd.DataFrame, fails_above_pct: float) -> pd.DataFrame:
-    """Summarize each metric by family, depth and twin: n seeds, mean, sd, Student's t interval (cut to 0 to 100 %).
+def by_depth(final: pd.DataFrame, fails_above_pct: float) -> list[ErrorSummary]:
+    """Summarize each metric by family, depth and twin, with Student's t interval, cut to 0 to 100 %.
 
     `failed` seeds are those above `fails_above_pct`. The `outcome` is that the twin `fails` where the whole interval
     lies above, that it `trains` where it does not reach above, else `inconclusive`, as with one seed. `noise_floor`, of
     the test error, is what the number of test images alone leaves open, in points.
     """
     rows = []
-    for keys, cell in final.groupby(CELL, sort=False):
+    for net, cell in grouped(final, CELL):
         for metric in measured(final):
             values = cell[metric].dropna().to_numpy(float)
-            mean, interval = statistics.mean(values), statistics.t_interval(values)
-            low, high = np.clip(interval, 0, 100)  # no error lies outside: this costs no coverage
-            row = dict(zip(CELL, keys, strict=True)) | {"metric": metric, "n": len(values)}
-            row |= {"mean": mean, "sd": statistics.sd(values), "low": low, "high": high}
-            floor = statistics.noise_floor(mean, cell["test_images"].iloc[0])
-            row |= {"noise_floor": float(floor) if metric == "test_error_pct" else math.nan}
-            row |= {"failed": int((values > fails_above_pct).sum()), "outcome": _outcome(low, high, fails_above_pct)}
+            mean = statistics.mean(values)
+            low, high = np.clip(statistics.t_interval(values), 0, 100)  # no error lies outside: this costs no coverage
+            noise_floor = math.nan
+            if metric == "test_error_pct":
+                noise_floor = float(statistics.noise_floor(mean, cell["test_images"].iloc[0]))
+            row = ErrorSummary(
+                **net,
+                metric=metric,
+                n=len(values),
+                mean=mean,
+                sd=statistics.sd(values),
+                low=low,
+                high=high,
+                noise_floor=noise_floor,
+                failed=int((values > fails_above_pct).sum()),
+                outcome=_outcome(low, high, fails_above_pct),
+            )
             rows.append(row)
-    return pd.DataFrame(rows)
+    return rows
 
 
 def drift(claimed: Iterable[tuple[Expect, Places]], epochs: pd.DataFrame) -> pd.DataFrame:
@@ -105,18 +116,18 @@ def drift(claimed: Iterable[tuple[Expect, Places]], epochs: pd.DataFrame) -> pd.
     rows = []
     for twin, other, places in _agreeing(claimed):
         both = pair(epochs, twin, other, "iteration")
-        for values, cell in both.groupby(PLACE, sort=False):
-            place = dict(zip(PLACE, values, strict=True)) | {"twin": twin, "other": other}
+        for place, cell in grouped(both, PLACE):
             if (place["group"], place["depth"]) not in places:
                 continue
             chance = epochs[(epochs["twin"] == other) & epochs["run"].isin(cell["run"])].groupby("iteration")
             for iteration, seeds in cell.groupby("iteration"):
-                own, reference = seeds[["running_loss", "running_loss_other"]].to_numpy(float).T
-                if len(apart := _apart(own, reference)):
-                    row = place | {"iteration": iteration, "n": len(apart)}
-                    row |= {"median": float(np.median(apart)), "largest": float(apart.max())}
-                    losses = chance.get_group(iteration)["running_loss"].to_numpy(float)
-                    rows.append(row | {"between_seeds": _between_seeds(losses)})
+                apart = _apart(*seeds[["running_loss", "running_loss_other"]].to_numpy(float).T)
+                if not len(apart):
+                    continue
+                row = place | {"twin": twin, "other": other, "iteration": iteration, "n": len(apart)}
+                row |= {"median": float(np.median(apart)), "largest": float(apart.max())}
+                losses = chance.get_group(iteration)["running_loss"].to_numpy(float)
+                rows.append(row | {"between_seeds": _between_seeds(losses)})
     columns = [*PLACE, *PAIR, "iteration", "n", "median", "largest", "between_seeds"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -127,7 +138,7 @@ def curves(epochs: pd.DataFrame) -> pd.DataFrame:
     A net that diverged keeps its last error, or the mean of those left would improve by its loss.
     """
     tables = []
-    for keys, cell in epochs.groupby(CELL, sort=False):
+    for net, cell in grouped(epochs, CELL):
         longest = cell.loc[cell["run"] == cell.sort_values("iteration")["run"].iloc[-1], "iteration"]
         means = {
             metric: cell.pivot_table(index="iteration", columns="seed", values=metric)
@@ -136,12 +147,12 @@ def curves(epochs: pd.DataFrame) -> pd.DataFrame:
             .loc[longest.to_list()]
             for metric in ("train_error_pct", "test_error_pct")
         }
-        tables.append(pd.DataFrame(dict(zip(CELL, keys, strict=True)) | means).rename_axis("iteration").reset_index())
+        tables.append(pd.DataFrame(net | means).rename_axis("iteration").reset_index())
     return pd.concat(tables, ignore_index=True)[[*CELL, "iteration", "train_error_pct", "test_error_pct"]]
 
 
 def growth(growth: pd.DataFrame) -> pd.DataFrame:
-    """Say what nets that were grown computed just before and after: the most that any logit changed, mean errors."""
+    """Say what nets computed before and after they were grown: the most that any logit changed, and mean errors."""
     if growth.empty:
         return pd.DataFrame(columns=[*CELL, "depth_before", "iteration"])
     errors = {f"train_error_{when}_pct": (f"train_error_{when}_pct", "mean") for when in ("before", "after")}
@@ -150,8 +161,8 @@ def growth(growth: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the training time by family and depth (20/56 where twins' differ) of all runs that ended, however."""
-    depths = runs.groupby("run")["depth"].agg(lambda of_twins: "/".join(map(str, dict.fromkeys(of_twins))))
+    """Return the training time of all runs that ended, however, by family and depth (20/56 where twins' differ)."""
+    depths = runs.groupby("run")["depth"].agg(lambda twins: "/".join(map(str, dict.fromkeys(twins))))
     ended = runs.drop_duplicates("run").dropna(subset="seconds").assign(depth=lambda run: run["run"].map(depths))
     seconds = ended.groupby(PLACE, sort=False)["seconds"]
     return seconds.agg(runs="count", mean_seconds="mean", total_seconds="sum").reset_index()
@@ -169,7 +180,7 @@ def _implementations(study: Study, claimed: Iterable[tuple[Expect, Places]]) -> 
 
     def one_net(claim: Expect) -> bool:
         pairs = [(run.twins[claim.twin], run.twins[str(claim.other)]) for run in study.runs if claim.covers(run)]
-        return all(own.model_copy(update={"fused_op": other.fused_op}) == other for own, other in pairs)
+        return all(net.model_copy(update={"fused_op": other.fused_op}) == other for net, other in pairs)
 
     return [(claim, places) for claim, places in claimed if claim.agrees_with and one_net(claim)]
 
@@ -184,18 +195,18 @@ def _agreeing(claimed: Iterable[tuple[Expect, Places]]) -> list[tuple[str, str, 
     return [(*key, places) for key, places in pairs.items()]
 
 
-def _apart(own: Floats, reference: Floats) -> Floats:
-    """Return |own - reference| as shares of the reference, where there are both and the share is finite.
+def _apart(losses: Floats, references: Floats) -> Floats:
+    """Return |loss - reference| as shares of the reference, where there are both and the share is finite.
 
-    Equal losses, zeros too, lie 0 apart; beside a reference of 0, nothing else has a share.
+    Equal losses, zeros too, lie 0 apart; beside a reference of 0, no other loss has a share.
     """
     with np.errstate(all="ignore"):
-        shares = np.where(own == reference, 0.0, np.abs(own - reference) / reference)
+        shares = np.where(losses == references, 0.0, np.abs(losses - references) / references)
     return shares[np.isfinite(shares)]
 
 
 def _between_seeds(losses: Floats) -> float:
-    """Return the median difference between two seeds, each relative to each; NaN where there are fewer than two."""
+    """Return the median difference of a seed's loss from another's, as a share of that; NaN of fewer than two seeds."""
     pairs = ~np.eye(len(losses), dtype=bool)
     apart = _apart(*(side[pairs] for side in np.broadcast_arrays(losses[:, None], losses)))
     return float(np.median(apart)) if len(apart) else math.nan

@@ -1,9 +1,10 @@
-"""From `results/` to tidy tables: one row a run and twin, an evaluation, a layer. The only reader of `results/`."""
+"""From the records of a study to tidy tables: one row per run and twin, per evaluation, per layer, per block."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,15 @@ from pydantic import ValidationError
 
 from deeptwins import records
 from deeptwins.errors import InputError
+from deeptwins.records.fields import place
 from deeptwins.study import Study
 from deeptwins.study.specs import Net, Recipe, RunSpec
 
 FINISHED = ("done", "diverged")
 KINDS = ("epoch", "growth", "gradient", "layer", "block", "precise")  # of records that become rows
-# What the oldest records of layers lack: all were of 3x3.
+# What the oldest records of layers lack: all their layers were of 3x3.
 OLDEST = {"layer": {"kernel": 3, "running_mean_error": math.nan, "running_std_error": math.nan}}
 KEYS = ["run", "setting", "family", "group", "depth", "seed", "twin"]
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,21 @@ class Frames:
     """The records of one study; rows by group, depth, seed and twin, in the study's order."""
 
     runs: pd.DataFrame
-    """One row a run and twin: net, recipe, size, initial weights, data, status, seconds (of the whole run)."""
+    """One row per run and twin: net, recipe, size, initial weights, data, status, seconds (of the whole run)."""
     machines: pd.DataFrame
-    """One row a run and machine, or commit, that trained some of it: the machine's fields, and the commit."""
+    """One row per run and machine, or commit, that trained a part of it: the machine's fields, and the commit."""
     epochs: pd.DataFrame
-    """One row a twin and evaluation, of finished runs only: what an unfinished run last said is no result."""
+    """One row per twin and evaluation, of finished runs only: the last record of an unfinished run is no result."""
     layers: pd.DataFrame
-    """One row a twin and layer, of finished runs only."""
+    """One row per twin and layer, of finished runs only."""
     blocks: pd.DataFrame
-    """One row a twin and block, of finished runs only."""
+    """One row per twin and block, of finished runs only."""
     gradients: pd.DataFrame
-    """One row a twin, evaluation and layer, of finished runs only: the norm of the gradient in the last step before."""
+    """One row per twin, evaluation and layer, of finished runs only: the gradient's norm in the last step before."""
     precise: pd.DataFrame
-    """One row a twin, of finished runs only: its errors with precise statistics."""
+    """One row per twin, of finished runs only: its errors with precise statistics."""
     growth: pd.DataFrame
-    """One row a twin that was grown, of finished runs only: its errors just before and after."""
+    """One row per twin that was grown, of finished runs only: its errors just before and after."""
     asked: int
     """Runs that the study file asks for."""
     missing: int
@@ -63,12 +63,13 @@ def load(study: Study, results: Path) -> Frames:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; run the study first")
     labels = _labels(study.runs)
-    runs: list[Row] = []
-    machines: list[Row] = []
-    found: dict[str, list[Row]] = {kind: [] for kind in KINDS}
+    runs: list[dict[str, Any]] = []
+    machines: list[dict[str, Any]] = []
+    of_finished: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     files: dict[str, Path] = {}
     aside = 0
     for path in sorted(folder.glob("*.jsonl")):
+        # Read a run; leave it aside where its setting is none of the study's.
         lines = records.read(path)
         if not lines:
             continue
@@ -79,95 +80,103 @@ def load(study: Study, results: Path) -> Frames:
         if spec.id in files:
             raise InputError(f"{path}: holds the same run as {files[spec.id].name}; move one of them away")
         files[spec.id] = path
+        # Make rows of its records.
         try:
             rows = _rows(spec, labels[spec.setting], lines)
             runs += rows.values()
-            machines += [
-                {"run": spec.id, **line["machine"], "commit": line["commit"]}
-                for line in lines
-                if line["kind"] in records.PLACES
-            ]
+            machines += _machines(spec, lines)
             if records.status(lines) in FINISHED:
                 for kind in KINDS:
-                    found[kind] += _joined(rows, lines, kind)
+                    of_finished[kind] += _joined(rows, lines, kind)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: not a run's records ({error!r}); move it away and run the study again") from None
+    # Lay the rows out in the study's order.
+    order = _Order(study, labels)
     finished = {row["run"] for row in runs if row["status"] in FINISHED}
-    groups = list(dict.fromkeys(_group(net, labels[run.setting]) for run in study.runs for net in run.twins.values()))
-    twins = list(study.twins)
-
-    def table(rows: list[Row], *last: str) -> pd.DataFrame:
-        first = ("group", "depth", "seed", "twin")
-        rank = {"group": groups.index, "twin": twins.index}
-        rows.sort(key=lambda row: [rank[key](row[key]) if key in rank else row[key] for key in (*first, *last)])
-        return pd.DataFrame(rows, columns=None if rows else [*KEYS, *last])
-
     return Frames(
-        runs=table(runs),
+        runs=order.table(runs),
         machines=pd.DataFrame(machines, columns=None if machines else ["run", "commit"]),
-        epochs=table(found["epoch"], "iteration"),
-        layers=table(found["layer"], "layer"),
-        blocks=table(found["block"], "block"),
-        gradients=_by_layer(table(found["gradient"], "iteration")),
-        precise=table(found["precise"]),
-        growth=table(found["growth"], "iteration"),
+        epochs=order.table(of_finished["epoch"], "iteration"),
+        layers=order.table(of_finished["layer"], "layer"),
+        blocks=order.table(of_finished["block"], "block"),
+        gradients=_by_layer(order.table(of_finished["gradient"], "iteration")),
+        precise=order.table(of_finished["precise"]),
+        growth=order.table(of_finished["growth"], "iteration"),
         asked=len(study.runs),
         missing=len({run.id for run in study.runs} - finished),
         aside=aside,
     )
 
 
+class _Order:
+    """The order of rows in every table: by group, depth, seed and twin, as the study has them."""
+
+    def __init__(self, study: Study, labels: dict[str, str]) -> None:
+        groups = [_group(net, labels[run.setting]) for run in study.runs for net in run.twins.values()]
+        self._groups = list(dict.fromkeys(groups))
+        self._twins = list(study.twins)
+
+    def table(self, rows: list[dict[str, Any]], *last: str) -> pd.DataFrame:
+        """Make a table of rows, in order; columns in `last` decide after all others."""
+
+        def rank(row: dict[str, Any]) -> tuple[Any, ...]:
+            group, twin = self._groups.index(row["group"]), self._twins.index(row["twin"])
+            return group, row["depth"], row["seed"], twin, *(row[key] for key in last)
+
+        return pd.DataFrame(sorted(rows, key=rank), columns=None if rows else [*KEYS, *last])
+
+
 def _spec(path: Path, record: records.Record) -> RunSpec:
     try:
         return RunSpec.model_validate(record.get("spec"))
     except ValidationError as error:
-        key = ".".join(map(str, error.errors()[0]["loc"]))
-        raise InputError(f"{path}:1: spec.{key}: not a run that this deeptwins knows; move the file away") from None
+        raise InputError(
+            f"{path}:1: spec.{place(error)}: not a run that this deeptwins knows; move the file away"
+        ) from None
 
 
-def _labels(specs: list[RunSpec]) -> dict[str, str]:
+def _labels(specs: Sequence[RunSpec]) -> dict[str, str]:
     """Setting -> what tells it from others of the same family and depth, e.g. `width 32`; empty where nothing does.
 
-    A study may vary more than depth; a mean over two widths, or a trend across them, would be no finding. What another
-    key tells already (the milestones of a longer schedule) is left out.
+    A study may vary more than depth; a mean over two widths, or a trend across them, would be no finding. A key that
+    always goes with another one (milestones with the length of a schedule) is left out.
     """
-    fields: dict[str, Row] = {}
+    fields: dict[str, dict[str, Any]] = {}
     cells: dict[Any, dict[Any, set[str]]] = defaultdict(lambda: defaultdict(set))  # family -> depth -> settings
     for spec in specs:
         nets = [net.model_dump() for net in spec.twins.values()]
         fields[spec.setting] = {key: tuple(net[key] for net in nets) for key in Net.model_fields}
         fields[spec.setting] |= {key: (value,) for key, value in spec.recipe.model_dump().items()}
         cells[fields[spec.setting]["family"]][fields[spec.setting]["depth"]].add(spec.setting)
-    apart = {family: _telling(list(depths.values()), fields) for family, depths in cells.items()}
+    keys = {family: _distinguishing(list(depths.values()), fields) for family, depths in cells.items()}
     return {
         setting: ", ".join(
-            f"{key.replace('_', ' ')} {'/'.join(dict.fromkeys(map(str, row[key])))}" for key in apart[row["family"]]
+            f"{key.replace('_', ' ')} {'/'.join(dict.fromkeys(map(str, row[key])))}" for key in keys[row["family"]]
         )
         for setting, row in fields.items()
     }
 
 
-def _telling(cells: list[set[str]], fields: dict[str, Row]) -> list[str]:
+def _distinguishing(cells: Sequence[set[str]], fields: dict[str, dict[str, Any]]) -> list[str]:
     """Return as few keys as tell the settings of every cell apart; of two that do, the one that a study gives first."""
 
-    def told(keys: list[str]) -> bool:
-        return all(
-            len({tuple(fields[setting][key] for key in keys) for setting in cell}) == len(cell) for cell in cells
-        )
+    def all_differ(keys: list[str], settings: set[str]) -> bool:
+        return len({tuple(fields[setting][key] for key in keys) for setting in settings}) == len(settings)
 
     keys = [*Net.model_fields, *Recipe.model_fields]
     for key in reversed(keys):
-        if told(fewer := [other for other in keys if other != key]):
+        fewer = [other for other in keys if other != key]
+        if all(all_differ(fewer, cell) for cell in cells):
             keys = fewer
     return keys
 
 
 def _group(net: Net, label: str) -> str:
-    """What a figure has one panel for."""
+    """Name what a figure has one panel for: the nets of a family, and of a label where the study varies more."""
     return f"{net.family}, {label}" if label else net.family
 
 
-def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, Row]:
+def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, dict[str, Any]]:
     """The row of each twin of a run."""
     first, last = lines[0], lines[-1] if lines[-1]["kind"] == "end" else {}
     data = first["dataset"]
@@ -181,13 +190,13 @@ def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, R
             **net.model_dump(),
             **spec.recipe.model_dump(),
             **{key: first["twins"][twin][key] for key in ("parameters", "flops", "weights_sha256")},
-            "stages": first["twins"][twin].get("stages"),  # older records do not say
+            "stages": first["twins"][twin].get("stages"),  # older records lack it
             "checksum": data["checksum"],
             "train_images": data["train"],
             "test_images": data["test"],
             "classes": data["classes"],
             "image": "x".join(map(str, data["image"])),
-            "started": first.get("started"),  # older records do not say
+            "started": first.get("started"),  # older records lack it
             "status": last.get("status", "unfinished"),
             "reason": last.get("reason"),
             "seconds": last.get("seconds"),
@@ -196,14 +205,20 @@ def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, R
     }
 
 
-def _joined(rows: dict[str, Row], lines: list[records.Record], kind: str) -> list[Row]:
+def _machines(spec: RunSpec, lines: list[records.Record]) -> list[dict[str, Any]]:
+    """The machines and commits that trained a run, each from one of its records on."""
+    places = [line for line in lines if line["kind"] in records.PLACES]
+    return [{"run": spec.id, **line["machine"], "commit": line["commit"]} for line in places]
+
+
+def _joined(rows: dict[str, dict[str, Any]], lines: list[records.Record], kind: str) -> list[dict[str, Any]]:
     """The records of one kind, with the keys of their twin's row."""
     keys = {twin: {key: row[key] for key in KEYS} | OLDEST.get(kind, {}) for twin, row in rows.items()}
     return [keys[line["twin"]] | line for line in lines if line["kind"] == kind]
 
 
 def _by_layer(gradients: pd.DataFrame) -> pd.DataFrame:
-    """One row a twin and evaluation, with its `norms` -> one row a layer, numbered from 1, with its `norm`."""
+    """One row per evaluation, with its `norms` -> one row per layer, numbered from 1, with its `norm`."""
     if gradients.empty:
         return gradients.assign(layer=[], norm=[])
     table = gradients.explode("norms").rename(columns={"norms": "norm"}).astype({"norm": float})

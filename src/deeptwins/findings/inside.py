@@ -1,6 +1,6 @@
 """From what was measured inside the nets to findings: medians over seeds, and whether gradients vanish.
 
-Medians, because a net that does not train may have numbers of any size, 0 too: a mean is then that of one seed.
+Medians, because a net that does not train may have numbers of any size, 0 too: one seed alone would decide a mean.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deeptwins.findings.comparisons import CELL
 from deeptwins.findings.frames import Frames
+from deeptwins.findings.rows import grouped
 from deeptwins.findings.statistics import SEEDS_FOR_INTERVAL, t_interval
 
-CELL = ["family", "group", "depth", "twin"]
 PAPER_KERNEL = 3  # pixels: figure 7 of the paper is of 3x3 layers
 TENFOLD = 10.0  # a norm that shrinks by so much from the last layers to the first vanishes; one that grows so explodes
 EVALUATIONS = {"first": 0.0, "at 1/4 of training": 0.25, "at 1/2": 0.5, "at 3/4": 0.75, "last": 1.0}
@@ -33,7 +34,7 @@ class Inside:
 
 
 def derive(frames: Frames) -> Inside:
-    """Compute them all; what the records do not say gives tables without a row."""
+    """Compute all tables; those about which the records say nothing have no row."""
     return Inside(
         responses=responses(frames.layers),
         gradients=gradients(frames.gradients),
@@ -56,39 +57,42 @@ def gradients(gradients: pd.DataFrame) -> pd.DataFrame:
 
     A norm is 0 where it is exactly 0 in most seeds.
     """
-    ends_last = sorted(EVALUATIONS.items(), key=lambda item: item[1] in (0, 1))  # where they coincide, they prevail
+    # Of few evaluations one may be nearest to two parts of the training: the first and the last keep their names.
+    ends_last = sorted(EVALUATIONS.items(), key=lambda item: item[1] in (0, 1))
     tables = [pd.DataFrame(columns=[*CELL, "evaluation", "iteration", "layer", "norm"])]
-    for keys, cell in _deepest(gradients).groupby(CELL, sort=False):
+    for net, cell in grouped(_deepest(gradients), CELL):
         iterations = np.unique(cell["iteration"])
         nearest = {iterations[np.abs(iterations - part * iterations[-1]).argmin()]: name for name, part in ends_last}
         for iteration, name in sorted(nearest.items()):
             norms = cell[cell["iteration"] == iteration].groupby("layer")["norm"].median()
-            place = dict(zip(CELL, keys, strict=True)) | {"evaluation": name, "iteration": iteration}
-            tables.append(pd.DataFrame(place | {"layer": norms.index, "norm": norms.to_numpy()}))
+            columns = {"evaluation": name, "iteration": iteration, "layer": norms.index, "norm": norms.to_numpy()}
+            tables.append(pd.DataFrame(net | columns))
     return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 def gradient_flow(gradients: pd.DataFrame) -> pd.DataFrame:
     """Compare gradient norms in the first tenth of the layers of the deepest nets with those in the last tenth.
 
-    Each seed gives a number, first / last: medians over the layers of a tenth, of a layer's median over all
-    evaluations. It is 0 where the first tenth's is exactly 0, in `zeros` of the `n` seeds; a seed whose last tenth
-    alone is 0 has none. `ratio` is the geometric mean over seeds, between `lowest` and `highest`; `low` to `high` is
-    the t interval of its logarithm, NaN where a seed's is 0. `first_tenth` and `last_tenth` are medians over seeds.
-    `least` is the ratio of the evaluation, at `least_at`, where that of medians over seeds is smallest.
+    Each seed gives a ratio, first / last. Both are medians over the layers of a tenth, and of each layer its median
+    over all evaluations counts. The ratio is 0 where the first tenth's median is exactly 0, in `zeros` of the `n`
+    seeds; a seed in which the last tenth's alone is 0 has no ratio. Over seeds, `ratio` is the geometric mean, between
+    `lowest` and `highest`; `low` to `high` is the t interval of the logarithm, NaN where a seed's ratio is 0;
+    `first_tenth` and `last_tenth` are medians. `least` is the smallest ratio that a single evaluation has, in medians
+    over seeds, and `least_at` is that evaluation's iteration.
 
-    Gradients `vanish` where all of the interval lies below 1/10, or where they are exactly 0 in every seed; they
-    `explode` where it lies above 10, and are `healthy` where it lies between. Else, always with one seed, and of nets
-    that were `grown`, it is `inconclusive`; `may_vanish` and `may_explode` tell what the interval does not exclude.
+    Gradients `vanish` where the whole interval lies below 1/10, or where they are exactly 0 in every seed. They
+    `explode` where it lies above 10, and are `healthy` where it lies between. Otherwise the verdict is `inconclusive`,
+    as it always is with one seed and of nets that were `grown`; `may_vanish` and `may_explode` say what the interval
+    does not exclude.
     """
     rows = []
-    for keys, cell in _deepest(gradients).groupby(CELL, sort=False):
+    for net, cell in grouped(_deepest(gradients), CELL):
         seeds, evaluations = _tenths(cell, "seed"), _tenths(cell, "iteration")["ratio"]
         seeds = seeds[np.isfinite(seeds["ratio"])]
         if seeds.empty or evaluations.empty:
             continue
         grown = bool(cell["grown"].any())
-        row = dict(zip(CELL, keys, strict=True)) | _flow(seeds["ratio"], grown=grown) | {"grown": grown}
+        row = net | _flow(seeds["ratio"], grown=grown) | {"grown": grown}
         row |= {"first_tenth": float(seeds["first"].median()), "last_tenth": float(seeds["last"].median())}
         rows.append(row | {"least": float(evaluations.min()), "least_at": evaluations.idxmin()})
     verdict = ["verdict", "may_vanish", "may_explode", "grown", "n", "zeros"]
@@ -103,7 +107,8 @@ def _flow(ratios: pd.Series, *, grown: bool) -> dict[str, Any]:
         logs = np.log(ratios.to_numpy(float))
     low, high = (np.nan, np.nan) if zeros else np.exp(t_interval(logs))
     flow: dict[str, Any]
-    flow = {"may_vanish": not low >= 1 / TENFOLD, "may_explode": not high <= TENFOLD}  # nothing is excluded by NaN
+    # An interval of NaN excludes nothing: both comparisons with it are false.
+    flow = {"may_vanish": not low >= 1 / TENFOLD, "may_explode": not high <= TENFOLD}
     flow |= {"verdict": "inconclusive", "n": len(ratios), "zeros": zeros, "ratio": float(np.exp(logs.mean()))}
     flow |= {"low": float(low), "high": float(high), "lowest": float(ratios.min()), "highest": float(ratios.max())}
     if grown:
@@ -123,11 +128,11 @@ def precise(precise: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     both = precise.merge(last.rename(columns={"test_error_pct": "running_pct"}), on=["run", "twin"])
     rows = []
-    for keys, cell in both.drop_duplicates([*CELL, "seed"]).groupby(CELL, sort=False):
-        apart = (cell["test_error_pct"] - cell["running_pct"]).to_numpy(float)
-        row = dict(zip(CELL, keys, strict=True)) | {"n": len(cell), "running_pct": cell["running_pct"].mean()}
-        row |= {"precise_pct": cell["test_error_pct"].mean(), "difference": apart.mean()}
-        rows.append(row | dict(zip(("low", "high"), t_interval(apart), strict=True)))
+    for net, cell in grouped(both.drop_duplicates([*CELL, "seed"]), CELL):
+        differences = (cell["test_error_pct"] - cell["running_pct"]).to_numpy(float)
+        row = net | {"n": len(cell), "running_pct": cell["running_pct"].mean()}
+        row |= {"precise_pct": cell["test_error_pct"].mean(), "difference": differences.mean()}
+        rows.append(row | dict(zip(("low", "high"), t_interval(differences), strict=True)))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -154,7 +159,7 @@ def _deepest(gradients: pd.DataFrame) -> pd.DataFrame:
 def _tenths(cell: pd.DataFrame, by: str) -> pd.DataFrame:
     """Return, for each of `by`, the median norm over the `first` and the `last` tenth of the layers, and their `ratio`.
 
-    It is 0 where the first is 0, whatever the last, and infinite where the last alone is.
+    The ratio is 0 where the first median is 0, whatever the last, and infinite where the last alone is 0.
     """
     norms = cell.pivot_table(index=by, columns="layer", values="norm", aggfunc="median")
     tenth = max(1, norms.shape[1] // 10)

@@ -1,20 +1,22 @@
-"""What findings say of a study's claims, and beside published values."""
+"""What findings say about a study's claims, and beside published values."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
-from deeptwins.findings.comparisons import PAIR, PLACE, Places, Row, between, comparisons
+from deeptwins.findings.comparisons import PAIR, PLACE, between, comparisons
+from deeptwins.findings.rows import Difference, ErrorSummary, Places, Trend, cells
 from deeptwins.findings.statistics import SEEDS_FOR_INTERVAL, t_bound
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS, STATEMENTS, Expect, Paper
 from deeptwins.study.specs import RunSpec
 
-Record = Mapping[Any, Any]  # a row of a table
+T = TypeVar("T", Difference, ErrorSummary)
 
 MET, CONTRADICTED, UNDECIDED = "met", "contradicted", "undecided"
 TRAINS, INCONCLUSIVE = "trains", "inconclusive"
@@ -30,32 +32,36 @@ DIFFERENT = (OUTSIDE, FAILS_HERE, FAILS_THERE, OPPOSITE, NO_SUCH, ONE_HERE)
 
 
 class Evidence(NamedTuple):
-    """The tables of findings that claims are about."""
+    """The findings that claims are checked by."""
 
-    trends: pd.DataFrame
-    comparisons: pd.DataFrame
-    by_depth: pd.DataFrame
+    trends: Sequence[Trend]
+    differences: Sequence[Difference]
+    errors: Sequence[ErrorSummary]
     gradient_flow: pd.DataFrame
 
 
-def agreements(claimed: Iterable[tuple[Expect, Places]], compared: pd.DataFrame) -> pd.DataFrame:
-    """Return the comparisons of twins that a claim says agree: they `agree`, they `differ`, or it is inconclusive."""
-    tables = [
-        _at(between(compared, claim.twin, str(claim.other)), claim, places)
+class Ruling(NamedTuple):
+    """The verdict on one of the things that a claim is about: a net, a pair of nets, a trend."""
+
+    group: str
+    verdict: str
+    n: int
+    """Seeds."""
+
+
+def agreements(claimed: Iterable[tuple[Expect, Places]], compared: Sequence[Difference]) -> list[Difference]:
+    """Return the differences of twins that a claim says agree: they `agree`, they `differ`, or it is inconclusive."""
+    rows = [
+        _as_agreement(row)
         for claim, places in claimed
         if claim.agrees_with
+        for row in between(compared, claim.twin, claim.agrees_with)
+        if _covers(claim, places, row)
     ]
-    tables = [table for table in tables if len(table)]
-    if not tables:
-        return compared.head(0)
-    table = pd.concat(tables)
-    order = {key: i for i, key in enumerate(zip(compared["group"], compared["depth"], strict=True))}
-    rank = [order[key] for key in zip(table["group"], table["depth"], strict=True)]
-    table = table.assign(rank=rank).sort_values("rank", kind="stable").drop(columns="rank")
-    table["verdict"] = table["verdict"].replace({"above": "differ", "below": "differ"})
-    return table.drop_duplicates(
-        ["group", "depth", "depth_twin", "depth_other", "twin", "other", "metric"]
-    ).reset_index(drop=True)
+    order = list(dict.fromkeys((row.group, row.depth) for row in compared))
+    rows.sort(key=lambda row: order.index((row.group, row.depth)))
+    keys = [(row.group, row.depth, row.depth_twin, row.depth_other, row.twin, row.other, row.metric) for row in rows]
+    return [row for i, row in enumerate(rows) if keys.index(keys[i]) == i]  # each once, though two claims name it
 
 
 def claims(claimed: Iterable[tuple[Expect, Places]], evidence: Evidence) -> pd.DataFrame:
@@ -66,28 +72,23 @@ def claims(claimed: Iterable[tuple[Expect, Places]], evidence: Evidence) -> pd.D
     """
     rows = []
     for claim, places in claimed:
-        wanted = _wanted(claim)
-        found = _judged(claim, places, evidence)
-        groups: list[tuple[Any, Sequence[Record]]]
-        groups = [(group, cell.to_dict("records")) for group, cell in found.groupby("group", sort=False)]
-        for group, cells in groups or [(claim.family or "any", [{"verdict": INCONCLUSIVE, "n": 0}])]:
-            verdict = jointly([cell["verdict"] for cell in cells], wanted)
-            result = {wanted: MET, INCONCLUSIVE: UNDECIDED}.get(verdict, CONTRADICTED)
-            place = {"group": group, "twin": claim.twin, "metric": claim.metric}
-            statement = {claim.statement: getattr(claim, claim.statement)}
-            named = str(group).split(", ")  # a group may be named by what a claim is limited to
-            told = [
-                (key, value) for key, value in claim.where.items() if f"{key.replace('_', ' ')} {value}" not in named
-            ]
-            where = {"where": ", ".join(f"{key} = {value}" for key, value in told)}
-            n = min(cell["n"] for cell in cells)
-            rows.append(place | statement | where | {"n": n, "verdict": verdict, "result": result})
-    made = [key for key in STATEMENTS if any(key in row for row in rows)]
-    made += ["where"] if any(row["where"] for row in rows) else []
-    return pd.DataFrame(rows, columns=["group", "twin", "metric", *made, "n", "verdict", "result"])
+        claimed_verdict = _claimed_verdict(claim)
+        by_group: dict[str, list[Ruling]] = {}
+        for ruling in _rulings(claim, places, evidence):
+            by_group.setdefault(ruling.group, []).append(ruling)
+        none = {claim.family or "any": [Ruling(claim.family or "any", INCONCLUSIVE, 0)]}
+        for group, rulings in (by_group or none).items():
+            verdict = jointly([ruling.verdict for ruling in rulings], claimed_verdict)
+            row: dict[str, Any] = {"group": group, "twin": claim.twin, "metric": claim.metric}
+            row |= {claim.statement: getattr(claim, claim.statement), "where": _where(claim, group)}
+            row |= {"n": min(ruling.n for ruling in rulings), "verdict": verdict}
+            rows.append(row | {"result": {claimed_verdict: MET, INCONCLUSIVE: UNDECIDED}.get(verdict, CONTRADICTED)})
+    statements = [key for key in STATEMENTS if any(key in row for row in rows)]
+    where = ["where"] if any(row["where"] for row in rows) else []
+    return pd.DataFrame(rows, columns=["group", "twin", "metric", *statements, *where, "n", "verdict", "result"])
 
 
-def against_paper(study: Study, last: pd.DataFrame, by_depth: pd.DataFrame) -> pd.DataFrame:
+def against_paper(study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummary]) -> pd.DataFrame:
     """Set published values of the study's own data beside ours, of the runs that they are about.
 
     The reading of a number: whether it lies `inside` our interval or `outside`. Of a net that fails: whether ours
@@ -96,18 +97,16 @@ def against_paper(study: Study, last: pd.DataFrame, by_depth: pd.DataFrame) -> p
     rows = []
     for value in study.paper:
         runs = [run for run in study.runs if value.dataset in {None, run.recipe.dataset}]
-        place = {"family": value.family, "depth": value.depth, "twin": value.twin, "metric": value.metric}
-        for row in _ours(value, _covered(value, runs, last), by_depth):
-            if all(row[key] == wanted for key, wanted in place.items()):
+        for row in _ours(value, _covered(value, runs, last), errors):
+            if (row.family, row.depth, row.metric) == (value.family, value.depth, value.metric):
                 number = math.nan if value.value == FAILS else value.value
-                ours = {key: row[key] for key in ("group", "n", "mean", "low", "high", "outcome")}
-                paper = {"source": value.source, "paper": value.value, "difference": row["mean"] - number}
-                rows.append(place | ours | paper | {"reading": _reading(value, row)})
+                paper = {"source": value.source, "paper": value.value, "difference": row.mean - number}
+                rows.append(cells(row) | paper | {"reading": _reading(value, row)})
     columns = [*PLACE, "twin", "metric", "n", "mean", "low", "high", "outcome", "source", "paper", "difference"]
     return pd.DataFrame(rows, columns=[*columns, "reading"])
 
 
-def across_scales(study: Study, last: pd.DataFrame, by_depth: pd.DataFrame) -> pd.DataFrame:
+def across_scales(study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummary]) -> pd.DataFrame:
     """Set published values of other data beside ours: not the values, but how a twin differs from the baseline.
 
     The baseline is the study's first twin that has a value on the same data, of the same family, depth and metric,
@@ -124,26 +123,28 @@ def across_scales(study: Study, last: pd.DataFrame, by_depth: pd.DataFrame) -> p
     for value in study.paper:
         if value.dataset not in {None, *data}:
             places.setdefault(_place(study, value), []).append(value)
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for values in places.values():
-        rows += _across(study, values, _covered(values[0], study.runs, last), by_depth)
+        rows += _across(study, values, _covered(values[0], study.runs, last), errors)
     columns = ["data", "paper_family", "paper_depth", "paper_depth_other", *PAIR, "metric", "paper", "paper_other"]
     columns += ["source", *PLACE, "depth_twin", "depth_other", "n", "mean", "other_mean", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "reading"])
 
 
-def _across(study: Study, values: Sequence[Paper], last: pd.DataFrame, by_depth: pd.DataFrame) -> list[Row]:
+def _across(
+    study: Study, values: Sequence[Paper], last: pd.DataFrame, errors: Sequence[ErrorSummary]
+) -> list[dict[str, Any]]:
     """Set values of one place beside the nets of the runs that they are about."""
     first = min((value.twin for value in values), key=list(study.twins).index)
     baselines = [value for value in values if value.twin == first]
     pairs = [(value, _baseline(value, baselines)) for value in values if value.twin != first]
     pairs.sort(key=lambda pair: list(study.twins).index(pair[0].twin))
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for value in baselines:
         paired = any(baseline is value for _, baseline in pairs)
-        rows += _alone(study, value, _ours(value, last, by_depth), paired=paired)
+        rows += _alone(study, value, _ours(value, last, errors), paired=paired)
     for value, baseline in pairs:
-        rows += _paired(study, value, baseline, last, by_depth)
+        rows += _paired(study, value, baseline, last, errors)
     return rows
 
 
@@ -157,63 +158,76 @@ def _covered(value: Paper, runs: Iterable[RunSpec], last: pd.DataFrame) -> pd.Da
     return last[last["setting"].isin({run.setting for run in runs if value.covers(run)})]
 
 
-def _ours(value: Paper, last: pd.DataFrame, by_depth: pd.DataFrame) -> list[Record]:
-    """Return the summaries of the nets of a value's twin that are among these evaluations."""
-    own = last[last["twin"] == value.twin]
-    places = {*zip(own["group"], own["depth"], strict=True)}
-    rows: Sequence[Record] = [*by_depth[by_depth["twin"] == value.twin].to_dict("records")]
-    return [row for row in rows if (row["group"], row["depth"]) in places]
+def _ours(value: Paper, last: pd.DataFrame, errors: Sequence[ErrorSummary]) -> list[ErrorSummary]:
+    """Return the errors of the nets of a value's twin that are among these evaluations."""
+    nets = last[last["twin"] == value.twin]
+    places = {*zip(nets["group"], nets["depth"], strict=True)}
+    return [row for row in errors if row.twin == value.twin and (row.group, row.depth) in places]
 
 
-def _wanted(claim: Expect) -> str:
+def _claimed_verdict(claim: Expect) -> str:
     """Return the verdict that meets a claim."""
     words = {"agrees_with": "agree", "at_most": "at most", "fails": FAILS if claim.fails else TRAINS}
     return str(claim.trend or claim.gradients or words.get(claim.statement, claim.statement))
 
 
-def _judged(claim: Expect, places: Places, evidence: Evidence) -> pd.DataFrame:
-    """Return the rows that a claim is about, with the verdict on each."""
-    if claim.trend or claim.gradients:  # of all depths, or of the deepest net
-        table = evidence.trends if claim.trend else evidence.gradient_flow
-        table = table[(table["twin"] == claim.twin) & table["group"].isin({group for group, _ in places})]
-        return table[table["metric"] == claim.metric] if claim.trend else table
+def _where(claim: Expect, group: str) -> str:
+    """Say what a claim is limited to, but for what the group's name says already: `warmup = 5`."""
+    in_name = group.split(", ")
+    limits = [(key, value) for key, value in claim.where.items() if f"{key.replace('_', ' ')} {value}" not in in_name]
+    return ", ".join(f"{key} = {value}" for key, value in limits)
+
+
+def _rulings(claim: Expect, places: Places, evidence: Evidence) -> list[Ruling]:
+    """Return the verdict on all that a claim is about."""
+    if claim.gradients:
+        flow = evidence.gradient_flow
+        flow = flow[(flow["twin"] == claim.twin) & flow["group"].isin({group for group, _ in places})]
+        return [Ruling(row["group"], row["verdict"], row["n"]) for row in flow.to_dict("records")]
+    if claim.trend:
+        trends = [row for row in evidence.trends if row.metric == claim.metric and row.is_claimed_by(claim, places)]
+        return [Ruling(row.group, row.verdict, row.over_seeds.n) for row in trends]
     if claim.other:
-        table = _at(between(evidence.comparisons, claim.twin, claim.other), claim, places)
-        if claim.agrees_with:
-            table = table.assign(verdict=table["verdict"].replace({"above": "differ", "below": "differ"}))
-        return table
-    table = _at(evidence.by_depth[evidence.by_depth["twin"] == claim.twin], claim, places)
-    if claim.at_most is None:
-        return table.assign(verdict=table["outcome"])
-    return table.assign(verdict=[_at_most(row, claim.at_most) for row in table.to_dict("records")])
+        rows = [row for row in between(evidence.differences, claim.twin, claim.other) if _covers(claim, places, row)]
+        rows = [_as_agreement(row) for row in rows] if claim.agrees_with else rows
+        return [Ruling(row.group, row.verdict, row.over_seeds.n) for row in rows]
+    errors = [row for row in evidence.errors if row.twin == claim.twin and _covers(claim, places, row)]
+    return [
+        Ruling(row.group, row.outcome if claim.at_most is None else _at_most(row, claim.at_most), row.n)
+        for row in errors
+    ]
 
 
-def _at(table: pd.DataFrame, claim: Expect, places: Places) -> pd.DataFrame:
-    """Return the rows of a claim's metric and places."""
-    inside = [place in places for place in zip(table["group"], table["depth"], strict=True)]
-    return table[(table["metric"] == claim.metric) & pd.Series(inside, table.index, dtype=bool)]
+def _covers(claim: Expect, places: Places, row: Difference | ErrorSummary) -> bool:
+    """Whether a row is of a claim's metric and places."""
+    return row.metric == claim.metric and (row.group, row.depth) in places
 
 
-def _at_most(row: Record, limit: float) -> str:
-    if t_bound(row["mean"], row["sd"], row["n"]) <= limit:
+def _as_agreement(row: Difference) -> Difference:
+    """Return a difference judged by whether twins agree: which of the two is above does not matter."""
+    return replace(row, verdict="differ") if row.verdict in {"above", "below"} else row
+
+
+def _at_most(row: ErrorSummary, limit: float) -> str:
+    if t_bound(row.mean, row.sd, row.n) <= limit:
         return "at most"
-    return "more" if row["low"] > limit else INCONCLUSIVE
+    return "more" if row.low > limit else INCONCLUSIVE
 
 
-def jointly(verdicts: Sequence[str], wanted: str) -> str:
-    """Judge several depths together: as wanted where all are, otherwise where any is, else inconclusive."""
-    if all(verdict == wanted for verdict in verdicts):
-        return wanted
-    return next((verdict for verdict in verdicts if verdict not in {wanted, INCONCLUSIVE}), INCONCLUSIVE)
+def jointly(verdicts: Sequence[str], claimed: str) -> str:
+    """Judge several depths together: as claimed where all are, otherwise where any is, else inconclusive."""
+    if all(verdict == claimed for verdict in verdicts):
+        return claimed
+    return next((verdict for verdict in verdicts if verdict not in {claimed, INCONCLUSIVE}), INCONCLUSIVE)
 
 
-def _reading(value: Paper, row: Record) -> str:
+def _reading(value: Paper, row: ErrorSummary) -> str:
     """Say how a published value compares with ours."""
-    if row["n"] < SEEDS_FOR_INTERVAL:
+    if row.n < SEEDS_FOR_INTERVAL:
         return TOO_FEW
     if value.value == FAILS:
-        return {FAILS: "fails too", TRAINS: FAILS_THERE}.get(row["outcome"], INCONCLUSIVE)
-    return "inside" if row["low"] <= value.value <= row["high"] else OUTSIDE
+        return {FAILS: "fails too", TRAINS: FAILS_THERE}.get(row.outcome, INCONCLUSIVE)
+    return "inside" if row.low <= value.value <= row.high else OUTSIDE
 
 
 def _place(study: Study, value: Paper) -> tuple[Any, ...]:
@@ -223,43 +237,48 @@ def _place(study: Study, value: Paper) -> tuple[Any, ...]:
     return value.dataset, value.family, None if fixed else value.depth, value.metric, settings
 
 
-def _alone(study: Study, value: Paper, ours: Sequence[Record], *, paired: bool) -> list[Row]:
+def _alone(study: Study, value: Paper, ours: Sequence[ErrorSummary], *, paired: bool) -> list[dict[str, Any]]:
     """Set a published value beside ours, where no pair has it, or where it says more of its training than a pair."""
     rows = []
     for row in _beside(ours, value):
-        reading = _trained(value, row["outcome"], study.fails_above_pct)
+        reading = _trained(value, row.outcome, study.fails_above_pct)
         if not reading and not paired:
             reading = _reading(value, row) if value.value == FAILS else ALONE
         if reading:
-            numbers = {key: row[key] for key in (*PLACE, "n", "mean")} | {"depth_twin": row["depth"]}
-            rows.append(_published(value) | numbers | {"reading": reading})
+            net = {"family": row.family, "group": row.group, "depth": row.depth, "depth_twin": row.depth}
+            rows.append(_published(value) | net | {"n": row.n, "mean": row.mean, "reading": reading})
     return rows
 
 
-def _paired(study: Study, value: Paper, baseline: Paper, last: pd.DataFrame, by_depth: pd.DataFrame) -> list[Row]:
+def _paired(
+    study: Study, value: Paper, baseline: Paper, last: pd.DataFrame, errors: Sequence[ErrorSummary]
+) -> list[dict[str, Any]]:
     """Set the difference between two published values beside ours."""
-    outcomes = by_depth.set_index(["group", "metric", "twin", "depth"])["outcome"]
+    outcomes = {(row.group, row.metric, row.twin, row.depth): row.outcome for row in errors}
     published = _published(value) | {"paper_depth_other": baseline.depth, "paper_other": baseline.value}
     rows = []
     for row in _beside(comparisons(last, [(value.twin, baseline.twin)], study.flat_within_pct), value):
-        ends = [outcomes[row["group"], row["metric"], row[twin], row[f"depth_{twin}"]] for twin in PAIR]
-        reading = _trained(value, ends[0], study.fails_above_pct)
-        rows.append(published | row | {"reading": reading or _direction(value, baseline, row, ends, study)})
+        ours = (
+            outcomes[row.group, row.metric, row.twin, row.depth_twin],
+            outcomes[row.group, row.metric, row.other, row.depth_other],
+        )
+        reading = _trained(value, ours[0], study.fails_above_pct)
+        rows.append(published | cells(row) | {"reading": reading or _direction(value, baseline, row, ours, study)})
     return rows
 
 
-def _published(value: Paper) -> Row:
+def _published(value: Paper) -> dict[str, Any]:
     """Return what a row says of a published value."""
     place = {"data": value.dataset, "paper_family": value.family, "paper_depth": value.depth}
     return place | {"twin": value.twin, "metric": value.metric, "paper": value.value, "source": value.source}
 
 
-def _beside(rows: Sequence[Record], value: Paper) -> list[Row]:
+def _beside(rows: Sequence[T], value: Paper) -> list[T]:
     """Return a row of each group: of the value's metric; of its family and depth if we have them, else the deepest."""
-    rows = [row for row in rows if row["metric"] == value.metric]
-    rows = [row for row in rows if row["family"] == value.family] or rows
-    ordered = sorted(rows, key=lambda row: (row["depth"] == value.depth, row["depth"]))
-    return [{**row} for row in {row["group"]: row for row in ordered}.values()]
+    of_metric = [row for row in rows if row.metric == value.metric]
+    of_family = [row for row in of_metric if row.family == value.family] or of_metric
+    best_last: list[T] = sorted(of_family, key=lambda row: (row.depth == value.depth, row.depth))
+    return list({row.group: row for row in best_last}.values())
 
 
 def _trained(value: Paper, outcome: str, fails_above_pct: float) -> str | None:
@@ -272,20 +291,37 @@ def _trained(value: Paper, outcome: str, fails_above_pct: float) -> str | None:
     return FAILS_HERE if outcome == FAILS and value.value <= fails_above_pct else None
 
 
-def _direction(value: Paper, baseline: Paper, row: Record, ends: Sequence[str], study: Study) -> str:
-    """Say whether a twin differs from the baseline in the direction in which the published values do."""
-    if row["n"] < SEEDS_FOR_INTERVAL:
+def _direction(value: Paper, baseline: Paper, row: Difference, outcomes: tuple[str, str], study: Study) -> str:
+    """Say whether a twin differs from the baseline in the direction in which the published values do.
+
+    Args:
+        value: the twin's, as published.
+        baseline: the other's.
+        row: our difference.
+        outcomes: whether our twin trains, and whether our other does.
+        study: its margin.
+    """
+    ours = row.over_seeds
+    if ours.n < SEEDS_FOR_INTERVAL:
         return TOO_FEW
-    own, reference = (math.inf if paper.value == FAILS else paper.value for paper in (value, baseline))
-    published = int(own > reference) - int(own < reference)
-    failing = FAILS in ends and INCONCLUSIVE not in ends  # then that is how they differ, whatever the errors
-    ours = int(row["low"] > 0) - int(row["high"] < 0)
+    of_twin, of_other = (math.inf if paper.value == FAILS else paper.value for paper in (value, baseline))
+    published = _sign(of_twin > of_other, of_twin < of_other)
+    # Where one of ours fails, that is how they differ, whatever the errors; of two that fail none is worse.
+    failing = FAILS in outcomes and INCONCLUSIVE not in outcomes
+    direction = _sign(ours.low > 0, ours.high < 0)
     if failing:
-        ours = int(ends[0] == FAILS) - int(ends[1] == FAILS)
-    if ours:
-        return {ours: SAME, 0: ONE_HERE}.get(published, OPPOSITE)
+        direction = _sign(outcomes[0] == FAILS, outcomes[1] == FAILS)
+    if direction:
+        return {direction: SAME, 0: ONE_HERE}.get(published, OPPOSITE)
     if not published:
-        alike = failing or max(-row["low"], row["high"]) <= study.flat_within_pct
+        alike = failing or max(-ours.low, ours.high) <= study.flat_within_pct
         return NONE_EITHER if alike else TOO_IMPRECISE
-    possible = row["low"] <= own - reference <= row["high"] or (math.isinf(own - reference) and INCONCLUSIVE in ends)
+    # No difference is seen here: either one as large as the published is excluded, or our seeds cannot tell.
+    gap = of_twin - of_other
+    possible = ours.low <= gap <= ours.high or (math.isinf(gap) and INCONCLUSIVE in outcomes)
     return TOO_IMPRECISE if possible and not failing else NO_SUCH
+
+
+def _sign(positive: bool, negative: bool) -> int:  # noqa: FBT001
+    """Return 1, -1, or 0 where both hold or neither does."""
+    return int(positive) - int(negative)

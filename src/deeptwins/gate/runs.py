@@ -1,7 +1,7 @@
 """What a run of the gate leaves behind: one small JSON file, written once and never changed.
 
 `results/gate/runs/<year>/<month>/<utc>-<commit>-<kind>-<id>.json`. It holds what was measured and the margins that
-held at that time, and no verdict: that is computed from it (`verdict.py`), so that all runs are judged by one rule.
+held at that time, and no verdict: `judge/verdict.py` computes that from it, so that all runs are judged by one rule.
 Times are seconds. `schema()` is the JSON Schema of it, which lies beside the runs.
 
 History of the format:
@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from deeptwins import records
 from deeptwins.errors import InputError
 from deeptwins.records import tables
-from deeptwins.records.tables import Count, Row, Text
+from deeptwins.records.fields import FromZero, Row, Text
 
 SCHEMA = 1
 COMMAND = "deeptwins gate"
@@ -36,7 +36,7 @@ itself. `slower`: a commit against itself with work added. `mutant`: a commit ag
 `imported`: from files of pytest-benchmark."""
 Value = int | float | str | None
 
-Positive = Annotated[float, Field(gt=0, le=1e9)]
+Magnitude = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Git(Row):
@@ -69,13 +69,13 @@ class Design(Row):
     """Pairs of fresh processes, one an arm, in each batch."""
     blocks: Annotated[int, Field(ge=1)]
     """Blocks of four segments a pair, base head head base or head base base head; fewer where a segment takes long."""
-    segment_s: Positive
+    segment_s: Magnitude
     """Seconds that a segment takes at least."""
-    seed: Count
+    seed: FromZero
     """Of the order of benchmarks and blocks."""
-    least_margin: Positive
+    least_margin: Magnitude
     """Slowdown, as a share, that is tolerated in any case."""
-    alpha: Positive
+    alpha: Magnitude
     """Error rate of a verdict."""
 
 
@@ -87,7 +87,7 @@ class Block(Row):
     """Four segments, or of imported files two: A is base and B is head."""
 
     order: Literal["ABBA", "BAAB", "AB", "BA"]
-    seconds: tuple[Positive, ...]
+    seconds: tuple[Magnitude, ...]
     """Of one call, in the order in which they were measured."""
     rejected: str | None = None
     """Why it does not count, by a rule that does not look at the times of the arms."""
@@ -121,11 +121,11 @@ class Benchmark(Row):
     """`new`: head runs it and base cannot, so that there is nothing to compare."""
     reason: str | None = None
     """Why it is not `ok`."""
-    calls: Count = 0
+    calls: FromZero = 0
     """A segment."""
-    margin: Positive | None = None
+    margin: Magnitude | None = None
     """Slowdown, as a share, that is tolerated; by A/A runs (`noise.py`)."""
-    controls: Count = 0
+    controls: FromZero = 0
     """A/A runs that the margin rests on."""
     pairs: tuple[Pair, ...] = ()
     """The first batch."""
@@ -157,7 +157,7 @@ class Run(Row):
     """What could not be counted here, and why."""
     injected: str | None = None
     """How head's source was made worse on purpose: of the kind `mutant`."""
-    added: Mapping[str, Positive] = {}
+    added: Mapping[str, Magnitude] = {}
     """Work that was added to benchmarks in head, as a share of a call: of the kind `slower`."""
     failure: str | None = None
     """What ended it before its end."""

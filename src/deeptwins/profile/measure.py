@@ -20,7 +20,7 @@ from deeptwins.errors import InputError
 from deeptwins.profile import ops as profile_ops
 from deeptwins.profile import roofline
 from deeptwins.profile.plans import RANDOM, Plan, Subject
-from deeptwins.records.profiles import Kernel, Op, Profile, Rate, Step
+from deeptwins.records.profiles import KernelTime, Op, Profile, Rate, Step
 from deeptwins.train import device as devices
 from deeptwins.train import lanes, training
 
@@ -109,7 +109,7 @@ def _dataset(subject: Subject, folder: Path | None) -> Dataset:
 
 def _measure(
     subject: Subject, dataset: Dataset, device: torch.device, steps: int, rates: roofline.Rates
-) -> tuple[Step, list[Op], list[Kernel]]:
+) -> tuple[Step, list[Op], list[KernelTime]]:
     """Time steps of a net, and profile as many."""
     replayed = _replayed(subject, dataset, device, steps) if device.type == "cuda" else []
     trained = _trained(subject, dataset, device, capture=False)
@@ -144,7 +144,7 @@ def _measure(
         least_bytes=roofline.least_bytes(net, dataset.image, recipe.batch_size, ITEMSIZE[recipe.precision]),
     )
     return step, [_op(label, key, each) for key, each in ops.items()], [
-        Kernel(net=label, kind=kind, kernel=name, calls=each.calls, time_us=_us(each.time_us))
+        KernelTime(net=label, kind=kind, kernel=name, calls=each.calls, time_us=_us(each.time_us))
         for (kind, name), each in kernels.items()
     ]  # fmt: skip
 

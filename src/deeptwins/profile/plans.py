@@ -151,10 +151,7 @@ def _of_networks(names: list[str], asked: Asked) -> Plan:
     for name in names:
         net, image, classes = inspection.named(name, of_net)
         image = asked.image or image
-        try:
-            check_cell({name: net}, recipe)
-        except InputError as error:
-            raise InputError(str(error).replace("twins.", "", 1)) from None
+        check_cell({name: net}, recipe)
         inspection.trace(net, image, classes)
         run = RunSpec(study="profile", seed=0, twins={name: net}, recipe=recipe)
         label = _label(name, _fields(net, recipe), _changed(asked.settings))

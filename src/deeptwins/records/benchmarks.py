@@ -1,4 +1,4 @@
-"""Files of pytest-benchmark: the cases of some benches in one or several of them, checked, and where they come from."""
+"""Files of pytest-benchmark: the cases of some benches, from one file or several, checked, and where they come from."""
 
 from __future__ import annotations
 
@@ -6,31 +6,22 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from deeptwins.errors import InputError, line
-from deeptwins.records import runs, tables
+from deeptwins.records import fields, runs
+from deeptwins.records.fields import FromOne, Measurement, Strict, Text, distinct
 
 AGAIN = "write it with `bench/gpu.sh throughput packing choices`"
-
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Positive = Annotated[float, Field(ge=1e-9, le=1e18)]
-Text = Annotated[str, Field(min_length=1)]
 
 MACHINE = ("cpu", "cores", "memory_gib", "driver", "os")
 VERSIONS = ("deeptwins", "torch", "triton", "python", "cuda", "cudnn")
 
 
-class Read(BaseModel):
-    """What is read of a file: nothing is converted, and no number is infinite."""
-
-    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Where(Read):
-    """Where a case was timed, as the bench tells it."""
+class Where(Strict):
+    """Where a case was timed, as the bench wrote it down."""
 
     device: Text
     torch: Text
@@ -38,21 +29,21 @@ class Where(Read):
     commit: str | None
 
 
-class Stats(Read):
+class Stats(Strict):
     """Seconds of a round: pytest-benchmark's."""
 
-    median: Positive
-    min: Positive
-    max: Positive
-    rounds: Count
+    median: Measurement
+    min: Measurement
+    max: Measurement
+    rounds: FromOne
 
 
-Case = TypeVar("Case", bound=Read)
+T = TypeVar("T", bound=Strict)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where cases come from; where several machines or commits had a part in it, all of them."""
+    """Where cases come from; of several machines or commits, all of them."""
 
     device: str
     machine: Mapping[str, str]
@@ -61,12 +52,16 @@ class Origin:
 
     @property
     def rows(self) -> list[list[str]]:
-        """What is told of it, and its value: rows of a table."""
-        told = {key: self.machine.get(key, "") for key in MACHINE}
+        """Rows of a table: a name and its value."""
+        machine = {key: self.machine.get(key, "") for key in MACHINE}
         versions = ", ".join(f"{key} {self.machine[key]}" for key in VERSIONS if self.machine.get(key))
         return [
             ["device", self.device],
-            *([key.replace("_gib", " (GiB)"), value] for key, value in told.items() if value not in {"", self.device}),
+            *(
+                [key.replace("_gib", " (GiB)"), value]
+                for key, value in machine.items()
+                if value not in {"", self.device}
+            ),
             ["versions", versions],
             ["commit", self.commits or "not known"],
             ["date", self.date or "not known"],
@@ -75,40 +70,40 @@ class Origin:
 
 @dataclass(frozen=True)
 class Timings:
-    """What one or several files say, and what messages call them."""
+    """The content of one or several files, and what messages call them."""
 
     source: str
     content: Mapping[str, Any]
-    """That of the first, with the benchmarks of all."""
+    """The first file's, with the benchmarks of all."""
     again: str
     """How to write them anew."""
 
     def of(self, *benches: str) -> Timings:
-        """Those of some benches, named by their modules."""
+        """Return the cases of some benches, named by their modules."""
         names = tuple(f"{bench}.py::" for bench in benches)
-        kept = [each for each in self.content["benchmarks"] if any(name in each["fullname"] for name in names)]
-        return replace(self, content={**self.content, "benchmarks": kept})
+        cases = [case for case in self.content["benchmarks"] if any(name in case["fullname"] for name in names)]
+        return replace(self, content={**self.content, "benchmarks": cases})
 
     def __len__(self) -> int:
         """Count the cases."""
         return len(self.content["benchmarks"])
 
-    def cases(self, kind: type[Case]) -> list[Case]:
-        """Check that each case is of this kind.
+    def cases(self, kind: type[T]) -> list[T]:
+        """Return all cases, each checked to be of this kind.
 
         Raises:
             InputError: one lacks something, or it makes no sense.
         """
-        found = []
-        for each in self.content["benchmarks"]:
+        cases = []
+        for case in self.content["benchmarks"]:
             try:
-                found.append(kind.model_validate(each))
+                cases.append(kind.model_validate(case))
             except ValidationError as error:
-                raise self.refused(f"{line(str(each['fullname']))}: {tables.first(error)}") from None
-        return found
+                raise self.refused(f"{line(str(case['fullname']))}: {fields.complaint(error)}") from None
+        return cases
 
     def refused(self, what: str) -> InputError:
-        """Say what is wrong with them, and how to write them anew."""
+        """Say what is wrong with the files, and how to write them anew."""
         return InputError(f"{self.source}: {what}; {self.again}")
 
     def origin(self, infos: Sequence[Where]) -> Origin:
@@ -140,12 +135,12 @@ def read(files: Sequence[Path], again: str = AGAIN) -> Timings:
         InputError: one cannot be read, or is not pytest-benchmark's.
     """
     contents = [_content(file, again) for file in files]
-    merged = contents[0] | {"benchmarks": [each for content in contents for each in content["benchmarks"]]}
+    merged = contents[0] | {"benchmarks": [case for content in contents for case in content["benchmarks"]]}
     return Timings(", ".join(map(str, files)), merged, again)
 
 
 def keep(timings: Timings, path: Path) -> Path:
-    """Write them to one file, from which a page can be written again; returns it.
+    """Write timings to one file, from which a page can be written again; returns it.
 
     Raises:
         OSError: the folder cannot be written.
@@ -155,17 +150,12 @@ def keep(timings: Timings, path: Path) -> Path:
     return path
 
 
-def distinct(values: Iterable[object]) -> str:
-    """Write each value once; None is no value."""
-    return "; ".join(dict.fromkeys(str(value) for value in values if value is not None))
-
-
 def _content(path: Path, again: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for each in content["benchmarks"]:
-            if not isinstance(each["fullname"], str):
-                raise TypeError(f"fullname = {each['fullname']}")
+        for case in content["benchmarks"]:
+            if not isinstance(case["fullname"], str):
+                raise TypeError(f"fullname = {case['fullname']}")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {again}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -1,7 +1,7 @@
-"""What `deeptwins kernels` leaves behind: `results/kernels/compiled.json`, one row of a table a line.
+"""What `deeptwins kernels` leaves behind: `results/kernels/compiled.json`, one row of a table per line.
 
-MAKE writes it (`kernels/compiled.py`), READ renders it (`kernel_report.py`). Units are in the names of fields; shares
-are between 0 and 1.
+`deeptwins.kernels.offline` writes it, `deeptwins.pages.kernels` makes a page of it. Units are in the names of fields;
+shares are between 0 and 1.
 
 History of the format:
     1  the first
@@ -16,13 +16,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deeptwins.records import tables
-from deeptwins.records.tables import Count, Positive, Row
+from deeptwins.records.fields import Amount, FromZero, Positive, Row, Share
 
 SCHEMA = 1
 COMMAND = "deeptwins kernels"
 FULL_BITS = 128  # of the widest access to global memory that every GPU here has
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Device(Row):
@@ -31,96 +29,96 @@ class Device(Row):
     device: str
     arch: str
     """`sm_90` for compute capability 9.0."""
-    processors: Count
+    processors: FromZero
     """Streaming multiprocessors."""
-    warps_per_processor: Count
+    warps_per_processor: FromZero
     bandwidth_bytes_per_s: Positive
     """Peak of its memory, by its data sheet."""
 
 
 class Kernel(Row):
-    """One compiled kernel: what `ptxas` made of it, read in the binary."""
+    """One compiled kernel: the machine code that `ptxas` made of it, as read from the binary."""
 
     kernel: str
     """The kernel `bn_relu_add_<kernel>`."""
     sites: str
-    """The sites that launch it so, separated by commas."""
+    """The sites that launch it with this dtype, layout and shape, separated by commas."""
     dtype: str
-    """Of the activations; parameters, statistics and sums are fp32."""
+    """The activations'; parameters, statistics and sums are fp32."""
     layout: Literal["channels_last", "contiguous"]
     shape: str
     """NxCxHxW."""
     arch: str
-    programs: Count
-    """Of the launch: thread blocks."""
-    registers: Count
-    """A thread."""
-    stack_bytes: Count
-    """A thread."""
-    spill_instructions: Count
+    programs: FromZero
+    """Thread blocks of the launch."""
+    registers: FromZero
+    """Per thread."""
+    stack_bytes: FromZero
+    """Per thread."""
+    spill_instructions: FromZero
     """Loads and stores of local memory."""
-    shared_bytes: Count
-    """A program."""
-    instructions: Count
-    """Of the machine code; the NOPs that pad it are left out."""
-    barriers: Count
+    shared_bytes: FromZero
+    """Per program."""
+    instructions: FromZero
+    """In the machine code, without the NOPs that pad it."""
+    barriers: FromZero
     """Instructions that make a program's threads wait for each other."""
-    tensors_read: Count
+    tensors_read: FromZero
     """Activation tensors that the code loads."""
-    tensors_written: Count
+    tensors_written: FromZero
     """Activation tensors that the code stores."""
     vector_share: Share
-    """Of the bytes of activations, those that accesses of at least 128 bits move."""
-    narrowest_access_bits: Count
-    """To an activation."""
+    """The share of the activations' bytes that accesses of at least 128 bits move."""
+    narrowest_access_bits: FromZero
+    """The narrowest access to an activation."""
     vectors_possible: bool
     """Whether every row of the activation, a run of contiguous elements, is a multiple of 128 bits."""
-    resident_warps: Count
-    """On a multiprocessor at most, by registers, shared memory and the limits of the architecture."""
+    resident_warps: FromZero
+    """At most, per multiprocessor: by registers, shared memory and the limits of the architecture."""
     occupancy_share: Share
     """Resident warps, as a share of those that the architecture has room for."""
     occupancy_limit: Literal["registers", "shared memory", "warps", "blocks"]
     """What allows no more resident warps."""
     opcodes_sha256: str
-    """Of the sequence of opcodes, operands left out: the same code has the same hash."""
+    """The hash of the sequence of opcodes, without operands: the same code has the same hash."""
 
     @property
     def faults(self) -> tuple[str, ...]:
         """What is wrong with the code: spilled registers; narrow accesses though the tensor's rows allow full ones."""
-        found = []
+        faults = []
         if self.stack_bytes or self.spill_instructions:
-            found.append(f"{self.spill_instructions} spill instructions, {self.stack_bytes} bytes of stack")
+            faults.append(f"{self.spill_instructions} spill instructions, {self.stack_bytes} bytes of stack")
         if self.vectors_possible and self.vector_share < 1:
-            found.append(f"only {self.vector_share:.0%} of the bytes move by accesses of {FULL_BITS} bits")
-        return tuple(found)
+            faults.append(f"only {self.vector_share:.0%} of the bytes move by accesses of {FULL_BITS} bits")
+        return tuple(faults)
 
 
 class SiteTraffic(Row):
-    """What an implementation moves and launches at a place in a net where batch normalization ends a layer."""
+    """What an implementation moves and launches at a site: a place in a net where batch normalization ends a layer."""
 
     site: str
     implementation: str
     dtype: str
-    launches_forward: Count | None
+    launches_forward: FromZero | None
     """None: not known exactly."""
-    launches_backward: Count | None
+    launches_backward: FromZero | None
     """None: not known exactly."""
     bytes_per_element_forward: Positive
-    bytes_per_element_backward: Annotated[float, Field(ge=0)]
+    bytes_per_element_backward: Amount
     """0 in evaluation."""
     source: str
     """Where these numbers come from."""
 
 
 class Floor(Row):
-    """A model, no measurement: the bytes of a site at the peak bandwidth of a device's memory."""
+    """A modelled time, not a measured one: a site's bytes at the peak bandwidth of a device's memory."""
 
     site: str
     dtype: str
     shape: str
     device: str
     forward_us: Positive
-    backward_us: Annotated[float, Field(ge=0)]
+    backward_us: Amount
 
 
 class Compiled(Row):

@@ -1,7 +1,7 @@
-"""What `deeptwins profile` leaves behind: `results/profile/<name>.json`, one row of a table a line.
+"""What `deeptwins profile` leaves behind: `results/profile/<name>.json`, one row of a table per line.
 
-MAKE writes it (`profiling.py`), READ renders it (`profile_report.py`). Units are in the names of fields. Numbers of an
-op or kernel are those of one step, medians over the steps that were profiled.
+`deeptwins.profile` writes it, `deeptwins.pages.profile` makes a page of it. Units are in the names of fields. Numbers
+of an op or kernel are those of one step, medians over the steps that were profiled.
 
 History of the format:
     1  the first
@@ -17,13 +17,11 @@ from pydantic import Field
 
 from deeptwins.errors import InputError
 from deeptwins.records import tables
-from deeptwins.records.tables import Count, Positive, Row, Text
+from deeptwins.records.fields import Amount, FromZero, Positive, Row, Text
 
 SCHEMA = 1
 COMMAND = "deeptwins profile"
-BATCH, LOSS, OPTIMIZER = PARTS = ("batch", "loss and sums", "optimizer")  # of a step: no layers
-
-Amount = Annotated[float, Field(ge=0)]
+BATCH, LOSS, OPTIMIZER = PARTS = ("batch", "loss and sums", "optimizer")  # parts of a step that are no layers
 
 LEAST_BYTES = (
     "The least possible bytes of a step are a model: 9 passes over the output of every convolution in a plain net, 10"
@@ -45,32 +43,32 @@ class Step(Row):
     """A net, and its whole step."""
 
     net: Text
-    """By which ops and kernels name it."""
+    """The name by which ops and kernels refer to it."""
     family: str
-    depth: Count
+    depth: FromZero
     shortcut: str
-    parameters: Count
+    parameters: FromZero
     dataset: str
     image: str
     """CxHxW."""
-    batch_size: Count
+    batch_size: FromZero
     precision: str
-    """One that a rate is given for."""
+    """The profile has a `Rate` for it."""
     optimizer: str
     step_us: Positive
-    """By the clock, without a profiler, as the trainer takes it: the median."""
+    """By the clock, without a profiler, issued as the trainer does: the median."""
     fastest_us: Positive
     slowest_us: Positive
     issued_us: Positive | None = None
-    """The same issued kernel by kernel, as it is profiled: the median; None on a CPU, where there is no difference."""
+    """The same step issued kernel by kernel, as when profiled: the median; None on a CPU, where it is the same."""
     profiled_us: Positive
-    """The same while it is profiled."""
-    least_bytes: Count
-    """That any implementation must move: a model."""
+    """The same step while it is profiled."""
+    least_bytes: FromZero
+    """The bytes that any implementation must move: modelled, not measured."""
 
 
 class Op(Row):
-    """An op of a net in one layer and direction, all its calls together."""
+    """An op of a net in one layer and direction; its calls are summed up."""
 
     net: Text
     layer: str
@@ -80,17 +78,17 @@ class Op(Row):
     op: str
     calls: Amount
     launches: Amount
-    """Of kernels on a GPU; on a CPU the calls that move something."""
+    """Kernels launched on a GPU; on a CPU, the calls that move something."""
     time_us: Amount
     bytes: Amount
     """Tensors read and written."""
     flops: Amount
     floor_us: Amount
-    """The longer of the bytes at the rate of a copy, and the FLOPs at that of a product, call by call."""
+    """The bytes at the rate of a copy, or the FLOPs at that of a product, whichever takes longer, call by call."""
 
 
-class Kernel(Row):
-    """A kernel of a GPU, or on a CPU an op below the op, with its own time."""
+class KernelTime(Row):
+    """The time of a kernel on a GPU; on a CPU, of an op that another op calls."""
 
     net: Text
     kind: str
@@ -104,21 +102,21 @@ class Profile(Row):
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     name: Text
-    """Of the study, or of the networks."""
+    """The study's, or the networks'."""
     command: Text
-    """That made it, but for where files lie."""
+    """The command that made it, without the options that say where files lie."""
     date: str
     """UTC."""
     commit: str | None
     machine: Mapping[str, str | int | float | None]
-    threads: Count
-    """Of the processor."""
+    threads: FromZero
+    """Of the CPU."""
     steps: Annotated[int, Field(ge=1)]
-    """That were timed, and as many profiled."""
+    """How many were timed; as many more were profiled."""
     rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
     nets: Annotated[tuple[Step, ...], Field(min_length=1)]
     ops: Annotated[tuple[Op, ...], Field(min_length=1)]
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[KernelTime, ...]
 
 
 def path_of(results: Path, name: str) -> Path:
@@ -149,7 +147,7 @@ def read(path: Path) -> Profile:
 def _check(profile: Profile, path: Path, again: str) -> None:
     """Refuse rows that name what the file does not have."""
     nets = [step.net for step in profile.nets]
-    if len({*nets}) < len(nets):
+    if len(set(nets)) < len(nets):
         raise InputError(f"{path}: nets: one of them stands there twice; {again}")
     if lost := ({op.net for op in profile.ops} | {kernel.net for kernel in profile.kernels}) - {*nets}:
         raise InputError(f"{path}: ops of {min(lost)}, which is not among its nets; {again}")

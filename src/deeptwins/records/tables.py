@@ -1,26 +1,15 @@
-"""Files of tables: one JSON object each, a row of a table a line, written at once and checked when read."""
+"""Files of tables: one JSON object each, one row of a table per line, written at once and checked when read."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from deeptwins.errors import InputError
-from deeptwins.records import runs
-
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Text = Annotated[str, Field(min_length=1)]
-
-
-class Row(BaseModel):
-    """A part of such a file: nothing is converted, none of it unknown, no number infinite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
+from deeptwins.records import fields, runs
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -74,20 +63,13 @@ def read(path: Path, kind: type[Content], schema: int, command: str, mend: str =
         raise InputError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise InputError(f"{path}: damaged, not JSON; {mend or again(command)}") from None
-    found = content.get("schema") if isinstance(content, dict) else None
-    if isinstance(found, int) and found > schema:
-        raise InputError(f"{path}: schema {found}, and this deeptwins reads up to {schema}: upgrade it")
+    written = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(written, int) and written > schema:
+        raise InputError(f"{path}: schema {written}, and this deeptwins reads up to {schema}: upgrade it")
     try:
         return kind.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        raise InputError(f"{path}: {first(error)}; {mend or again(command)}") from None
-
-
-def first(error: ValidationError) -> str:
-    """Say the first thing that is wrong, and where."""
-    found = error.errors(include_url=False)[0]
-    place = ".".join(map(str, found["loc"])) or "content"
-    return f"{place}: {found['msg'][:1].lower()}{found['msg'][1:]}"
+        raise InputError(f"{path}: {fields.complaint(error)}; {mend or again(command)}") from None
 
 
 def again(command: str) -> str:

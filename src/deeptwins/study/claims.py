@@ -9,28 +9,29 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import Field
 
 from deeptwins.errors import InputError, choices, line, shown
-from deeptwins.study.specs import Checked, Layers, Net, Percent, Recipe, RunSpec, Text
+from deeptwins.study.specs import Checked, Depth, Net, NonEmpty, Percent, Recipe, RunSpec
 
 Metric = Literal["train_error_pct", "running_error_pct", "validation_error_pct", "test_error_pct"]
-Trend = Literal["rises", "falls", "flat"]
+Direction = Literal["rises", "falls", "flat"]
 FAILS: Literal["fails"] = "fails"
-VALIDATION: Literal["validation_error_pct"] = "validation_error_pct"  # measured only where a recipe holds images out
+# Measured only where a recipe holds images out.
+VALIDATION: Literal["validation_error_pct"] = "validation_error_pct"
 Flow = Literal["healthy", "vanish", "explode"]
 STATEMENTS = ("trend", "agrees_with", "above", "below", "at_most", "fails", "gradients")
-BESIDE = ("agrees_with", "above", "below")  # statements about two twins, by the name of the other
+BESIDE = ("agrees_with", "above", "below")  # statements about two twins; their value is the name of the other
 MIRRORED = {"above": "below", "below": "above"}
-SAME_PLACE = ("twin", "family", "depth", "metric", "source")  # what two values share that are of one net
+SAME_PLACE = ("twin", "family", "depth", "metric", "source")  # shared by two values of one net
 
 
 class Limited(Checked):
-    """What is about a twin: in every run of the study, or in those that `where` names."""
+    """A statement about a twin: in every run of the study, or in those that `where` names."""
 
-    twin: Text
+    twin: NonEmpty
     where: dict[str, Any] = Field(default_factory=dict)
     """Fields of the recipe, or of the net of this twin, with the values that these runs have."""
 
     def covers(self, run: RunSpec) -> bool:
-        """Tell whether it is about a run."""
+        """Whether the statement is about a run."""
         fields = run.twins[self.twin].model_dump() | run.recipe.model_dump()
         return all(
             fields[key] == (tuple(value) if isinstance(value, list) else value) for key, value in self.where.items()
@@ -44,60 +45,61 @@ class Expect(Limited):
     the values of `where`.
     """
 
-    trend: Trend | None = None
+    trend: Direction | None = None
     """The metric has this trend over depth."""
-    agrees_with: Text | None = None
-    """It agrees with that of this twin, seed by seed, at every depth."""
-    above: Text | None = None
-    """It is higher than that of this twin, seed by seed, at every depth."""
-    below: Text | None = None
-    """It is lower."""
+    agrees_with: NonEmpty | None = None
+    """The metric agrees with that of this other twin, seed by seed, at every depth."""
+    above: NonEmpty | None = None
+    """The metric is higher than that of this other twin, seed by seed, at every depth."""
+    below: NonEmpty | None = None
+    """The metric is lower than that of this other twin, seed by seed, at every depth."""
     at_most: Percent | None = None
-    """Its mean over seeds is at most this much."""
+    """The metric's mean over seeds is at most this much."""
     fails: bool | None = None
     """The twin fails to train: it diverges, or the metric ends above the study's `fails_above_pct`; or it does not."""
     gradients: Flow | None = None
-    """On the way to the first layers of the twin's deepest net they vanish, or explode, or do neither."""
+    """On the way to the first layers of the twin's deepest net gradients vanish, or explode, or do neither."""
     metric: Metric = "train_error_pct"
     family: str | None = None
 
     @property
     def statement(self) -> str:
-        """Which of `STATEMENTS` it makes."""
+        """Which of `STATEMENTS` the claim makes."""
         return next(key for key in STATEMENTS if getattr(self, key) is not None)
 
     @property
     def other(self) -> str | None:
-        """The twin that it sets this one beside, if any."""
+        """The twin that the claim compares this one with, if any."""
         return next((getattr(self, key) for key in BESIDE if getattr(self, key) is not None), None)
 
     def covers(self, run: RunSpec) -> bool:
-        """Tell whether the claim is about a run."""
+        """Whether the claim is about a run."""
         return self.family in {None, run.twins[self.twin].family} and super().covers(run)
 
 
 class Paper(Limited):
     """A published value to print beside ours, in percent, or that the net `fails` to train.
 
-    One of another dataset than the study's is of another scale: what can be compared is how twins differ. It stands
+    A value of another dataset than the study's is of another scale: only how twins differ can be compared. It stands
     beside all runs of the study, or beside those whose recipe, or net of this twin, has the values of `where`.
     """
 
     metric: Metric
     value: Percent | Literal["fails"]
-    source: Text
+    source: NonEmpty
     family: str
-    depth: Layers
+    depth: Depth
     dataset: str | None = None
     """None: the study's."""
 
 
 T = TypeVar("T", Expect, Paper)
-Read = tuple[str, T, list[RunSpec]]  # what is read: the name of its table, itself, the runs that it is about
+Entry = tuple[str, T, list[RunSpec]]
+"""A claim or a published value: the name of its table, itself, the runs that it is about."""
 
 
 def check(runs: Sequence[RunSpec], claims: Sequence[Expect], published: Sequence[Paper]) -> None:
-    """Refuse what no run of the study can decide, and what cannot all be true.
+    """Refuse claims and published values that no run of the study can decide, or that cannot all be true.
 
     That is a claim, or a published value, about nets that no run has, or an error that none measures; a claim that
     states nothing, or two things, or a trend over a single depth; and two that contradict each other.
@@ -162,7 +164,7 @@ def _check_statement(where: str, claim: Expect) -> None:
     given = [key for key in STATEMENTS if getattr(claim, key) is not None]
     if not given:
         raise InputError(
-            f"{where}.trend: missing; give {', '.join(get_args(Trend))}, or give {' or '.join(STATEMENTS[1:])}"
+            f"{where}.trend: missing; give {', '.join(get_args(Direction))}, or give {' or '.join(STATEMENTS[1:])}"
         )
     if len(given) > 1:
         first, second = given[:2]
@@ -192,7 +194,7 @@ def _check_metric(where: str, entry: Expect | Paper, covered: Sequence[RunSpec])
         )
 
 
-def _check_claims(claimed: Sequence[Read[Expect]]) -> None:
+def _check_claims(claimed: Sequence[Entry[Expect]]) -> None:
     """Refuse two claims that cannot both be met: of one run they state the opposite."""
     for (earlier, first, before), (where, second, covered) in combinations(claimed, 2):
         (subject, stated), (same, other) = _stated(first), _stated(second)
@@ -206,9 +208,10 @@ def _check_claims(claimed: Sequence[Read[Expect]]) -> None:
 
 
 def _stated(claim: Expect) -> tuple[Hashable, Hashable]:
-    """Return what a claim is about, and what it states of that; None: what may be true beside anything else.
+    """Return what a claim is about, and what it states of that; None: no other statement contradicts it.
 
-    Nets whose errors agree within the study's margin may yet differ, and what is flat within it may yet rise.
+    Nets whose errors agree within the study's margin may still differ, and a trend that is flat within it may still
+    rise.
     """
     if claim.other is not None:
         twins = tuple(sorted((claim.twin, claim.other)))
@@ -219,7 +222,7 @@ def _stated(claim: Expect) -> tuple[Hashable, Hashable]:
     return (claim.twin, claim.statement, metric), stated
 
 
-def _check_values(published: Sequence[Read[Paper]]) -> None:
+def _check_values(published: Sequence[Entry[Paper]]) -> None:
     """Refuse two values that one source has for one net."""
     for (earlier, first, before), (where, second, covered) in combinations(published, 2):
         alike = _same_data(first, second, covered) and all(
@@ -233,9 +236,9 @@ def _check_values(published: Sequence[Read[Paper]]) -> None:
 
 
 def _same_data(first: Paper, second: Paper, runs: Sequence[RunSpec]) -> bool:
-    """Tell whether two values are of the same data: without a name, of that of the runs."""
-    own = {None, *(run.recipe.dataset for run in runs)}
-    return first.dataset == second.dataset or {first.dataset, second.dataset} <= own
+    """Whether two values are of the same data; one that names no dataset is of the runs' own."""
+    of_runs = {None, *(run.recipe.dataset for run in runs)}
+    return first.dataset == second.dataset or {first.dataset, second.dataset} <= of_runs
 
 
 def _share_a_run(some: Sequence[RunSpec], others: Sequence[RunSpec]) -> bool:

@@ -18,32 +18,32 @@ from pydantic import BaseModel, Field, ValidationError
 from deeptwins.errors import InputError, choices, line, shown
 from deeptwins.study import claims
 from deeptwins.study.claims import Expect, Paper
-from deeptwins.study.specs import Checked, Net, NotNegative, Percent, Recipe, RunSpec, Text
+from deeptwins.study.specs import Checked, Net, NonEmpty, NotNegative, Percent, Recipe, RunSpec
 
 T = TypeVar("T", bound=BaseModel)
-C = TypeVar("C", Net, Recipe)
+N = TypeVar("N", Net, Recipe)
 
 FOLDER = Path("ablations")
-LARGEST_GRID = 100_000  # runs: beyond it a study is a slip of the keyboard
+LARGEST_GRID = 100_000  # runs; more are a slip of the keyboard
 
 
 class Answer(Checked):
-    """The answer to the study's question, in a sentence, by what the records say of its claims."""
+    """The answer to the study's question, one sentence for each way in which its claims may turn out."""
 
-    met: Text
+    met: NonEmpty
     """All of them are met."""
-    contradicted: Text
+    contradicted: NonEmpty
     """All of them are contradicted."""
 
 
 class Study(Checked):
-    """A checked study file. `name` is its stem, `runs` its grids expanded in order, `settings` and `seeds` `load`'s."""
+    """A checked study file. `name` is its stem, `runs` its grids expanded, `settings` and `seeds` were `load`'s."""
 
     name: str
     path: Path
     settings: tuple[str, ...] = ()
     seeds: int | None = None
-    question: Text
+    question: NonEmpty
     twins: dict[str, dict[str, Any]] = Field(min_length=1)
     vary: list[dict[str, Any]] = Field(min_length=1)
     recipe: dict[str, Any] = Field(default_factory=dict)
@@ -51,7 +51,7 @@ class Study(Checked):
     cost: str = ""
     answer: Answer | None = None
     scale: str = ""
-    """Why a small study may answer otherwise than the paper."""
+    """Why the answer of a small study may differ from the paper's."""
     flat_within_pct: NotNegative = 1.0
     fails_above_pct: Percent = 20.0
     expect: list[Expect] = Field(default_factory=list)
@@ -110,7 +110,7 @@ def find(name: str, folder: Path = FOLDER) -> Path:
     return folder / f"{name}.toml"
 
 
-def changed(table: C, settings: Sequence[str], name: str = "net") -> C:
+def changed(table: N, settings: Sequence[str], name: str = "net") -> N:
     """Change fields of a net or recipe by `KEY=VALUE` texts; whether a net can be built, `deeptwins.nets` says.
 
     Raises:
@@ -162,6 +162,8 @@ def _override(content: dict[str, Any], setting: str) -> None:
 
 
 def _expand(study: Study) -> list[RunSpec]:
+    """Return the runs of all grids, in order; refuse unknown keys, and a run that stands in them twice."""
+    # Check the recipe and the twins.
     axes = {*Net.model_fields, *Recipe.model_fields, "seed"}
     _known("recipe", study.recipe, axes - {"seed"})
     for name, fields in study.twins.items():
@@ -170,6 +172,7 @@ def _expand(study: Study) -> list[RunSpec]:
         _known(f"twins.{name}", fields, set(Net.model_fields))
     runs: dict[str, RunSpec] = {}
     for i, grid in enumerate(study.vary):
+        # Check the grid.
         _known(f"vary[{i}]", grid, axes)
         if "seed" not in grid:
             raise InputError(f"vary[{i}].seed: missing; give a list of seeds")
@@ -179,6 +182,7 @@ def _expand(study: Study) -> list[RunSpec]:
         size = math.prod(len(values) for values in lists.values())
         if not 1 <= size <= LARGEST_GRID:
             raise InputError(f"vary[{i}]: {size} runs; a grid has 1 to {LARGEST_GRID:,}")
+        # Make the run of every cell.
         for values in itertools.product(*lists.values()):
             run = _cell(study, i, dict(zip(lists, values, strict=True)))
             if run.id in runs:
@@ -193,23 +197,32 @@ def _cell(study: Study, i: int, varied: Mapping[str, Any]) -> RunSpec:
     common = {key: fields[key] for key in Net.model_fields.keys() & fields.keys()}
     seed = fields.pop("seed")
 
-    def made(table: type[T], values: dict[str, Any], twin: str | None = None) -> T:
+    def build(table: type[T], values: dict[str, Any], twin: str | None = None) -> T:
         try:
             return table(**values)
         except ValidationError as error:
             key = str(error.errors()[0]["loc"][0])
-            own = twin is not None and key in study.twins[twin]
-            where = f"twins.{twin}" if own else f"vary[{i}]" if key in varied else "recipe"
+            where = f"vary[{i}]" if key in varied else "recipe"
+            if twin is not None and key in study.twins[twin]:
+                where = f"twins.{twin}"
             raise InputError(f"{where}.{_first(error)}") from None
 
-    twins = {name: made(Net, {**common, **own}, name) for name, own in study.twins.items()}
-    recipe = made(Recipe, {key: value for key, value in fields.items() if key in Recipe.model_fields})
-    check_cell(twins, recipe)
-    return made(RunSpec, {"study": study.name, "seed": seed, "twins": twins, "recipe": recipe})
+    twins = {name: build(Net, {**common, **twin}, name) for name, twin in study.twins.items()}
+    recipe = build(Recipe, {key: value for key, value in fields.items() if key in Recipe.model_fields})
+    check_cell({f"twins.{name}": net for name, net in twins.items()}, recipe)
+    return build(RunSpec, {"study": study.name, "seed": seed, "twins": twins, "recipe": recipe})
 
 
-def check_cell(twins: Mapping[str, Net], recipe: Recipe) -> None:
-    """Refuse values that are possible, but not together."""
+def check_cell(nets: Mapping[str, Net], recipe: Recipe) -> None:
+    """Refuse values that are possible, but not together.
+
+    Args:
+        nets: of a run, by the name that an error gives them, such as `twins.plain`.
+        recipe: of the run.
+
+    Raises:
+        InputError: one line that names the key and what is allowed.
+    """
     if list(recipe.milestones) != sorted(set(recipe.milestones)):
         raise InputError(f"recipe.milestones = {list(recipe.milestones)}: must rise")
     last = {"milestones": max(recipe.milestones, default=0), "warmup": recipe.warmup, "grow_at": recipe.grow_at or 0}
@@ -218,16 +231,14 @@ def check_cell(twins: Mapping[str, Net], recipe: Recipe) -> None:
             raise InputError(f"recipe.{key} = {at}: beyond the last of {recipe.iterations} iterations")
     if recipe.warmup_rate is not None and not recipe.warmup:
         raise InputError(f"recipe.warmup_rate = {recipe.warmup_rate}: of no use without recipe.warmup")
-    for name, net in twins.items():
+    for name, net in nets.items():
         if net.norm_batch is not None and recipe.batch_size % net.norm_batch:
-            raise InputError(
-                f"twins.{name}.norm_batch = {net.norm_batch}: must divide batch_size = {recipe.batch_size}"
-            )
+            raise InputError(f"{name}.norm_batch = {net.norm_batch}: must divide batch_size = {recipe.batch_size}")
         if net.grown_from is not None and net.grown_from >= net.depth:
-            raise InputError(f"twins.{name}.grown_from = {net.grown_from}: must be less than depth = {net.depth}")
+            raise InputError(f"{name}.grown_from = {net.grown_from}: must be less than depth = {net.depth}")
         if net.grown_from is not None and recipe.grow_at is None:
-            raise InputError(f"twins.{name}.grown_from = {net.grown_from}: say when in recipe.grow_at")
-    if recipe.grow_at is not None and all(net.grown_from is None for net in twins.values()):
+            raise InputError(f"{name}.grown_from = {net.grown_from}: say when in recipe.grow_at")
+    if recipe.grow_at is not None and all(net.grown_from is None for net in nets.values()):
         raise InputError(f"recipe.grow_at = {recipe.grow_at}: no twin has grown_from")
 
 

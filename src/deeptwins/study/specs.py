@@ -1,4 +1,4 @@
-"""What a run is made of: its nets, its recipe, its seed; and the base of all tables of a study file."""
+"""What a run is made of: its nets, its recipe, its seed; and the base and types of all tables of a study file."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
-CountOrNone = Annotated[int, Field(ge=0, le=10**9)]
-Layers = Annotated[int, Field(ge=1, le=10_000)]
+CountFromZero = Annotated[int, Field(ge=0, le=10**9)]
+Depth = Annotated[int, Field(ge=1, le=10_000)]
 Size = Annotated[int, Field(ge=1, le=4096)]  # channels or pixels
-Batch = Annotated[int, Field(ge=1, le=65_536)]  # images
+BatchSize = Annotated[int, Field(ge=1, le=65_536)]  # images
 Shift = Annotated[int, Field(ge=0, le=4096)]  # pixels
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100)]
-Text = Annotated[str, Field(min_length=1)]
+NonEmpty = Annotated[str, Field(min_length=1)]
 
 
 class Checked(BaseModel):
@@ -30,12 +30,12 @@ class Net(Checked):
     """What a net is; twins differ in some of these fields. Which names exist, the tables of `deeptwins.nets` say."""
 
     family: str
-    depth: Layers
+    depth: Depth
     width: Size = 16
     stem: Literal["cifar", "imagenet"] = "cifar"
     shortcut: str = "none"
     gate_bias: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    """Of gated shortcuts, at the start: b_g of He et al. 2016."""
+    """The bias of gated shortcuts at the start: b_g of He et al. 2016."""
     block_order: str = "original"
     norm: str = "batch"
     norm_batch: Count | None = None
@@ -43,8 +43,8 @@ class Net(Checked):
     survival: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Probability that the last block is not dropped from a step; it falls linearly from 1 before the first."""
     initialization: str = "he"
-    grown_from: Layers | None = None
-    """The depth at which the net is trained until the recipe's `grow_at`, then to be grown without a change."""
+    grown_from: Depth | None = None
+    """The depth at which the net is trained until the recipe's `grow_at`; then it is grown, computing the same."""
     grown_with: str | None = None
     """The shortcut of the blocks that are added then; None: the net's."""
     fused_op: str = "auto"
@@ -53,18 +53,18 @@ class Net(Checked):
 class Recipe(Checked):
     """How a net is trained; the same for all twins of a run. Budgets are in iterations, sizes in pixels."""
 
-    dataset: Text
+    dataset: NonEmpty
     iterations: Count
-    batch_size: Batch
-    learning_rate: Positive
+    batch_size: BatchSize
+    learning_rate: AboveZero
     optimizer: str = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: NotNegative = 0.0
-    warmup: CountOrNone = 0
-    warmup_rate: Positive | None = None
+    warmup: CountFromZero = 0
+    warmup_rate: AboveZero | None = None
     """The learning rate throughout the warm-up; None: it rises linearly to the full one."""
     milestones: Annotated[tuple[Count, ...], Field(strict=False)] = ()
-    decay: Positive = 0.1
+    decay: AboveZero = 0.1
     grow_at: Count | None = None
     normalization: Literal["channel", "pixel-mean"] = "channel"
     image_size: Size | None = None
@@ -97,5 +97,5 @@ class RunSpec(Checked):
 
     @property
     def setting(self) -> str:
-        """The hash that runs share which differ in nothing but the seed."""
+        """The hash that is shared by runs that differ in nothing but the seed."""
         return self.model_copy(update={"seed": 0}).id.rsplit("-", 1)[1]

@@ -6,6 +6,7 @@ import pytest
 
 import made
 from deeptwins.findings import derive
+from deeptwins.findings.rows import ErrorSummary, table
 from deeptwins.pages import drawing
 from deeptwins.pages.study import figures
 
@@ -24,7 +25,7 @@ def drawn(study, level=made.level):
     """The figure of a made-up study, and the tables behind it."""
     last = made.last(study, level)
     final = derive.final(last)
-    summary = derive.by_depth(final, 20)
+    summary = table(ErrorSummary, derive.by_depth(final, 20))
     return figures.errors_by_twin(summary, final), summary
 
 

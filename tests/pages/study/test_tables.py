@@ -7,6 +7,8 @@ import pytest
 
 import made
 from deeptwins.findings import comparisons, derive, frames, judging
+from deeptwins.findings.rows import Difference, ErrorSummary
+from deeptwins.findings.rows import table as table_of
 from deeptwins.pages import tables as tables_
 from deeptwins.pages.study import tables
 from deeptwins.study.claims import Metric
@@ -113,7 +115,8 @@ def test_a_claim_is_spelled_out(row, text):
 def derived(study, level):
     """The comparisons and errors of a made-up study that needs no files."""
     last = made.last(study, level)
-    return comparisons.judge(study, last)[1], derive.by_depth(derive.final(last), study.fails_above_pct)
+    errors = derive.by_depth(derive.final(last), study.fails_above_pct)
+    return table_of(Difference, comparisons.judge(study, last)[1]), table_of(ErrorSummary, errors)
 
 
 def test_the_table_of_comparisons():

@@ -17,11 +17,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from deeptwins.errors import InputError
 from deeptwins.gate.judge.metrics import Counted
 from deeptwins.gate.runs import Value
+from deeptwins.records.fields import Row
 
 PROBE, PACKAGE = Path("bench", "exact_metrics.py"), Path("src", "deeptwins", "__init__.py")
 GROUPS = ("imports", "kernels", "operator", "nets", "compiled")
@@ -80,10 +81,8 @@ def measure(head: Arm, base: Arm, groups: Sequence[str] = GROUPS, limit_s: float
     return merge(*found)
 
 
-class Found(BaseModel):
+class Found(Row):
     """What the probe writes of one arm."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     toolchain: Mapping[str, str]
     exact: Mapping[str, Mapping[str, Value]]

@@ -26,15 +26,15 @@ from deeptwins.gate.runs import (
     Block,
     Environment,
     Git,
+    Magnitude,
     Pair,
-    Positive,
     Run,
     Value,
     rounded,
 )
 from deeptwins.pages.wording import count
-from deeptwins.records import benchmarks, tables
-from deeptwins.records.benchmarks import Count, Read, Text, distinct
+from deeptwins.records import benchmarks, fields
+from deeptwins.records.fields import FromOne, Strict, Text, distinct
 
 AGAIN = "write it with `pytest --benchmark-json=FILE`"
 UNKNOWN = "machine not told by the files"
@@ -42,12 +42,12 @@ UNKNOWN = "machine not told by the files"
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 
-class _Stats(Read):
+class _Stats(Strict):
     """Seconds of a call; `data` has one value a round, the mean of its iterations."""
 
-    median: Positive
-    rounds: Count = 1
-    iterations: Count = 1
+    median: Magnitude
+    rounds: FromOne = 1
+    iterations: FromOne = 1
     data: Sequence[Seconds] = ()
 
     @property
@@ -56,19 +56,19 @@ class _Stats(Read):
         return median(self.data) if self.data else self.median
 
 
-class _Case(Read):
+class _Case(Strict):
     fullname: Text
     stats: _Stats
 
 
-class _Cpu(Read):
+class _Cpu(Strict):
     brand_raw: str | None = None
     brand: str | None = None
     """What older versions call it."""
     count: int | None = None
 
 
-class _Machine(Read):
+class _Machine(Strict):
     node: str | None = None
     machine: str | None = None
     system: str | None = None
@@ -90,12 +90,12 @@ class _Machine(Read):
         }
 
 
-class _Commit(Read):
+class _Commit(Strict):
     id: str | None = None
     dirty: bool = False
 
 
-class _Header(Read):
+class _Header(Strict):
     datetime: Text
     version: str | None = None
     machine_info: _Machine | None = None
@@ -116,7 +116,7 @@ class _File:
 
 
 def imported(base: Sequence[Path], head: Sequence[Path]) -> Run:
-    """Read files of pytest-benchmark as a comparison of two arms.
+    """Strict files of pytest-benchmark as a comparison of two arms.
 
     Args:
         base: files of one arm.
@@ -167,7 +167,7 @@ def _read(path: Path, name: str) -> _File:
         told = datetime.fromisoformat(header.datetime)
         at = (told if told.tzinfo else told.replace(tzinfo=UTC)).astimezone(UTC)  # old versions wrote UTC without it
     except ValidationError as error:
-        raise timings.refused(tables.first(error)) from None
+        raise timings.refused(fields.complaint(error)) from None
     except (ValueError, OverflowError):
         raise timings.refused(f"datetime: {line(repr(header.datetime))} is none") from None
     cases: dict[str, _Stats] = {}

@@ -10,7 +10,8 @@ import pandas as pd
 from pydantic import Field
 
 from deeptwins.records import benchmarks
-from deeptwins.records.benchmarks import Count, Origin, Positive, Read, Stats, Text, Timings, Where
+from deeptwins.records.benchmarks import Origin, Stats, Timings, Where
+from deeptwins.records.fields import FromOne, Measurement, Strict, Text
 
 BENCHES = PACKING, CHOICES = ("bench_packing", "bench_choices")
 SHARED = ("device", "torch")  # by all cases
@@ -23,39 +24,39 @@ CANDIDATE, LAYOUT, NETS, DEPTHS, LEAST = "grouped", "channels_last", 2, (20, 56)
 class Packed(Where):
     """What a case of packing is of, as the bench tells it."""
 
-    nets: Count
+    nets: FromOne
     depth: Annotated[int, Field(ge=1, le=10_000)]
-    width: Count
+    width: FromOne
     precision: Text
     layout: Text
     variant: Literal["separate", "grouped", "gemm"]
     image: Text
     """CxHxW."""
-    batch: Count
+    batch: FromOne
     timed: Text
     """By which clock."""
-    operators: Count
+    operators: FromOne
     """Of PyTorch, in a step of all nets."""
-    ratio: Positive
+    ratio: Measurement
     """How many times as fast as the separate nets: median of pairs; its quartiles are `ratio_q1` and `ratio_q3`."""
-    ratio_q1: Positive
-    ratio_q3: Positive
+    ratio_q1: Measurement
+    ratio_q3: Measurement
 
 
 class Choice(Where):
     """What a case of the trainer's choices is of, as the bench tells it."""
 
     choice: Text
-    value: Count
-    chosen: Count
+    value: FromOne
+    chosen: FromOne
     """What the trainer takes."""
     precision: Text
-    iterations: Positive
+    iterations: Measurement
     """Of a round."""
     rehearsal: bool
 
 
-class PackedCase(Read):
+class PackedCase(Strict):
     """A case of `bench_packing.py`."""
 
     fullname: Text
@@ -63,7 +64,7 @@ class PackedCase(Read):
     stats: Stats
 
 
-class ChoiceCase(Read):
+class ChoiceCase(Strict):
     """A case of `bench_choices.py`."""
 
     fullname: Text
@@ -100,7 +101,7 @@ def path_of(results: Path) -> Path:
 
 
 def load(path: Path) -> Choices:
-    """Read what pytest-benchmark wrote.
+    """Strict what pytest-benchmark wrote.
 
     Raises:
         InputError: the file cannot be read, is damaged, mixes devices, or has none of these timings.

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins.findings.comparisons import NOT_TESTED
 from deeptwins.findings.derive import Findings
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.judging import CONTRADICTED, MET, UNDECIDED, jointly
+from deeptwins.findings.rows import NOT_TESTED
 from deeptwins.pages.study.tables import METRICS, claim
 from deeptwins.pages.wording import apart, count, listed, of_group, percent, points, share, within
 from deeptwins.study import Study

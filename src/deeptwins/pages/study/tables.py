@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from deeptwins.findings.comparisons import NOT_TESTED
+from deeptwins.findings.rows import NOT_TESTED
 from deeptwins.pages.tables import Table
 from deeptwins.pages.wording import apart, count, interval, number, p_value, points, power, published
 from deeptwins.study.claims import FAILS, STATEMENTS, Metric

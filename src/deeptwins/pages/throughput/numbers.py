@@ -10,7 +10,8 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from deeptwins.records import benchmarks
-from deeptwins.records.benchmarks import Count, Origin, Positive, Read, Stats, Text, Timings, Where
+from deeptwins.records.benchmarks import Origin, Stats, Timings, Where
+from deeptwins.records.fields import FromOne, Measurement, Strict, Text
 
 BENCHES = ("bench_throughput",)
 TOGETHER, ALONE, USUAL, COMPILED = WAYS = ("together", "alone", "usual", "compiled")
@@ -27,29 +28,29 @@ class Info(Where):
     twin: Text
     depth: Annotated[int, Field(ge=1, le=10_000)] | None
     """None of nets together."""
-    nets: Count
+    nets: FromOne
     precision: Text
-    batch: Count
-    width: Count
+    batch: FromOne
+    width: FromOne
     image: Text
     """CxHxW."""
-    iterations: Positive
+    iterations: Measurement
     """Of a round."""
-    study_iterations: Count
-    least_bytes: Positive
+    study_iterations: FromOne
+    least_bytes: Measurement
     """Of an iteration of all its nets: a model."""
-    copy_gb_per_s: Positive
+    copy_gb_per_s: Measurement
     dataset: Text
     rehearsal: bool
     convolutions_in_tf32: bool
     """Whether convolutions in fp32 are allowed to be."""
-    workers: Count | None = None
+    workers: FromOne | None = None
     """Processes that prepare a loop's images."""
     backend: str = ""
     """Of torch.compile."""
-    evaluation_s: Positive | None = None
+    evaluation_s: Measurement | None = None
     """Seconds that one evaluation of nets together takes, of as many images as the study has."""
-    evaluations: Count | None = None
+    evaluations: FromOne | None = None
     """How many of them a seed of the study has."""
 
     @model_validator(mode="after")
@@ -63,7 +64,7 @@ class Info(Where):
         return self
 
 
-class Case(Read):
+class Case(Strict):
     """A case of the bench."""
 
     fullname: Text
@@ -112,7 +113,7 @@ def path_of(results: Path) -> Path:
 
 
 def load(path: Path) -> Throughput:
-    """Read what pytest-benchmark wrote.
+    """Strict what pytest-benchmark wrote.
 
     Raises:
         InputError: the file cannot be read, is damaged, mixes devices, or has no timing of the nets together.
