@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from deeptwins.nets.inspection import named, stages, trace
+from deeptwins.nets.inspection import stages, trace
+from deeptwins.study.networks import named
 
 DTYPES = ("bf16", "fp32", "fp16")
 LAYOUTS = ("channels_last", "contiguous")

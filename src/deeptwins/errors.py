@@ -1,4 +1,4 @@
-"""Errors that a person can mend, and how they are worded."""
+"""Errors that a person can mend, and the words for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class InputError(Exception):
 
 
 def choices(allowed: Iterable[Any], wrong: str = "") -> str:
-    """Say what would be right: the name that is nearly the wrong one, or else all."""
+    """Say what would be right: the one name that is nearly the wrong one, or else all names."""
     names = list(map(str, sorted(allowed)))
     close = difflib.get_close_matches(wrong, names, 1)
     return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"

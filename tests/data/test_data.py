@@ -113,9 +113,9 @@ def test_missing_folders_are_refused(path: str, tmp_path: Path) -> None:
 def test_a_dataset_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A function put into `DATASETS` is a dataset like the others: canonical order, checksum, image size."""
 
-    def stripes(_name: str, _folder: Path) -> layouts.Found:
+    def stripes(_name: str, _folder: Path) -> layouts.RawDataset:
         part = layouts.Part(np.arange(4), np.full((4, 6, 6), 7, np.uint8))
-        return layouts.Found("stripes", part, part)
+        return layouts.RawDataset("stripes", part, part)
 
     monkeypatch.setitem(data.DATASETS, "stripes", stripes)
     dataset = load("stripes", image_size=3)
@@ -155,8 +155,8 @@ def test_absurd_sizes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_splits_of_different_sizes_need_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training and test images that differ in size are refused, with recipe.image_size as the remedy."""
 
-    def uneven(_name: str, _folder: Path) -> layouts.Found:
-        return layouts.Found("here", *(layouts.Part(np.arange(2), np.zeros((2, n, n), np.uint8)) for n in (6, 7)))
+    def uneven(_name: str, _folder: Path) -> layouts.RawDataset:
+        return layouts.RawDataset("here", *(layouts.Part(np.arange(2), np.zeros((2, n, n), np.uint8)) for n in (6, 7)))
 
     monkeypatch.setitem(data.DATASETS, "uneven", uneven)
     with pytest.raises(InputError, match=r"here: .*6x6 and 7x7 pixels: set recipe\.image_size"):

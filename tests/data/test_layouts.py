@@ -7,6 +7,7 @@ import io
 import pickle
 import urllib.error
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from deeptwins.data import datasets as data
 from deeptwins.data.stream import Stream
 from deeptwins.errors import InputError
 from deeptwins.study.specs import Recipe
+from layouts_made import example
 
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]  # split: labels (N,), pixels (N, H, W[, 3])
 
@@ -73,6 +75,23 @@ def write_parquet(folder: Path, parts: Parts, image: str = "image", label: str =
             name = test if split == "test" else split
             pq.write_table(table, folder / f"{name}-{shard:05}-of-00002.parquet", row_group_size=7)
     return folder
+
+
+def write_arrays(folder: Path, parts: Parts) -> Path:
+    """Write the arrays of CONTRIBUTING's worked example."""
+    folder.mkdir(parents=True)
+    for split, (labels, pixels) in parts.items():
+        np.save(folder / f"{split}-labels.npy", labels)
+        np.save(folder / f"{split}-images.npy", pixels)
+    return folder
+
+
+@pytest.fixture
+def with_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add the worked example to the layouts."""
+    name, layout = example()
+    monkeypatch.setitem(layouts.LAYOUTS, name, layout)
+    monkeypatch.setitem(data.DATASETS, f"{name}:PATH", partial(data._laid_out, name))
 
 
 def write_idx(folder: Path, parts: Parts, *, zipped: bool = False) -> Path:
@@ -149,6 +168,45 @@ def test_folder_and_parquet_are_one_dataset(shape: tuple[int, ...], image_size: 
     assert same(one, other)
     channels = len(shape[2:]) * 2 + 1
     assert one.image == ((channels, 4, 4) if image_size else (channels, 6, 5))
+
+
+@pytest.mark.usefixtures("with_example")
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3)])
+def test_contributing_adds_a_layout(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """CONTRIBUTING shows how to add a layout: it is read by path, and found under the name of a well-known dataset."""
+    parts = made(*shape)
+    folder = write_arrays(tmp_path / "cifar10", parts)
+    one = load(f"arrays:{folder}")
+    assert same(one, load(f"folder:{write_folder(tmp_path / 'folder', parts)}"))
+    assert same(one, load("cifar10", tmp_path))
+
+
+@pytest.mark.usefixtures("with_example")
+def test_a_fault_in_the_layout_that_contributing_adds_names_the_file(tmp_path: Path) -> None:
+    """A file of the worked example that is damaged, or not there, is named in one line."""
+    folder = write_arrays(tmp_path / "own", made(6, 5))
+    (folder / "test-images.npy").write_bytes(b"not an array")
+    with pytest.raises(InputError, match=r"test-images\.npy: damaged or missing"):
+        load(f"arrays:{folder}")
+    (folder / "test-labels.npy").unlink()
+    with pytest.raises(InputError, match=r"test-labels\.npy: damaged or missing"):
+        load(f"arrays:{folder}")
+
+
+@pytest.mark.usefixtures("with_example")
+def test_a_failed_download_names_every_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message of a failed download says how a dataset may lie, in every layout that the table has."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(layouts, "_torchvision", lambda _: fail)
+    with pytest.raises(InputError) as refusal:
+        layouts.download("cifar10", tmp_path)
+    assert str(refusal.value).endswith(
+        "as cifar-10-batches-py/ (torchvision), cifar10/train-*.parquet and test-*.parquet,"
+        " cifar10/train/<class>/*.png and cifar10/test/, or cifar10/train-*.npy and test-*.npy"
+    )
 
 
 def test_every_layout_of_fashion_mnist_is_one_dataset(tmp_path: Path) -> None:

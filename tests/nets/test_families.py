@@ -6,6 +6,7 @@ import torchvision
 
 from deeptwins.nets import inspection
 from deeptwins.nets.families import FAMILIES
+from deeptwins.study.networks import named
 from deeptwins.study.specs import Net
 from nets_made import build, images, shaken, spec
 
@@ -93,7 +94,7 @@ def theirs_by_our_names(state):
 @pytest.mark.parametrize("depth", TORCHVISION)
 def test_resnets_are_torchvision_s(depth):
     """With torchvision's weights a net has its outputs, in evaluation and in training, and its gradients."""
-    net, image, classes = inspection.named(f"resnet-{depth}")
+    net, image, classes = named(f"resnet-{depth}")
     theirs = shaken(torchvision.models.get_model(f"resnet{depth}", weights=None, num_classes=5)).double()
     ours = build(net, classes=5).double()
     ours.load_state_dict(theirs_by_our_names(theirs.state_dict()))

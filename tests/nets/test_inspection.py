@@ -1,43 +1,25 @@
-"""Inspection: nets by name, layer by layer, part by part, stage by stage."""
+"""Inspection: networks that can be built, layer by layer, part by part, stage by stage."""
 
 import pytest
 
 from deeptwins import nets, study
 from deeptwins.errors import InputError
 from deeptwins.nets import inspection
+from deeptwins.study import networks
 from nets_made import smallest, spec
 from places import ROOT
 
 
-@pytest.mark.parametrize(
-    ("name", "fields", "usual"),
-    [
-        ("resnet-18", ("imagenet", 18, 64, "imagenet", "projection"), ((3, 224, 224), 1000)),
-        ("plain-34", ("imagenet", 34, 64, "imagenet", "none"), ((3, 224, 224), 1000)),
-        ("cifar-resnet-164", ("cifar", 164, 16, "cifar", "zero-pad"), ((3, 32, 32), 10)),
-        ("cifar-plain-1202", ("cifar", 1202, 16, "cifar", "none"), ((3, 32, 32), 10)),
-        ("cifar-bottleneck-resnet-164", ("cifar-bottleneck", 164, 16, "cifar", "zero-pad"), ((3, 32, 32), 10)),
-        ("cifar-bottleneck-plain-1001", ("cifar-bottleneck", 1001, 16, "cifar", "none"), ((3, 32, 32), 10)),
-    ],
-)
-def test_names_mean_the_papers_nets(name, fields, usual):
-    """A name says family and depth, and means the papers' width, stem, shortcut, image and classes."""
-    net, *rest = inspection.named(name)
-
-    assert (net.family, net.depth, net.width, net.stem, net.shortcut) == fields
-    assert tuple(rest) == usual
-
-
-@pytest.mark.parametrize("name", inspection.EXAMPLES)
+@pytest.mark.parametrize("name", networks.EXAMPLES)
 def test_the_names_that_are_suggested_exist(name):
     """What a refusal tells a user to write is a net."""
-    nets.check(inspection.named(name)[0])
+    inspection.check_named(name, networks.named(name)[0])
 
 
 def test_a_depth_of_no_family_is_refused_with_the_rule():
     """A depth that no family has is refused with the depths that the named one has."""
     with pytest.raises(InputError, match=r"cifar has depths 6n\+2 from 8 to 1202$"):
-        inspection.named("cifar-resnet-21")
+        inspection.check_named("cifar-resnet-21", networks.named("cifar-resnet-21")[0])
 
 
 @pytest.mark.parametrize(
@@ -51,23 +33,14 @@ def test_a_depth_of_no_family_is_refused_with_the_rule():
 def test_a_depth_of_another_family_is_pointed_to(name, others):
     """Who asks for a depth that the family has not is told of the nets that have it."""
     with pytest.raises(InputError, match=f"; there is {others}$"):
-        inspection.named(name)
+        inspection.check_named(name, networks.named(name)[0])
 
 
-@pytest.mark.parametrize("name", ["resnet", "resnet-19", "cifar-plain-21", "vgg-16", "cifar-resnet-99999", ""])
-def test_unknown_networks_are_refused(name):
-    """A name that means no net is refused."""
-    with pytest.raises(InputError, match="no network"):
-        inspection.named(name)
-
-
-def test_settings_are_fields_of_a_net():
-    """Every field can be set, with the types that a study file has; what is not set stays."""
-    settings = ("shortcut=gate", "gate_bias=-6.0", "norm_batch=32", 'stem="imagenet"', "survival=0.5")
-    net, _, _ = inspection.named("cifar-resnet-20", settings)
-
-    assert (net.shortcut, net.gate_bias, net.norm_batch, net.stem, net.survival) == ("gate", -6.0, 32, "imagenet", 0.5)
-    assert (net.family, net.depth, net.width) == ("cifar", 20, 16)
+@pytest.mark.parametrize("name", ["resnet-19", "cifar-plain-21"])
+def test_networks_that_no_family_has_are_refused(name):
+    """A name whose depth no family has is refused."""
+    with pytest.raises(InputError, match=f'no network "{name}": '):
+        inspection.check_named(name, networks.named(name)[0])
 
 
 def test_every_net_of_a_study_can_be_shown():
@@ -117,7 +90,7 @@ def test_stages_are_described(order, shortcut):
 
 def test_small_images_are_refused():
     """An image without pixels ends in one line, not in a traceback."""
-    net, _, classes = inspection.named("resnet-18")
+    net, _, classes = networks.named("resnet-18")
 
     with pytest.raises(InputError, match="input 3x0x5"):
         inspection.trace(net, (3, 0, 5), classes)
@@ -125,7 +98,7 @@ def test_small_images_are_refused():
 
 def test_sizes_beyond_any_machine_are_refused():
     """A net too large to lay out is refused in one line."""
-    net, image, _ = inspection.named("resnet-18")
+    net, image, _ = networks.named("resnet-18")
 
     with pytest.raises(InputError, match="classes"):
         inspection.trace(net, image, 10**18)

@@ -10,6 +10,7 @@ from deeptwins.nets import inspection
 from deeptwins.profile import measure, roofline
 from deeptwins.profile.plans import Asked, plans
 from deeptwins.profile.roofline import Rates
+from deeptwins.study.networks import named
 from deeptwins.train import lanes
 
 STUDY = """
@@ -60,7 +61,7 @@ def test_a_network_is_profiled_as_the_paper_trains_it(folder):
 
     (subject,) = plan.subjects
     assert (plan.name, plan.command) == ("cifar-plain-56", "deeptwins profile cifar-plain-56")
-    assert (subject.net, subject.image, subject.classes) == inspection.named("cifar-plain-56")
+    assert (subject.net, subject.image, subject.classes) == named("cifar-plain-56")
     recipe = subject.run.recipe
     assert (recipe.batch_size, recipe.optimizer, recipe.momentum, recipe.precision) == (128, "sgd", 0.9, "fp32")
 

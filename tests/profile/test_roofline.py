@@ -5,9 +5,9 @@ import time
 import pytest
 import torch
 
-from deeptwins.nets.inspection import named
 from deeptwins.profile import roofline
 from deeptwins.profile.roofline import Rates
+from deeptwins.study.networks import named
 
 STEPS, BANDWIDTH = 64_000, 3e12  # the paper's iterations, an H100's bytes a second
 

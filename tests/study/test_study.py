@@ -643,3 +643,12 @@ def test_the_shipped_kernel_study_compares_one_net():
         (twin, "eager", metric) for twin in ("compiled", "triton") for metric in ("train_error_pct", "test_error_pct")
     }
     assert "TRITON_INTERPRET=1" in path.read_text(encoding="utf-8")
+
+
+def test_what_none_means_is_said_beside_the_fields():
+    """Every field of a net or recipe that may be None has words for that, which pages show."""
+    optional = {
+        key for table in (specs.Net, specs.Recipe) for key, field in table.model_fields.items() if field.default is None
+    }
+
+    assert optional == set(specs.UNSET)

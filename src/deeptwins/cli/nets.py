@@ -54,12 +54,14 @@ def show(  # noqa: PLR0913, PLR0917
       deeptwins show cifar-resnet-110 --set shortcut=shortcut-gate --set gate_bias=-6 --layers
     """  # noqa: D301
     from deeptwins.nets import inspection
+    from deeptwins.study.networks import named
 
     if width is not None:
         settings = [*(settings or []), f"width={width}"]
     traced, drawn = {}, {}
     for network in networks:
-        net, usual, outputs = inspection.named(network, settings or [])
+        net, usual, outputs = named(network, settings or [])
+        inspection.check_named(network, net)
         shape, outputs = usual if image is None else read_shape(image), outputs if classes is None else classes
         traced[network] = inspection.trace(net, shape, outputs)
         drawn[network] = net, inspection.stages(net, shape, outputs)

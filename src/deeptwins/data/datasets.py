@@ -1,4 +1,4 @@
-"""Datasets: find them, load them, check them, as uint8 images in an order that depends on their content alone."""
+"""Datasets: found, loaded and checked, as uint8 images in an order that depends on their content alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from deeptwins.data import images, layouts
 from deeptwins.data.images import Images
-from deeptwins.data.layouts import Found, Labels, Part
+from deeptwins.data.layouts import Labels, Part, RawDataset
 from deeptwins.errors import InputError
 
 # Of the originals as downloaded, in the order of `_ordered`. torchvision checks cifar100 itself.
@@ -102,17 +103,17 @@ def load(name: str, folder: Path | None = None, image_size: int | None = None, v
     if image_size is not None and image_size > IMAGE_SIZE:
         raise InputError(f"{name}: recipe.image_size = {image_size}: at most {IMAGE_SIZE} pixels")
     try:
-        found = DATASETS[key](path or name, folder)
+        raw = DATASETS[key](path or name, folder)
         if name in CHECKSUMS:
-            original = _dataset(name, found, None)
+            original = _dataset(name, raw, None)
             if original.checksum != CHECKSUMS[name]:
                 raise InputError(
-                    f"{found.where}: not the original {name}: if damaged, delete it and run again to download it; "
+                    f"{raw.where}: not the original {name}: if damaged, delete it and run again to download it; "
                     "if changed on purpose, use it as folder:PATH or parquet:PATH"
                 )
             if image_size is None or original.image[1:] == (image_size, image_size):
                 return _held_out(original, validation)
-        return _held_out(_dataset(name, found, image_size), validation)
+        return _held_out(_dataset(name, raw, image_size), validation)
     except OSError as error:
         raise InputError(f"{error.filename or name}: {error.strerror or error}") from None
     except MemoryError:
@@ -127,8 +128,8 @@ def available(folder: Path | None = None) -> list[tuple[str, str]]:
         if name in layouts.NATIVE:
             try:
                 place = folder or layouts.cache_folder()
-                found = layouts.find(name, place)
-                rows.append((name, str(found[0]) if found else f"not in {place}: downloaded on first use"))
+                path, _ = layouts.find(name, place) or (None, None)
+                rows.append((name, str(path) if path else f"not in {place}: downloaded on first use"))
             except InputError as error:
                 rows.append((name, str(error)))
             except OSError as error:
@@ -146,23 +147,27 @@ def checksum(train: Split, test: Split) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _dataset(name: str, found: Found, image_size: int | None) -> Dataset:
-    opened = [_opened(part, image_size) for part in (found.train, found.test)]
-    if not any(colour for _, colour in opened):
-        opened = [(pictures.grey(), False) for pictures, _ in opened]
-    train, test = (
-        _ordered(part.labels, pictures) for part, (pictures, _) in zip((found.train, found.test), opened, strict=True)
+def _dataset(name: str, raw: RawDataset, image_size: int | None) -> Dataset:
+    """Open the images of both splits, make them grey where none has colour, and order them."""
+    (train_images, train_colour), (test_images, test_colour) = (
+        _opened(part, image_size) for part in (raw.train, raw.test)
     )
+    if not (train_colour or test_colour):
+        train_images, test_images = train_images.grey(), test_images.grey()
+    train, test = _ordered(raw.train.labels, train_images), _ordered(raw.test.labels, test_images)
     shape = train.images.shape
     if shape != test.images.shape:
         sizes = " and ".join(f"{s.images.shape[2]}x{s.images.shape[1]}" for s in (train, test))
-        raise InputError(f"{found.where}: images for training and test have {sizes} pixels: set recipe.image_size")
+        raise InputError(f"{raw.where}: images for training and test have {sizes} pixels: set recipe.image_size")
     classes = int(max(train.labels.max(), test.labels.max())) + 1
     return Dataset(name, train, test, classes, shape, checksum(train, test))
 
 
 def _held_out(dataset: Dataset, share: float) -> Dataset:
-    """Take a share of the training images away for validation: the last ones, whose order is one of digests."""
+    """Hold a share of the training images out for validation: the last ones, which are a random choice.
+
+    They are sorted by digests (`_ordered`), which have nothing to do with what the images show.
+    """
     if share == 0:
         return dataset
     kept = len(dataset.train) - round(share * len(dataset.train))
@@ -188,7 +193,7 @@ def _ordered(labels: Labels, pictures: Images) -> Split:
     return Split(torch.from_numpy(labels[order]), pictures.take(order))
 
 
-def _digits(_name: str, _folder: Path | None) -> Found:
+def _digits(_name: str, _folder: Path | None) -> RawDataset:
     """Take scikit-learn's 1,797 handwritten digits of 8x8 pixels; every fifth, 360 of them, is for test."""
     from sklearn.datasets import load_digits  # noqa: PLC0415 - takes seconds, and other datasets do without
 
@@ -196,23 +201,28 @@ def _digits(_name: str, _folder: Path | None) -> Found:
     levels = digits.images.astype(np.int64)  # 0 to 16
     pixels, labels = ((levels * 255 + 8) // 16).astype(np.uint8), digits.target.astype(np.int64)
     test = np.arange(len(labels)) % 5 == 0
-    return Found("scikit-learn's digits", Part(labels[~test], pixels[~test]), Part(labels[test], pixels[test]))
+    return RawDataset("scikit-learn's digits", Part(labels[~test], pixels[~test]), Part(labels[test], pixels[test]))
 
 
-def _synthetic(_name: str, _folder: Path | None) -> Found:
+def _synthetic(_name: str, _folder: Path | None) -> RawDataset:
     """Make 640 colour images of 8x8 pixels from a fixed seed: ten random templates, under noise as strong."""
     raw = np.random.PCG64(0).random_raw  # numpy promises that these numbers never change
     templates = (raw((10, 8, 8, 3)) % 128).astype(np.int64)
     labels = np.arange(640) % 10
     pixels = (templates[labels] + (raw((640, 8, 8, 3)) % 128).astype(np.int64)).astype(np.uint8)
-    return Found("synthetic", Part(labels[:512], pixels[:512]), Part(labels[512:], pixels[512:]))
+    return RawDataset("synthetic", Part(labels[:512], pixels[:512]), Part(labels[512:], pixels[512:]))
 
 
-def _known(name: str, folder: Path | None) -> Found:
+def _known(name: str, folder: Path | None) -> RawDataset:
     """Read a well-known dataset in whatever layout it lies in the folder; download it when it does not."""
     folder = folder or layouts.cache_folder()
     path, read = layouts.find(name, folder) or layouts.download(name, folder)
     return read(path)
+
+
+def _laid_out(layout: str, path: str, folder: Path | None) -> RawDataset:
+    """Read any dataset that lies in one of the layouts."""
+    return layouts.LAYOUTS[layout].read(_at(path, folder))
 
 
 def _at(path: str, folder: Path | None) -> Path:
@@ -226,14 +236,13 @@ def _at(path: str, folder: Path | None) -> Path:
     return folder / place
 
 
-# A dataset is a line here, and a function from what follows the colon (or the name) and the folder (None: the cache
-# folder) to what it found.
-DATASETS: dict[str, Callable[[str, Path | None], Found]] = {
+# A dataset is a line here, and a function from its name, or of `NAME:PATH` the path, and the folder where data lies
+# (None: the cache folder).
+DATASETS: dict[str, Callable[[str, Path | None], RawDataset]] = {
     "digits": _digits,
     "fashion-mnist": _known,
     "cifar10": _known,
     "cifar100": _known,
-    "folder:PATH": lambda path, folder: layouts.read_folder(_at(path, folder)),
-    "parquet:PATH": lambda path, folder: layouts.read_parquet(_at(path, folder)),
+    **{f"{layout}:PATH": partial(_laid_out, layout) for layout in sorted(layouts.LAYOUTS)},
     "synthetic": _synthetic,
 }

@@ -1,6 +1,6 @@
 """The layouts in which datasets lie in files: torchvision's own, Parquet as on Hugging Face, ImageFolder.
 
-Whatever is wrong with a file is an `InputError` that names it.
+Whatever is wrong with a file is an `InputError` that names it. `NATIVE` and `LAYOUTS`, at the end, list them all.
 """
 
 from __future__ import annotations
@@ -31,42 +31,50 @@ from deeptwins.errors import InputError
 
 Labels = npt.NDArray[np.int64]
 
-CLASSES = 1_000_000  # what says more is no label, and its net would fit nowhere
+CLASSES = 1_000_000  # a larger number is no label: a net with so many classes would fit nowhere
 IN_MEMORY_BYTES = 256 * 2**20  # Parquet files that are larger together are not read into memory
-TEST_SPLITS = ("test", "validation", "val")  # the first of these that is there
+TEST_SPLITS = ("test", "validation", "val")  # the first of these that exists is taken
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "fine_label")
 
 
 class Part(NamedTuple):
-    """One split as it lies in files: labels (N,), and images as an array (N, H, W) or (N, H, W, 3), or encoded."""
+    """One split: labels (N,), and images as an array (N, H, W) or (N, H, W, 3), or encoded."""
 
     labels: Labels
     images: Array | Encoded
 
 
-class Found(NamedTuple):
-    """A dataset as it lies in files, and where that is."""
+class RawDataset(NamedTuple):
+    """A dataset as its files have it, and where these lie."""
 
     where: str
     train: Part
     test: Part
 
 
-def find(name: str, folder: Path) -> tuple[Path, Callable[[Path], Found]] | None:
+@dataclass(frozen=True)
+class FileLayout:
+    """A way in which a dataset may lie in a folder of its own."""
+
+    detects: Callable[[Path], bool]
+    """Whether a folder has it."""
+    read: Callable[[Path], RawDataset]
+    form: str
+    """How the files must lie, for messages; `{name}` is the folder."""
+
+
+def find(name: str, folder: Path) -> tuple[Path, Callable[[Path], RawDataset]] | None:
     """Find a dataset in a folder: where it lies, and what reads it. None when it is not there."""
     native, read, _ = NATIVE[name]
-    own = folder / name
     if (folder / native).is_dir():
         return folder / native, read
-    if any(own.rglob("train-*.parquet")):
-        return own, read_parquet
-    return (own, read_folder) if (own / "train").is_dir() else None
+    return next(((folder / name, layout.read) for layout in LAYOUTS.values() if layout.detects(folder / name)), None)
 
 
-def download(name: str, folder: Path) -> tuple[Path, Callable[[Path], Found]]:
-    """Download a dataset into a folder, in torchvision's layout; gives what `find` finds then.
+def download(name: str, folder: Path) -> tuple[Path, Callable[[Path], RawDataset]]:
+    """Download a dataset into a folder, in torchvision's layout; returns what `find` finds then.
 
     Raises:
         InputError: that failed; it says what to do without a network.
@@ -77,15 +85,15 @@ def download(name: str, folder: Path) -> tuple[Path, Callable[[Path], Found]]:
         _torchvision(torchvision_class)(folder, download=True)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         reason = " ".join(str(error).split())
+        *forms, last = f"{native}/ (torchvision)", *(layout.form.format(name=name) for layout in LAYOUTS.values())
         raise InputError(
             f"{name}: not in {folder}, and its download failed ({reason}); put it there, or point --data to a folder "
-            f"that holds it, as {native}/ (torchvision), {name}/train-*.parquet and test-*.parquet, "
-            f"or {name}/train/<class>/*.png and {name}/test/"
+            f"that holds it, as {', '.join(forms)}, or {last}"
         ) from None
     return folder / native, read
 
 
-def read_idx(folder: Path) -> Found:
+def read_idx(folder: Path) -> RawDataset:
     """Read the four IDX files of MNIST's descendants, gzipped or not."""
     parts = []
     for split in ("train", "t10k"):
@@ -93,7 +101,7 @@ def read_idx(folder: Path) -> Found:
         if len(labels) != len(images):
             raise InputError(f"{folder}: {len(images)} images and {len(labels)} labels in {split}: {_again(folder)}")
         parts.append(Part(labels.astype(np.int64), images))
-    return Found(str(folder), *parts)
+    return RawDataset(str(folder), *parts)
 
 
 def _idx(folder: Path, stem: str, dimensions: int) -> Array:
@@ -108,7 +116,7 @@ def _idx(folder: Path, stem: str, dimensions: int) -> Array:
         return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _cifar(name: str, folder: Path) -> Found:
+def _cifar(name: str, folder: Path) -> RawDataset:
     """Read the pickles of CIFAR, whose MD5 sums torchvision checks before it opens them."""
     torchvision_class = _torchvision(name)
     try:
@@ -119,10 +127,10 @@ def _cifar(name: str, folder: Path) -> Found:
         files = [*torchvision_class.train_list, *torchvision_class.test_list, meta]
         bad = next((folder / file for file, md5 in files if not check(folder / file, md5)), folder)
         raise InputError(f"{bad}: damaged or missing: {_again(folder)}") from None
-    return Found(str(folder), *(Part(np.array(split.targets, np.int64), split.data) for split in (train, test)))
+    return RawDataset(str(folder), *(Part(np.array(split.targets, np.int64), split.data) for split in (train, test)))
 
 
-def read_folder(folder: Path) -> Found:
+def read_folder(folder: Path) -> RawDataset:
     """Read an ImageFolder: train/<class>/*.png and test/ (or val/); classes are numbered in order of their names."""
     train = folder / "train"
     test = next((folder / split for split in TEST_SPLITS if (folder / split).is_dir()), None)
@@ -134,7 +142,7 @@ def read_folder(folder: Path) -> Found:
     strangers = {path.name for path in test.iterdir() if path.is_dir() and not path.name.startswith(".")} - {*classes}
     if strangers:
         raise InputError(f"{test / min(strangers)}: no such class in {train}")
-    return Found(str(folder), *(_folder_part(split, classes) for split in (train, test)))
+    return RawDataset(str(folder), *(_folder_part(split, classes) for split in (train, test)))
 
 
 def _folder_part(split: Path, classes: Sequence[str]) -> Part:
@@ -177,7 +185,7 @@ class Files:
         return f"{self.names[index]} {(self.folder / self.names[index]).stat().st_size}"
 
 
-def read_parquet(folder: Path) -> Found:
+def read_parquet(folder: Path) -> RawDataset:
     """Read Parquet files: train-*.parquet and test-*.parquet with columns img (bytes and path) and label."""
     train = sorted(folder.rglob("train-*.parquet"))
     test: list[Path] = next(filter(None, (sorted(folder.rglob(f"{split}-*.parquet")) for split in TEST_SPLITS)), [])
@@ -185,7 +193,7 @@ def read_parquet(folder: Path) -> Found:
         raise InputError(f"{folder}: must hold train-*.parquet and test-*.parquet")
     if len({path.parent for path in train}) > 1:
         raise InputError(f"{folder}: train-*.parquet in more than one folder: choose one with parquet:PATH")
-    return Found(str(folder), _parquet_part(train), _parquet_part(test))
+    return RawDataset(str(folder), _parquet_part(train), _parquet_part(test))
 
 
 def _parquet_part(files: list[Path]) -> Part:
@@ -212,7 +220,7 @@ def _parquet_part(files: list[Path]) -> Part:
 
 
 class Rows:
-    """Encoded images, a row each of Parquet files with `counts` rows.
+    """Encoded images, one per row of Parquet files with `counts` rows.
 
     Parquet has no quick way to one row. So files that are too large for memory are copied once, still encoded, into an
     Arrow file in the cache folder, which is memory-mapped.
@@ -289,7 +297,7 @@ _CHUNK = 256  # rows
 
 
 def cache_folder() -> Path:
-    """Where datasets lie that nobody says a place for: XDG_CACHE_HOME/deeptwins, by default ~/.cache/deeptwins.
+    """Where datasets lie unless `--data` says otherwise: XDG_CACHE_HOME/deeptwins, by default ~/.cache/deeptwins.
 
     Raises:
         InputError: there is no home folder.
@@ -302,7 +310,7 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def _reading(path: Path, advice: str) -> Iterator[None]:
-    """Turn what decoders raise into one line that names the file."""
+    """Turn the errors of decoders into one line that names the file."""
     try:
         yield
     except (OSError, ValueError, EOFError, KeyError, zlib.error, pa.ArrowException):
@@ -318,9 +326,20 @@ def _torchvision(name: str) -> Any:  # noqa: ANN401 - one of torchvision's datas
     return getattr(importlib.import_module("torchvision.datasets"), name)
 
 
-# What torchvision's class leaves in its root, what reads that, and the class.
-NATIVE: dict[str, tuple[str, Callable[[Path], Found], str]] = {
+# The folder that torchvision's class makes in its root, the function that reads it, and the class.
+NATIVE: dict[str, tuple[str, Callable[[Path], RawDataset], str]] = {
     "fashion-mnist": ("FashionMNIST/raw", read_idx, "FashionMNIST"),
     "cifar10": ("cifar-10-batches-py", partial(_cifar, "CIFAR10"), "CIFAR10"),
     "cifar100": ("cifar-100-python", partial(_cifar, "CIFAR100"), "CIFAR100"),
+}
+
+# The layouts that any dataset may have, in the order in which they are looked for; `NAME:PATH` reads one of them. A
+# layout is a line here, and a function that reads it.
+LAYOUTS: dict[str, FileLayout] = {
+    "parquet": FileLayout(
+        lambda folder: any(folder.rglob("train-*.parquet")), read_parquet, "{name}/train-*.parquet and test-*.parquet"
+    ),
+    "folder": FileLayout(
+        lambda folder: (folder / "train").is_dir(), read_folder, "{name}/train/<class>/*.png and {name}/test/"
+    ),
 }

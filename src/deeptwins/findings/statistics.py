@@ -1,4 +1,4 @@
-"""The statistics behind findings, on plain arrays: intervals, tests, many tests at once, power, noise of a test set."""
+"""Statistics on plain arrays: intervals, tests, correction for many tests, power, the noise of a test set."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def t_interval(values: Floats) -> tuple[float, float]:
 
 
 def t_bound(mean: float, sd: float, n: int) -> float:
-    """Student's one-sided upper bound of the mean of n values, at 95 %; NaN where there are fewer than two."""
+    """Student's one-sided upper bound, at 95 %, of the mean of n values; NaN where there are fewer than two."""
     if n < SEEDS_FOR_INTERVAL:
         return math.nan
     return mean + float(stdtrit(n - 1, CONFIDENCE)) * sd / math.sqrt(n)
@@ -50,7 +50,7 @@ def t_test(values: Floats, rounding: float = 0.0) -> float:
 
     Args:
         values: a sample.
-        rounding: the standard deviation that rounding gives them, which is the least that theirs is taken to be.
+        rounding: the standard deviation that rounding gives them; theirs is taken to be at least that.
     """
     if len(values) < SEEDS_FOR_INTERVAL:
         return math.nan
@@ -85,47 +85,50 @@ def page(values: Floats) -> tuple[float, float, float]:
 
 
 def holm(p: Floats, weights: Floats) -> Floats:
-    """Adjust p values for their number, by Holm 1979 with weights: what weighs more is given up less.
+    """Adjust p values for the number of tests by Holm's method (1979), with weights.
 
-    Whatever is true, the chance that any true hypothesis has an adjusted p below alpha is at most alpha. Weights are
-    relative to each other. What has none, or a p of NaN, is no test, and is adjusted to NaN.
+    A test that weighs more has its p raised less; only the ratios of weights count. Whatever is true, the chance that
+    any true null hypothesis has an adjusted p below alpha is at most alpha. An entry with weight 0, or a p of NaN, is
+    no test, and is adjusted to NaN.
     """
     adjusted = np.full(len(p), math.nan)
     tested = np.flatnonzero(np.isfinite(p) & (weights > 0))
     order = tested[np.argsort(p[tested] / weights[tested], kind="stable")]
-    left = np.cumsum(weights[order][::-1])[::-1]  # of all that is not rejected before
+    left = np.cumsum(weights[order][::-1])[::-1]  # the weights of all tests not yet rejected
     adjusted[order] = np.clip(np.maximum.accumulate(p[order] * (left / weights[order])), 0, 1)
     return adjusted
 
 
 def seeds_needed(sd: float, difference: float) -> float:
-    """Return how many seeds show a mean difference, of paired differences with this standard deviation.
+    """Return how many seeds would show a mean difference, where paired differences have this standard deviation.
 
-    So many that the t test at 5 %, two-sided, sees it in 80 of 100 studies, by the noncentral t distribution (Cohen
-    1988, section 2.3). NaN where the standard deviation is not known, infinite for a difference of 0.
+    With so many seeds the two-sided t test at 5 % sees the difference in 80 of 100 studies, by the noncentral t
+    distribution (Cohen 1988, section 2.3). NaN where the standard deviation is not known, infinite for a difference
+    of 0.
     """
     if not math.isfinite(sd) or difference == 0:
         return math.nan if not math.isfinite(sd) else math.inf
     effect = abs(difference) / sd if sd > 0 else math.inf
     normal = ndtri(1 - ALPHA / 2) + ndtri(POWER)
-    n = max(SEEDS_FOR_INTERVAL, math.floor((normal / effect) ** 2))  # were it known; Student needs no fewer
+    # Begin with as many as a test with a known standard deviation needs; Student's test needs at least as many.
+    n = max(SEEDS_FOR_INTERVAL, math.floor((normal / effect) ** 2))
     while math.isfinite(effect) and power(n, effect) < POWER:
         n += 1
     return float(n)
 
 
 def power(n: int, effect: float) -> float:
-    """Return the chance that the t test at 5 %, two-sided, of n values sees a mean of `effect` standard deviations."""
+    """Return the chance that the two-sided t test at 5 % of n values sees a mean of `effect` standard deviations."""
     critical = stdtrit(n - 1, 1 - ALPHA / 2)
     shift = effect * math.sqrt(n)
-    # The far tail is left out: a difference of the wrong sign, which is less than 0.025 and no success.
+    # The far tail is left out: a difference with the wrong sign is no success, and its chance is less than 0.025.
     return float(1 - nctdtr(n - 1, shift, critical))
 
 
 def rounding(images: float) -> float:
     """Return the standard deviation, in points, that rounding to whole images gives a difference of two errors.
 
-    Of each error that is the width of a step over the root of 12 (Sheppard 1898).
+    Rounding gives each error the width of a step, 100 / images, divided by the root of 12 (Sheppard 1898).
     """
     return 100 / images * math.sqrt(2 / 12)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,11 +17,8 @@ from deeptwins.nets.blocks import Fork, Join
 from deeptwins.nets.building import check
 from deeptwins.nets.families import FAMILIES, ResNet
 from deeptwins.nets.shortcuts import NoShortcut, ZeroPad
-from deeptwins.study import changed
 from deeptwins.study.specs import Net
 
-EXAMPLES = ("resnet-18", "plain-34", "cifar-resnet-20", "cifar-plain-56", "cifar-bottleneck-resnet-164")
-NAME = re.compile(r"(cifar-bottleneck-|cifar-|)(plain|resnet)-(\d{1,4})")
 PARTS = {"conv": "stem", "bn": "stem", "pool": "stem", "ending": "last norm", "average": "average pooling"}
 
 
@@ -37,37 +33,20 @@ class Layer:
     flops: int
 
 
-def named(name: str, settings: Sequence[str] = ()) -> tuple[Net, tuple[int, int, int], int]:
-    """The net that a name like `resnet-18` or `cifar-plain-56` means, with its usual input (C, H, W) and classes.
-
-    A name says family and depth, and, as in the papers and torchvision, width, stem and shortcut. The prefix `cifar-`
-    always means 6n+2 layers; the bottlenecks of 9n+2 have a prefix of their own, since 164 is of both kinds.
+def check_named(name: str, net: Net) -> None:
+    """Refuse a network that cannot be built; say which other names have its depth.
 
     Args:
-        name: of the net.
-        settings: `KEY=VALUE` texts that override fields of the net.
+        name: of the network, as in `deeptwins.study.networks`.
+        net: that network, maybe with fields changed.
 
     Raises:
-        InputError: no net has this name, or none can be built with these settings.
+        InputError: it cannot be built.
     """
-    match = NAME.fullmatch(name)
-    if match is None:
-        raise InputError(f"no network {shown(name)}: write {', '.join(EXAMPLES)} or the like")
-    family, plain, depth = match[1].rstrip("-") or "imagenet", match[2] == "plain", int(match[3])
-    small = family != "imagenet"
-    usual = Net(
-        family=family,
-        depth=depth,
-        width=16 if small else 64,
-        stem="cifar" if small else "imagenet",
-        shortcut="none" if plain else "zero-pad" if small else "projection",
-    )
-    net = changed(usual, settings)
     try:
         check(net)
     except ValueError as error:
-        raise InputError(f"no network {shown(name)}: {error}{_elsewhere(family, match[2], depth)}") from None
-    return net, (3, 32, 32) if small else (3, 224, 224), 10 if small else 1000
+        raise InputError(f"no network {shown(name)}: {error}{_elsewhere(name)}") from None
 
 
 @lru_cache(maxsize=1024)
@@ -152,11 +131,13 @@ def stages(net: Net, image: tuple[int, int, int], classes: int) -> list[dict[str
     ]
 
 
-def _elsewhere(family: str, kind: str, depth: int) -> str:
-    """Name the nets of other families that have a depth, where this one has not."""
-    having = [other for other in FAMILIES if _is_depth(depth, other)]
-    names = [f"{other}-{kind}-{depth}".removeprefix("imagenet-") for other in having]
-    return f"; there is {' and '.join(names)}" if names and family not in having else ""
+def _elsewhere(name: str) -> str:
+    """Name the networks of other families that have a network's depth, where its own family has not."""
+    *prefix, kind, depth = name.split("-")
+    family = "-".join(prefix) or "imagenet"
+    families = [other for other in FAMILIES if _is_depth(int(depth), other)]
+    names = [f"{other}-{kind}-{depth}".removeprefix("imagenet-") for other in families]
+    return f"; there is {' and '.join(names)}" if names and family not in families else ""
 
 
 def _is_depth(depth: int, family: str) -> bool:

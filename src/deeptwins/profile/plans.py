@@ -13,6 +13,7 @@ import torch
 from deeptwins.errors import InputError, choices, shown
 from deeptwins.nets import inspection
 from deeptwins.study import FOLDER, Study, changed, check_cell, find, load
+from deeptwins.study.networks import EXAMPLES, NAME, named
 from deeptwins.study.specs import Net, Recipe, RunSpec
 from deeptwins.train import training
 
@@ -87,10 +88,10 @@ def plans(names: Sequence[str], asked: Asked, folder: Path = FOLDER) -> list[Pla
     for name in dict.fromkeys(names):
         if Path(name).suffix == ".toml" or (folder / f"{name}.toml").is_file():
             made.append(_of_study(name, asked, folder))
-        elif inspection.NAME.fullmatch(name):
+        elif NAME.fullmatch(name):
             networks.append(name)
         else:
-            known = [*(path.stem for path in folder.glob("*.toml")), *inspection.EXAMPLES]
+            known = [*(path.stem for path in folder.glob("*.toml")), *EXAMPLES]
             raise InputError(f"no study and no network {shown(name)}: {choices(known, name)}")
     if len(networks) > NETWORKS:
         raise InputError(f"{len(networks)} networks: at most {NETWORKS} stand on one page")
@@ -149,7 +150,8 @@ def _of_networks(names: list[str], asked: Asked) -> Plan:
         recipe = recipe.model_copy(update={"batch_size": asked.batch})
     subjects = []
     for name in names:
-        net, image, classes = inspection.named(name, of_net)
+        net, image, classes = named(name, of_net)
+        inspection.check_named(name, net)
         image = asked.image or image
         check_cell({name: net}, recipe)
         inspection.trace(net, image, classes)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from deeptwins.errors import InputError, line
 from deeptwins.records import fields, runs
-from deeptwins.records.fields import FromOne, Measurement, Strict, Text, distinct
+from deeptwins.records.fields import FromOne, Measurement, Strict, Text
 
 AGAIN = "write it with `bench/gpu.sh throughput packing choices`"
 
@@ -148,6 +148,11 @@ def keep(timings: Timings, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     runs.replace(path, json.dumps(timings.content, indent=4).encode())
     return path
+
+
+def distinct(values: Iterable[object]) -> str:
+    """Write each value once, in order; None is no value."""
+    return "; ".join(dict.fromkeys(str(value) for value in values if value is not None))
 
 
 def _content(path: Path, again: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Units are said by each field. No number is infinite or NaN: `Strict` refuses bot
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -41,8 +40,3 @@ def complaint(error: ValidationError) -> str:
 def place(error: ValidationError) -> str:
     """Name the first key that is wrong, with those around it: `recipe.depth`; empty for the whole content."""
     return ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
-
-
-def distinct(values: Iterable[object]) -> str:
-    """Write each value once, in order; None is no value."""
-    return "; ".join(dict.fromkeys(str(value) for value in values if value is not None))

@@ -1,4 +1,4 @@
-"""This machine, as far as it takes no torch to tell: processor, memory, versions of packages."""
+"""This machine, as far as it can be described without torch: processor, memory, versions of packages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container under cgroup v2: microseconds of time, in so many of the clock
+# A container's limit under cgroup v2: microseconds of CPU time, and the period, in microseconds, that has them.
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def processor() -> str:

@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-_lock_files: dict[Path, tuple[BinaryIO, int]] = {}  # those open in this process, and for how many
+# The lock files that this process has open, each with the number of `claimed` blocks that use it.
+_lock_files: dict[Path, tuple[BinaryIO, int]] = {}
 
 
 @contextmanager
 def claimed(results: Path, study: str, *run_ids: str) -> Iterator[bool]:
     """Lock runs of a study against all other processes, or yield False when one of them is taken.
 
-    Several `deeptwins run` share a study by this. A lock is a byte of the study's `.lock`, at an offset that is the
-    run's hash. It vanishes with its process, so a kill leaves nothing locked; and nobody removes the one empty file,
-    so there is no race between locking and removing. (The record file itself cannot serve: resuming replaces it.)
+    So several `deeptwins run` can share a study. A lock is one byte of the study's `.lock`, at an offset that is the
+    run's hash. It vanishes with its process, so a kill leaves nothing locked. The file stays, empty: nobody removes
+    it, so there is no race between locking and removing. (The record file cannot be locked: resuming replaces it.)
 
     Raises:
         OSError: the results folder is not writable.
@@ -40,7 +41,7 @@ def claimed(results: Path, study: str, *run_ids: str) -> Iterator[bool]:
 
 @contextmanager
 def _lock_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file once in this process, however often it is asked for: to close one of two would drop all its locks."""
+    """Open a file once in this process, however many blocks use it: closing one of two handles would drop all locks."""
     file, users = _lock_files[path] if path in _lock_files else (path.open("ab"), 0)
     _lock_files[path] = file, users + 1
     try:

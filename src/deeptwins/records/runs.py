@@ -1,12 +1,13 @@
-"""The records that a run leaves behind: one JSON object a line in `results/<study>/<run-id>.jsonl`.
+"""The records that a run leaves behind: one JSON object per line in `results/<study>/<run-id>.jsonl`.
 
-First `kind: run` (what was run, on what). At each evaluation, one a twin: `kind: epoch` (its errors) and `kind:
-gradient` (`norms`: the L2 norm of each layer's weight gradient in the last step before, in order); `kind: growth` where
-a twin is grown; `kind: move` where training goes on on another machine, or at another commit, than before. When
-training is over, for each twin: `kind: layer` (`response_std`; `kernel`, its size in pixels; how far the running
-statistics of its batch normalization lie from precise ones), `kind: block` (`branch_share`), `kind: precise` (errors
-with precise statistics). Last `kind: end` (status `done`, `diverged` or `failed`): a run is over only when it stands.
-What is not finite, or not there, is null. `docs/method.md` defines the numbers.
+First comes `kind: run` (what was run, and on what). At each evaluation there is one record per twin of `kind: epoch`
+(its errors) and of `kind: gradient` (`norms`: the L2 norm of each layer's weight gradient in the last step before, in
+order). `kind: growth` says that a twin was grown, `kind: move` that training continued on another machine, or at
+another commit. When training is over, each twin has records of `kind: layer` (`response_std`; `kernel`, its size in
+pixels; how far the running statistics of its batch normalization lie from precise ones), `kind: block`
+(`branch_share`) and `kind: precise` (errors with precise statistics). The last one is `kind: end` (status `done`,
+`diverged` or `failed`): without it a run is not over. A number that is not finite, or missing, is null.
+`docs/method.md` defines the numbers.
 
 History of the format:
     1  the first
@@ -23,7 +24,7 @@ from typing import Any
 from deeptwins.errors import InputError
 
 SCHEMA = 1
-PLACES = ("run", "move")  # kinds of records that say where training goes on from there
+PLACES = ("run", "move")  # kinds of records that name the machine and commit of what follows
 STATUSES = ("done", "diverged", "failed")
 
 Record = dict[str, Any]
@@ -34,14 +35,14 @@ def path_of(results: Path, study: str, run_id: str) -> Path:
     return results / study / f"{run_id}.jsonl"
 
 
-def append(path: Path, *some: Record) -> None:
-    """Add records, a line each, durably: when this returns, neither a kill nor a power cut takes them back.
+def append(path: Path, *added: Record) -> None:
+    """Add records, one per line, durably: when this returns, neither a kill nor a power cut takes them back.
 
     Raises:
         OSError: the disk is full or not writable.
         ValueError: a record holds a NaN or an infinity; JSON has neither, write None.
     """
-    text = _lines(some)
+    text = _lines(added)
     new = not path.exists()
     with path.open("ab") as file:
         file.write(text)
@@ -52,7 +53,7 @@ def append(path: Path, *some: Record) -> None:
 
 
 def read(path: Path) -> list[Record]:
-    """All records of a run, oldest first; a last line that a kill tore off is left out. No file, no records.
+    """All records of a run, oldest first, without a last line that a kill tore off; none where there is no file.
 
     Raises:
         InputError: a line in the middle is damaged, or a newer deeptwins wrote the file.
@@ -90,10 +91,9 @@ def status(records: list[Record]) -> str | None:
     return str(records[-1]["status"]) if records and records[-1]["kind"] == "end" else None
 
 
-def keep(path: Path, wanted: Callable[[Record], bool]) -> list[Record]:
-    """Rewrite a run's file with the wanted records alone (a torn last line goes too); returns them. Atomic."""
-    before = read(path)
-    records = [record for record in before if wanted(record)]
+def keep(path: Path, keeps: Callable[[Record], bool]) -> list[Record]:
+    """Rewrite a run's file, at once, with those of its records that `keeps` accepts; returns them."""
+    records = [record for record in read(path) if keeps(record)]
     text = _lines(records)
     if path.exists() and path.read_bytes() != text:
         replace(path, text)

@@ -44,7 +44,10 @@ class Net(Checked):
     """Probability that the last block is not dropped from a step; it falls linearly from 1 before the first."""
     initialization: str = "he"
     grown_from: Depth | None = None
-    """The depth at which the net is trained until the recipe's `grow_at`; then it is grown, computing the same."""
+    """The depth at which the net is trained until the recipe's `grow_at`; then it is grown, computing the same.
+
+    None: it is not grown.
+    """
     grown_with: str | None = None
     """The shortcut of the blocks that are added then; None: the net's."""
     fused_op: str = "auto"
@@ -66,14 +69,27 @@ class Recipe(Checked):
     milestones: Annotated[tuple[Count, ...], Field(strict=False)] = ()
     decay: AboveZero = 0.1
     grow_at: Count | None = None
+    """After so many iterations nets with `grown_from` are grown; None: never."""
     normalization: Literal["channel", "pixel-mean"] = "channel"
     image_size: Size | None = None
+    """The side that images are scaled to; None: the dataset's."""
     shift: Shift = 0
     flip: bool = False
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of the training images that is held out for validation."""
     evaluate_every: Count = 1
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+
+
+UNSET = {
+    "norm_batch": "the whole batch",
+    "grown_from": "not grown",
+    "grown_with": "the net's shortcut",
+    "warmup_rate": "rises linearly",
+    "grow_at": "never",
+    "image_size": "the dataset's",
+}
+"""What None means, for every field of a net or recipe that may be None: words for a table."""
 
 
 class RunSpec(Checked):

@@ -34,7 +34,8 @@ from deeptwins.gate.runs import (
 )
 from deeptwins.pages.wording import count
 from deeptwins.records import benchmarks, fields
-from deeptwins.records.fields import FromOne, Strict, Text, distinct
+from deeptwins.records.benchmarks import distinct
+from deeptwins.records.fields import FromOne, Strict, Text
 
 AGAIN = "write it with `pytest --benchmark-json=FILE`"
 UNKNOWN = "machine not told by the files"

@@ -10,7 +10,7 @@ import pandas as pd
 from deeptwins.findings.frames import FINISHED, Frames
 from deeptwins.pages.tables import Table
 from deeptwins.pages.wording import count
-from deeptwins.study.specs import Net, Recipe
+from deeptwins.study.specs import UNSET, Net, Recipe
 
 _IN_OTHER_TABLES = ("dataset", "family", "depth")
 _HASHES = 3
@@ -62,19 +62,15 @@ def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
     """Write every field of a run's recipe and net out."""
     texts = {key: str(run[key]) for key in (*Recipe.model_fields, *Net.model_fields) if key not in _IN_OTHER_TABLES}
     epochs = run["iterations"] * run["batch_size"] / run["train_images"]
-    missing = {
-        "norm_batch": "the whole batch",
-        "grown_from": "not grown",
-        "warmup_rate": "rises linearly",
-        "grow_at": "never",
-        "image_size": "the dataset's",
-    }
-    texts |= {key: text if pd.isna(run[key]) else f"{run[key]:g}" for key, text in missing.items()}
-    kind = "the net's shortcut" if pd.isna(run["grown_with"]) else run["grown_with"]
+    for key, unset in UNSET.items():
+        if pd.isna(run[key]):
+            texts[key] = unset
+        elif key != "grown_with":
+            texts[key] = f"{run[key]:g}"
     return texts | {
         "iterations": f"{run['iterations']:,} ({epochs:.1f} epochs)",
         "milestones": ", ".join(map(str, run["milestones"])) or "none",
-        "grown_with": missing["grown_from"] if pd.isna(run["grown_from"]) else kind,
+        "grown_with": UNSET["grown_from"] if pd.isna(run["grown_from"]) else texts["grown_with"],
         "image_size": texts["image_size"] if pd.isna(run["image_size"]) else count(run["image_size"], "pixel"),
         "shift": f"augmentation by up to {count(run['shift'], 'pixel')}" if run["shift"] else "no augmentation",
         "flip": "augmentation of one image in two" if run["flip"] else "no augmentation",
