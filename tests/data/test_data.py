@@ -195,7 +195,7 @@ def test_shared_datasets_are_not_copied() -> None:
     # exec, because a spawned process cannot import what is defined here.
     process = mp.get_context("spawn").Process(target=exec, args=(change, {"dataset": dataset}))
     process.start()
-    process.join(60)
+    process.join()
     assert process.exitcode == 0
     assert not dataset.train.images.at(torch.arange(512)).any()
     assert not dataset.test.labels.any()

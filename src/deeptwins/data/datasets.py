@@ -18,13 +18,13 @@ from deeptwins.data.images import Images
 from deeptwins.data.layouts import Labels, Part, RawDataset
 from deeptwins.errors import InputError
 
-# Of the originals as downloaded, in the order of `_ordered`. torchvision checks cifar100 itself.
+# Checksums of the originals as downloaded, in the order of `_ordered`. torchvision checks cifar100 itself.
 CHECKSUMS = {
     "digits": "sha256:2b79c98f9dda1bdb09e26a1750c70a9a58556e4c7905362f640b0ae2b3b63864",
     "fashion-mnist": "sha256:1228026260807cb878f28e3c45e85d45def79c2276c9da3eb618a070e47de463",
     "cifar10": "sha256:b22f272612d432b47a0c077a5ed7df388d06fc457c802e862319fb686309f873",
 }
-IMAGE_SIZE = 8192  # pixels a side; more is a slip, which Pillow would take for a damaged image
+IMAGE_SIZE = 8192  # pixels per side; with more, Pillow would call an image damaged, and it is a slip anyway
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Split:
 class Dataset:
     """Labelled images for training and test, and maybe for validation; `image` is (channels, height, width).
 
-    The same images give the same order and the same checksum, whatever files they lie in, and whatever is held out.
+    The same images have the same order and checksum, whatever files they lie in, and however many are held out.
     """
 
     name: str
@@ -61,17 +61,17 @@ class Dataset:
         return {name: part for name, part in parts.items() if part is not None}
 
     def to(self, device: torch.device) -> Dataset:
-        """Move what is resident to a device; what is streamed is moved batch by batch."""
+        """Move resident images to a device; streamed ones are moved batch by batch."""
 
         def moved(split: Split) -> Split:
             pictures = split.images.to(device)
             return Split(split.labels.to(pictures.device), pictures)
 
-        held = None if self.validation is None else moved(self.validation)
-        return replace(self, train=moved(self.train), test=moved(self.test), validation=held)
+        validation = None if self.validation is None else moved(self.validation)
+        return replace(self, train=moved(self.train), test=moved(self.test), validation=validation)
 
     def share(self) -> Dataset:
-        """Move what is resident to shared memory, from where spawned processes receive it without a copy.
+        """Move resident images to shared memory, from where spawned processes receive them without a copy.
 
         Raises:
             InputError: there is not enough of it.
@@ -81,14 +81,14 @@ class Dataset:
             return Split(split.labels.share_memory_(), split.images.share())
 
         try:
-            held = None if self.validation is None else shared(self.validation)
-            return replace(self, train=shared(self.train), test=shared(self.test), validation=held)
+            validation = None if self.validation is None else shared(self.validation)
+            return replace(self, train=shared(self.train), test=shared(self.test), validation=validation)
         except RuntimeError as error:
             raise InputError(f"{self.name}: does not fit into shared memory, often /dev/shm ({error})") from None
 
 
 def load(name: str, folder: Path | None = None, image_size: int | None = None, validation: float = 0.0) -> Dataset:
-    """Load a dataset: one of `DATASETS`, with PATH filled in; looked for in `folder`, by default the cache folder.
+    """Load a dataset: one of `DATASETS`, with PATH filled in, from `folder`, by default the cache folder.
 
     With `image_size`, the shorter side of each image is scaled to that many pixels and its middle square is cut out;
     `validation` is the share of the training images that is held out.
@@ -121,7 +121,7 @@ def load(name: str, folder: Path | None = None, image_size: int | None = None, v
 
 
 def available(folder: Path | None = None) -> list[tuple[str, str]]:
-    """List the datasets that need no PATH, each with where it lies, or why not; loads and downloads nothing."""
+    """List the datasets that need no PATH, and where each lies, or why not; loads and downloads nothing."""
     inside = {"digits": "inside scikit-learn", "synthetic": "made when asked for"}
     rows = []
     for name in DATASETS:
@@ -170,14 +170,15 @@ def _held_out(dataset: Dataset, share: float) -> Dataset:
     """
     if share == 0:
         return dataset
-    kept = len(dataset.train) - round(share * len(dataset.train))
-    if not 0 < kept < len(dataset.train):
-        raise InputError(f"{dataset.name}: recipe.validation = {share}: leaves {kept} of {len(dataset.train)} images")
-    order = np.arange(len(dataset.train))
-    train, held = (
-        Split(dataset.train.labels[part], dataset.train.images.take(part)) for part in (order[:kept], order[kept:])
-    )
-    return replace(dataset, train=train, validation=held)
+    count = len(dataset.train)
+    left = count - round(share * count)
+    if not 0 < left < count:
+        raise InputError(f"{dataset.name}: recipe.validation = {share}: leaves {left} of {count} images")
+
+    def part(indices: np.ndarray) -> Split:
+        return Split(dataset.train.labels[indices], dataset.train.images.take(indices))
+
+    return replace(dataset, train=part(np.arange(left)), validation=part(np.arange(left, count)))
 
 
 def _opened(part: Part, image_size: int | None) -> tuple[Images, bool]:

@@ -1,6 +1,6 @@
-"""Images as uint8 tensors: resident in memory or on a device, or streamed: decoded when they are asked for.
+"""Images as uint8 tensors: resident in memory or on a device, or streamed, that is decoded on demand.
 
-Both kinds answer the same questions, so that whoever asks need not know which it is.
+Both kinds have the same methods, so that callers need not know which one they have.
 """
 
 from __future__ import annotations
@@ -25,29 +25,31 @@ from deeptwins.errors import InputError
 Array = npt.NDArray[np.uint8]
 
 RESIDENT_BYTES = 2 * 2**30  # decoded images that take more are streamed
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")  # to try all that Pillow knows takes longer than to decode
+# To try all formats that Pillow knows takes longer than to decode the image.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")
 GREY_MODES = ("1", "L", "LA")  # Pillow's names
-_CHUNK = 64  # images that a thread decodes at a time: one by one, the hand-over would cost as much as a small image
+# Images that a thread decodes per task: one by one, the hand-over would cost as much as decoding a small image.
+_CHUNK = 64
 
 
 class Encoded(Protocol):
     """Encoded images (PNG, JPEG, WebP, ...) by number, wherever they lie."""
 
     def __len__(self) -> int:
-        """Count them."""
+        """Count the images."""
 
     def read(self, index: int) -> bytes:
-        """Read one.
+        """Read an encoded image.
 
         Raises:
             InputError: it cannot be read.
         """
 
     def name(self, index: int) -> str:
-        """Say in an error message which one it is."""
+        """Name an image for an error message: its path, say."""
 
     def identity(self, index: int) -> str:
-        """Tell one from all others, and from a changed version of itself, without decoding it."""
+        """Return a text that no other image has, nor a changed version of this one, without decoding it."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,10 @@ class Resident:
         return self.pixels.index_select(0, indices)
 
     def expect(self, indices: Tensor) -> None:
-        """Do nothing: they are here already."""
+        """Do nothing: resident images need no preparation."""
 
     def digests(self, labels: npt.NDArray[np.int64]) -> list[bytes]:
-        """Digest each image: its label and its pixels."""
+        """Return a digest of each image: of its label and its pixels."""
         pixels = self.pixels.cpu().numpy()
         return [_digest(label, image.data) for label, image in zip(labels.tolist(), pixels, strict=True)]
 
@@ -95,7 +97,7 @@ class Resident:
         return Resident(self.pixels[:, :1].contiguous())
 
     def to(self, device: torch.device) -> Resident:
-        """Move to a device; a move to where they are costs nothing."""
+        """Move to a device; free of cost if they are there already."""
         return Resident(self.pixels.to(device))
 
     def share(self) -> Resident:
@@ -104,10 +106,10 @@ class Resident:
 
 
 class Streamed:
-    """Images that are decoded by a pool of threads when they are asked for, or a little before."""
+    """Images that a pool of threads decodes on demand, or a little before."""
 
-    ahead: ClassVar[int] = 4  # batches to announce through `expect`, besides the one that comes next
-    representative: ClassVar[int] = 10_000  # so many of the first stand for all in statistics over pixels
+    ahead: ClassVar[int] = 4  # batches to announce through `expect`, besides the next one
+    representative: ClassVar[int] = 10_000  # statistics over pixels take the first so many images only
     device: ClassVar[torch.device] = torch.device("cpu")
 
     def __init__(
@@ -120,7 +122,7 @@ class Streamed:
         self._coming: dict[bytes, list[Future[Array]]] = {}
 
     def __reduce__(self) -> tuple[type[Streamed], tuple[Any, ...]]:
-        """Leave what is being decoded behind: it belongs to this process."""
+        """Pickle all but the images that are being decoded: these belong to this process."""
         return Streamed, (self._source, self._size, self.shape, self._order)
 
     def __len__(self) -> int:
@@ -137,17 +139,17 @@ class Streamed:
         return torch.from_numpy(np.concatenate([part.result() for part in coming])).permute(0, 3, 1, 2)
 
     def expect(self, indices: Tensor) -> None:
-        """Start to decode images that `at` will be asked for soon, in just this order."""
+        """Start to decode images that `at` will soon be called for, with just these indices."""
         key = indices.numpy().tobytes()
         if key in self._coming:
             return
-        while len(self._coming) > self.ahead:  # the oldest was announced and never asked for
+        while len(self._coming) > self.ahead:  # `at` was never called for the oldest batch announced
             for part in self._coming.pop(next(iter(self._coming))):
                 part.cancel()
         self._coming[key] = self._start(indices)
 
     def digests(self, labels: npt.NDArray[np.int64]) -> list[bytes]:
-        """Digest each image: its label, name and size, since reading all of them would take too long."""
+        """Return a digest of each image: of its label, name and size, since reading all would take too long."""
         names = (self._source.identity(index).encode() for index in self._order.tolist())
         return [_digest(label, name) for label, name in zip(labels.tolist(), names, strict=True)]
 
@@ -160,29 +162,29 @@ class Streamed:
         return Streamed(self._source, self._size, (1, *self.shape[1:]), self._order)
 
     def to(self, device: torch.device) -> Streamed:  # noqa: ARG002 - the interface of Resident
-        """Stay: each batch is moved when it is decoded."""
+        """Change nothing: each batch is moved when it is decoded."""
         return self
 
     def share(self) -> Streamed:
-        """Stay: other processes decode for themselves."""
+        """Change nothing: every process decodes for itself."""
         return self
 
     def _start(self, indices: Tensor) -> list[Future[Array]]:
-        wanted = self._order[indices.numpy()].tolist()
-        share = max(1, min(_CHUNK, len(wanted) // (4 * _workers())))  # small enough to keep all threads busy
-        return [_pool().submit(self._decode, wanted[i : i + share]) for i in range(0, len(wanted), share)]
+        numbers = self._order[indices.numpy()].tolist()
+        share = max(1, min(_CHUNK, len(numbers) // (4 * _workers())))  # small enough to keep all threads busy
+        return [_pool().submit(self._decode, numbers[i : i + share]) for i in range(0, len(numbers), share)]
 
-    def _decode(self, wanted: Sequence[int]) -> Array:
-        return np.stack([decode(self._source, index, self._size)[0][..., : self.shape[0]] for index in wanted])
+    def _decode(self, numbers: Sequence[int]) -> Array:
+        return np.stack([decode(self._source, number, self._size)[0][..., : self.shape[0]] for number in numbers])
 
 
 Images = Resident | Streamed
 
 
 def from_array(array: Array, size: int | None) -> Resident:
-    """Make images of an array (N, H, W) or (N, H, W, C), scaled to squares of `size` pixels where they are not that."""
+    """Make images of an array (N, H, W) or (N, H, W, C), scaled to squares of `size` pixels unless they are such."""
     if size is not None and array.shape[1:3] != (size, size):
-        scaled = np.empty((len(array), size, size, *array.shape[3:]), np.uint8)  # too much for the memory fails here
+        scaled = np.empty((len(array), size, size, *array.shape[3:]), np.uint8)  # fails here if memory is too small
         for i, image in enumerate(array):
             scaled[i] = _fit(Image.fromarray(image), size)
         array = scaled
@@ -191,7 +193,7 @@ def from_array(array: Array, size: int | None) -> Resident:
 
 
 def from_encoded(source: Encoded, size: int | None) -> tuple[Images, bool]:
-    """Decode images to three channels, now or, if they are too large for that, on demand; say whether any has colour.
+    """Decode images to three channels, now or, if they take too much memory, on demand; say whether any has colour.
 
     Raises:
         InputError: an image is damaged, or has another size than the first and `size` is None.
@@ -255,19 +257,21 @@ def _fit(image: Image.Image, size: int | None) -> Image.Image:
     return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
 
 
-def _same(source: Encoded, index: int, got: tuple[int, ...], first: tuple[int, ...]) -> None:
-    if got != first:
-        sizes = f"{got[1]}x{got[0]} pixels, and {source.name(0)} has {first[1]}x{first[0]}"
+def _same(source: Encoded, index: int, size: tuple[int, ...], first: tuple[int, ...]) -> None:
+    """Refuse an image that has another size (H, W) than the first."""
+    if size != first:
+        sizes = f"{size[1]}x{size[0]} pixels, and {source.name(0)} has {first[1]}x{first[0]}"
         raise InputError(f"{source.name(index)}: {sizes}: set recipe.image_size to bring all images to one size")
 
 
 def _any(work: Callable[[int], bool], count: int) -> bool:
-    """Whether `work` holds for any of the numbers below count; it is called for all, by the pool's threads."""
+    """Call `work` for all numbers below count, by the pool's threads; return whether it was true of any."""
 
-    def chunk(start: int) -> bool:
-        return any(list(map(work, range(start, min(start + _CHUNK, count)))))  # lists, so that none is left out
+    def chunk(start: int) -> list[bool]:
+        return [work(index) for index in range(start, min(start + _CHUNK, count))]
 
-    return any(list(_pool().map(chunk, range(0, count, _CHUNK))))
+    chunks = list(_pool().map(chunk, range(0, count, _CHUNK)))  # a list, so that the search stops nowhere
+    return any(any(results) for results in chunks)
 
 
 def _digest(label: int, content: bytes | memoryview) -> bytes:
@@ -277,11 +281,11 @@ def _digest(label: int, content: bytes | memoryview) -> bytes:
 
 
 def _workers() -> int:
-    """As many as PyTorch may use: all cores, and one in a worker that has the other cores' workers beside it."""
+    """As many threads as PyTorch may use: one per core, and a single one where every core has a worker."""
     return torch.get_num_threads()
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """The process's decoding threads; Pillow's decoders let go of Python's lock."""
+    """The process's decoding threads; Pillow's decoders release Python's lock."""
     return ThreadPoolExecutor(_workers(), thread_name_prefix="decode")

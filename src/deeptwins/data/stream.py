@@ -34,10 +34,10 @@ class Stream:
         mean, scale = statistics(self.dataset.train.images, recipe.normalization)
         self._mean, self._scale = mean.to(device), scale.to(device)
         self.table = lru_cache(maxsize=4)(self._shuffled)
-        """The table of an epoch: how its images are shuffled and augmented, int64 (4, N), where the images lie."""
+        """The table of an epoch, int64 (4, N), on the images' device: how they are shuffled and augmented."""
 
     def batch(self, t: int) -> tuple[Tensor, Tensor]:
-        """Make batch t, from 0: images float32 (B, C, H, W), labels int64 (B,). Never waits for the device.
+        """Make batch t, from 0: images float32 (B, C, H, W), labels int64 (B,), without waiting for the device.
 
         Raises:
             InputError: an image of a streamed dataset is damaged or gone.
@@ -49,7 +49,7 @@ class Stream:
         return self.made(self._draws(t))
 
     def made(self, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Make the batch of some columns of epochs' tables, int64 (4, B): images and labels as `batch` gives them.
+        """Make a batch of columns of epochs' tables, int64 (4, B): images and labels as `batch` returns them.
 
         Raises:
             InputError: an image of a streamed dataset is damaged or gone.
@@ -71,7 +71,7 @@ class Stream:
         return t * batch // images > (t - 1) * batch // images
 
     def clean(self, split: str, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Go through a split of the dataset, by its name, in order, normalised and not augmented, `size` images a time.
+        """Go through a split of the dataset, by its name, in order, normalised, not augmented, in batches of `size`.
 
         Raises:
             InputError: an image of a streamed dataset is damaged or gone.
@@ -127,17 +127,17 @@ def crop(images: Tensor, shift: int, down: Tensor, right: Tensor, flip: Tensor) 
 
 
 def statistics(images: Images, kind: Literal["channel", "pixel-mean"]) -> tuple[Tensor, Tensor]:
-    """Compute what is subtracted from the images, and what they are divided by then: float32, to broadcast.
+    """Return what is subtracted from the images, and what the result is divided by: float32, to broadcast.
 
     `channel`: each channel's mean and standard deviation. `pixel-mean`: the mean image, and 255 (He et al. 2015, 4.2).
-    Sums of integers, so that neither threads nor devices change them.
+    Sums are of integers, so that neither threads nor devices change them.
     """
     channels, height, width = images.shape
     total = torch.zeros(images.shape, dtype=torch.int64, device=images.device)
     squares = torch.zeros(channels, dtype=torch.int64, device=images.device)
     count = min(len(images), images.representative)
-    for some in torch.split(torch.arange(count, device=images.device), _CHUNK):
-        pixels = images.at(some)
+    for indices in torch.split(torch.arange(count, device=images.device), _CHUNK):
+        pixels = images.at(indices)
         total += pixels.sum(0, dtype=torch.int64)
         if kind == "channel":
             squares += pixels.to(torch.int32).square().sum((0, 2, 3), dtype=torch.int64)
@@ -151,7 +151,7 @@ def statistics(images: Images, kind: Literal["channel", "pixel-mean"]) -> tuple[
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """Move to a device without waiting for it."""
+    """Move to a device without waiting for the copy."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

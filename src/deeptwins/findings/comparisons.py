@@ -126,7 +126,8 @@ def trends(last: pd.DataFrame, margin: float) -> list[Trend]:
     for net, cell in grouped(last.drop_duplicates([*CELL, "seed"]), ["family", "group", "twin"]):
         by_seed = cell.pivot(index="seed", columns="depth", values=metrics)
         for metric in metrics:
-            errors, depths = by_seed[metric].to_numpy(float), by_seed[metric].columns.to_numpy(float)
+            table = by_seed[metric]
+            errors, depths = table.to_numpy(float), table.columns.to_numpy(float)
             complete = errors[np.isfinite(errors).all(axis=1)]
             rows.append(_trend(net | {"metric": metric}, complete, depths, margin, rounding))
     return rows
@@ -139,10 +140,11 @@ def comparisons(last: pd.DataFrame, pairs: Iterable[tuple[str, str]], margin: fl
     for twin, other in pairs:
         for place, cell in grouped(pair(last, twin, other), keys):
             for metric in metrics:
-                errors = cell[[metric, f"{metric}_other"]].to_numpy(float)
-                left, right = errors[np.isfinite(errors).all(axis=1)].T
-                if not len(left):
+                left, right = (cell[key].to_numpy(float) for key in (metric, f"{metric}_other"))
+                both = np.isfinite(left) & np.isfinite(right)
+                if not both.any():
                     continue
+                left, right = left[both], right[both]
                 row = Difference(
                     **place,
                     twin=twin,
