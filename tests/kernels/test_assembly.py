@@ -65,15 +65,6 @@ def test_opcodes_are_the_hash(one, other):
     assert (assembly.sha256(one) == assembly.sha256(other)) == (one == other)
 
 
-@pytest.mark.parametrize(
-    ("opcode", "bits"),
-    [("LDG.E.128", 128), ("LDG.E.EF.64", 64), ("STG.E", 32), ("LDG.E.U16.CONSTANT", 16), ("STG.E.U8", 8)],
-)
-def test_widths(opcode, bits):
-    """An access moves what its modifier says, or else 32 bits; shared memory is not global memory."""
-    assert assembly.widths(["FFMA", opcode, "LDS.64", "LDGDEPBAR"]) == {bits}
-
-
 def test_counting():
     """Instructions are counted by operation, whatever follows the dot."""
     assert assembly.count(["LDL.64", "STL", "LDS", "BAR.SYNC", "LDL"], "LDL", "STL") == 3

@@ -19,8 +19,10 @@ import torch
 
 from deeptwins import cli
 from deeptwins.errors import InputError
+from deeptwins.kernels.bn_relu_add.inputs import Inputs
+from deeptwins.kernels.formats import DTYPES, LAYOUTS
 from deeptwins.kernels.offline import compiled, floors, specialization
-from deeptwins.kernels.offline.cases import CIFAR, LAYOUTS, ODD, SHAPES, SITES
+from deeptwins.kernels.offline.cases import CIFAR, ODD, SHAPES, SITES
 from deeptwins.kernels.offline.devices import GPUS
 from deeptwins.records import kernels
 
@@ -53,17 +55,18 @@ def recorded(monkeypatch):
     def run(site, dtype, layout):
         launched.clear()
         x, residual = (
-            torch.zeros(SHAPE, dtype=specialization.DTYPES[dtype])
-            .contiguous(memory_format=specialization.FORMATS[layout])
+            torch.zeros(SHAPE, dtype=DTYPES[dtype])
+            .contiguous(memory_format=LAYOUTS[layout])
             .requires_grad_(site.training)
             for _ in range(2)
         )
         parameters = [torch.ones(16, requires_grad=site.training) for _ in range(2)]
         running = torch.zeros(16), torch.ones(16), torch.tensor(0) if site.training else None
-        y = operator.bn_relu_add(
+        inputs = Inputs(
             x, residual if site.residual else None, *parameters, *running, site.training, 0.1, 1e-5,
             site.order == "relu-add", site.fork,
         )  # fmt: skip
+        y = operator.bn_relu_add(inputs)
         uses = y if site.fork else (y,)
         if site.training:
             torch.autograd.backward(uses, [torch.ones_like(x) for _ in uses])
@@ -193,7 +196,7 @@ MUTANTS = {  # what is changed in the source, in the constants, and what the che
 }
 COMPILE = """
 import dataclasses, importlib, json, pickle, sys
-from deeptwins.kernels import compiled
+from deeptwins.kernels.offline import compiled
 for number, built in enumerate(pickle.loads(bytes.fromhex(sys.argv[1]))):
     kernel = importlib.import_module(f"mutant{number}").bn_relu_add_apply
     print(json.dumps(dataclasses.asdict(compiled.measure(kernel, built))))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 import fused
+from deeptwins.kernels.bn_relu_add.inputs import Inputs
 from fused import Case
 
 tiles = pytest.importorskip("deeptwins.kernels.tiles", reason="Triton exists for Linux")
@@ -31,7 +32,7 @@ def power_of_two(number):
 )
 def test_a_layout_covers_everything_once(*, shape, itemsize, last, processors):
     """Every position and channel lies in one tile of one program, none is idle, and every limit is kept."""
-    cut = tiles.layout(shape, itemsize, last, processors)
+    cut = tiles.tile(shape, itemsize, last, processors)
     images, channels, height, width = shape
     positions = images * height * width
     slabs, splits = cut.grid
@@ -57,8 +58,8 @@ def test_a_layout_covers_everything_once(*, shape, itemsize, last, processors):
 @pytest.mark.parametrize("last", [True, False])
 def test_offsets_are_wide_where_they_must_be(last):
     """From 2^30 elements on offsets have 64 bits: a split's end may lie as far again behind the last position."""
-    assert not tiles.layout((2**14, 16, 2**6, 2**6 - 1), 2, last, 132).wide
-    assert tiles.layout((2**14, 16, 2**6, 2**6), 2, last, 132).wide
+    assert not tiles.tile((2**14, 16, 2**6, 2**6 - 1), 2, last, 132).wide
+    assert tiles.tile((2**14, 16, 2**6, 2**6), 2, last, 132).wide
 
 
 # --- small tensors, cut small -----------------------------------------------------------------------------------------
@@ -76,15 +77,15 @@ def small(monkeypatch):
         monkeypatch.setattr(tiles, "MERGED", splits * channels)
         monkeypatch.setattr(tiles, "PROGRAMS", 1000)
         monkeypatch.setattr(tiles, "TILES", 1)
-        tiles.layout.cache_clear()
+        tiles.tile.cache_clear()
 
     yield cut
-    tiles.layout.cache_clear()
+    tiles.tile.cache_clear()
 
 
 def cut_of(case):
     """Give the layout that a case's tensors have, on a device of two multiprocessors."""
-    return tiles.layout(case.shape, case.dtype.itemsize, case.last, 2)
+    return tiles.tile(case.shape, case.dtype.itemsize, case.last, 2)
 
 
 RAGGED = [
@@ -161,7 +162,7 @@ def test_wide_offsets_change_nothing(last, training, small, device, monkeypatch)
         case = Case((5, 3, 3, 3), last=last, training=training, residual=residual)
         narrow = fused.run(case.module("triton", device), *case.tensors(device))
         with monkeypatch.context() as patch:
-            patch.setattr(launches, "layout", lambda *a: dataclasses.replace(tiles.layout(*a), wide=True))
+            patch.setattr(launches, "tile", lambda *a: dataclasses.replace(tiles.tile(*a), wide=True))
             wide = fused.run(case.module("triton", device), *case.tensors(device))
 
         assert all(torch.equal(value, narrow[name]) for name, value in wide.items())
@@ -175,17 +176,17 @@ def last_program(device, monkeypatch):
     from triton.runtime.interpreter import InterpreterBuilder  # noqa: PLC0415  once it is known how Triton is to run
 
     monkeypatch.setattr(tiles, "PROGRAMS", 2**20)
-    tiles.layout.cache_clear()
+    tiles.tile.cache_clear()
 
     def of(shape, last):
-        whole = (*tiles.layout(shape, 2, last, 2).grid, 1)
+        whole = (*tiles.tile(shape, 2, last, 2).grid, 1)
         end = tuple(size - 1 for size in whole)
         monkeypatch.setattr(InterpreterBuilder, "set_grid_dim", lambda self, *_: setattr(self, "grid_dim", whole))
         monkeypatch.setattr(InterpreterBuilder, "set_grid_idx", lambda self, *_: setattr(self, "grid_idx", end))
-        monkeypatch.setattr(tiles.Layout, "grid", (1, 1))
+        monkeypatch.setattr(tiles.Tiling, "grid", (1, 1))
 
     yield of
-    tiles.layout.cache_clear()
+    tiles.tile.cache_clear()
 
 
 def zeros(shape, dtype=np.float16, *, last=False):
@@ -213,10 +214,11 @@ def test_the_last_program_of_a_huge_tensor_reaches_its_end(shape, last, last_pro
     y, g, dx = (zeros(shape, last=last) for _ in range(3))
     mask, stats = zeros(HUGE // 8, np.uint8), torch.zeros(3, channels)
 
-    for launch in launches.forward(
-        (y, zeros(0), stats, mask), 2, x, residual, weight, bias, mean, variance, None, training=False, momentum=0.1,
-        eps=1e-5, relu_first=False,
-    ):  # fmt: skip
+    inputs = Inputs(
+        x, residual, weight, bias, mean, variance, None, training=False, momentum=0.1, eps=1e-5, relu_first=False,
+        fork=False,
+    )  # fmt: skip
+    for launch in launches.forward((y, zeros(0), stats, mask), 2, inputs):
         launch()
     stats[0], stats[2] = mean, (variance + 1e-5).rsqrt()  # which another program writes
     gradients = dx, g, torch.zeros(channels), torch.zeros(channels)
@@ -244,11 +246,10 @@ def test_more_than_2_31_values_a_channel_are_merged(last_program):
     last_program(shape, last=False)
     y, x = zeros(shape), zeros(shape)
     made = y, zeros(0), zeros((0, 1)), zeros(0, np.uint8)
-    _, apply = launches.forward(
-        made, 2, x, None, None, None, None, None, None, training=True, momentum=0.1, eps=1.0, relu_first=False
-    )
+    inputs = Inputs(x, *[None] * 6, training=True, momentum=0.1, eps=1.0, relu_first=False, fork=False)
+    _, apply = launches.forward(made, 2, inputs)
     (partial,) = (t for t in apply.arguments if isinstance(t, torch.Tensor) and t.dtype == torch.float32)
-    cut = tiles.layout(shape, 2, last=False, processors=2)
+    cut = tiles.tile(shape, 2, last=False, processors=2)
     rest = HUGE - (cut.splits - 1) * cut.tiles * cut.BM  # in the last split: of its mean alone is the variance made
     assert 0 < rest < 0.9 * cut.tiles * cut.BM
     partial[:] = 0

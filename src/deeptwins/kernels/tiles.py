@@ -1,8 +1,8 @@
 """How a tensor (N, C, H, W) is cut into tiles, on the host's side and on the device's.
 
-It is seen as positions x channels: position m of M = N * H * W. Where channels are last in memory a tile is
+The kernels see it as positions x channels: position m of M = N * H * W. Where channels are last in memory, a tile is
 (BM positions, BC channels), else BM positions of one channel: the last axis of a tile is always the contiguous one.
-Tiles are grouped into splits of the positions; a program works on one split of one slab of channels.
+A slab is BC channels, or one; a split is a row of tiles. One program works on one split of one slab.
 """
 
 from __future__ import annotations
@@ -14,46 +14,59 @@ import triton
 import triton.language as tl
 
 WARPS = 8
-PROGRAMS = 2  # a multiprocessor: enough to keep its memory busy, few enough that merging their partial results is cheap
-TILE = {2: 4096, 4: 4096, 8: 2048}  # elements of a tile, by the bytes of one: at least two 16-byte loads a thread
-CHANNELS = {2: 64, 4: 32, 8: 16}  # of a tile at most, by the bytes of one: 128 bytes, a line of the cache
-NARROW = 128  # channels: up to here tiles take half as many, since fewer splits are then cheaper to merge
-MERGED = 8192  # partial results that a program merges at most: 32 registers a thread
-TILES = 2  # a program at least
+# Programs per multiprocessor: enough to keep the memory busy, few enough that merging their partial results is cheap.
+PROGRAMS = 2
+# Elements per tile, by the bytes of an element: every thread loads at least two times 16 bytes.
+TILE = {2: 4096, 4: 4096, 8: 2048}
+# Channels per tile at most, by the bytes of an element: 128 bytes, a line of the cache.
+CHANNELS = {2: 64, 4: 32, 8: 16}
+# Up to so many channels, tiles of 2-byte elements have half of these: more slabs, and so fewer splits to merge.
+NARROW = 128
+# Partial results that a program merges at most: 32 registers per thread.
+MERGED = 8192
+# Tiles per program at least.
+TILES = 2
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How the kernels cut a tensor: a grid of slabs of channels x splits of positions, each split a row of tiles."""
+class Tiling:
+    """How the kernels cut a tensor: a grid of slabs x splits."""
 
-    N: int  # images where channels come first, positions where they are last
+    N: int
+    """Images where channels come first in memory, positions where they are last."""
     C: int
-    HW: int  # positions an image; 1 where channels are last
-    last: bool  # in memory
-    wide: bool  # offsets need 64 bits
-    BC: int  # channels of a tile
-    BM: int  # positions of a tile
-    tiles: int  # of a split
+    HW: int
+    """Positions per image; 1 where channels are last."""
+    last: bool
+    """Whether channels are last in memory."""
+    wide: bool
+    """Whether offsets need 64 bits."""
+    BC: int
+    """Channels per tile."""
+    BM: int
+    """Positions per tile."""
+    tiles: int
+    """Per split."""
     splits: int
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Programs of every kernel."""
+        """The programs of every kernel: slabs x splits."""
         return triton.cdiv(self.C, self.BC), self.splits
 
     @property
     def slots(self) -> int:
-        """Splits, up to a power of two."""
+        """The splits, rounded up to a power of two: the kernels merge so many partial results, of which some are 0."""
         return int(triton.next_power_of_2(self.splits))
 
 
 @functools.lru_cache(maxsize=4096)
-def layout(shape: tuple[int, int, int, int], itemsize: int, last: bool, processors: int) -> Layout:  # noqa: FBT001
+def tile(shape: tuple[int, int, int, int], itemsize: int, last: bool, processors: int) -> Tiling:  # noqa: FBT001
     """Cut a tensor that is not empty.
 
     Args:
         shape: (N, C, H, W).
-        itemsize: bytes of an element.
+        itemsize: bytes per element.
         last: whether channels are last in memory.
         processors: multiprocessors of the device.
     """
@@ -65,12 +78,12 @@ def layout(shape: tuple[int, int, int, int], itemsize: int, last: bool, processo
     all_tiles = triton.cdiv(positions, BM)
     slabs = triton.cdiv(channels, BC)
     tiles = triton.cdiv(all_tiles, max(1, min(PROGRAMS * processors // slabs, all_tiles // TILES, MERGED // BC)))
-    return Layout(
+    return Tiling(
         N=positions if last else images,
         C=channels,
         HW=1 if last else height * width,
         last=last,
-        wide=positions * channels >= 2**30,  # half of what 32 bits hold: the sum of two offsets fits, too
+        wide=positions * channels >= 2**30,  # half of what 32 bits hold, since kernels add two offsets
         BC=BC,
         BM=BM,
         tiles=tiles,
@@ -80,7 +93,7 @@ def layout(shape: tuple[int, int, int, int], itemsize: int, last: bool, processo
 
 @triton.jit
 def share(N, HW: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr, BC: tl.constexpr):
-    """What this program works on: all positions M, its channels c (BC,) or one alone, its split of the positions."""
+    """Return the number M of all positions, this program's channels c, (BC,) or one, and its split of the positions."""
     c, split = tl.program_id(0), tl.program_id(1)
     if WIDE:
         c, split, N = c.to(tl.int64), split.to(tl.int64), tl.full((), 0, tl.int64) + N
@@ -91,7 +104,7 @@ def share(N, HW: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr, BC: tl.co
 
 @triton.jit
 def across(v, LAST: tl.constexpr):
-    """Let values a channel span a tile."""
+    """Broadcast values per channel over a tile."""
     if LAST:
         return v[None, :]
     else:
@@ -100,7 +113,7 @@ def across(v, LAST: tl.constexpr):
 
 @triton.jit
 def along(v, LAST: tl.constexpr):
-    """Let values a position span a tile."""
+    """Broadcast values per position over a tile."""
     if LAST:
         return v[:, None]
     else:
@@ -109,7 +122,7 @@ def along(v, LAST: tl.constexpr):
 
 @triton.jit
 def offsets(m, c, C: tl.constexpr, HW: tl.constexpr, LAST: tl.constexpr):
-    """Where the elements of positions m (BM,) and channels c lie."""
+    """Return the offsets of the elements at positions m (BM,) and channels c."""
     if LAST:
         return m[:, None] * C + c[None, :]
     else:
@@ -118,7 +131,7 @@ def offsets(m, c, C: tl.constexpr, HW: tl.constexpr, LAST: tl.constexpr):
 
 @triton.jit
 def inside(m, c, M, C: tl.constexpr, BC: tl.constexpr, LAST: tl.constexpr):
-    """Which of them exist; C is known at compile time, so that a full tile needs no test of its channels."""
+    """Tell which of these elements exist. C is a constant, so that where BC divides it no channel is tested."""
     exist = along(m < M, LAST)
     if C % BC != 0:
         exist = exist & across(c < C, LAST)
@@ -127,7 +140,7 @@ def inside(m, c, M, C: tl.constexpr, BC: tl.constexpr, LAST: tl.constexpr):
 
 @triton.jit
 def pack(keep, BM: tl.constexpr, BC: tl.constexpr, LAST: tl.constexpr):
-    """Eight flags, contiguous in memory, into one byte."""
+    """Pack eight flags, contiguous in memory, into one byte."""
     if LAST:
         return tl.sum(tl.reshape(keep.to(tl.int32), (BM, BC // 8, 8)) << tl.arange(0, 8)[None, None, :], 2).to(tl.uint8)
     else:
@@ -136,7 +149,7 @@ def pack(keep, BM: tl.constexpr, BC: tl.constexpr, LAST: tl.constexpr):
 
 @triton.jit
 def packed(first, c, M, C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, LAST: tl.constexpr):
-    """Where the bytes of the tile lie that begins at position `first`, and which exist: each row has whole bytes."""
+    """Return the offsets of packed flags, for the tile at position `first`, and which exist. A row has whole bytes."""
     if LAST:
         m = first + tl.arange(0, BM)
         byte = tl.program_id(0) * (BC // 8) + tl.arange(0, BC // 8)
@@ -148,8 +161,8 @@ def packed(first, c, M, C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, LAS
 
 @triton.jit
 def unpack(byte, BM: tl.constexpr, BC: tl.constexpr, LAST: tl.constexpr):
-    """One byte into eight flags."""
-    # Loading the byte once a flag would need no exchange between threads, but Triton 3.6 then lays all tiles out anew.
+    """Unpack each byte into eight flags."""
+    # Loading a byte once per flag would need no exchange between threads, but Triton 3.6 then lays out all tiles anew.
     if LAST:
         bits = tl.broadcast_to(byte[:, :, None], (BM, BC // 8, 8)).to(tl.int32) >> tl.arange(0, 8)[None, None, :]
         return tl.reshape(bits & 1, (BM, BC)) != 0

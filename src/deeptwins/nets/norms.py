@@ -1,6 +1,6 @@
-"""What follows a convolution: normalization, or what stands in its place, and ReLU. To add one, name it in `NORMS`.
+"""What follows a convolution: normalization, or what replaces it, and ReLU. To add one, name it in `NORMS`.
 
-All are called alike: `norm(x, residual, fork=..., relu=...)`, and all have `normalize(x)`, the response of their layer.
+All are called alike, `norm(x, residual, fork=..., relu=...)`, and all have `normalize(x)`: the response of their layer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeptwins.kernels import BNReLUAdd
-from deeptwins.kernels.bn_relu_add.definition import Order, Outcome
+from deeptwins.kernels.bn_relu_add.definition import Output, ReLUOrder
 from deeptwins.study.specs import Net
 
 
@@ -22,31 +22,32 @@ class BatchNorm(BNReLUAdd):
 
     def forward(  # type: ignore[override]
         self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False, relu: bool = True
-    ) -> Outcome:
+    ) -> Output:
         """(N, C, H, W) -> (N, C, H, W), or with `fork` the same twice; without `relu`, nothing can be added."""
         return super().forward(x, residual, fork=fork) if relu else self.normalize(x)
 
 
 class GhostBatchNorm(BatchNorm):
-    """Batch normalization over parts of the batch, as if each were on a device of its own.
+    """Batch normalization over parts of the batch, as if each part were on another device.
 
-    Hoffer et al. 2017, "Train longer, generalize better", algorithm 1. The running statistics forget a batch, of
-    however many parts, as fast as `nn.BatchNorm2d` does.
+    Hoffer et al. 2017, "Train longer, generalize better", algorithm 1. The running statistics forget a batch as fast as
+    those of `nn.BatchNorm2d`, however many parts it has.
     """
 
-    def __init__(self, channels: int, size: int, order: Order, implementation: str) -> None:
+    def __init__(self, channels: int, size: int, order: ReLUOrder, implementation: str) -> None:
         """Make the module; `size` is the number of images in a part."""
         super().__init__(channels, order=order, implementation=implementation)
         self.size = size
 
     def forward(  # type: ignore[override]
         self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False, relu: bool = True
-    ) -> Outcome:
+    ) -> Output:
         """As `BatchNorm.forward`; in evaluation it is the same."""
         if not self.training or len(x) <= self.size:
             return super().forward(x, residual, fork=fork, relu=relu)
         parts = x.split(self.size)
         residuals = [None] * len(parts) if residual is None else residual.split(self.size)
+        # All parts together then move the running statistics by the momentum of a batch.
         whole = self.momentum or 0.0
         self.momentum = 1.0 - (1.0 - whole) ** (1.0 / len(parts))
         try:
@@ -58,14 +59,14 @@ class GhostBatchNorm(BatchNorm):
 
 
 class Bias(nn.Module):
-    """A bias, addition, ReLU: what is left of a layer's end without normalization. A bias a channel, or one for all."""
+    """A bias, addition, ReLU: the end of a layer without normalization. One bias per channel, or one for all."""
 
-    def __init__(self, channels: int, order: Order) -> None:
+    def __init__(self, channels: int, order: ReLUOrder) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.empty(channels))
         self.order = order
 
-    def forward(self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False, relu: bool = True) -> Outcome:
+    def forward(self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False, relu: bool = True) -> Output:
         """(N, C, H, W) -> (N, C, H, W), or with `fork` the same twice; without `relu`, nothing can be added."""
         y = self.normalize(x)
         if relu:
@@ -80,19 +81,19 @@ class Bias(nn.Module):
         return x + self.bias[:, None, None]
 
 
-def batch(channels: int, net: Net, order: Order) -> nn.Module:
+def batch(channels: int, net: Net, order: ReLUOrder) -> nn.Module:
     """Batch normalization (Ioffe and Szegedy 2015), over the batch or over parts of `net.norm_batch` images."""
     if net.norm_batch is None:
         return BatchNorm(channels, order=order, implementation=net.fused_op)
     return GhostBatchNorm(channels, net.norm_batch, order, net.fused_op)
 
 
-def none(channels: int, _net: Net, order: Order) -> nn.Module:
-    """No normalization: a bias a channel."""
+def none(channels: int, _net: Net, order: ReLUOrder) -> nn.Module:
+    """No normalization: one bias per channel."""
     return Bias(channels, order)
 
 
-def scalar(_channels: int, _net: Net, order: Order) -> nn.Module:
+def scalar(_channels: int, _net: Net, order: ReLUOrder) -> nn.Module:
     """No normalization: one bias for all channels, and one before each convolution.
 
     Zhang et al. 2019, "Fixup initialization", section 3.2, rule 3; the linear map has its own bias instead.
@@ -100,4 +101,4 @@ def scalar(_channels: int, _net: Net, order: Order) -> nn.Module:
     return Bias(1, order)
 
 
-NORMS: dict[str, Callable[[int, Net, Order], nn.Module]] = {"batch": batch, "none": none, "scalar": scalar}
+NORMS: dict[str, Callable[[int, Net, ReLUOrder], nn.Module]] = {"batch": batch, "none": none, "scalar": scalar}

@@ -17,6 +17,7 @@ import torch
 from deeptwins import data
 from deeptwins.data import Dataset, Split, images
 from deeptwins.errors import InputError
+from deeptwins.kernels.formats import PRECISIONS
 from deeptwins.profile import ops as profile_ops
 from deeptwins.profile import roofline
 from deeptwins.profile.plans import RANDOM, Plan, Subject
@@ -27,7 +28,6 @@ from deeptwins.train import lanes, training
 STEPS, WARMUP = 5, 2
 RANDOM_BYTES = 2**26  # of images, at most, unless a batch has more
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # what a GPU says, and what a CPU
-ITEMSIZE = {"fp32": 4, "tf32": 4, "bf16": 2}  # bytes of an element of an activation
 
 
 def profile(
@@ -141,7 +141,7 @@ def _measure(
         slowest_us=_us(max(clocked)),
         issued_us=_us(median(issued)) if replayed else None,
         profiled_us=_us(1e6 * median(each.seconds for each in profiled)),
-        least_bytes=roofline.least_bytes(net, dataset.image, recipe.batch_size, ITEMSIZE[recipe.precision]),
+        least_bytes=roofline.least_bytes(net, dataset.image, recipe.batch_size, PRECISIONS[recipe.precision].itemsize),
     )
     return step, [_op(label, key, each) for key, each in ops.items()], [
         KernelTime(net=label, kind=kind, kernel=name, calls=each.calls, time_us=_us(each.time_us))

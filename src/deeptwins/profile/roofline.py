@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from deeptwins.kernels.formats import PRECISIONS
 from deeptwins.nets.inspection import trace
 from deeptwins.study.specs import Net
 
@@ -24,7 +25,6 @@ MULTIPLIED = {"cpu": 1024, "cuda": 8192}  # rows and columns: so many that multi
 FLUSHED = 256 * MIB  # bytes at least: overwriting them takes longer than to launch what is timed
 ROUNDS = 10
 LONG_S = 2.0  # where a round takes long, there are fewer: processors without arithmetic in bf16 imitate it
-DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 # How often the least possible step passes over an activation. Batch normalization, ReLU and addition cost no pass
 # of their own where statistics are taken in the epilogue of a convolution, and the rest is done in the prologue of the
 # next. Forward 2 (it is written, and read), backward 7 (batch normalization's two sums, the gradients of input and of
@@ -86,7 +86,7 @@ def copy_gb_per_s(device: str, rounds: int = ROUNDS) -> float:
 
 def flops_per_s(device: str, precision: str, rounds: int = ROUNDS) -> float:
     """Measure how fast two large square matrices are multiplied, two FLOPs a multiply-add, the best of some rounds."""
-    size, dtype = MULTIPLIED[device], DTYPES[precision]
+    size, dtype = MULTIPLIED[device], PRECISIONS[precision]
     draw = torch.Generator(device).manual_seed(0)
     # Of random numbers: a GPU that multiplies ones switches fewer transistors, and so may run faster than it ever will.
     left, right = (torch.randn(size, size, dtype=dtype, device=device, generator=draw) for _ in range(2))

@@ -1,1 +1,1 @@
-"""The fused operation relu(batch_norm(x) + residual): definition, operator, launches, Triton kernels, traffic."""
+"""The fused operation relu(batch_norm(x) + residual): definition, operator, launches, kernels, traffic."""

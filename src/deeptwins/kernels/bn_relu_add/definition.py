@@ -1,4 +1,4 @@
-"""Batch normalization, addition of a residual, ReLU: the tail of a residual block as one operation.
+"""Batch normalization, addition of a residual, ReLU: the end of a residual block as one operation.
 
 The eager implementation is the definition; every other computes the same, and `IMPLEMENTATIONS` lists them all.
 """
@@ -10,88 +10,67 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Order = Literal["add-relu", "relu-add"]
-Outcome: TypeAlias = Tensor | tuple[Tensor, Tensor]
+from deeptwins.kernels.bn_relu_add.inputs import Inputs
+
+ReLUOrder = Literal["add-relu", "relu-add"]
+"""Which comes first: the addition of the residual, or ReLU."""
+Output: TypeAlias = Tensor | tuple[Tensor, Tensor]
+"""y, or with `fork` y twice."""
 
 ORDERS = ("add-relu", "relu-add")
-KINDS = 1024  # of sites that torch.compile may meet in one process
-OLDEST = (8, 0)  # the compute capability from which on `auto` takes Triton
+KINDS = 1024  # so many kinds of inputs torch.compile may meet in one process
+OLDEST = (8, 0)  # the least compute capability at which `auto` takes Triton
 
 
-def eager(
-    x: Tensor,
-    residual: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    num_batches_tracked: Tensor | None,
-    training: bool,
-    momentum: float | None,
-    eps: float,
-    relu_first: bool,
-    fork: bool,
-) -> Outcome:
+def eager(inputs: Inputs) -> Output:
     """The definition, in PyTorch's own operations. Batches are counted, if at all, as `nn.BatchNorm2d` does."""
-    if num_batches_tracked is not None:
-        num_batches_tracked.add_(1)
+    momentum = inputs.momentum
+    if inputs.num_batches_tracked is not None:
+        inputs.num_batches_tracked.add_(1)
         if momentum is None:
-            momentum = 1.0 / float(num_batches_tracked)
-    y = F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum or 0.0, eps)
-    if relu_first or residual is None:
-        y = F.relu_(y)
-    if residual is not None:
-        y = y + residual if relu_first else F.relu_(y.add_(residual))
-    return (y, y) if fork else y
-
-
-def compiled(
-    x: Tensor,
-    residual: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    num_batches_tracked: Tensor | None,
-    training: bool,
-    momentum: float | None,
-    eps: float,
-    relu_first: bool,
-    fork: bool,
-) -> Outcome:
-    """Call `eager` through torch.compile, which takes some seconds to compile what it has not seen yet."""
-    if num_batches_tracked is not None and momentum is None:  # whose value the host must know
-        momentum = 1.0 / float(num_batches_tracked.add_(1))
-        num_batches_tracked = None
-    arguments = (
-        x, residual, weight, bias, running_mean, running_var, num_batches_tracked, training, momentum, eps, relu_first,
-        fork,
+            momentum = 1.0 / float(inputs.num_batches_tracked)
+    y = F.batch_norm(
+        inputs.x, inputs.running_mean, inputs.running_var, inputs.weight, inputs.bias, inputs.training,
+        momentum or 0.0, inputs.eps,
     )  # fmt: skip
+    if inputs.relu_first or inputs.residual is None:
+        y = F.relu_(y)
+    if inputs.residual is not None:
+        y = y + inputs.residual if inputs.relu_first else F.relu_(y.add_(inputs.residual))
+    return (y, y) if inputs.fork else y
+
+
+def compiled(inputs: Inputs) -> Output:
+    """Call `eager` through torch.compile, which takes some seconds for each kind of inputs that it has not seen yet."""
+    if inputs.num_batches_tracked is not None and inputs.momentum is None:
+        # The momentum is then 1 / batches: a number of the host, which a compiled graph cannot read off a tensor.
+        momentum = 1.0 / float(inputs.num_batches_tracked.add_(1))
+        inputs = inputs._replace(momentum=momentum, num_batches_tracked=None)
     if torch.compiler.is_compiling():
-        return eager(*arguments)
+        return eager(inputs)
     # A net has more kinds of sites than torch.compile would compile one function for before it runs it eagerly.
     with torch._dynamo.config.patch(recompile_limit=KINDS, accumulated_recompile_limit=KINDS):  # noqa: SLF001
-        return _compile()(*arguments)
+        return _compile()(inputs)
 
 
-def triton(*arguments: Any) -> Outcome:
+def triton(inputs: Inputs) -> Output:
     """Call the Triton kernels: two launches forward, two backward."""
-    from deeptwins.kernels.bn_relu_add import operator  # noqa: PLC0415  Triton is loaded by those alone who use it
+    from deeptwins.kernels.bn_relu_add import operator  # noqa: PLC0415  it loads Triton, which only its users need
 
-    return operator.bn_relu_add(*arguments)
+    return operator.bn_relu_add(inputs)
 
 
-IMPLEMENTATIONS: dict[str, Callable[..., Outcome]] = {"eager": eager, "compiled": compiled, "triton": triton}
+IMPLEMENTATIONS: dict[str, Callable[[Inputs], Output]] = {"eager": eager, "compiled": compiled, "triton": triton}
 
 
 @functools.cache
-def _compile() -> Callable[..., Outcome]:
+def _compile() -> Callable[[Inputs], Output]:
     return torch.compile(eager)
 
 
@@ -113,7 +92,7 @@ def _native(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= OLDEST and unavailable("triton", "cuda") is None
 
 
-# What torch.compiler.assume_constant_result would do, were torch._dynamo not loaded by it: a second of every command.
+# As torch.compiler.assume_constant_result does, which would also load torch._dynamo: a second of every command.
 _native._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
 
 
@@ -128,7 +107,7 @@ def bn_relu_add(
     training: bool,
     momentum: float = 0.1,
     eps: float = 1e-5,
-    order: Order = "add-relu",
+    order: ReLUOrder = "add-relu",
     implementation: str = "auto",
 ) -> Tensor:
     """Batch normalization, addition of a residual, ReLU, in one operation; differentiable once.
@@ -148,20 +127,20 @@ def bn_relu_add(
         training: whether the batch's own statistics normalize it.
         momentum: the weight of this batch in the running statistics.
         eps: added to the variance.
-        order: what comes first, addition or ReLU.
+        order: which comes first, addition or ReLU.
         implementation: a name from `IMPLEMENTATIONS`, or `auto`: triton on a CUDA device that can run it, else eager.
 
     Raises:
         TypeError: an argument is no tensor.
-        ValueError: x is not 4-dimensional, training has one value a channel or eps <= 0, only one of the running
+        ValueError: x is not 4-dimensional, training has one value per channel or eps <= 0, only one of the running
             statistics is given, or an option does not exist.
         RuntimeError: shapes, dtypes or devices do not fit, or the implementation cannot run here.
     """
-    y = _run(
-        x, residual, weight, bias, running_mean, running_var, None, training, momentum, eps, order, implementation,
-        fork=False,
+    inputs = Inputs(
+        x, residual, weight, bias, running_mean, running_var, None, training, momentum, eps,
+        relu_first=order == "relu-add", fork=False,
     )  # fmt: skip
-    return cast("Tensor", y)
+    return cast("Tensor", _run(inputs, order, implementation))
 
 
 class BNReLUAdd(nn.BatchNorm2d):
@@ -183,7 +162,7 @@ class BNReLUAdd(nn.BatchNorm2d):
         dtype: torch.dtype | None = None,
         *,
         bias: bool = True,
-        order: Order = "add-relu",
+        order: ReLUOrder = "add-relu",
         implementation: str = "auto",
     ) -> None:
         """Make the module.
@@ -192,8 +171,8 @@ class BNReLUAdd(nn.BatchNorm2d):
             num_features: channels C.
             eps: added to the variance.
             momentum: the weight of a batch in the running statistics; None averages over all batches.
-            affine: whether there is a weight (and a bias) a channel.
-            track_running_stats: whether running statistics are kept; else every batch is normalized by its own.
+            affine: whether there is a weight (and a bias) per channel.
+            track_running_stats: whether running statistics are kept; else each batch is normalized by its own.
             device: of parameters and buffers.
             dtype: of parameters and buffers.
             bias: whether an affine module has a bias.
@@ -210,35 +189,35 @@ class BNReLUAdd(nn.BatchNorm2d):
         self.order = order
         self.implementation = implementation
 
-    def forward(self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False) -> Outcome:  # type: ignore[override]
+    def forward(self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False) -> Output:  # type: ignore[override]
         """Normalize, add, rectify: x and residual (N, C, H, W) -> y (N, C, H, W).
 
         Args:
             x: the input.
             residual: what is added; None adds nothing.
-            fork: return (y, y) for two uses. Their gradients arrive apart, and the kernel that goes backward sums
-                them, which costs a third of what autograd's own sum of them would.
+            fork: return (y, y) for two uses. Their gradients arrive apart, and the backward kernel sums them, at a
+                third of the cost of autograd's own sum.
 
         Raises:
             TypeError, ValueError, RuntimeError: as `bn_relu_add`.
         """
-        track = self.training and self.track_running_stats
-        own = not self.training or self.track_running_stats  # else they are left alone
-        return _run(
-            x,
-            residual,
-            self.weight,
-            self.bias,
-            self.running_mean if own else None,
-            self.running_var if own else None,
-            self.num_batches_tracked if track else None,
-            self.training or (self.running_mean is None and self.running_var is None),
-            self.momentum,
-            self.eps,
-            self.order,
-            self.implementation,
+        counts = self.training and self.track_running_stats
+        uses_running = not self.training or self.track_running_stats  # else they are neither read nor updated
+        inputs = Inputs(
+            x=x,
+            residual=residual,
+            weight=self.weight,
+            bias=self.bias,
+            running_mean=self.running_mean if uses_running else None,
+            running_var=self.running_var if uses_running else None,
+            num_batches_tracked=self.num_batches_tracked if counts else None,
+            training=self.training or (self.running_mean is None and self.running_var is None),
+            momentum=self.momentum,
+            eps=self.eps,
+            relu_first=self.order == "relu-add",
             fork=fork,
         )
+        return _run(inputs, self.order, self.implementation)
 
     def normalize(self, x: Tensor) -> Tensor:
         """Batch normalization alone: the response of a layer before addition and ReLU (He et al. 2015, figure 7)."""
@@ -257,44 +236,33 @@ class BNReLUAdd(nn.BatchNorm2d):
         return f"{super().extra_repr()}, order={self.order}, implementation={self.implementation}"  # type: ignore[no-untyped-call]
 
 
-def _run(
-    x: Tensor,
-    residual: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    num_batches_tracked: Tensor | None,
-    training: bool,
-    momentum: float | None,
-    eps: float,
-    order: str,
-    implementation: str,
-    *,
-    fork: bool,
-) -> Outcome:
+def _run(inputs: Inputs, order: str, implementation: str) -> Output:
     """Check everything, choose the implementation, call it."""
     _check_options(order, implementation)
-    of_channels = {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var}
+    x, residual = inputs.x, inputs.residual
+    of_channels = {
+        "weight": inputs.weight, "bias": inputs.bias,
+        "running_mean": inputs.running_mean, "running_var": inputs.running_var,
+    }  # fmt: skip
+    # All are tensors, of types and on devices that fit x.
     for name, tensor in {"x": x, "residual": residual, **of_channels}.items():
         if tensor is not None or name == "x":
             _check_tensor(name, tensor, x)
+    # Shapes fit. Under autocast the residual is first cast, as for PyTorch's own additions.
     if x.dim() != 4:  # noqa: PLR2004
         raise ValueError(f"expected 4D input (got {x.dim()}D input)")
     if residual is not None:
         if x.device.type in {"cpu", "cuda"} and torch.is_autocast_enabled(x.device.type):  # others may know none
             residual = residual.to(x.dtype)
+            inputs = inputs._replace(residual=residual)
         _check_residual(residual, x)
     for name, tensor in of_channels.items():
         if tensor is not None and tensor.shape != x.shape[1:2]:
             raise RuntimeError(f"{name} should contain {x.shape[1]} elements not {tensor.numel()}")
-    _check_statistics(x, running_mean, running_var, training, eps)
+    _check_statistics(inputs)
     if implementation == "auto":
         implementation = "triton" if x.is_cuda and _native(x.device) else "eager"
-    return IMPLEMENTATIONS[implementation](
-        x, residual, weight, bias, running_mean, running_var, num_batches_tracked, training, momentum, eps,
-        order == "relu-add", fork,
-    )  # fmt: skip
+    return IMPLEMENTATIONS[implementation](inputs)
 
 
 def _check_options(order: str, implementation: str) -> None:
@@ -326,13 +294,12 @@ def _check_residual(residual: Tensor, x: Tensor) -> None:
         raise RuntimeError(f"{must} the dtype of 'x', {x.dtype}, not {residual.dtype}")
 
 
-def _check_statistics(
-    x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, training: bool, eps: float
-) -> None:
+def _check_statistics(inputs: Inputs) -> None:
     """Raise what `torch.nn.functional.batch_norm` raises, in PyTorch of any version."""
-    if (running_mean is None) != (running_var is None):
+    x, training, eps = inputs.x, inputs.training, inputs.eps
+    if (inputs.running_mean is None) != (inputs.running_var is None):
         raise ValueError("running_mean and running_var must either both be None or neither be None")
-    if not training and running_mean is None:
+    if not training and inputs.running_mean is None:
         raise RuntimeError("running_mean must be defined in evaluation mode")
     if training and x.numel() == x.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")

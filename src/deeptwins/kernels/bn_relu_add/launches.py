@@ -1,6 +1,7 @@
 """What the fused BN-ReLU-add launches: each kernel with its grid and arguments, prepared but not launched.
 
-`bn_relu_add_operator` launches it; `compiled` compiles it for GPUs that are not there, from tensors without data.
+`operator` launches them. `kernels.offline.compiled` prepares them from tensors without data, to compile the kernels for
+GPUs that are not there.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import triton.language as tl
 from torch import Tensor
 
 from deeptwins.kernels.bn_relu_add import kernels
-from deeptwins.kernels.tiles import WARPS, Layout, layout
+from deeptwins.kernels.bn_relu_add.inputs import Inputs
+from deeptwins.kernels.tiles import WARPS, Tiling, tile
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel to launch: `arguments` by position, then `constants` by name."""
+    """A kernel to launch: `arguments` by position, `constants` by name."""
 
     kernel: Any
     grid: tuple[int, int]
@@ -31,17 +33,17 @@ class Launch:
 
 
 def dense(x: Tensor, like: Tensor | None = None) -> Tensor:
-    """Return x without gaps, in the memory format that PyTorch gives what it makes of x, or of `like`."""
+    """Return x without gaps, in the memory format that PyTorch gives to what it computes from x, or from `like`."""
     return x.contiguous(memory_format=_suggested(x if like is None else like))
 
 
 def channels_last(x: Tensor) -> bool:
-    """Whether the kernels see a dense x with channels last: so it lies in memory where images have one pixel, too."""
+    """Whether channels are last in the memory of a dense x, to the kernels: images of one pixel count as such, too."""
     return x.shape[1] > 1 and (x.shape[2] * x.shape[3] == 1 or _suggested(x) == torch.channels_last)
 
 
 def _suggested(x: Tensor) -> torch.memory_format:
-    """What C++'s `suggest_memory_format` says, and Python cannot ask: channels last, if strides say so clearly."""
+    """PyTorch's `suggest_memory_format`, which Python cannot call: channels last only if the strides leave no doubt."""
     least = 1
     for axis in (1, 3, 2, 0):
         size, stride = x.shape[axis], x.stride(axis)
@@ -51,25 +53,23 @@ def _suggested(x: Tensor) -> torch.memory_format:
     return torch.channels_last
 
 
-def outputs(x: Tensor, residual: Tensor | None, relu_first: bool, fork: bool, save: bool) -> tuple[Tensor, ...]:
-    """Make (y, twin, stats, mask) for a dense x; what is not wanted is empty.
+def outputs(inputs: Inputs, save: bool) -> tuple[Tensor, ...]:
+    """Make (y, twin, stats, mask) for inputs whose x is dense; what is not wanted is empty.
 
-    Args:
-        x: (N, C, H, W).
-        residual: like x, or None.
-        relu_first: whether ReLU comes before the addition.
-        fork: whether y is used twice; `twin` then has its shape, but the memory of one element.
-        save: whether to keep what the backward pass needs: `stats` (3, C), and `mask`, a bit an element.
+    `twin`, wanted where y is used twice, has y's shape, but the memory of one element. `save` says whether to keep what
+    the backward pass needs: `stats` (3, C), and `mask`, one bit per element, at a join where ReLU comes last.
     """
+    x = inputs.x
     positions, channels = x.shape[0] * x.shape[2] * x.shape[3], x.shape[1]
-    length = 0
-    if save and residual is not None and not relu_first:
-        length = positions * ((channels + 7) // 8) if channels_last(x) else channels * ((positions + 7) // 8)
+    mask_bytes = 0
+    if save and inputs.residual is not None and not inputs.relu_first:
+        # Each row, of channels or else of positions, has whole bytes.
+        mask_bytes = positions * ((channels + 7) // 8) if channels_last(x) else channels * ((positions + 7) // 8)
     return (
         torch.empty_like(x),
-        x.new_empty(1).expand(x.shape) if fork else x.new_empty(0),
+        x.new_empty(1).expand(x.shape) if inputs.fork else x.new_empty(0),
         x.new_empty((3 if save else 0, channels), dtype=_accumulator(x)),
-        x.new_empty(length, dtype=torch.uint8),
+        x.new_empty(mask_bytes, dtype=torch.uint8),
     )
 
 
@@ -89,58 +89,47 @@ def gradients(
     )
 
 
-def forward(
-    made: tuple[Tensor, ...],
-    processors: int,
-    x: Tensor,
-    residual: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    num_batches_tracked: Tensor | None,
-    training: bool,
-    momentum: float | None,
-    eps: float,
-    relu_first: bool,
-) -> list[Launch]:
+def forward(outputs: tuple[Tensor, ...], processors: int, inputs: Inputs) -> list[Launch]:
     """Prepare the forward pass of a dense x that is not empty.
 
-    It fills what `outputs` made, on a device of so many multiprocessors; the other arguments are the operator's.
+    It fills what the function `outputs` made, on a device of so many multiprocessors.
     """
-    y, twin, stats, mask = made
-    cut, constants = _cut(x, processors)
+    y, twin, stats, mask = outputs
+    x, momentum = inputs.x, inputs.momentum
+    tiling, constants = _tiling(x, processors)
+    # In training, a reduction first.
     launches = []
     partial = None
-    if training:
-        partial = _partial(cut, x)
-        arguments = (x, partial, num_batches_tracked, cut.N, cut.tiles)
-        launches.append(Launch(kernels.bn_relu_add_statistics, cut.grid, arguments, constants))
+    if inputs.training:
+        partial = _partial(tiling, x)
+        arguments = (x, partial, inputs.num_batches_tracked, tiling.N, tiling.tiles)
+        launches.append(Launch(kernels.bn_relu_add_statistics, tiling.grid, arguments, constants))
+    # Then the pass over all elements.
     apply = (
         x,
-        None if residual is None else dense(residual, x),
+        None if inputs.residual is None else dense(inputs.residual, x),
         y,
         twin if twin.numel() else None,
         mask if mask.numel() else None,
         partial,
         stats if len(stats) else None,
-        weight,
-        bias,
-        running_mean,
-        running_var,
-        num_batches_tracked if momentum is None else None,
-        cut.N,
-        cut.tiles,
-        cut.splits,
+        inputs.weight,
+        inputs.bias,
+        inputs.running_mean,
+        inputs.running_var,
+        inputs.num_batches_tracked if momentum is None else None,
+        tiling.N,
+        tiling.tiles,
+        tiling.splits,
         0.0 if momentum is None else momentum,
-        eps,
+        inputs.eps,
     )
-    constants = {**constants, "RELU_FIRST": relu_first, "SLOTS": cut.slots if training else 1}
-    return [*launches, Launch(kernels.bn_relu_add_apply, cut.grid, apply, constants)]
+    constants = {**constants, "RELU_FIRST": inputs.relu_first, "SLOTS": tiling.slots if inputs.training else 1}
+    return [*launches, Launch(kernels.bn_relu_add_apply, tiling.grid, apply, constants)]
 
 
 def backward(
-    made: tuple[Tensor, ...],
+    gradients: tuple[Tensor, ...],
     processors: int,
     dy: Tensor,
     other: Tensor | None,
@@ -154,12 +143,14 @@ def backward(
 ) -> list[Launch]:
     """Prepare the backward pass of a dense x that is not empty.
 
-    It fills what `gradients` made, on a device of so many multiprocessors; the other arguments are the operator's.
+    It fills what the function `gradients` made, on a device of so many multiprocessors; the other arguments are
+    those of the operator `bn_relu_add_backward`.
     """
-    dx, g, dweight, dbias = made
-    cut, constants = _cut(x, processors)
+    dx, g, dweight, dbias = gradients
+    tiling, constants = _tiling(x, processors)
     dy = dense(dy, x)
-    partial = _partial(cut, x)
+    partial = _partial(tiling, x)
+    # A reduction, which also writes the gradient that has been summed and masked, if any was.
     written = g if g.numel() else None
     reduce = (
         dy,
@@ -171,9 +162,10 @@ def backward(
         bias,
         written,
         partial,
-        cut.N,
-        cut.tiles,
+        tiling.N,
+        tiling.tiles,
     )
+    # Then the pass over all elements.
     gradient = (
         dy if written is None else written,
         x,
@@ -184,18 +176,18 @@ def backward(
         dx,
         None if weight is None else dweight,
         None if bias is None else dbias,
-        cut.N,
-        cut.tiles,
-        cut.splits,
+        tiling.N,
+        tiling.tiles,
+        tiling.splits,
     )
     passed = written is not None and not relu_first
     return [
-        Launch(kernels.bn_relu_add_reduce, cut.grid, reduce, {**constants, "RELU_FIRST": relu_first}),
+        Launch(kernels.bn_relu_add_reduce, tiling.grid, reduce, {**constants, "RELU_FIRST": relu_first}),
         Launch(
             kernels.bn_relu_add_gradient,
-            cut.grid,
+            tiling.grid,
             gradient,
-            {**constants, "PASSED": passed, "TRAINING": training, "SLOTS": cut.slots},
+            {**constants, "PASSED": passed, "TRAINING": training, "SLOTS": tiling.slots},
         ),
     ]
 
@@ -204,13 +196,20 @@ def _accumulator(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-def _partial(cut: Layout, x: Tensor) -> Tensor:
-    return x.new_empty((2, cut.splits, cut.C), dtype=_accumulator(x))
+def _partial(tiling: Tiling, x: Tensor) -> Tensor:
+    return x.new_empty((2, tiling.splits, tiling.C), dtype=_accumulator(x))
 
 
-def _cut(x: Tensor, processors: int) -> tuple[Layout, dict[str, Any]]:
-    """The layout of a dense tensor, and the constants of every kernel that follow from it."""
-    cut = layout(tuple(x.shape), x.element_size(), channels_last(x), processors)
-    acc = tl.float64 if x.dtype == torch.float64 else tl.float32
-    same = {"C": cut.C, "HW": cut.HW, "LAST": cut.last, "WIDE": cut.wide, "ACC": acc, "BM": cut.BM, "BC": cut.BC}
-    return cut, same
+def _tiling(x: Tensor, processors: int) -> tuple[Tiling, dict[str, Any]]:
+    """How a dense tensor is cut, and the constants of every kernel that follow from it."""
+    tiling = tile(tuple(x.shape), x.element_size(), channels_last(x), processors)
+    constants = {
+        "C": tiling.C,
+        "HW": tiling.HW,
+        "LAST": tiling.last,
+        "WIDE": tiling.wide,
+        "ACC": tl.float64 if x.dtype == torch.float64 else tl.float32,
+        "BM": tiling.BM,
+        "BC": tiling.BC,
+    }
+    return tiling, constants

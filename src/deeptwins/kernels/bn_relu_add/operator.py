@@ -10,11 +10,15 @@ from torch.autograd.function import once_differentiable
 from triton.runtime.interpreter import InterpretedFunction
 
 from deeptwins.kernels.bn_relu_add import launches
+from deeptwins.kernels.bn_relu_add.inputs import Inputs
 from deeptwins.kernels.bn_relu_add.kernels import bn_relu_add_apply
 from deeptwins.kernels.bn_relu_add.launches import dense
 
-INTERPRETED = isinstance(bn_relu_add_apply, InterpretedFunction)  # by TRITON_INTERPRET=1: on the CPU, slowly
-INTERPRETED_PROCESSORS = 2  # enough for splits to be merged
+# Whether Triton was imported under TRITON_INTERPRET=1. The kernels then run on the CPU, slowly.
+INTERPRETED = isinstance(bn_relu_add_apply, InterpretedFunction)
+INTERPRETED_PROCESSORS = 2  # so many that there is more than one split, and splits are merged
+
+ARGUMENTS = len(Inputs._fields) + 1  # of the operator: the inputs, and `save`
 
 Tensors = tuple[Tensor, ...]
 
@@ -40,12 +44,18 @@ def _processors(x: Tensor) -> int:
 
 
 def _packed(of_channels: Tensor | None) -> Tensor | None:
-    """Return values a channel without gaps, which the kernels take for granted."""
+    """Return values per channel without gaps in memory, which the kernels take for granted."""
     return None if of_channels is None else of_channels.contiguous()
 
 
+def _unpacked(arguments: tuple[Any, ...]) -> tuple[Inputs, bool]:
+    """Split the arguments of the operator into the inputs and `save`: whether to keep what the backward pass needs."""
+    *inputs, save = arguments
+    return Inputs(*inputs), save
+
+
 def _launch(x: Tensor, prepared: list[launches.Launch]) -> None:
-    """Launch on x's device, which need not be the current one."""
+    """Launch on x's device, which need not be CUDA's current one."""
     if x.is_cuda:
         with torch.cuda.device(x.device):
             for launch in prepared:
@@ -55,40 +65,31 @@ def _launch(x: Tensor, prepared: list[launches.Launch]) -> None:
             launch()
 
 
-def _forward(
-    x: Tensor,
-    residual: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    num_batches_tracked: Tensor | None,
-    training: bool,
-    momentum: float | None,
-    eps: float,
-    relu_first: bool,
-    fork: bool,
-    save: bool,
-) -> Tensors:
+def _forward(*arguments: Any) -> Tensors:
     """(y, twin, stats, mask), as `launches.outputs` says; running statistics and the counter change in place."""
-    processors = _processors(x)
-    x = dense(x)
-    made = launches.outputs(x, residual, relu_first, fork, save)
-    if x.numel():
-        mean, variance = _packed(running_mean), _packed(running_var)
-        prepared = launches.forward(
-            made, processors, x, residual, _packed(weight), _packed(bias), mean, variance, num_batches_tracked,
-            training, momentum, eps, relu_first,
-        )  # fmt: skip
-        _launch(x, prepared)
-        for running, copy in ((running_mean, mean), (running_var, variance)):
-            if training and running is not None and copy is not None and copy is not running:
+    inputs, save = _unpacked(arguments)
+    processors = _processors(inputs.x)
+    packed = inputs._replace(
+        x=dense(inputs.x),
+        weight=_packed(inputs.weight),
+        bias=_packed(inputs.bias),
+        running_mean=_packed(inputs.running_mean),
+        running_var=_packed(inputs.running_var),
+    )
+    outputs = launches.outputs(packed, save)
+    if packed.x.numel():
+        _launch(packed.x, launches.forward(outputs, processors, packed))
+        # Running statistics with gaps were updated in a copy.
+        pairs = (inputs.running_mean, packed.running_mean), (inputs.running_var, packed.running_var)
+        for running, copy in pairs:
+            if inputs.training and running is not None and copy is not None and copy is not running:
                 running.copy_(copy)
     else:  # as in PyTorch: the batch counts, but leaves the running statistics alone
-        made[2].zero_()
-        if num_batches_tracked is not None:
-            num_batches_tracked.add_(1)
-    return made
+        _, _, stats, _ = outputs
+        stats.zero_()
+        if inputs.num_batches_tracked is not None:
+            inputs.num_batches_tracked.add_(1)
+    return outputs
 
 
 def _backward(
@@ -106,21 +107,22 @@ def _backward(
     """(dx, g, dweight, dbias), as `launches.gradients` says."""
     processors = _processors(x)
     x = dense(x)
-    made = launches.gradients(x, weight, bias, residual, relu_first, other is not None)
+    gradients = launches.gradients(x, weight, bias, residual, relu_first, other is not None)
     if x.numel():
         prepared = launches.backward(
-            made, processors, dy, other, x, _packed(weight), _packed(bias), stats, mask, training, relu_first
+            gradients, processors, dy, other, x, _packed(weight), _packed(bias), stats, mask, training, relu_first
         )  # fmt: skip
         _launch(x, prepared)
     else:
-        made[2].zero_()
-        made[3].zero_()
-    return made
+        _, _, dweight, dbias = gradients
+        dweight.zero_()
+        dbias.zero_()
+    return gradients
 
 
-def _forward_fake(x: Tensor, residual: Tensor | None, *rest: Any) -> Tensors:
-    relu_first, fork, save = rest[-3:]
-    return launches.outputs(dense(x), residual, relu_first, fork, save)
+def _forward_fake(*arguments: Any) -> Tensors:
+    inputs, save = _unpacked(arguments)
+    return launches.outputs(inputs._replace(x=dense(inputs.x)), save)
 
 
 def _backward_fake(_dy: Tensor, other: Tensor | None, x: Tensor, *rest: Any) -> Tensors:
@@ -132,15 +134,15 @@ class _Differentiable(torch.autograd.Function):
     """The operator with its gradient. Where y is used twice, `twin` receives the gradient of its second use."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensors:
+    def forward(ctx: Any, *arguments: Any) -> Tensors:
         """Run the operator, and keep what its gradient needs."""
         with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001  PyTorch's own idiom for operators
-            y, twin, stats, mask = torch.ops.deeptwins.bn_relu_add(*inputs)
-        x, residual, weight, bias, _, _, _, training, _, _, relu_first, fork, _ = inputs
+            y, twin, stats, mask = torch.ops.deeptwins.bn_relu_add(*arguments)
+        inputs, _ = _unpacked(arguments)
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(stats, mask, *([] if fork else [twin]))
-        ctx.save_for_backward(x, weight, bias, stats, mask)
-        ctx.options = training, residual is not None, relu_first
+        ctx.mark_non_differentiable(stats, mask, *([] if inputs.fork else [twin]))
+        ctx.save_for_backward(inputs.x, inputs.weight, inputs.bias, stats, mask)
+        ctx.options = inputs.training, inputs.residual is not None, inputs.relu_first
         return y, twin, stats, mask
 
     @staticmethod
@@ -150,22 +152,23 @@ class _Differentiable(torch.autograd.Function):
         if dy is None:
             dy, other = other, None
         if dy is None:
-            return (None,) * 13
+            return (None,) * ARGUMENTS
         x, weight, bias, stats, mask = ctx.saved_tensors
         _, residual, relu_first = ctx.options
         dx, g, dweight, dbias = torch.ops.deeptwins.bn_relu_add_backward(
             dy, other, x, weight, bias, stats, mask, *ctx.options
         )
-        return (
-            dx,
-            None if not residual else dy if relu_first and other is None else g,
-            None if weight is None else dweight,
-            None if bias is None else dbias,
-            *(None,) * 9,
-        )
+        if not residual:
+            dresidual = None
+        elif relu_first and other is None:
+            dresidual = dy
+        else:
+            dresidual = g
+        gradients = dx, dresidual, None if weight is None else dweight, None if bias is None else dbias
+        return *gradients, *(None,) * (ARGUMENTS - len(gradients))
 
 
-class _Fork(torch.autograd.Function):
+class _SecondUse(torch.autograd.Function):
     """y again, for its second use, whose gradient goes to `twin`: so it reaches the backward kernel unsummed.
 
     Autograd itself would sum the gradients of the two uses in a pass of its own: three more tensors moved.
@@ -205,28 +208,14 @@ for _name, _implementation, _fake in (
 _LIBRARY.impl("bn_relu_add", _Differentiable.apply, "Autograd")
 
 
-def bn_relu_add(
-    x: Tensor,
-    residual: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    num_batches_tracked: Tensor | None,
-    training: bool,
-    momentum: float | None,
-    eps: float,
-    relu_first: bool,
-    fork: bool,
-) -> Tensor | tuple[Tensor, Tensor]:
-    """The implementation `triton` of `deeptwins.kernels.bn_relu_add.definition`, whose arguments it takes checked."""
-    save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, residual, weight, bias))
+def bn_relu_add(inputs: Inputs) -> Tensor | tuple[Tensor, Tensor]:
+    """The implementation `triton` in `definition.IMPLEMENTATIONS`."""
+    differentiable = inputs.x, inputs.residual, inputs.weight, inputs.bias
+    save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in differentiable)
+    relu_first, fork = inputs.relu_first and inputs.residual is not None, inputs.fork and save
     y: Tensor
     twin: Tensor
-    y, twin, _, _ = torch.ops.deeptwins.bn_relu_add(
-        x, residual, weight, bias, running_mean, running_var, num_batches_tracked, training, momentum, eps,
-        relu_first and residual is not None, fork and save, save,
-    )  # fmt: skip
-    if not fork:
+    y, twin, _, _ = torch.ops.deeptwins.bn_relu_add(*inputs._replace(relu_first=relu_first, fork=fork), save)
+    if not inputs.fork:
         return y
-    return y, _Fork.apply(y, twin) if save else y
+    return y, _SecondUse.apply(y, twin) if save else y

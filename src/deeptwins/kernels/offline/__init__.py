@@ -1,1 +1,1 @@
-"""What the kernels are compiled to for GPUs that are not there."""
+"""What the kernels are compiled to, for GPUs that are not there."""

@@ -1,4 +1,4 @@
-"""Reading what a kernel is compiled to: PTX, where its arguments can be told apart, and SASS, the machine code."""
+"""Read what a kernel is compiled to: SASS, the machine code, and PTX, which still tells a kernel's arguments apart."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
-FULL_BITS = 128  # of the widest access to global memory that all these GPUs have
+from deeptwins.records.kernels import FULL_BITS
 
 # --- SASS, as `nvdisasm -c` prints it --------------------------------------------------------------------------------
 
 # `        /*0a10*/              @!P1 LDG.E.EF.128 R24, desc[UR6][R32.64] ;`
 _INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
-_SUBWORD = {"8": 8, "U8": 8, "S8": 8, "16": 16, "U16": 16, "S16": 16}
 
 
 def opcodes(sass: str) -> tuple[str, ...]:
@@ -23,27 +22,13 @@ def opcodes(sass: str) -> tuple[str, ...]:
 
 
 def count(code: Iterable[str], *operations: str) -> int:
-    """Count the instructions of some operations, whatever their modifiers."""
+    """Count the instructions of these operations, whatever their modifiers: `LDL` counts `LDL.64`, too."""
     return sum(opcode.split(".", 1)[0] in operations for opcode in code)
 
 
 def sha256(code: Iterable[str]) -> str:
-    """Hash the sequence of opcodes; registers, addresses, constants and predicates are no part of it."""
+    """Hash the sequence of opcodes, without registers, addresses, constants and predicates."""
     return hashlib.sha256("\n".join(code).encode()).hexdigest()
-
-
-def widths(code: Iterable[str]) -> frozenset[int]:
-    """Return how many bits a thread moves by one access to global memory: all that occur."""
-    return frozenset(_bits(opcode) for opcode in code if count([opcode], "LDG", "STG"))
-
-
-def _bits(opcode: str) -> int:
-    for modifier in opcode.split(".")[1:]:
-        if modifier in {"64", "128", "256"}:
-            return int(modifier)
-        if modifier in _SUBWORD:
-            return _SUBWORD[modifier]
-    return 32
 
 
 # --- PTX -------------------------------------------------------------------------------------------------------------
@@ -63,19 +48,20 @@ class Access:
     """An instruction that goes to global memory."""
 
     parameter: int
-    """Which of the kernel's parameters points there."""
+    """The number of the kernel's parameter that points there."""
     store: bool
     bits: int
-    """That a thread moves."""
+    """Moved per thread."""
     in_loop: bool
 
 
 def accesses(ptx: str) -> list[Access]:
-    """Find the accesses to global memory, each address traced back through its registers to the pointer it came from.
+    """List the accesses to global memory, tracing each address back through registers to the pointer it comes from.
 
     Raises:
         ValueError: an address comes from no pointer, or from several.
     """
+    # Which registers are loaded from a parameter, and which are computed from which others.
     lines = ptx.splitlines()
     origins: dict[str, set[int]] = defaultdict(set)
     sources: dict[str, set[str]] = defaultdict(set)
@@ -84,7 +70,8 @@ def accesses(ptx: str) -> list[Access]:
             origins[match[1]].add(int(match[2]))
         elif match := _DEFINITION.match(line):
             sources[match[1]] |= {*re.findall(r"%rd\d+", match[2])}
-    loops, found = _loops(lines), []
+    # Every access, with its pointer, its width, and whether it lies between a label and a branch back to it.
+    loops, listed = _loops(lines), []
     for number, line in enumerate(lines):
         if match := _ACCESS.search(line):
             pointers = _origins(match[4], origins, sources)
@@ -92,17 +79,17 @@ def accesses(ptx: str) -> list[Access]:
                 raise ValueError(f"an address that comes from {len(pointers)} pointers: {line.strip()}")
             inside = any(first <= number <= last for first, last in loops)
             bits = int(match[2] or 1) * int(match[3])
-            found.append(Access(pointers.pop(), match[1] == "st", bits, inside))
-    return found
+            listed.append(Access(pointers.pop(), match[1] == "st", bits, inside))
+    return listed
 
 
 def _origins(register: str, origins: dict[str, set[int]], sources: dict[str, set[str]]) -> set[int]:
     """Return the parameters that the value of a register comes from."""
-    seen, left = set(), {register}
-    while left:
-        seen |= left
-        left = {source for each in left for source in sources.get(each, ())} - seen
-    return {parameter for each in seen for parameter in origins.get(each, ())}
+    seen, ahead = set(), {register}
+    while ahead:
+        seen |= ahead
+        ahead = {source for reached in ahead for source in sources.get(reached, ())} - seen
+    return {parameter for reached in seen for parameter in origins.get(reached, ())}
 
 
 def _loops(lines: Sequence[str]) -> list[tuple[int, int]]:
@@ -117,33 +104,35 @@ class Traffic:
     """How a kernel reads and writes its activations."""
 
     read: frozenset[int]
+    """The parameters that point to activations which are read."""
     written: frozenset[int]
     vector_share: float
+    """The share of bytes that accesses of at least 128 bits move."""
     narrowest_bits: int
 
 
-def traffic(found: Iterable[Access], activations: Container[int]) -> Traffic:
-    """Judge the accesses to activations in loops: the streaming of tiles, and nothing else.
+def traffic(listed: Iterable[Access], activations: Container[int]) -> Traffic:
+    """Judge the accesses to activations in loops, where tiles are streamed.
 
-    `vector_share` is the share of bytes that accesses of at least 128 bits move. Within a tensor every instruction
-    stands for as many bytes as it is wide, since all of them go over the same tiles as often; tensors weigh the same,
-    since each is moved whole and once. So neither the loads of a value a channel, nor the first tile of a split, which
-    one kernel reads before its loop, nor an unrolled loop that has more instructions for one tensor, bear on it. PTX is
-    read since a register of SASS no longer tells which tensor it points to; `ptxas` keeps the widths.
+    Within a tensor an instruction weighs as many bytes as it is wide, since all instructions of a loop run equally
+    often. Tensors weigh the same, since each is moved whole and once. So these do not change the share: loads of values
+    per channel; the first tile of a split, which one kernel reads before its loop; a loop that is unrolled and has more
+    instructions for one tensor. PTX is read, because a register of SASS no longer tells which tensor it points to;
+    `ptxas` keeps the widths.
 
     Raises:
         ValueError: no activation is accessed in a loop.
     """
-    streaming = [each for each in found if each.in_loop and each.parameter in activations]
+    streaming = [access for access in listed if access.in_loop and access.parameter in activations]
     if not streaming:
         raise ValueError("no activation is accessed in a loop")
     bits: dict[int, list[int]] = defaultdict(list)
-    for each in streaming:
-        bits[each.parameter].append(each.bits)
+    for access in streaming:
+        bits[access.parameter].append(access.bits)
     shares = [sum(width for width in tensor if width >= FULL_BITS) / sum(tensor) for tensor in bits.values()]
     return Traffic(
-        read=frozenset(each.parameter for each in streaming if not each.store),
-        written=frozenset(each.parameter for each in streaming if each.store),
+        read=frozenset(access.parameter for access in streaming if not access.store),
+        written=frozenset(access.parameter for access in streaming if access.store),
         vector_share=sum(shares) / len(shares),
-        narrowest_bits=min(each.bits for each in streaming),
+        narrowest_bits=min(access.bits for access in streaming),
     )

@@ -1,4 +1,4 @@
-"""Exact metrics without a GPU: the kernels compiled offline for GPUs that are not there, and read in machine code."""
+"""Exact metrics without a GPU: the kernels are compiled for GPUs that are not there, and their machine code is read."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import re
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,18 +22,19 @@ from typing import Any
 from deeptwins import __version__
 from deeptwins.errors import InputError
 from deeptwins.kernels.bn_relu_add.traffic import Site
+from deeptwins.kernels.formats import DTYPES, LAYOUTS
 from deeptwins.kernels.offline import assembly, floors
-from deeptwins.kernels.offline.cases import ITEMSIZE, LAYOUTS, SHAPES, SITES, Shape
+from deeptwins.kernels.offline.cases import SHAPES, SITES, Shape
 from deeptwins.kernels.offline.devices import GPU, GPUS, WARP, occupancy
 from deeptwins.kernels.offline.specialization import PREFIX, Specialization, launches, specialize
-from deeptwins.records.kernels import Compiled, Device, Kernel
+from deeptwins.records.kernels import FULL_BITS, Compiled, Device, Kernel
 
 TOOLS = ("ptxas", "ptxas_blackwell", "cuobjdump", "nvdisasm")
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A row of the table, to be measured."""
+    """A row of the table that is to be measured."""
 
     gpu: GPU
     dtype: str
@@ -45,7 +47,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a compiled kernel is made of; the fields are those of `kernel_records.Kernel`."""
+    """What a compiled kernel is made of; the fields are also those of `records.kernels.Kernel`."""
 
     registers: int
     stack_bytes: int
@@ -69,11 +71,11 @@ def unavailable() -> str | None:
 
 def plan(
     shapes: Mapping[str, Sequence[Shape]] = SHAPES,
-    layouts: Sequence[str] = LAYOUTS,
+    layouts: Iterable[str] = LAYOUTS,
     sites: Mapping[str, Site] = SITES,
     gpus: Sequence[GPU] = GPUS,
 ) -> list[Planned]:
-    """List what is to be compiled; sites that launch the same kernel share a row.
+    """List the rows that are to be measured; sites that launch the same kernel share a row.
 
     Args:
         shapes: of the activations, by data type.
@@ -87,8 +89,9 @@ def plan(
     if reason := unavailable():
         raise InputError(reason)
     rows = []
-    for gpu, dtype, layout in ((gpu, dtype, layout) for gpu in gpus for dtype in shapes for layout in layouts):
+    for gpu, dtype, layout in product(gpus, shapes, layouts):
         for shape in shapes[dtype]:
+            # The sites that use each specialization, in as many programs.
             users: dict[tuple[Specialization, int], list[str]] = {}
             for name, site in sites.items():
                 for launch in launches(site, dtype, layout, shape, gpu.processors):
@@ -102,25 +105,25 @@ def plan(
 
 
 def compile_all(
-    planned: Sequence[Planned], workers: int, told: Callable[[], object] = lambda: None
+    planned: Sequence[Planned], workers: int, measured: Callable[[], object] = lambda: None
 ) -> tuple[Kernel, ...]:
-    """Compile, each distinct kernel once, in so many processes; Triton's own cache keeps the binaries.
+    """Compile every distinct kernel once, in several processes; Triton's own cache keeps the binaries.
 
     Args:
         planned: from `plan`.
-        workers: processes.
-        told: is called after every row that is done.
+        workers: how many processes.
+        measured: called after every row that has been measured.
 
     Raises:
         InputError: a process was killed.
     """
-    rows = Counter(each.built for each in planned)
+    rows = Counter(row.built for row in planned)
     metrics: dict[Specialization, Metrics] = {}
     with ProcessPoolExecutor(
         min(workers, len(rows)),
         mp_context=get_context("spawn"),
         initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),  # at Ctrl-C they end without a word, as their compilers do
+        initargs=(signal.SIGINT, signal.SIG_DFL),  # at Ctrl-C they end without a traceback, as their compilers do
     ) as pool:
         try:
             with _uninterpreted():
@@ -129,13 +132,14 @@ def compile_all(
                 built = waiting[future]
                 metrics[built] = future.result()
                 for _ in range(rows[built]):
-                    told()
+                    measured()
         except BrokenProcessPool:
-            suspects = [each for each in planned if each.built not in metrics][:workers]  # they are begun in this order
+            # Kernels are begun in the order of the plan, so that it died at one of the first that are not done.
+            suspects = [row for row in planned if row.built not in metrics][:workers]
             raise InputError(f"the compiler died, or was killed, at {' or '.join(map(_named, suspects))}") from None
         finally:
             pool.shutdown(cancel_futures=True)
-    return tuple(_row(each, metrics[each.built]) for each in planned)
+    return tuple(_row(row, metrics[row.built]) for row in planned)
 
 
 def _named(planned: Planned) -> str:
@@ -147,9 +151,9 @@ def _named(planned: Planned) -> str:
 
 @contextmanager
 def _uninterpreted() -> Iterator[None]:
-    """Start processes without `TRITON_INTERPRET`: what is interpreted cannot be compiled.
+    """Start processes without `TRITON_INTERPRET`: a kernel that is interpreted cannot be compiled.
 
-    Triton reads it when it is imported, which is before a new process could remove it from its own environment.
+    Triton reads the variable when it is imported, before a new process could remove it from its own environment.
     """
     interpreted = os.environ.pop("TRITON_INTERPRET", None)
     try:
@@ -160,18 +164,19 @@ def _uninterpreted() -> Iterator[None]:
 
 
 def _measure(built: Specialization) -> Metrics:
-    from deeptwins.kernels.bn_relu_add import kernels as bn_relu_add_triton  # noqa: PLC0415
+    from deeptwins.kernels.bn_relu_add import kernels  # noqa: PLC0415
 
-    return measure(getattr(bn_relu_add_triton, PREFIX + built.kernel), built)
+    return measure(getattr(kernels, PREFIX + built.kernel), built)
 
 
 def measure(kernel: Any, built: Specialization) -> Metrics:  # noqa: ANN401  Triton has no types
-    """Compile a kernel, a `triton.jit` function that is not interpreted, and read what came of it."""
+    """Compile a kernel, a `triton.jit` function that is not interpreted, and read the binary."""
     import triton  # noqa: PLC0415
     import triton.language as tl  # noqa: PLC0415
     from triton.backends.compiler import GPUTarget  # noqa: PLC0415
     from triton.compiler import ASTSource  # noqa: PLC0415
 
+    # Compile, as Triton's just-in-time compiler would for such a launch.
     types, names = dict(built.signature), kernel.arg_names
     constants = {name: tl.dtype(value) if isinstance(value, str) else value for name, value in built.constants}
     source = ASTSource(
@@ -182,14 +187,15 @@ def measure(kernel: Any, built: Specialization) -> Metrics:  # noqa: ANN401  Tri
     )
     target = GPUTarget("cuda", built.capability, WARP)
     done = triton.compile(source, target=target, options={"num_warps": built.warps})
-    usage, disassembly = _read(done.asm["cubin"], triton.knobs.nvidia)
-    code = assembly.opcodes(disassembly)
+    # Read the machine code, and in PTX how the activations are accessed.
+    binary = _read(done.asm["cubin"], triton.knobs.nvidia)
+    code = assembly.opcodes(binary.disassembly)
     parameters = [name for name in names if name in types]
     activations = [parameters.index(name) for name in built.activations]
     moved = assembly.traffic(assembly.accesses(done.asm["ptx"]), activations)
     return Metrics(
-        registers=usage[0],
-        stack_bytes=usage[1],
+        registers=binary.registers,
+        stack_bytes=binary.stack_bytes,
         spill_instructions=assembly.count(code, "LDL", "STL"),
         shared_bytes=done.metadata.shared,
         instructions=len(code),
@@ -202,17 +208,27 @@ def measure(kernel: Any, built: Specialization) -> Metrics:  # noqa: ANN401  Tri
     )
 
 
-def _read(cubin: bytes, tools: Any) -> tuple[tuple[int, int], str]:  # noqa: ANN401
-    """Return a binary's registers and bytes of stack a thread, and its disassembly."""
+@dataclass(frozen=True)
+class Binary:
+    """What NVIDIA's tools print of a compiled kernel."""
+
+    registers: int
+    """Per thread."""
+    stack_bytes: int
+    """Per thread."""
+    disassembly: str
+
+
+def _read(cubin: bytes, tools: Any) -> Binary:  # noqa: ANN401
     with TemporaryDirectory(prefix="deeptwins-") as folder:
-        binary = Path(folder, "kernel.cubin")
-        binary.write_bytes(cubin)
-        usage = _output(tools.cuobjdump.path, "-res-usage", str(binary))
-        disassembly = _output(tools.nvdisasm.path, "-c", "-ndf", str(binary))
-    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
-    if found is None:
+        file = Path(folder, "kernel.cubin")
+        file.write_bytes(cubin)
+        usage = _output(tools.cuobjdump.path, "-res-usage", str(file))
+        disassembly = _output(tools.nvdisasm.path, "-c", "-ndf", str(file))
+    match = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    if match is None:
         raise ValueError(f"cuobjdump names no registers: {usage}")
-    return (int(found[1]), int(found[2])), disassembly
+    return Binary(int(match[1]), int(match[2]), disassembly)
 
 
 def _output(*command: str) -> str:
@@ -223,8 +239,8 @@ def _row(planned: Planned, metrics: Metrics) -> Kernel:
     """Complete a row of the table."""
     gpu, built = planned.gpu, planned.built
     _, channels, height, width = planned.shape
-    contiguous = channels if planned.layout == "channels_last" else height * width
-    held = occupancy(gpu, metrics.registers, metrics.shared_bytes, built.warps)
+    row_bits = 8 * DTYPES[planned.dtype].itemsize * (channels if planned.layout == "channels_last" else height * width)
+    resident = occupancy(gpu, metrics.registers, metrics.shared_bytes, built.warps)
     return Kernel.model_validate(
         {
             "kernel": built.kernel,
@@ -235,16 +251,16 @@ def _row(planned: Planned, metrics: Metrics) -> Kernel:
             "arch": gpu.arch,
             "programs": planned.programs,
             **vars(metrics),
-            "vectors_possible": contiguous * ITEMSIZE[planned.dtype] * 8 % assembly.FULL_BITS == 0,
-            "resident_warps": held.warps,
-            "occupancy_share": held.warps / gpu.warps,
-            "occupancy_limit": held.limit,
+            "vectors_possible": row_bits % FULL_BITS == 0,
+            "resident_warps": resident.warps,
+            "occupancy_share": resident.warps / gpu.warps,
+            "occupancy_limit": resident.limit,
         }
     )
 
 
 def record(kernels: tuple[Kernel, ...]) -> Compiled:
-    """Put all that there is to say together."""
+    """Put the kernels together with the devices, the sites, the model of their times, and the versions of all tools."""
     import triton  # noqa: PLC0415
 
     versions = {"deeptwins": __version__, "triton": triton.__version__}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 WARP = 32  # threads
-REGISTERS_AT_ONCE = 256  # are given to a warp: the unit of allocation
-PARTITIONS = 4  # of a multiprocessor, each with its own registers
-RESERVED_BYTES = 1024  # of shared memory a block, by the system, from compute capability 8.0 on
-SHARED_AT_ONCE = 128  # bytes
+REGISTER_UNIT = 256  # registers are given to a warp by so many
+SHARED_UNIT = 128  # bytes: shared memory is given to a block by so many
+PARTITIONS = 4  # per multiprocessor, each with its own registers
+RESERVED_BYTES = 1024  # of shared memory per block, by the system, from compute capability 8.0 on
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class GPU:
 
     Limits: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"; units of allocation: NVIDIA's
     occupancy calculator, `cuda_occupancy.h` of the CUDA Toolkit. All three here have 64 Ki registers, 64 warps and 32
-    blocks a multiprocessor; they differ in shared memory.
+    blocks per multiprocessor; they differ in shared memory.
     """
 
     name: str
@@ -25,9 +25,9 @@ class GPU:
     """Times ten: 90 is 9.0."""
     processors: int
     bandwidth: float
-    """Bytes a second, at its peak."""
+    """Bytes per second, at its peak."""
     shared: int
-    """Bytes of shared memory a multiprocessor, at most."""
+    """Bytes of shared memory per multiprocessor."""
     warps: int = 64
     blocks: int = 32
     registers: int = 65536
@@ -48,7 +48,7 @@ GPUS = (
 
 @dataclass(frozen=True)
 class Occupancy:
-    """How many warps of a kernel a multiprocessor holds at most, and what allows no more."""
+    """How many warps of a kernel a multiprocessor holds at most, and what sets this limit."""
 
     warps: int
     limit: str
@@ -59,19 +59,20 @@ def occupancy(gpu: GPU, registers: int, shared: int, warps: int) -> Occupancy:
 
     Args:
         gpu: the GPU.
-        registers: a thread.
-        shared: bytes a block.
-        warps: a block.
+        registers: per thread.
+        shared: bytes of shared memory per block.
+        warps: per block.
     """
-    of_warp = _up(max(1, registers) * WARP, REGISTERS_AT_ONCE)
-    of_block = _up(shared + RESERVED_BYTES, SHARED_AT_ONCE)
+    of_warp = _up(max(1, registers) * WARP, REGISTER_UNIT)
+    of_block = _up(shared + RESERVED_BYTES, SHARED_UNIT)
     blocks = {
         "registers": gpu.registers // PARTITIONS // of_warp * PARTITIONS // warps,
         "shared memory": gpu.shared // of_block,
         "warps": gpu.warps // warps,
         "blocks": gpu.blocks,
     }
-    limit = min(blocks, key=lambda name: (blocks[name], name != "warps"))  # full is full, whatever else allows no more
+    # Where several set the same limit, `warps` is named: the multiprocessor is then full.
+    limit = min(blocks, key=lambda name: (blocks[name], name != "warps"))
     return Occupancy(blocks[limit] * warps, limit)
 
 
