@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from deeptwins import nets
 from deeptwins.nets import building, growing
-from deeptwins.nets.growing import KEEPING
+from deeptwins.nets.shortcuts import SHORTCUTS
 from nets_made import TABLES, build, images, shaken, spec
 
 DEPTHS = {"cifar": (8, 20), "cifar-bottleneck": (11, 29), "imagenet": (18, 34)}
@@ -18,7 +18,7 @@ BATCHES = [images(seed=seed) for seed in range(3)]
 def possible():
     """Every net that `check` allows to grow, of each family, shortcut, order, norm and initialization."""
     for family, (before, depth) in DEPTHS.items():
-        for shortcut in KEEPING:
+        for shortcut in [name for name, shortcut in SHORTCUTS.items() if shortcut.copies]:
             for order in TABLES["block_order"]:
                 for norm in TABLES["norm"]:
                     for name in TABLES["initialization"]:

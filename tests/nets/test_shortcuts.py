@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeptwins.nets.shortcuts import SHORTCUTS, Step
+from deeptwins.nets.shortcuts import SHORTCUTS, Transition
 from nets_made import bn, build, identity, images, shaken, spec
 
 
@@ -56,11 +56,11 @@ def test_a_block_is_its_formula(shortcut, stage):
 @settings(deadline=None, max_examples=40)
 @given(channels=st.integers(1, 5), more=st.integers(0, 5), stride=st.integers(1, 2), size=st.integers(1, 9))
 def test_shortcuts_lead_to_the_shape_of_the_branch(channels, more, stride, size):
-    """Whatever the step, a shortcut's output has the shape of a 3x3 convolution's of the same stride."""
-    step, x = Step(channels, channels + more, stride), torch.ones(2, channels, size, size)
+    """Whatever the transition, a shortcut's output has the shape of a 3x3 convolution's of the same stride."""
+    transition, x = Transition(channels, channels + more, stride), torch.ones(2, channels, size, size)
     shape = F.conv2d(x, torch.ones(channels + more, channels, 3, 3), stride=stride, padding=1).shape
     for name in SHORTCUTS:
-        added, weight = SHORTCUTS[name](step, spec(shortcut=name)).eval()(x)
+        added, weight = SHORTCUTS[name].make(transition, spec(shortcut=name)).eval()(x)
 
         assert added is None or added.shape == shape
         assert not isinstance(weight, torch.Tensor) or weight.shape == shape
@@ -86,7 +86,7 @@ def test_gates_start_at_their_bias(shortcut, bias):
 
 def test_dropout_has_its_expectation():
     """In training every value of the identity is kept or 0, half of them each; in evaluation it is half of it."""
-    shortcut, x = SHORTCUTS["dropout"](Step(4, 4, 1), spec()), torch.rand(50, 4, 20, 20) + 1
+    shortcut, x = SHORTCUTS["dropout"].make(Transition(4, 4, 1), spec()), torch.rand(50, 4, 20, 20) + 1
     torch.manual_seed(0)
 
     added, _ = shortcut.train()(x)

@@ -1,4 +1,4 @@
-"""Nets by name: blocks, their shortcuts, orders and norms, families of stacks, initial weights, and a look inside."""
+"""Nets: blocks with their shortcuts, orders and norms, families of stacks, initial weights, growth, a look inside."""
 
 from deeptwins.nets.building import build, check
 from deeptwins.nets.families import ResNet

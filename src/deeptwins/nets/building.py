@@ -1,4 +1,4 @@
-"""From a net's description to the net."""
+"""Check the description of a net, and build the net."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from deeptwins.study.specs import Net
 
 def check(net: Net) -> None:
     """Raise ValueError, naming field, value and what is allowed, for a net that cannot be built."""
+    # Names exist.
     for field, table in (
         ("family", FAMILIES),
         ("shortcut", SHORTCUTS),
@@ -26,8 +27,10 @@ def check(net: Net) -> None:
             raise ValueError(f"{field} = {getattr(net, field)!r}: choose from {', '.join(table)}")
     if net.grown_with not in {None, *SHORTCUTS}:
         raise ValueError(f"grown_with = {net.grown_with!r}: choose from {', '.join(SHORTCUTS)}")
+    # Depth and growth are possible.
     FAMILIES[net.family](net.depth)
     check_growth(net)
+    # The initialization fits the norm and the order of blocks.
     needed = INITIALIZATIONS[net.initialization].norms
     if net.norm not in needed:
         raise ValueError(f"initialization = {net.initialization!r}: needs norm = {' or '.join(map(repr, needed))}")
@@ -36,6 +39,7 @@ def check(net: Net) -> None:
         raise ValueError(
             f"initialization = {net.initialization!r}: no block of the order {net.block_order!r} learns then"
         )
+    # Options are not without effect.
     if net.survival < 1 and net.shortcut == "none":
         raise ValueError(f"survival = {net.survival}: without shortcuts, what is left when a block is dropped?")
     if net.norm_batch is not None and net.norm != "batch":

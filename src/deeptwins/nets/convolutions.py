@@ -1,4 +1,4 @@
-"""The convolutions of a net: what bias they have is the norm's to say."""
+"""The convolutions of a net. Which bias they have depends on the norm."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from deeptwins.study.specs import Net
 
-_VECTOR = 8  # floats in a register of AVX2
+_VECTOR = 8  # floats per register of AVX2
 
 
 class Conv2d(nn.Conv2d):
-    """`nn.Conv2d`, but for 1x1 convolutions that skip pixels and have few input channels: those skip them first.
+    """`nn.Conv2d`, except that 1x1 convolutions with a stride and few input channels first drop the pixels they skip.
 
-    On a processor with AVX2 and no more, the kernel that PyTorch 2.14 (oneDNN) has for the weights' gradient of such a
-    convolution writes beyond its memory when there are fewer channels than floats in a register.
+    PyTorch 2.14 (oneDNN) has a kernel for the weights' gradient of such a convolution which, on a processor with AVX2
+    but not AVX-512, writes beyond its memory if there are fewer channels than floats in a register.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class ShiftedConv2d(Conv2d):
 
 
 def conv(net: Net, channels_in: int, channels_out: int, size: int, stride: int = 1) -> nn.Conv2d:
-    """Make a convolution that keeps the image size at stride 1; the bias is the following norm's."""
+    """Make a convolution that keeps the image size at stride 1; the norm that follows has the bias."""
     if net.norm == "scalar":
         return ShiftedConv2d(channels_in, channels_out, size, stride, padding=size // 2)
     return Conv2d(channels_in, channels_out, size, stride, padding=size // 2, bias=False)

@@ -1,7 +1,7 @@
 """What goes on inside a net: layer responses, gradients, residual branches, statistics of batch normalization.
 
-Off the hot path: gradients are those that a step has left behind, the rest is measured once, when a run is over. The
-net stays as it was, and nothing is drawn at random. `docs/method.md` has the formulas.
+None of it slows training down: gradients are those that a step has left behind, and the rest is measured once, at the
+end of a run. The net stays as it was, and nothing is drawn at random. `docs/method.md` has the formulas.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deeptwins.nets import ResNet
 from deeptwins.nets.blocks import Fork, Join, blocks
+from deeptwins.nets.families import ResNet
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Images (N, C, H, W) and labels (N,)."""
 Statistics = dict[str, tuple[Tensor, Tensor]]
-"""Mean and variance of each channel, float64 (C,), of what arrives at each batch normalization, by its name."""
+"""By the name of each batch normalization: mean and variance per channel of what arrives at it, float64 (C,)."""
 
-DIGITS = 4  # significant ones, in a record: small files, and more than a figure shows
+DIGITS = 4  # significant digits in a record: more than a figure shows, and files stay small
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A layer of a net: a convolution, or the linear map at the end; and the norm behind it, or before it."""
+class DepthLayer:
+    """One of the layers that make a net's depth: a convolution or the last linear map, with its norm, if it has one."""
 
     weights: nn.Module
     norm: nn.Module
 
     @property
     def responds(self) -> bool:
-        """Whether there is a norm, whose output is the layer's response."""
+        """Whether it has a norm, whose output is the layer's response."""
         return hasattr(self.norm, "normalize")
 
     @property
@@ -44,26 +44,28 @@ class Layer:
         return self.weights.kernel_size[0] if isinstance(self.weights, nn.Conv2d) else None
 
 
-def layers(net: ResNet) -> list[Layer]:
-    """List the layers that make a net's depth, in order; those on shortcuts are none of them."""
-    inner = [Layer(*layer) for block in blocks(net) for layer in block.layers]
+def layers(net: ResNet) -> list[DepthLayer]:
+    """List the layers that make a net's depth, in order, without those on shortcuts."""
+    inner = [DepthLayer(*layer) for block in blocks(net) for layer in block.layers]
     last = net.ending if isinstance(net.ending, nn.Module) else nn.Identity()
-    return [Layer(net.conv, net.bn), *inner, Layer(net.linear, last)]
+    return [DepthLayer(net.conv, net.bn), *inner, DepthLayer(net.linear, last)]
 
 
 def look(net: ResNet, test: Batches, training: Batches, count: Callable[[], Tensor]) -> Iterator[dict[str, Any]]:
-    """Look inside a trained net: make the records of its layers, of its blocks, of its errors with precise statistics.
+    """Look inside a trained net: yield the records of its layers, its blocks, and its error with precise statistics.
 
     Args:
-        net: stays as it was.
-        test: what responses and shares are measured over.
-        training: what precise statistics are measured over, in batches as trained on.
-        count: returns images, errors and loss summed over the test split, in evaluation mode, as a tensor (3,).
+        net: it stays as it was.
+        test: the batches over which responses and shares are measured.
+        training: the batches over which precise statistics are measured, of the size trained on.
+        count: evaluates on the test split; returns images, errors and the sum of the loss, as a tensor (3,).
     """
+    # Measure.
     names = {module: name for name, module in net.named_modules()}
     responses, shares = responses_and_shares(net, test)
     precise = precise_statistics(net, training)
     errors = running_errors(net, precise)
+    # Write down what was measured, by layer and by block.
     for i, layer in enumerate(layers(net), 1):
         if layer.responds:
             name = names[layer.norm]
@@ -79,6 +81,7 @@ def look(net: ResNet, test: Batches, training: Batches, count: Callable[[], Tens
             }
     for i, (name, share) in enumerate(shares.items(), 1):
         yield {"kind": "block", "block": i, "name": name, "branch_share": rounded(share)}
+    # Evaluate with precise statistics in place of running ones.
     if precise:
         with _as_defined(net), normalized_by(net, precise):
             images, wrong, loss = count().tolist()
@@ -93,25 +96,25 @@ def rounded(value: float) -> float | None:
 def gradient_norms(net: ResNet) -> list[float | None]:
     """Measure the L2 norm of each layer's weight gradient, as the last step left it; None where it left none.
 
-    Without weight decay, which the optimizer adds. The host waits for the device once.
+    These gradients are without weight decay, which the optimizer adds. The host waits for the device once.
     """
     gradients = [layer.weights.get_parameter("weight").grad for layer in layers(net)]
-    found = [torch.linalg.vector_norm(gradient.float()) for gradient in gradients if gradient is not None]
-    norms = iter(torch.stack(found).tolist() if found else [])
-    every = [math.nan if gradient is None else next(norms) for gradient in gradients]
-    # A block that was dropped from the step has none, or one of zeros in its place.
-    return [None if net.drops and norm == 0 else rounded(norm) for norm in every]
+    measured = [torch.linalg.vector_norm(gradient.float()) for gradient in gradients if gradient is not None]
+    values = iter(torch.stack(measured).tolist() if measured else [])
+    norms = [math.nan if gradient is None else next(values) for gradient in gradients]
+    # A block that was dropped from the step has no gradient, or one of zeros.
+    return [None if net.drops and norm == 0 else rounded(norm) for norm in norms]
 
 
 @torch.inference_mode()
 def responses_and_shares(net: ResNet, batches: Batches) -> tuple[dict[str, float], dict[str, float]]:
-    """Measure each layer's response, by the name of its norm, and each branch's share, by that of its block; in order.
+    """Measure each layer's response, by the name of its norm, and each branch's share, by the name of its block.
 
     A response is the standard deviation of the norm's output, before addition and ReLU, over all images, pixels and
     channels (He et al. 2015, figure 7). A share is ||F(x)|| / ||x||, L2 norms over all images: x is the block's input,
-    F(x) what is added to its shortcut, or would be if there were one. In evaluation mode.
+    F(x) what is added to its shortcut, or would be if there were one. Both are in order, and in evaluation mode.
     """
-    responses, branches, inputs = _Totals(), _Totals(), _Totals()
+    responses, branches, inputs = Totals(), Totals(), Totals()
 
     def leaving(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda norm, args: responses.add(name, norm.normalize(args[0]))  # type: ignore[operator]
@@ -120,7 +123,7 @@ def responses_and_shares(net: ResNet, batches: Batches) -> tuple[dict[str, float
         return lambda _block, args: inputs.add(name, args[0][0])
 
     def joining(name: str) -> Callable[[Join, tuple[Tensor, Tensor | None, Tensor | float | None]], None]:
-        return lambda join, args: branches.add(name, join.forward(args[0], None, args[2]))  # weighed, not yet added
+        return lambda join, args: branches.add(name, join.forward(args[0], None, args[2]))  # without what is added
 
     names = {module: name for name, module in net.named_modules()}
     with _as_defined(net), ExitStack() as hooks:
@@ -131,19 +134,19 @@ def responses_and_shares(net: ResNet, batches: Batches) -> tuple[dict[str, float
             hooks.enter_context(block.join.register_forward_pre_hook(joining(names[block])))
         for x, _ in batches:
             net(x)
-    deviations = torch.stack([_moments(total.sum(1))[1].sqrt() for total in responses.values()])
+    deviations = torch.stack([moments(total.sum(1))[1].sqrt() for total in responses.values()])
     shares = torch.stack([(branches[name][2].sum() / total[2].sum()).sqrt() for name, total in inputs.items()])
     return dict(zip(responses, deviations.tolist(), strict=True)), dict(zip(inputs, shares.tolist(), strict=True))
 
 
 @torch.inference_mode()
 def precise_statistics(net: ResNet, batches: Batches) -> Statistics:
-    """Measure mean and variance of what arrives at each batch normalization, over all batches, the weights standing.
+    """Measure mean and variance of what arrives at each batch normalization, over all batches, with fixed weights.
 
-    Kaiming He's release of the paper's nets normalizes with such, in place of running averages ("precise BN"). All is
-    as in evaluation, so that nothing is dropped, but that each batch is normalized by its own statistics.
+    Kaiming He's release of the paper's nets normalizes by such statistics, and not by running averages ("precise BN").
+    The net is in evaluation mode, so that nothing is dropped, but each batch is normalized by its own statistics.
     """
-    totals = _Totals()
+    totals = Totals()
 
     def arriving(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda _norm, args: totals.add(name, args[0])
@@ -153,64 +156,64 @@ def precise_statistics(net: ResNet, batches: Batches) -> Statistics:
         for name, norm in norms.items():
             norm.training = True
             hooks.callback(setattr, norm, "track_running_stats", norm.track_running_stats)
-            norm.track_running_stats = False  # else the running statistics would move
+            norm.track_running_stats = False  # so that the running statistics stay as they are
             hooks.enter_context(norm.register_forward_pre_hook(arriving(name)))
         for x, _ in batches if norms else ():
             net(x)
-    return {name: _moments(total) for name, total in totals.items()}
+    return {name: moments(total) for name, total in totals.items()}
 
 
 def batch_norms(net: nn.Module) -> dict[str, nn.BatchNorm2d]:
-    """List the batch normalizations of a net, those on shortcuts too, by name."""
+    """List the batch normalizations of a net by name, with those on shortcuts."""
     return {name: module for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)}
 
 
 def running_errors(net: ResNet, precise: Statistics) -> dict[str, tuple[float, float]]:
-    """Measure how far running statistics lie from precise ones, by the norm's name: the means', the deviations' error.
+    """Measure how far running statistics lie from precise ones, by the norm's name: errors of means and of deviations.
 
-    Root mean squares over channels: of (running mean - precise mean) / precise standard deviation, and of the natural
-    logarithm of running standard deviation / precise standard deviation. `eps` counts as a part of each variance.
+    Both are root mean squares over channels: of (running mean - precise mean) / precise standard deviation, and of the
+    natural logarithm of running standard deviation / precise standard deviation. `eps` is a part of each variance.
     """
     errors = []
     norms = batch_norms(net)
     for name, (mean, variance) in precise.items():
         norm = norms[name]
-        variance = variance + norm.eps  # noqa: PLW2901
-        off = (norm.get_buffer("running_mean") - mean) / variance.sqrt()
-        ratio = ((norm.get_buffer("running_var") + norm.eps) / variance).log() / 2
+        whole = variance + norm.eps
+        off = (norm.get_buffer("running_mean") - mean) / whole.sqrt()
+        ratio = ((norm.get_buffer("running_var") + norm.eps) / whole).log() / 2
         errors.append(torch.stack([off, ratio]).square().mean(1).sqrt())
     return dict(zip(precise, map(tuple, torch.stack(errors).tolist()), strict=True)) if errors else {}
 
 
 @contextmanager
 def normalized_by(net: ResNet, precise: Statistics) -> Iterator[None]:
-    """Let a net normalize by precise statistics in evaluation mode; then by its running ones again."""
-    kept = []
+    """Let a net normalize by precise statistics in evaluation mode, and afterwards by its running ones again."""
+    before = []
     for name, norm in batch_norms(net).items():
         for key, value in zip(("running_mean", "running_var"), precise[name], strict=True):
             buffer = norm.get_buffer(key)
-            kept.append((buffer, buffer.clone()))
+            before.append((buffer, buffer.clone()))
             buffer.copy_(value)
     try:
         yield
     finally:
-        for buffer, before in kept:
-            buffer.copy_(before)
+        for buffer, value in before:
+            buffer.copy_(value)
 
 
-class _Totals(dict[str, Tensor]):
-    """Count, sum and sum of squares of each channel, by name: float64 (3, C), on the device."""
+class Totals(dict[str, Tensor]):
+    """Count, sum and sum of squares per channel, by name: float64 (3, C), on the device."""
 
     def add(self, name: str, x: Tensor) -> None:
-        """Add a batch (N, C, H, W)."""
+        """Add a batch (N, C, H, W). It is squared in float32, or in float64 if that is its type."""
         sums = x.sum((0, 2, 3), dtype=torch.float64)
-        squares = x.float().square().sum((0, 2, 3), dtype=torch.float64)
+        squares = x.to(torch.promote_types(x.dtype, torch.float32)).square().sum((0, 2, 3), dtype=torch.float64)
         total = torch.stack([torch.full_like(sums, x.numel() // x.shape[1]), sums, squares])
         self[name] = self[name] + total if name in self else total
 
 
-def _moments(total: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute means and variances from counts, sums and sums of squares: (3, ...) -> (...), (...)."""
+def moments(total: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute mean and variance from counts, sums and sums of squares: (3, ...) -> (...), (...)."""
     count, sums, squares = total
     mean = sums / count
     return mean, (squares / count - mean.square()).clamp(min=0)
@@ -218,14 +221,15 @@ def _moments(total: Tensor) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def _as_defined(net: ResNet) -> Iterator[None]:
-    """Put a net into evaluation mode and compute it by definition: nothing is fused, no kernel compiled for this."""
+    """Put a net into evaluation mode, computing by definition: nothing is fused, no kernel compiled for this."""
     options = {"training": False, "fuse": False, "implementation": "eager"}
-    places = [(module, key) for module in net.modules() for key in options if hasattr(module, key)]
-    before = [getattr(module, key) for module, key in places]
+    before = [
+        (module, key, getattr(module, key)) for module in net.modules() for key in options if hasattr(module, key)
+    ]
     try:
-        for module, key in places:
+        for module, key, _ in before:
             setattr(module, key, options[key])
         yield
     finally:
-        for (module, key), value in zip(places, before, strict=True):
+        for module, key, value in before:
             setattr(module, key, value)

@@ -1,4 +1,4 @@
-"""Initial weights: a function of (seed, parameter name) alone, so that what twins share starts bit-identical.
+"""Initial weights: a function of (seed, parameter name) alone, so that parameters that twins share start bit-identical.
 
 To add an initialization, write what it changes and name it in `INITIALIZATIONS`.
 """
@@ -19,7 +19,7 @@ from deeptwins.nets.norms import NORMS
 
 @dataclass(frozen=True)
 class Initialization:
-    """What becomes of a net whose weights are He's, whose norms are the identity and whose biases are 0."""
+    """What is changed in a net whose weights are He's, whose norms are the identity and whose biases are 0."""
 
     change: Callable[[nn.Module], None]
     """Changes the weights of a net."""
@@ -28,7 +28,7 @@ class Initialization:
     zeroes: bool = False
     """Whether the last thing in a residual branch that scales starts at 0."""
     norms: tuple[str, ...] = tuple(NORMS)
-    """Those it is made for."""
+    """The norms that it can be used with."""
 
 
 def he_normal(weight: Tensor, generator: torch.Generator) -> None:
@@ -81,7 +81,7 @@ INITIALIZATIONS: dict[str, Initialization] = {
 
 
 def zero_branch(block: Block) -> None:
-    """Let a block's branch be 0: its closing norm's weight is, or where none closes it, its last convolution's."""
+    """Make a block's branch 0 by the weight of its last norm, or of its last convolution if no norm ends the branch."""
     conv, norm = block.layers[-1]
     last = norm if block.order.ends_in_norm and hasattr(norm, "weight") else conv
     last.get_parameter("weight").zero_()
@@ -102,7 +102,7 @@ def initialize(net: nn.Module, initialization: str, seed: int) -> None:
 
 
 def weights_sha256(net: nn.Module) -> str:
-    """The SHA-256 of all parameters and buffers by name: equal for twins that start equal."""
+    """Hash all parameters and buffers by name: nets that start equal have the same SHA-256."""
     digest = hashlib.sha256()
     for name, tensor in sorted(net.state_dict().items()):
         digest.update(name.encode())

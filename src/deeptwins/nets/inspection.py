@@ -24,13 +24,15 @@ PARTS = {"conv": "stem", "bn": "stem", "pool": "stem", "ending": "last norm", "a
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of a net's table: `output` is the shape of one image's, `flops` its forward pass, 2 a multiply-add."""
+    """A row of a net's table."""
 
     name: str
     kind: str
     output: tuple[int, ...]
+    """The shape, without the batch."""
     parameters: int
     flops: int
+    """Of one image, forward; a multiply-add counts as 2."""
 
 
 def check_named(name: str, net: Net) -> None:
@@ -58,11 +60,12 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> tuple[Layer, .
     """
     try:
         with torch.device("meta"):
-            # Whatever computes them, shapes and FLOPs are the same; what compiles would do so here.
+            # Shapes and FLOPs are the same whatever computes them, and eager compiles nothing.
             model = ResNet(net.model_copy(update={"fused_op": "eager"}), image[0], classes).eval()
             x = torch.empty(1, *image)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"width {net.width}, {classes} classes: {str(error).splitlines()[0]}") from None
+    # Note every layer that computes something, when it is called.
     seen: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
     def look(name: str) -> Callable[[nn.Module, Any, Tensor | Fork], None]:
@@ -73,9 +76,10 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> tuple[Layer, .
         return note
 
     for name, module in model.named_modules():
-        copies = type(module) is ZeroPad and not module.step.changes
+        copies = type(module) is ZeroPad and not module.transition.changes
         adds = isinstance(module, Join) and module.scale is None
-        if not copies and not adds and not isinstance(module, NoShortcut | nn.Identity) and not [*module.children()]:
+        empty = isinstance(module, NoShortcut | nn.Identity)
+        if not copies and not adds and not empty and not [*module.children()]:
             module.register_forward_hook(look(name))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         try:
@@ -90,7 +94,7 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> tuple[Layer, .
 
 
 def parts(layers: Sequence[Layer]) -> list[Layer]:
-    """Sum up a net's layers by what it is made of: stem, stages, average pooling, flattening, linear map."""
+    """Sum up a net's layers by part: stem, stages, average pooling, flattening, linear map."""
 
     def part(layer: Layer) -> str:
         first, *rest = layer.name.split(".")
@@ -104,30 +108,30 @@ def parts(layers: Sequence[Layer]) -> list[Layer]:
             blocks = len({row.name.split(".")[2] for row in rows})
             convolutions = sum(row.name.split(".")[3].startswith("conv") for row in rows)
             kind = f"{blocks} block{'s' * (blocks > 1)} of {convolutions // blocks} layers"
-        sums = sum(row.parameters for row in rows), sum(row.flops for row in rows)
-        summed.append(Layer(name, kind, rows[-1].output, *sums))
+        parameters, flops = sum(row.parameters for row in rows), sum(row.flops for row in rows)
+        summed.append(Layer(name, kind, rows[-1].output, parameters, flops))
     return summed
 
 
 def size(net: Net, image: tuple[int, int, int], classes: int) -> tuple[int, int]:
-    """Count a net's parameters and the FLOPs of one image forward."""
+    """Count a net's parameters, and the FLOPs of its forward pass for one image."""
     layers = trace(net, image, classes)
     return sum(layer.parameters for layer in layers), sum(layer.flops for layer in layers)
 
 
 def stages(net: Net, image: tuple[int, int, int], classes: int) -> list[dict[str, Any]]:
-    """Describe the stages of a net: their blocks, the layers of each, and the shape (C, H, W) that they leave.
+    """Describe the stages of a net: number of blocks, layers per block, shape (C, H, W) of the output.
 
-    Of a net that is grown, they say how many of their blocks are `added`, too.
+    In a net that grows, they also say how many of their blocks are `added`.
     """
-    layout = FAMILIES[net.family](net.depth)
-    before = FAMILIES[net.family](net.grown_from).blocks if net.grown_from else layout.blocks
+    plan = FAMILIES[net.family](net.depth)
+    before = FAMILIES[net.family](net.grown_from).blocks if net.grown_from else plan.blocks
     ends = {layer.name.split(".")[1]: layer.output for layer in trace(net, image, classes) if "stages" in layer.name}
-    layers = 3 if layout.bottleneck else 2
+    layers = 3 if plan.bottleneck else 2
     return [
         {"blocks": blocks, "layers": layers, "output": list(ends[str(i)])}
         | ({"added": blocks - before[i]} if net.grown_from else {})
-        for i, blocks in enumerate(layout.blocks)
+        for i, blocks in enumerate(plan.blocks)
     ]
 
 

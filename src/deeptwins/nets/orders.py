@@ -12,31 +12,35 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Layer = tuple[nn.Module, nn.Module]
+ConvNorm = tuple[nn.Module, nn.Module]
 """A convolution, and the norm behind it or before it."""
-Layers = Sequence[Layer]
+Layers = Sequence[ConvNorm]
+"""The layers of a block, in order."""
 
 
 @dataclass(frozen=True)
 class BlockOrder:
-    """An order: the residual branch, what follows the addition, and what the net must know of it."""
+    """An order: the residual branch, what follows the addition, and what nets must know of it."""
 
     branch: Callable[[Layers, Tensor], Tensor]
-    """F: the layers of a block and its input -> what is added to the shortcut."""
+    """F: the layers of a block and its input -> the residual branch."""
     close: Callable[[Layers, Tensor], Tensor] = lambda _layers, y: y
-    """What follows the addition."""
+    """What follows the addition: the layers of a block and the sum -> the block's output."""
     fused: Callable[[Layers, Tensor, Tensor | None], tuple[Tensor, Tensor]] | None = None
-    """The layers, the block's input, what is added -> the block's output, twice; all the same, but in fewer steps."""
+    """The whole block, if the last norm can add and rectify in one operation.
+
+    The layers, the block's input, what is added -> the block's output, twice.
+    """
     closing: Literal["add-relu", "relu-add"] = "add-relu"
-    """What the last norm of the block does first, where it is fused with the addition."""
+    """What the last norm of the block does first where it is fused with the addition: add, or rectify."""
     before: bool = False
     """Whether each norm stands before its convolution."""
     ends_in_norm: bool = True
-    """Whether the last norm is the last thing in the branch that scales."""
+    """Whether the last thing in the branch that scales is a norm, and not a convolution."""
     learns_from_zero: bool = True
-    """Whether a gradient reaches the last thing that scales where it is 0: not through a ReLU."""
+    """Whether a gradient reaches the last thing that scales while it is 0. A ReLU behind it lets none through."""
     ending: Literal["none", "relu", "norm"] = "none"
-    """What the last block of the net leaves to be done before pooling."""
+    """What must follow the last block of the net before pooling."""
 
 
 def original(layers: Layers, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Shortcuts: what is added to a block's output. To add one, write it and name it in `SHORTCUTS`.
+"""Shortcuts: what is added to a block's residual branch. To add one, write it and name it in `SHORTCUTS`.
 
-A shortcut takes a block's input (N, C_in, H, W) and returns what is added to the residual branch, of the output's shape
-(N, C_out, H / stride, W / stride), or None; and what the branch is multiplied by, None where it is left as it is.
+A shortcut takes a block's input (N, C_in, H, W) and returns two things: what is added to the branch, of the output's
+shape (N, C_out, H / stride, W / stride), or None; and what the branch is multiplied by, or None.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from deeptwins.nets.norms import NORMS
 from deeptwins.study.specs import Net
 
 Way = tuple[Tensor | None, Tensor | float | None]
+"""What a shortcut returns: what is added to the branch, and what the branch is multiplied by."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """From what to what a shortcut leads."""
+class Transition:
+    """What a shortcut must bridge: the shape of a block's input and that of its output."""
 
     channels_in: int
     channels_out: int
@@ -30,8 +31,19 @@ class Step:
 
     @property
     def changes(self) -> bool:
-        """Whether the shape changes on the way."""
+        """Whether the two shapes differ."""
         return self.channels_in != self.channels_out or self.stride > 1
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """A line of `SHORTCUTS`: how a shortcut is made, and what allows nets with it to grow by added blocks."""
+
+    make: Callable[[Transition, Net], nn.Module]
+    copies: bool = False
+    """Whether it adds x itself or nothing, at least where the shape is kept: only such blocks can be added."""
+    keeps_sign: bool = False
+    """Whether it adds nothing negative to a branch where x is not negative: plain blocks would cut that off."""
 
 
 class NoShortcut(nn.Module):
@@ -43,14 +55,14 @@ class NoShortcut(nn.Module):
 
 
 class ZeroPad(nn.Module):
-    """The identity, where the shape changes subsampled and padded with zero channels at the end; free of parameters.
+    """The identity. Where the shape changes, x is subsampled and gets channels of zeros at the end; no parameters.
 
     Option A of He et al. 2015, section 3.3; the paper does not say on which side the zeros stand.
     """
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, transition: Transition) -> None:
         super().__init__()
-        self.step = step
+        self.transition = transition
 
     def forward(self, x: Tensor) -> Way:
         """Add the identity."""
@@ -58,20 +70,20 @@ class ZeroPad(nn.Module):
 
     def identity(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
-        stride, missing = self.step.stride, self.step.channels_out - self.step.channels_in
+        stride, missing = self.transition.stride, self.transition.channels_out - self.transition.channels_in
         if stride > 1:
             x = x[:, :, ::stride, ::stride]
         return F.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
 
 
 class Scaled(ZeroPad):
-    """The identity times a constant, beside the branch times another.
+    """The identity times a constant, added to the branch times another.
 
     He et al. 2016, "Identity mappings in deep residual networks", section 3.1, constant scaling.
     """
 
-    def __init__(self, step: Step, shortcut: float, branch: float) -> None:
-        super().__init__(step)
+    def __init__(self, transition: Transition, shortcut: float, branch: float) -> None:
+        super().__init__(transition)
         self.shortcut, self.branch = shortcut, branch
 
     def forward(self, x: Tensor) -> Way:
@@ -80,23 +92,23 @@ class Scaled(ZeroPad):
 
 
 class Gate(Conv2d):
-    """The map under a gate's sigmoid: a 1x1 convolution whose bias starts at a value of its own."""
+    """What a gate's sigmoid is taken of: a 1x1 convolution whose bias starts at the value that the net gives."""
 
-    def __init__(self, step: Step, bias: float) -> None:
-        super().__init__(step.channels_in, step.channels_out, 1, step.stride)
+    def __init__(self, transition: Transition, bias: float) -> None:
+        super().__init__(transition.channels_in, transition.channels_out, 1, transition.stride)
         self.start = {"bias": bias}
 
 
 class Gated(ZeroPad):
-    """The identity times 1 - g(x), beside the branch times g(x), or times 1; g(x) = sigmoid(W x + b).
+    """The identity times 1 - g(x), added to the branch times g(x), or to the branch; g(x) = sigmoid(W x + b).
 
     W is a 1x1 convolution; b starts as the net's `gate_bias`. He et al. 2016, section 3.1, exclusive gating and
     shortcut-only gating, as in highway networks (Srivastava et al. 2015).
     """
 
-    def __init__(self, step: Step, bias: float, *, exclusive: bool) -> None:
-        super().__init__(step)
-        self.gate = Gate(step, bias)
+    def __init__(self, transition: Transition, bias: float, *, exclusive: bool) -> None:
+        super().__init__(transition)
+        self.gate = Gate(transition, bias)
         self.exclusive = exclusive
 
     def forward(self, x: Tensor) -> Way:
@@ -106,23 +118,23 @@ class Gated(ZeroPad):
 
 
 class Dropped(ZeroPad):
-    """The identity, half of whose values are dropped in training: the expectation is 0.5, as in evaluation.
+    """The identity with half of its values dropped in training: the expectation is 0.5, as in evaluation.
 
     He et al. 2016, section 3.2: equivalent, in expectation, to constant scaling by 0.5.
     """
 
     def forward(self, x: Tensor) -> Way:
-        """Add half the identity: in training each of its values or zero, else half of it."""
+        """Add half of the identity; in training each of its values with probability 0.5, else zero."""
         return 0.5 * F.dropout(self.identity(x), 0.5, self.training), None
 
 
 class Projection(nn.Sequential):
     """1x1 convolution and the net's norm: options B and C of He et al. 2015, section 3.3."""
 
-    def __init__(self, step: Step, net: Net) -> None:
+    def __init__(self, transition: Transition, net: Net) -> None:
         super().__init__(
-            conv(net, step.channels_in, step.channels_out, 1, step.stride),
-            NORMS[net.norm](step.channels_out, net, "add-relu"),
+            conv(net, transition.channels_in, transition.channels_out, 1, transition.stride),
+            NORMS[net.norm](transition.channels_out, net, "add-relu"),
         )
 
     def forward(self, x: Tensor) -> Way:
@@ -131,59 +143,59 @@ class Projection(nn.Sequential):
         return cast("Tensor", norm(convolution(x), relu=False)), None
 
 
-def none(_step: Step, _net: Net) -> nn.Module:
+def none(_transition: Transition, _net: Net) -> nn.Module:
     """Make the plain twin's shortcut."""
     return NoShortcut()
 
 
-def zero_pad(step: Step, _net: Net) -> nn.Module:
+def zero_pad(transition: Transition, _net: Net) -> nn.Module:
     """Make option A."""
-    return ZeroPad(step)
+    return ZeroPad(transition)
 
 
-def projection(step: Step, net: Net) -> nn.Module:
+def projection(transition: Transition, net: Net) -> nn.Module:
     """Make option B: the identity, or a projection where the shape changes."""
-    return Projection(step, net) if step.changes else ZeroPad(step)
+    return Projection(transition, net) if transition.changes else ZeroPad(transition)
 
 
-def projections(step: Step, net: Net) -> nn.Module:
+def projections(transition: Transition, net: Net) -> nn.Module:
     """Make option C: a projection everywhere."""
-    return Projection(step, net)
+    return Projection(transition, net)
 
 
-def scaled(step: Step, _net: Net) -> nn.Module:
+def scaled(transition: Transition, _net: Net) -> nn.Module:
     """Make constant scaling: 0.5 times the identity."""
-    return Scaled(step, 0.5, 1.0)
+    return Scaled(transition, 0.5, 1.0)
 
 
-def frozen_gate(step: Step, _net: Net) -> nn.Module:
-    """Make constant scaling of both ways by 0.5: a gate that is frozen half open."""
-    return Scaled(step, 0.5, 0.5)
+def frozen_gate(transition: Transition, _net: Net) -> nn.Module:
+    """Make constant scaling of shortcut and branch by 0.5: a gate that is frozen half open."""
+    return Scaled(transition, 0.5, 0.5)
 
 
-def gate(step: Step, net: Net) -> nn.Module:
+def gate(transition: Transition, net: Net) -> nn.Module:
     """Make exclusive gating."""
-    return Gated(step, net.gate_bias, exclusive=True)
+    return Gated(transition, net.gate_bias, exclusive=True)
 
 
-def shortcut_gate(step: Step, net: Net) -> nn.Module:
+def shortcut_gate(transition: Transition, net: Net) -> nn.Module:
     """Make shortcut-only gating."""
-    return Gated(step, net.gate_bias, exclusive=False)
+    return Gated(transition, net.gate_bias, exclusive=False)
 
 
-def dropout(step: Step, _net: Net) -> nn.Module:
+def dropout(transition: Transition, _net: Net) -> nn.Module:
     """Make dropout on the shortcut."""
-    return Dropped(step)
+    return Dropped(transition)
 
 
-SHORTCUTS: dict[str, Callable[[Step, Net], nn.Module]] = {
-    "none": none,
-    "zero-pad": zero_pad,
-    "projection": projection,
-    "projections": projections,
-    "scaled": scaled,
-    "frozen-gate": frozen_gate,
-    "gate": gate,
-    "shortcut-gate": shortcut_gate,
-    "dropout": dropout,
+SHORTCUTS: dict[str, Shortcut] = {
+    "none": Shortcut(none, copies=True, keeps_sign=True),
+    "zero-pad": Shortcut(zero_pad, copies=True, keeps_sign=True),
+    "projection": Shortcut(projection, copies=True),
+    "projections": Shortcut(projections),
+    "scaled": Shortcut(scaled, keeps_sign=True),
+    "frozen-gate": Shortcut(frozen_gate, keeps_sign=True),
+    "gate": Shortcut(gate, keeps_sign=True),
+    "shortcut-gate": Shortcut(shortcut_gate, keeps_sign=True),
+    "dropout": Shortcut(dropout, keeps_sign=True),
 }
