@@ -5,17 +5,16 @@ type or layout: `-k "resnet-50 and join and bf16"`. An implementation named in `
 timed without a change here.
 
 On a GPU time is the device's: CUDA graphs between two events, the cache cold. How long it takes has not been measured;
-of 54 settings, 228 with `--full-grid`, most goes to inductor, which compiles each anew: if it takes 8 s for one, it is
-8 minutes. `--session-timeout=SECONDS` ends it earlier and keeps what has been timed, ResNet-50 first. On a CPU time is
-the clock's, with one thread and a cache as it happens to be: a minute in all.
+of 54 settings, 228 with `--full-grid`, most goes to inductor, which compiles each anew: at 8 s for one, that is 8
+minutes. `--session-timeout=SECONDS` ends it earlier and keeps what has been timed, ResNet-50 first. On a CPU time is
+the clock's, with one thread and whatever is in the cache: a minute in all.
 
 `bytes` are those that the fused operation must move (`deeptwins.kernels.bn_relu_add.traffic`), whatever an
 implementation really moves: so `gb_per_s` is an effective bandwidth, and equal bandwidths mean equal times.
-`percent_of_copy` compares it with a copy's, which is measured once a session.
+`percent_of_copy` compares it with that of a copy, which is measured once per session.
 """
 
 import gc
-from itertools import chain
 
 import pytest
 import torch
@@ -24,14 +23,13 @@ import device_time
 import whereabouts
 from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd
 from deeptwins.kernels.bn_relu_add.definition import unavailable
-from deeptwins.kernels.bn_relu_add.traffic import Site as Traffic
+from deeptwins.kernels.formats import DTYPES, LAYOUTS
+from deeptwins.kernels.offline.cases import SITES
 from deeptwins.profile import roofline
 from deeptwins.train import device
 from sites import settings
 
 DEVICE = device.device("auto").type
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
-LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 ROUNDS = {"cpu": {"rounds": 20, "warmup_rounds": 3}, "cuda": {"rounds": 100, "warmup_rounds": 10}}
 
 # A compiler's warning is no reason to lose a measurement; that nothing was captured is one.
@@ -39,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("default", "error:The CUDA Graph is empt
 
 
 def pytest_generate_tests(metafunc):
-    """Parametrize by setting; tests of one setting run one after another and share its tensors and what is compiled."""
+    """Parametrize by setting; cases of a setting run one after another and share its tensors and what is compiled."""
     chosen = settings(DEVICE, full=metafunc.config.getoption("full_grid"))
     metafunc.parametrize("tensors", chosen, indirect=True, ids=str, scope="module")
 
@@ -53,13 +51,13 @@ def timer(request):
 
 @pytest.fixture(scope="session")
 def flush():
-    """What is called before each round."""
+    """The call before each round: it empties the cache of a GPU."""
     return roofline.flush() if DEVICE == "cuda" else None
 
 
 @pytest.fixture(scope="session")
 def of_machine():
-    """What every result says of where it was timed, and of that device's memory."""
+    """What every result says about the machine and the memory of the device."""
     return {
         **whereabouts.of(DEVICE),
         "l2_bytes": roofline.l2_bytes() if DEVICE == "cuda" else None,
@@ -68,7 +66,7 @@ def of_machine():
 
 
 class Tensors:
-    """What the operation takes in a setting, and the gradients that come back, one a use of its result."""
+    """The inputs of the operation in a setting, and the gradients that come back, one per use of its result."""
 
     def __init__(self, setting):
         self.setting = setting
@@ -96,9 +94,9 @@ class Tensors:
         return {"forward": forward, "forward+backward": both}[direction]
 
     def described(self, direction):
-        """What a result says of the setting."""
-        traffic = Traffic(residual=self.residual is not None, fork=self.fork)
-        launches = chain(traffic.forward, traffic.backward if direction == "forward+backward" else ())
+        """What a result says about the setting."""
+        kind = SITES["join" if self.setting.site.join else "no join"]
+        launches = kind.forward if direction == "forward" else kind.forward + kind.backward
         return {
             "nets": self.setting.site.nets,
             "shape": self.setting.site.shape,
@@ -113,11 +111,11 @@ class Tensors:
 
 @pytest.fixture(scope="module")
 def tensors(request):
-    """Random tensors; nothing compiled for those before is kept, nor does a change of shape make shapes dynamic."""
+    """Random tensors. What was compiled for other settings is dropped, and a new shape does not make shapes dynamic."""
     torch._dynamo.reset()
     with torch._dynamo.config.patch(automatic_dynamic_shapes=False, fail_on_recompile_limit_hit=True):
         yield Tensors(request.param)
-    gc.collect()  # graphs, and what they hold of the device's memory
+    gc.collect()  # graphs, which hold memory of the device
 
 
 def untimed(implementation):

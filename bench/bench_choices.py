@@ -1,15 +1,16 @@
-"""What the trainer's own choices for a GPU are worth: steps a replay, runs in hand, images an evaluation.
+"""What the numbers that the trainer chooses for a GPU are worth: steps per replay, runs in hand, images per evaluation.
 
-Nets, images and rehearsal are those of `bench_throughput.py`, in the precision of the study. What a stream a net is
-worth shows there: all nets together beside one after another. `deeptwins profile --timings FILE` makes a page of it.
+Nets, images and rehearsal are those of `bench_throughput.py`, in the precision of the study. That bench also shows what
+one stream per net is worth: all nets together beside one after another. `deeptwins profile --timings FILE` makes a page
+of it.
 """
 
 import pytest
 
 import whereabouts
-from bench_throughput import DEVICE, REHEARSAL, ROUNDS, advance, images, runs, time_trainer
 from deeptwins.train import device, lanes, scheduling, training
 from deeptwins.train.feeds import Feeds
+from training_time import DEVICE, REHEARSAL, ROUNDS, advance, images, runs, time_trainer
 
 pytestmark = [pytest.mark.usefixtures("arithmetic"), pytest.mark.filterwarnings("default")]
 
@@ -21,7 +22,7 @@ def dataset():
 
 
 def describe(benchmark, choice, value, chosen, iterations=1):
-    """Add to a result what was tried and what the trainer chooses; print what it comes to."""
+    """Add to a result the value tried and the trainer's; print the time."""
     benchmark.extra_info.update(
         choice=choice,
         value=value,
@@ -37,7 +38,7 @@ def describe(benchmark, choice, value, chosen, iterations=1):
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8, 16, 32])
 def bench_steps(benchmark, monkeypatch, dataset, steps):
-    """An iteration of all nets of one seed together, so many steps a replay."""
+    """An iteration of all nets of one seed together, so many steps per replay."""
     chosen = lanes.STEPS[DEVICE.type]
     monkeypatch.setitem(lanes.STEPS, DEVICE.type, steps)
     _, iterations = time_trainer(benchmark, runs(), dataset)
@@ -60,7 +61,7 @@ def bench_evaluation(benchmark, monkeypatch, dataset, at_once):
     device.configure(run.recipe, DEVICE)
     trained = training.Training(run, dataset.to(DEVICE), DEVICE, Feeds())
 
-    def step():  # an evaluation sums up those since the last
+    def step():  # an evaluation also reports on the training steps since the last, of which there must be one
         advance([trained], 1)
 
     benchmark.pedantic(lambda: list(trained.evaluate()), setup=step, warmup_rounds=1, rounds=ROUNDS[DEVICE.type])

@@ -1,4 +1,4 @@
-"""What a user waits for: the help, and a report from a thousand finished runs."""
+"""How long a user waits for the help, and for a report from a thousand finished runs."""
 
 import subprocess
 import sys
@@ -8,8 +8,9 @@ import made
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from deeptwins import report, study
-report.write(study.load(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
+from deeptwins import study
+from deeptwins.pages.study import page
+page.write(study.load(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "torch" in sys.modules)
 """
 

@@ -1,14 +1,14 @@
 """A training step of several nets one after another, and of the same nets packed into one (`packed.py`).
 
-Every round of a packed step is preceded by one of the separate nets, so that both meet the same noise: `ratio` is the
-median over such pairs of the time of the separate nets over that of the packed one, `ratio_q1` and `ratio_q3` how far
-pairs are apart, and the case `separate` sets the separate nets against themselves. `deeptwins profile --timings FILE`
-makes a page of it; `docs/packing.md` says what was found.
+Every round of a packed step is preceded by one of the separate nets, so that both meet the same noise. The time of the
+separate nets over that of the packed one is taken for each such pair: `ratio` is the median, `ratio_q1` and `ratio_q3`
+are the quartiles. The case `separate` compares the separate nets with themselves. `deeptwins profile --timings FILE`
+makes a page of it; `docs/packing.md` has the results.
 
-On a GPU, steps are CUDA graphs between two events (`device_time.py`), in the arithmetic of the trainer, which is
-deterministic; in the size of CIFAR-10 and its batches of 128. How long that takes has not been measured. On a CPU the
-size is that of the study `depth`, 1x8x8, at half its width, too, and time is what the process got of its one thread:
-another job beside it costs less of the result than on the clock. A few minutes in all.
+On a GPU, steps are CUDA graphs between two events (`device_time.py`), in the trainer's deterministic arithmetic, on
+batches of 128 images of CIFAR-10's size. How long that takes has not been measured. On a CPU images are those of the
+study `depth`, 1x8x8, and nets have its width or half of it. Time is then the processor time of the process, which other
+jobs disturb less than the clock's. A few minutes in all.
 """
 
 import statistics
@@ -25,12 +25,12 @@ import device_time
 import packed
 import whereabouts
 from deeptwins import nets
+from deeptwins.kernels.formats import LAYOUTS
 from deeptwins.profile import roofline
 from deeptwins.study.specs import Net, Recipe
 from deeptwins.train import device, optimization
 
 DEVICE = device.device("auto").type
-LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 IMAGES = {"cuda": (3, 32, 32), "cpu": (1, 8, 8)}
 ROUNDS = {"cuda": 30, "cpu": 10}
 WARMUP = 2
@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.usefixtures("arithmetic"), pytest.mark.filterwarnings(
 
 @dataclass(frozen=True)
 class Setting:
-    """What is trained: twins of `nets` / 2 seeds, and how."""
+    """Which nets are trained, twins of `nets` / 2 seeds, and how."""
 
     nets: int
     depth: int
@@ -55,9 +55,10 @@ class Setting:
 
 
 def settings():
-    """Choose what is timed on this device, and as what: the batched product has a layout of its own and is timed once.
+    """Choose the settings and variants that are timed on this device.
 
-    A CPU has no bf16 worth timing, and depth 20 and channels_last alone at full width, which takes long.
+    `gemm`, which has the same layout in any setting, is timed in one. A CPU gets no bf16, and full width, which takes
+    long, only at depth 20 in channels_last.
     """
     widths, precisions = ((16,), ("bf16", "fp32")) if DEVICE == "cuda" else ((8, 16), ("fp32",))
     for nets_, depth, width, precision, layout in product((2, 8), (20, 56), widths, precisions, LAYOUTS):
@@ -74,13 +75,13 @@ def pytest_generate_tests(metafunc):
 
 
 def clock():
-    """Make what reads the time that a step takes."""
+    """Make the clock that steps are timed by."""
     return roofline.EventTimer() if DEVICE == "cuda" else time.process_time
 
 
 @pytest.fixture(autouse=True)
 def timer(request):
-    """Let pytest-benchmark read that, too; it looks for it before a bench begins."""
+    """Let pytest-benchmark read the same clock, for which it looks before a bench begins."""
     request.applymarker(pytest.mark.benchmark(timer=clock()))
 
 
@@ -109,7 +110,7 @@ def step_of(setting, variant):
         models, loss_of = list(built(setting)), lambda logits: F.cross_entropy(logits.float(), labels)
     else:
         models = [packed.Packed(list(built(setting)), variant)]
-        loss_of = lambda logits: packed.losses(logits.float(), labels).sum()  # noqa: E731  two lines that belong together
+        loss_of = lambda logits: packed.losses(logits.float(), labels).sum()  # noqa: E731  as in the other branch
     optimizers = [optimization.sgd(model.to(DEVICE), recipe(setting)) for model in models]
 
     def step():
@@ -127,7 +128,7 @@ def bench_step(benchmark, setting, variant):
     """One batch for all nets: forward, backward, optimizer; `ratio`, how many times as fast as one after another."""
     device.configure(recipe(setting), torch.device(DEVICE))
     work, baseline, timed = step_of(setting, variant), step_of(setting, "separate"), "process"
-    work()  # makes what the first step makes
+    work()  # the first step also allocates what all others use
     with counting.Counter() as counter:
         work()
     if DEVICE == "cuda":
@@ -147,8 +148,8 @@ def bench_step(benchmark, setting, variant):
     report(benchmark, setting, variant, separate_s[WARMUP:], counter.operators, timed)
 
 
-def report(benchmark, setting, variant, separate_s, operators, timed):  # noqa: PLR0913, PLR0917  all there is to say
-    """Add to a result what it is of, and what it comes to; print it."""
+def report(benchmark, setting, variant, separate_s, operators, timed):  # noqa: PLR0913, PLR0917  all that a page needs
+    """Add to a result what was trained, and the ratio; print it."""
     median_s = statistics.median(benchmark.stats.stats.data)
     ratios = [before / after for before, after in zip(separate_s, benchmark.stats.stats.data, strict=True)]
     low, ratio, high = statistics.quantiles(ratios, n=4)

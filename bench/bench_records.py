@@ -1,4 +1,4 @@
-"""Records in and out: what a run pays to leave them, and what a report of a thousand runs takes."""
+"""Records written and read: how long a run needs to append its records, and a report to read a thousand runs."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from deeptwins.pages.study import page
 
 @pytest.mark.gate
 def bench_append(benchmark, tmp_path):
-    """Two hundred appends, as many as a run of 100 epochs makes for two twins, each with its wait for the disk."""
+    """Two hundred appends, each of which waits for the disk: as many as two twins make in 100 epochs."""
     record = {"kind": "epoch", "twin": "plain", "iteration": 12, "epoch": 1.5, "train_error_pct": 12.3} | {
         f"{split}_{what}": 0.123456789 for split in ("train", "running", "test") for what in ("loss", "error", "images")
     }

@@ -1,13 +1,13 @@
-"""The batch stream on the CPU: how long a batch takes until it is in the hands of the trainer."""
+"""The batch stream on the CPU: how long it takes to make a batch for the trainer."""
 
 import itertools
 
 import pytest
 import torch
 
-from bench_throughput import repeated
 from deeptwins import data
 from deeptwins.data import stream
+from training_time import repeated
 
 
 @pytest.mark.gate

@@ -1,4 +1,4 @@
-"""A whole study against the loop that people write by hand: the same nets, steps and evaluations, in one run."""
+"""A whole study and the loop that people write by hand, timed one after the other: same nets, steps and evaluations."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def bench_depth_against_the_handwritten_loop(benchmark, tmp_path, feed):
     """One seed of `depth`, 12 nets: `ratio` is the hand-written loop's time over that of the whole `deeptwins run`."""
     runs = study.load(DEPTH, seeds=1).runs
     dataset = data.load("digits")
-    torch.set_num_threads(host.cores())  # PyTorch's default: what people leave untouched
+    torch.set_num_threads(host.cores())  # PyTorch's default, which people leave as it is
 
     started = time.perf_counter()
     handwritten.train_study(runs, dataset, feed)

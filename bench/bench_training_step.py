@@ -1,4 +1,4 @@
-"""A training step on the CPU by depth and twin; what a run spends on anything but these steps, and on diagnostics.
+"""A training step on the CPU, by depth and twin; and the time that a run spends outside its steps, and on diagnostics.
 
 `bench_throughput.py` has the steps of a GPU.
 """
@@ -36,7 +36,7 @@ def bench_step(benchmark, depth, family, layers, twin):
 
 @contextmanager
 def stopwatch(monkeypatch, *calls):
-    """Sum the time spent inside the named methods, calls within calls counted once."""
+    """Sum the time spent inside the named methods; a call inside another is part of it."""
     spent, inside = [0.0], [False]
 
     def timed(method):
@@ -84,7 +84,7 @@ def bench_overhead(benchmark, depth, family, layers, tmp_path, monkeypatch):  # 
 def bench_diagnostics(benchmark, depth, family, layers, tmp_path, monkeypatch):  # noqa: PLR0913, PLR0917  fixtures
     """A whole run on the CPU; `diagnostics_pct` of its wall time goes into diagnostics: at most 2."""
     run, look = run_of(depth, family, layers, ["plain", "residual"]), diagnostics.look
-    # A generator works when it is gone through, outside of the call that the stopwatch sees.
+    # A generator does its work when it is iterated over, outside of the call that the stopwatch measures.
     monkeypatch.setattr(diagnostics, "look", lambda *arguments: list(look(*arguments)))
 
     calls = [(diagnostics, "gradient_norms"), (diagnostics, "look")]

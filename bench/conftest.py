@@ -1,4 +1,4 @@
-"""What the benches share: they time, and assert nothing about how right things are."""
+"""What the benches share. They time, and assert nothing about results."""
 
 import gc
 from pathlib import Path
@@ -25,15 +25,15 @@ def one_thread():
 
 @pytest.fixture
 def arithmetic(monkeypatch):
-    """Leave PyTorch's own settings as they were before the trainer made its own, and of this bench's nets nothing."""
+    """Put PyTorch's settings back as they were before the trainer changed them, and free what the bench's nets held."""
     convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     deterministic = torch.are_deterministic_algorithms_enabled()
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     yield
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
     torch.use_deterministic_algorithms(deterministic)
-    torch.compiler.reset()  # that no net finds the guards of another
-    gc.collect()  # graphs, and what they hold of the device's memory
+    torch.compiler.reset()  # so that no net meets the guards of another
+    gc.collect()  # graphs, which hold memory of the device
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

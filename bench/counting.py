@@ -1,4 +1,8 @@
-"""What code asks of PyTorch, counted at its dispatcher, and what torch.compile makes of it: the same on any machine."""
+"""What code asks of PyTorch, counted at its dispatcher, and what torch.compile makes of it: the same on any machine.
+
+This is the yardstick of `exact_metrics.py`, and so stays out of the package: the gate measures both commits by head's.
+The package counts bytes by itself for profiles, in `deeptwins.profile.work`.
+"""
 
 import logging
 import sys
@@ -11,31 +15,31 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-UNWRITTEN = ("empty", "new_empty")  # how the names begin of operators that make room and move nothing
+UNWRITTEN = ("empty", "new_empty")  # operators whose names begin so allocate memory and write nothing
 
 
 class Counter(TorchDispatchMode):
-    """How many operators compute something, rather than look at a tensor in another way."""
+    """Count the operators that compute something; views are not counted."""
 
     def __init__(self):
         super().__init__()
         self.operators = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        """Count one."""
+        """Count a call."""
         self.operators += not looks(func)
         return func(*args, **(kwargs or {}))
 
 
 class Meter(Counter):
-    """What operators move and compute, too, and the memory that they take.
+    """Count also what operators move and compute, and the memory that they take.
 
-    The bytes of a tensor are those of its elements, or of its memory where expanded ones share it. What an operator
-    allocates for itself and gives back before it returns is not seen.
+    The bytes of a tensor are those of its elements, or of its memory where expanded elements share it. Memory that an
+    operator allocates and gives back before it returns is not seen.
     """
 
     def __init__(self, namespace=""):
-        """Begin at nothing; operators of `namespace` are no units, but what they call on a CPU is counted."""
+        """Begin at 0. Of operators of `namespace`, what they call on a CPU is counted, and not they themselves."""
         super().__init__()
         self.namespace = namespace
         self.allocations = self.live_bytes = self.peak_bytes = 0
@@ -43,22 +47,22 @@ class Meter(Counter):
         self._held = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        """Count one."""
+        """Count a call."""
         kwargs = kwargs or {}
         if self.namespace and func.namespace == self.namespace:
             with self:
                 return func._op_dk(torch.DispatchKey.CPU, *args, **kwargs)
         out = super().__torch_dispatch__(func, types, args, kwargs)
-        given, made = tensors((args, kwargs)), tensors(out)
-        before = {storage_of(tensor) for tensor in given}
-        fresh = [tensor for tensor in made if storage_of(tensor) not in before]
+        inputs, outputs = tensors((args, kwargs)), tensors(out)
+        before = {storage_of(tensor) for tensor in inputs}
+        fresh = [tensor for tensor in outputs if storage_of(tensor) not in before]
         for tensor in fresh:
             self._allocated(tensor.untyped_storage())
         if not looks(func) and not name_of(func).startswith(UNWRITTEN):
             written = distinct([*fresh, *changed(func, args, kwargs)])
             self.bytes_written += sum(map(bytes_of, written))
-            if written or not made:  # else it only hands on what it was given
-                self.bytes_read += sum(map(bytes_of, distinct(given)))
+            if written or not outputs:  # else it returns its inputs as they are
+                self.bytes_read += sum(map(bytes_of, distinct(inputs)))
         if count := flop_registry.get(func.overloadpacket):
             self.flops += count(*args, **kwargs, out_val=out)
         return out
@@ -80,7 +84,7 @@ class Meter(Counter):
 
 
 def looks(func):
-    """Whether an operator computes nothing: it returns what it was given, seen in another way."""
+    """Whether an operator computes nothing, and only returns views of its inputs."""
     returned = [argument.alias_info for argument in func._schema.returns]
     return any(alias is not None and not alias.is_write for alias in returned)
 
@@ -98,18 +102,20 @@ def tensors(tree):
 def changed(func, args, kwargs):
     """List the arguments that an operator changes in place."""
     arguments = func._schema.arguments
-    values = [args[i] if i < len(args) else kwargs.get(each.name) for i, each in enumerate(arguments)]
-    marks = [each.alias_info for each in arguments]
-    return tensors([value for value, alias in zip(values, marks, strict=True) if alias is not None and alias.is_write])
+    values = [args[i] if i < len(args) else kwargs.get(argument.name) for i, argument in enumerate(arguments)]
+    aliases = [argument.alias_info for argument in arguments]
+    return tensors(
+        [value for value, alias in zip(values, aliases, strict=True) if alias is not None and alias.is_write]
+    )
 
 
 def storage_of(tensor):
-    """Return what tells memory apart that is in use at the same time."""
+    """Return a key for the memory of a tensor, unique among all memory in use."""
     return tensor.untyped_storage()._cdata
 
 
 def distinct(some):
-    """Leave out tensors that are elements for elements the same."""
+    """Leave out tensors that consist of the very same elements as another."""
     return {(storage_of(t), t.storage_offset(), tuple(t.shape), t.stride()): t for t in some}.values()
 
 
@@ -119,14 +125,14 @@ def bytes_of(tensor):
 
 
 class Inductor:
-    """Inductor, which generates code for a CPU and has none of it compiled: the only user of its private parts."""
+    """Inductor generating code for a CPU, of which nothing is compiled. Its private parts are used here only."""
 
     def __init__(self):
         self.kernels = self.launches = 0
         self._patches = ExitStack()
 
     def __enter__(self):
-        """Begin at nothing."""
+        """Begin at 0, with no cache that could spare Inductor the work."""
         import torch._functorch.config  # noqa: PLC0415  all of this takes seconds to load
         from torch._dynamo.utils import counters  # noqa: PLC0415
         from torch._inductor import async_compile, compile_fx, config, metrics  # noqa: PLC0415
@@ -135,8 +141,8 @@ class Inductor:
         counters.clear()
         metrics.reset()
         self._counters, self._metrics, log = counters, metrics, compile_fx.inductor_metrics_log
-        # Code as for a processor without vectors, whichever this is. Any program that knows --version passes for the
-        # compiler that is never called.
+        # Code as for a processor without vector instructions, whichever this one is. The compiler is never called, so
+        # that any program with the option --version can stand in for it.
         same = {"cpp.vec_isa_ok": False, "cpp.threads": 1, "cpp.cxx": (None, sys.executable)}
         caches = {"fx_graph_cache": False, "compile_threads": 1}
         enter = self._patches.enter_context
@@ -148,7 +154,7 @@ class Inductor:
         return self
 
     def __exit__(self, *raised):
-        """Leave everything as it was."""
+        """Put back what was replaced."""
         self._patches.close()
 
     def _compile(self, *_source):
@@ -160,10 +166,10 @@ class Inductor:
         self.launches += 1
 
     def counted(self):
-        """Say what was generated.
+        """Return what was generated.
 
         Raises:
-            RuntimeError: nothing was: this PyTorch does it in another way.
+            RuntimeError: nothing was. This PyTorch generates code in another way.
         """
         if not self.kernels:
             raise RuntimeError("torch.compile generated no kernel where it is looked for")

@@ -1,4 +1,4 @@
-"""How long a GPU takes, whatever the processor that feeds it does: work as a CUDA graph."""
+"""How long a GPU takes, however slowly it is given its work: the work as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from deeptwins.profile.roofline import Work
 
 WARMUP = 3  # calls: to compile, to load kernels, to make handles
 
-_refused: list[torch.cuda.CUDAGraph] = []  # kept alive: before PyTorch 2.13 the allocator goes on to ask them
+_refused: list[torch.cuda.CUDAGraph] = []  # kept alive, since before PyTorch 2.13 the allocator still asks them
 
 
 def replay(work: Work) -> tuple[Work, str]:
-    """Capture what the work launches as a CUDA graph, whose replay costs no Python; return it and `graph`.
+    """Capture what the work launches as a CUDA graph, whose replay needs no Python; return its replay and `graph`.
 
-    The stream that warms up captures, too: then all of the backward pass belongs to it. Work that cannot be captured is
-    returned as it is, with `events`: its time is then the processor's, to launch it, wherever that is longer.
+    Warming up and capturing use the same stream, to which all of the backward pass then belongs. Work that cannot be
+    captured is returned as it is, with `events`: where launching it takes longer than the GPU, that is what is timed.
     """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

@@ -1,10 +1,11 @@
-"""What can be counted without a clock: kernels as they are compiled, training steps, compiled steps, imports.
+"""The gate's probe: it counts what needs no clock, in kernels as compiled, training steps, compiled steps, imports.
 
     PYTHONPATH=<checkout>/src python bench/exact_metrics.py --output FILE [--only GROUP ...]
 
-counts in whichever checkout's package Python finds; `deeptwins gate` does so in two of them. It needs neither a GPU nor
-a C++ compiler. The file says which tools the numbers depend on, the numbers by subject and metric
-(`deeptwins.gate.compare.probes.METRICS` says what they mean), and what could not be counted, and why.
+counts in the package that Python finds. `deeptwins gate` finds this file by its path and runs head's on the packages of
+both commits, so that it must also understand older packages. It needs neither a GPU nor a C++ compiler. FILE has the
+versions of the tools that the numbers depend on, the numbers by subject and metric (`METRICS` in
+`deeptwins.gate.judge.metrics` says what they mean), and why others could not be counted.
 """
 
 import argparse
@@ -23,31 +24,31 @@ from tempfile import TemporaryDirectory
 from unittest import mock
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = (  # on whose versions the numbers depend, beside those of Triton's tools
+PACKAGES = (  # the numbers depend on their versions, and on those of Triton's tools
     "torch", "triton", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "pillow", "pydantic", "jinja2",
     "typer",
 )  # fmt: skip
-KERNELS = (  # data type, layout, shape and site by their names in `kernels/cases.py`, compute capabilities times ten
+KERNELS = (  # data type, layout, shape and site as named in `kernels/offline/cases.py`; compute capabilities times ten
     ("bf16", "channels_last", "JOIN", "join", (80, 90, 100)),
     ("fp32", "channels_last", "CIFAR", "join", (80,)),
     ("bf16", "contiguous", "JOIN", "join", (90,)),
     ("bf16", "channels_last", "JOIN", "no join", (100,)),
 )
-"""A minute has no room for all that `deeptwins kernels` compiles: the join of a ResNet on every GPU, and on one each
-fp32, as CIFAR nets are trained, the other layout, and layers without a join."""
+"""All that `deeptwins kernels` compiles would take more than a minute. These are the join of a ResNet on every GPU, and
+on one GPU each: fp32, in which CIFAR nets are trained; the other layout; layers without a join."""
 OF_KERNEL = (
     "registers", "stack_bytes", "spill_instructions", "shared_bytes", "barriers", "tensors_read", "tensors_written",
     "vector_share", "narrowest_access_bits", "resident_warps", "instructions", "opcodes_sha256",
 )  # fmt: skip
 OPERATOR = tuple((dtype, site) for dtype in ("bfloat16", "float32") for site in ("join", "no join"))
-PROCESSORS = 132  # of the GPU that launches are prepared for, where there is none
-BATCH = 32  # images of a counted step; what is not a multiple of the batch does not grow with it
-COMPILED = {  # nets by how torch.compile comes into them: whole, or in the operation that is then compiled at each site
+PROCESSORS = 132  # multiprocessors of the GPU that launches are prepared for: an H100
+BATCH = 32  # images per counted step
+COMPILED = {  # fused_op, and whether the whole net is compiled, or else the operation alone, at each site
     "compiled net": ("auto", True),
     "compiled net with the fused op": ("triton", True),
     "net with the compiled op": ("compiled", False),
 }
-TOLD = "\nimport sys\nprint(*sys.modules)"
+PRINT_MODULES = "\nimport sys\nprint(*sys.modules)"
 HELP = """
 import sys
 sys.argv = ["deeptwins", "--help"]
@@ -60,27 +61,28 @@ except SystemExit:
 REPORT = """
 import sys
 from pathlib import Path
-from deeptwins import report, study
-report.write(study.load(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
+from deeptwins import study
+from deeptwins.pages.study import page
+page.write(study.load(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
 """
 
 
-class Found:
-    """What was counted, and what could not be."""
+class Counts:
+    """What was counted, and why other subjects could not be."""
 
     def __init__(self):
         self.exact, self.unavailable = {}, {}
 
     def count(self, subject, measured, *arguments):
-        """Count a subject, or say why that is not possible: an older package may lack what a newer one has."""
+        """Count a subject, or say why that is not possible: an older package may lack something."""
         try:
             self.exact[subject] = measured(*arguments)
-        except Exception as error:  # noqa: BLE001  whatever it is, the other subjects are counted
+        except Exception as error:  # noqa: BLE001  the other subjects are to be counted all the same
             self.unavailable[subject] = reason(error)
 
 
 def reason(error):
-    """Say in one line what went wrong, wherever the checkouts lie."""
+    """Say in one line what went wrong, without the paths of the checkouts."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
     for place in (*os.environ.get("PYTHONPATH", "").split(os.pathsep), str(ROOT)):
         text = text.replace(place + os.sep, "") if place else text
@@ -90,7 +92,7 @@ def reason(error):
 # --- Kernels ---------------------------------------------------------------------------------------------------------
 
 
-def kernels(found):
+def kernels(counts):
     """Compile kernels for GPUs that are not there, and read the machine code."""
     from deeptwins.kernels.offline import cases, compiled  # noqa: PLC0415  a group loads what it needs
 
@@ -105,26 +107,26 @@ def kernels(found):
         subject = f"kernel {row.kernel}, {site}, {row.dtype}, {row.layout}, {row.shape}, {row.arch}"
         seen[subject] += 1
         subject += f", launch {seen[subject]}" if seen[subject] > 1 else ""
-        found.exact[subject] = {metric: getattr(row, metric) for metric in OF_KERNEL if hasattr(row, metric)}
+        counts.exact[subject] = {metric: getattr(row, metric) for metric in OF_KERNEL if hasattr(row, metric)}
 
 
 @contextmanager
 def launched():
-    """Let the fused operation prepare its launches on the CPU, and keep them, where it would launch them."""
+    """Let the fused operation prepare its launches on the CPU, and collect them in place of launching them."""
     from deeptwins.kernels.bn_relu_add import launches, operator  # noqa: PLC0415
 
-    kept = []
+    collected = []
     with (
         mock.patch.multiple(operator, INTERPRETED=True, INTERPRETED_PROCESSORS=PROCESSORS),
-        mock.patch.object(launches.Launch, "__call__", lambda launch: kept.append(launch)),  # noqa: PLW0108  it is bound
+        mock.patch.object(launches.Launch, "__call__", lambda launch: collected.append(launch)),  # noqa: PLW0108  it is bound
     ):
-        yield kept
+        yield collected
 
 
-def operator(found):
+def operator(counts):
     """Call the fused operation as a net does, and count what it launches and asks of PyTorch."""
     for dtype, site in OPERATOR:
-        found.count(f"fused op, {site}, {dtype}, channels_last", calls, dtype, site)
+        counts.count(f"fused op, {site}, {dtype}, channels_last", calls, dtype, site)
 
 
 def calls(dtype, site):
@@ -147,7 +149,8 @@ def calls(dtype, site):
         torch.autograd.grad(y, [*inputs, *module.parameters()], gradients if join else gradients[0])
     counted = {"operators": meter.operators, "allocations": meter.allocations}
     for way, some in (("forward", forward), ("backward", launches)):
-        moved = sum(counting.bytes_of(t) for each in some for t in counting.distinct(counting.tensors(each.arguments)))
+        tensors = [t for launch in some for t in counting.distinct(counting.tensors(launch.arguments))]
+        moved = sum(map(counting.bytes_of, tensors))
         counted |= {f"launches_{way}": len(some), f"bytes_per_element_{way}": round(moved / x.numel(), 4)}
     return counted
 
@@ -155,22 +158,22 @@ def calls(dtype, site):
 # --- Training steps --------------------------------------------------------------------------------------------------
 
 
-def nets(found):
+def nets(counts):
     """Train each net of the study `depth` for a step, and count what that asks of PyTorch."""
     from deeptwins import data, study  # noqa: PLC0415
 
-    dataset, done = data.load("synthetic"), set()
+    dataset, subjects = data.load("synthetic"), set()
     for run in study.load(ROOT / "ablations" / "depth.toml").runs:
         for twin, net in run.twins.items():
             subject = f"training step, {twin} {net.family} {net.depth}"
-            if subject not in done:
-                done.add(subject)
+            if subject not in subjects:
+                subjects.add(subject)
                 recipe = run.recipe.model_copy(update={"dataset": "synthetic", "batch_size": BATCH})
-                found.count(subject, step, run.model_copy(update={"recipe": recipe, "twins": {twin: net}}), dataset)
+                counts.count(subject, step, run.model_copy(update={"recipe": recipe, "twins": {twin: net}}), dataset)
 
 
 def step(run, dataset):
-    """Count the second step: the first makes what stays."""
+    """Count the second step: the first also allocates what all others use."""
     import torch  # noqa: PLC0415
 
     import counting  # noqa: PLC0415
@@ -186,7 +189,7 @@ def step(run, dataset):
 
 @contextmanager
 def uncollected():
-    """Let memory be given back where nothing refers to it any more, and not when Python next looks for cycles."""
+    """Let memory be given back as soon as nothing refers to it, and not whenever Python next looks for cycles."""
     gc.collect()
     gc.disable()
     try:
@@ -198,10 +201,10 @@ def uncollected():
 # --- Compiled steps --------------------------------------------------------------------------------------------------
 
 
-def compiled(found):
+def compiled(counts):
     """Count what torch.compile makes of a small net's step."""
     for name, (fused_op, whole) in COMPILED.items():
-        found.count(f"{name}, residual cifar 8", compiled_step, fused_op, whole)
+        counts.count(f"{name}, residual cifar 8", compiled_step, fused_op, whole)
 
 
 def compiled_step(fused_op, whole):
@@ -237,11 +240,11 @@ def compiled_step(fused_op, whole):
 # --- Imports ---------------------------------------------------------------------------------------------------------
 
 
-def imports(found):
-    """Count the modules that commands load, in processes of their own."""
-    found.count("imports of deeptwins --help", modules, HELP)
+def imports(counts):
+    """Count the modules that commands load, in new processes."""
+    counts.count("imports of deeptwins --help", modules, HELP)
     with TemporaryDirectory() as folder:
-        found.count("imports of a report", report_modules, Path(folder))
+        counts.count("imports of a report", report_modules, Path(folder))
 
 
 def report_modules(folder):
@@ -254,8 +257,8 @@ def report_modules(folder):
 
 
 def modules(code, *arguments):
-    """Run code and count the modules that are loaded after it, those of the package itself apart."""
-    command = [sys.executable, "-c", code + TOLD, *map(str, arguments)]
+    """Run code in a new process, and count the modules loaded at its end: the package's own, and all others."""
+    command = [sys.executable, "-c", code + PRINT_MODULES, *map(str, arguments)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - our own
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
@@ -276,7 +279,7 @@ GROUPS = {"imports": imports, "kernels": kernels, "operator": operator, "nets": 
 
 
 def toolchain():
-    """Return the versions of what the numbers depend on."""
+    """Return the versions of everything that the numbers depend on."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -298,17 +301,17 @@ def main():
     parser.add_argument("--output", type=Path, required=True, metavar="FILE")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="GROUP")
     chosen = parser.parse_args()
-    found = Found()
+    counts = Counts()
     for group in chosen.only:
         try:
-            GROUPS[group](found)
-        except Exception as error:  # noqa: BLE001  as in `Found.count`
-            found.unavailable[group] = reason(error)
-    told = {"toolchain": toolchain(), "exact": found.exact, "unavailable": found.unavailable}
-    chosen.output.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            GROUPS[group](counts)
+        except Exception as error:  # noqa: BLE001  as in `Counts.count`
+            counts.unavailable[group] = reason(error)
+    content = {"toolchain": toolchain(), "exact": counts.exact, "unavailable": counts.unavailable}
+    chosen.output.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    # Steps so small are ten times as slow where threads wait for each other on a busy machine; counts do not change.
+    # With several threads such small steps are ten times as slow on a busy machine. Counts do not depend on them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

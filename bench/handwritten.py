@@ -2,12 +2,12 @@
 
 One net after another, a DataLoader, contiguous NCHW images, PyTorch's default threads, `.item()` in the loop, an
 evaluation on both splits after every epoch. Nets, initial weights, recipe and number of steps are those of the study.
-Two ways to feed it:
+Two ways to feed them:
 
 - `tutorial`: torchvision's transforms image by image in two worker processes, as in PyTorch's own tutorial "Training a
   classifier" (`num_workers=2`).
-- `lean`: tensors normalized beforehand, a shift drawn image by image, in the training process (`num_workers=0`): what
-  somebody writes who knows that these images are small.
+- `lean`: tensors normalized beforehand, a shift drawn image by image, in the training process (`num_workers=0`), as
+  somebody writes it who knows that these images are small.
 
 For CIFAR-10's size, on a GPU too, `pictures` is the loader and `LOOPS` has two ways to train on it, without evaluation:
 the usual one, and one with the three lines that speed it up.
@@ -27,7 +27,7 @@ from deeptwins.train import optimization
 
 
 class Transformed(Dataset):
-    """Images as PIL or tensors, each put through a transform when it is asked for."""
+    """Images, as PIL or as tensors, which are transformed when they are loaded."""
 
     def __init__(self, images, labels, transform):
         self.images, self.labels, self.transform = images, labels, transform
@@ -80,9 +80,9 @@ def loaders(splits, augment, clean, recipe, workers):
 
 
 def pictures(dataset, recipe, workers, *, pinned=False):
-    """Make the loader of training images as examples for CIFAR-10 have it: PIL images, transformed one by one.
+    """Make the loader of training images of the usual examples for CIFAR-10: PIL images, transformed one by one.
 
-    The last batch of an epoch is dropped, so that all have one size.
+    The last batch of an epoch is dropped, so that all batches have one size.
     """
     pixels = dataset.train.images.pixels
     by_channel = pixels.transpose(0, 1).flatten(1) / 255
@@ -112,17 +112,17 @@ class Loop:
 
     @property
     def precision(self):
-        """What it is called in a recipe."""
+        """What a recipe calls it."""
         return "bf16" if self.autocast else "tf32"  # of convolutions on a GPU, as PyTorch has it
 
     def steps(self, net, recipe, batches, backend="inductor"):
-        """Train a net for ever on what the loader of batches has; gives loss and errors of each batch.
+        """Train a net without end; yields loss and errors of each batch.
 
         Args:
             net: on the device where it is to be trained.
             recipe: of its optimizer.
-            batches: a loader, gone through again and again.
-            backend: of `torch.compile`, if the loop has it.
+            batches: a loader, iterated over again and again.
+            backend: of `torch.compile`, if the loop compiles.
         """
         device = next(net.parameters()).device
         net = net.to(memory_format=self.layout).train()

@@ -24,10 +24,10 @@ State = dict[str, Tensor]
 
 
 class Convolution(nn.Module):
-    """A convolution a group, whose weights stand one under another: (groups * C_out, C_in, 3, 3)."""
+    """One convolution per group; their weights are concatenated: (groups * C_out, C_in, 3, 3)."""
 
     channels = 1
-    """Which dimension of an activation the channels are."""
+    """The dimension of activations that has the channels."""
 
     def __init__(self, conv: nn.Conv2d, nets: int, *, groups: int) -> None:
         super().__init__()
@@ -44,9 +44,9 @@ class Grouped(Convolution):
 
 
 class Gemm(Convolution):
-    """A batched matrix product: one matrix a group, of weights (C_out, 9 C_in), times its columns (9 C_in, N * H * W).
+    """A batched matrix product: per group, weights (C_out, 9 C_in) times columns of its input (9 C_in, N * H * W).
 
-    Activations are (C, N, H, W), so that the products are the next layer's input as they are; columns are copied.
+    Activations are (C, N, H, W), so that the products are the next layer's input as they are. Columns are copies.
     """
 
     channels = 0
@@ -64,7 +64,7 @@ CONVOLUTIONS = {"grouped": Grouped, "gemm": Gemm}
 
 
 class Norm(BNReLUAdd):
-    """`BNReLUAdd` of (N, C, H, W), or with `channels` = 0 of (C, N, H, W): to it a batch of one tall image."""
+    """`BNReLUAdd` of (N, C, H, W), or with `dimension` = 0 of (C, N, H, W): to it a batch of one tall image."""
 
     def __init__(self, channels: int, dimension: int) -> None:
         super().__init__(channels)
@@ -74,15 +74,15 @@ class Norm(BNReLUAdd):
         """Normalize, add, rectify, for two uses."""
         if not self.tall:
             return super().forward(x, residual, fork=True)
-        seen = [None if tensor is None else tensor.flatten(1, 2)[None] for tensor in (x, residual)]
-        y, again = super().forward(*seen, fork=True)
+        tall = [None if tensor is None else tensor.flatten(1, 2)[None] for tensor in (x, residual)]
+        y, again = super().forward(*tall, fork=True)
         return y.view_as(x), again.view_as(x)
 
 
 class Skip(nn.Module):
     """What is added to the branches: alpha * identity, subsampled and padded with zero channels net by net.
 
-    Where alpha is 0 nothing is multiplied: 0 * inf would be NaN, where a plain net adds nothing.
+    alpha selects and does not multiply: 0 * inf would be NaN, and a plain net adds nothing.
     """
 
     def __init__(self, block: Block, residual: Sequence[bool], dimension: int) -> None:
@@ -185,12 +185,12 @@ class Packed(nn.Module):
 
 def losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Logits (S, N, classes) -> each net's mean cross entropy (S,); the gradient of their sum is each net's own."""
-    each = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), reduction="none")
-    return each.view(len(logits), -1).mean(1)
+    by_image = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), reduction="none")
+    return by_image.view(len(logits), -1).mean(1)
 
 
 def pack(states: Sequence[State]) -> State:
-    """Concatenate what has channels or classes; the batches that were counted must be the same.
+    """Concatenate what has channels or classes; the counts of batches must be the same.
 
     Raises:
         ValueError: names, shapes or counts differ.
@@ -207,7 +207,7 @@ def pack(states: Sequence[State]) -> State:
 
 
 def unpack(state: State, nets: int) -> list[State]:
-    """Take apart what `pack` has put together, into tensors of their own."""
+    """Undo `pack`: the states of the single nets, each in its own memory."""
     parts = {key: value.chunk(nets) if value.dim() else (value,) * nets for key, value in state.items()}
     return [{key: part[i].clone() for key, part in parts.items()} for i in range(nets)]
 

@@ -1,4 +1,7 @@
-"""Where ResNets normalize: the shapes that the fused operation meets, read off the nets themselves."""
+"""Where ResNets normalize: the shapes that the fused operation meets, derived from the nets.
+
+`deeptwins.kernels.offline.cases` names a few of them, which kernels are compiled for; a test finds those among these.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
+from deeptwins.kernels.formats import LAYOUTS
 from deeptwins.nets.inspection import stages, trace
 from deeptwins.study.networks import named
 
-DTYPES = ("bf16", "fp32", "fp16")
-LAYOUTS = ("channels_last", "contiguous")
+DTYPES = ("bf16", "fp32", "fp16")  # what matters most first
 
 
 @dataclass(frozen=True)
-class Layer:
+class Normalization:
     """A batch normalization of a net: at a join, before a ReLU, or bare, in a projection."""
 
     kind: Literal["join", "relu", "bare"]
@@ -26,7 +29,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Site:
-    """A shape at which some nets run the operation on a batch."""
+    """A shape of a batch on which some nets run the operation."""
 
     nets: tuple[str, ...]
     join: bool
@@ -48,16 +51,18 @@ class Setting:
         return "-".join(("+".join(self.site.nets), kind, shape, self.dtype, self.layout))
 
 
-def layers(network: str) -> tuple[Layer, ...]:
+def layers(network: str) -> tuple[Normalization, ...]:
     """List a net's batch normalizations, in order of execution, by its name and with its usual input."""
     net, image, classes = named(network)
     last = f"bn{stages(net, image, classes)[0]['layers']}"
-    found = []
+    normalizations = []
     for layer in trace(net, image, classes):
         if layer.kind == "BatchNorm":
-            kind = "bare" if "shortcut" in layer.name else "join" if layer.name.endswith(last) else "relu"
-            found.append(Layer(kind, *layer.output[:2]))
-    return tuple(found)
+            kind = "join" if layer.name.endswith(last) else "relu"
+            if "shortcut" in layer.name:
+                kind = "bare"
+            normalizations.append(Normalization(kind, *layer.output[:2]))
+    return tuple(normalizations)
 
 
 NETS = {name: layers(name) for name in ("resnet-50", "resnet-18", "cifar-resnet-20")}
@@ -75,18 +80,19 @@ def sites() -> list[Site]:
 
 
 def settings(device: str, *, full: bool = False) -> list[Setting]:
-    """Choose what is timed on a device, `cpu` or `cuda`: what matters most first, unless all of it is asked for.
+    """Choose what is timed on a device, `cpu` or `cuda`: what matters most, or with `full` everything.
 
-    A CPU gets the CIFAR net alone, and without `full` in fp32 and channels_last alone. Without `full` a GPU gets all
-    sites in bf16 and channels_last, the CIFAR net in fp32, too, and ResNet-50's first and last join in everything.
+    A CPU gets the CIFAR net only, and without `full` only in fp32 and channels_last. Without `full` a GPU gets all
+    sites in bf16 and channels_last, the CIFAR net also in fp32, and ResNet-50's first and last join in every
+    combination.
     """
     places = [site for site in sites() if device == "cuda" or _is_cifar(site)]
     grid = [Setting(site, dtype, layout) for dtype, layout, site in product(DTYPES, LAYOUTS, places)]
     if full:
         return grid
-    usual = (
-        {"bf16": places, "fp32": [site for site in places if _is_cifar(site)]} if device == "cuda" else {"fp32": places}
-    )
+    usual = {"fp32": [site for site in places if _is_cifar(site)]}
+    if device == "cuda":
+        usual["bf16"] = places
     joins = [site for site in places if site.join and "resnet-50" in site.nets and site.shape[0] == 128]
     return [
         setting

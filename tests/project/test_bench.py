@@ -19,7 +19,9 @@ from torch import nn
 import device_time
 import handwritten
 import sites
+import training_time
 from deeptwins import data, nets
+from deeptwins.kernels.offline import cases
 from deeptwins.profile import roofline
 from deeptwins.study.specs import Net, Recipe
 from places import ROOT
@@ -84,6 +86,13 @@ def test_equal_shapes_are_one_site():
         ("resnet-50", "resnet-18"),
         ("resnet-18",),
     ]
+
+
+def test_kernels_are_compiled_for_shapes_of_nets():
+    """Every shape that kernels are compiled for offline is a site of some net, but for the odd one."""
+    compiled = {shape for shapes in cases.SHAPES.values() for shape in shapes}
+
+    assert compiled - {site.shape for site in sites.sites()} == {cases.ODD}
 
 
 def test_every_site_is_timed_on_a_gpu():
@@ -302,8 +311,7 @@ def test_what_packing_and_choices_time_can_be_read(tmp_path):
 
 def test_images_are_repeated_with_their_labels(dataset):
     """Repeated images keep their labels, and there are at least so many."""
-    bench = importlib.import_module("bench_throughput")
-    many = bench.repeated(dataset, 600)
+    many = training_time.repeated(dataset, 600)
 
     assert len(many.train) == len(many.train.images) == 1024
     assert torch.equal(many.train.images.pixels[512:], dataset.train.images.pixels)

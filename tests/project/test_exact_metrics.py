@@ -118,7 +118,7 @@ def test_more_work_in_a_step_is_more_of_everything(run, monkeypatch):
 def found():
     """What a group finds."""
     pytest.importorskip("triton", reason="Triton exists for Linux")
-    return exact_metrics.Found()
+    return exact_metrics.Counts()
 
 
 def test_a_call_of_the_fused_operation_is_what_it_launches(found):
