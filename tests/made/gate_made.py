@@ -5,7 +5,7 @@ from zlib import crc32
 import numpy as np
 
 from deeptwins.gate import runs
-from deeptwins.gate.runs import Benchmark, Block, Design, Environment, Git, Pair, Run
+from deeptwins.gate.runs import Benchmark, Design, Environment, Git, Pair, Run, TimedBlock
 
 MACHINE = "made-up, 2 cores, Python 3.11, PyTorch 2.11"
 STEP = "step[cifar-56-plain]"
@@ -47,7 +47,7 @@ def batch(  # noqa: PLR0913
             logs = noise / 3**0.5 * rng.standard_t(3, 4) + own * np.array(SIGNS[order]) + drift * np.arange(4)
             seconds = tuple(runs.rounded(SECONDS * float(np.exp(log))) for log in logs)
             why = "steal time" if pair * blocks + block < rejected else None
-            made[-1].append(Block(order=order, seconds=seconds, rejected=why))
+            made[-1].append(TimedBlock(order=order, seconds=seconds, rejected=why))
     return tuple(map(tuple, made))
 
 

@@ -18,7 +18,7 @@ from deeptwins.errors import InputError
 from deeptwins.pages.wording import count
 
 if TYPE_CHECKING:
-    from deeptwins.gate.compare.comparison import Asked
+    from deeptwins.gate.compare.comparison import Request
     from deeptwins.gate.runs import Run
     from deeptwins.pages.page import Written
 
@@ -190,10 +190,12 @@ def _check_installed(tiers: Sequence[str]) -> None:
         raise InputError('pytest-benchmark is not installed, and times need it: pip install "deeptwins[gate]"')
 
 
-def _asked(base: str | None, anchor: str | None, head: str | None, suite: Path | None, suite_from: str | None) -> Asked:
+def _asked(
+    base: str | None, anchor: str | None, head: str | None, suite: Path | None, suite_from: str | None
+) -> Request:
     """Find out which commits and which benchmarks are meant."""
     from deeptwins.gate.compare import worktrees
-    from deeptwins.gate.compare.comparison import Asked
+    from deeptwins.gate.compare.comparison import Request
 
     place = Path.cwd() if suite is None else suite.resolve()
     root = worktrees.root_of(place if place.is_dir() else place.parent)
@@ -203,7 +205,7 @@ def _asked(base: str | None, anchor: str | None, head: str | None, suite: Path |
     else:
         other = worktrees.merge_base(root, base or worktrees.first(root, MAIN), commit)
     source = commit if suite_from is None else worktrees.resolve(root, suite_from)
-    return Asked(
+    return Request(
         repository=root,
         base=other,
         head=commit,
@@ -214,7 +216,7 @@ def _asked(base: str | None, anchor: str | None, head: str | None, suite: Path |
     )
 
 
-def _judge(asked: Asked, results: Path, reports: Path, summary: Path | None, *, write_list: bool) -> int:
+def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *, write_list: bool) -> int:
     """Compare two commits; returns the exit code."""
     from deeptwins.gate.compare import comparison, worktrees
     from deeptwins.records import tables
@@ -252,7 +254,7 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
     return 0 if run.kind == "anchor" and found.code in {1, 3} else found.code
 
 
-def _test_itself(asked: Asked, trials: int | None, results: Path, reports: Path) -> None:
+def _test_itself(asked: Request, trials: int | None, results: Path, reports: Path) -> None:
     """Do what is left of the self-test."""
     from deeptwins.gate.compare import selftest, worktrees
 

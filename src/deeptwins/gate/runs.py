@@ -1,8 +1,8 @@
 """What a run of the gate leaves behind: one small JSON file, written once and never changed.
 
-`results/gate/runs/<year>/<month>/<utc>-<commit>-<kind>-<id>.json`. It holds what was measured and the margins that
-held at that time, and no verdict: `judge/verdict.py` computes that from it, so that all runs are judged by one rule.
-Times are seconds. `schema()` is the JSON Schema of it, which lies beside the runs.
+Its path is `results/gate/runs/<year>/<month>/<utc>-<commit>-<kind>-<id>.json`. It holds what was measured, and the
+margins of that time. It holds no verdict: `judge/verdict.py` computes that, so that all runs are judged by one rule.
+Times are seconds. `schema()` is its JSON Schema, which lies beside the runs.
 
 History of the format:
     1  the first
@@ -26,10 +26,10 @@ from deeptwins.records.fields import FromZero, Row, Text
 
 SCHEMA = 1
 COMMAND = "deeptwins gate"
-COMMIT = re.compile("[0-9a-f]{40}")  # what a commit is called, where it is one
-DIGITS = 5  # of a time that is kept: its rounding is a hundredth of the least noise seen
+COMMIT = re.compile("[0-9a-f]{40}")  # git's name of a commit; imported files may have none
+DIGITS = 5  # significant digits of a stored time: rounding moves it by at most a hundredth of the least noise seen
 
-Arm = Literal["base", "head"]
+Side = Literal["base", "head"]
 Kind = Literal["paired", "anchor", "aa", "slower", "mutant", "imported"]
 """`paired`: head against base, to be judged. `anchor`: head against a fixed commit, for history. `aa`: a commit against
 itself. `slower`: a commit against itself with work added. `mutant`: a commit against itself with its source changed.
@@ -43,10 +43,10 @@ class Git(Row):
     """What was compared."""
 
     head: Text
-    """Commit: 40 hex digits, or for imported files their names."""
+    """Commit: 40 hex digits. Imported files that name no commit are called by their names instead."""
     base: Text
     anchor: str | None = None
-    """The name by which an anchor was given."""
+    """What the user called base, such as a tag; of the kind `anchor` only."""
     dirty: bool = False
     """Whether head has changes that are not committed."""
     suite: str = ""
@@ -57,18 +57,18 @@ class Environment(Row):
     """Where it was measured."""
 
     machine: Text
-    """What times of this kind of machine are filed under: processor, cores, Python, PyTorch."""
+    """Kind of machine: processor, cores, Python, PyTorch. Margins come from A/A runs of the same kind."""
     facts: Mapping[str, Value]
-    """All else that is known of it."""
+    """More about it, by name: operating system, load, versions."""
 
 
 class Design(Row):
     """How it was measured; fixed before anything is."""
 
     pairs: Annotated[int, Field(ge=1)]
-    """Pairs of fresh processes, one an arm, in each batch."""
+    """Pairs of fresh processes in each batch: one process of base and one of head."""
     blocks: Annotated[int, Field(ge=1)]
-    """Blocks of four segments a pair, base head head base or head base base head; fewer where a segment takes long."""
+    """Blocks per pair of processes, at most: a benchmark whose calls take long gets fewer."""
     segment_s: Magnitude
     """Seconds that a segment takes at least."""
     seed: FromZero
@@ -80,36 +80,36 @@ class Design(Row):
 
 
 DESIGN = Design(pairs=5, blocks=6, segment_s=0.05, seed=0, least_margin=0.03, alpha=0.05)
-"""The usual one."""
+"""The usual design; each run has a seed of its own."""
 
 
-class Block(Row):
+class TimedBlock(Row):
     """Four segments, or of imported files two: A is base and B is head."""
 
     order: Literal["ABBA", "BAAB", "AB", "BA"]
     seconds: tuple[Magnitude, ...]
-    """Of one call, in the order in which they were measured."""
+    """Seconds of one call in each segment, in the order in which they were measured."""
     rejected: str | None = None
-    """Why it does not count, by a rule that does not look at the times of the arms."""
+    """Why it does not count: the machine was disturbed. The rule does not look at which arm was slower."""
 
     @property
     def log_ratio(self) -> float:
-        """Mean log time of head minus that of base: of four segments, a drift that is linear in time cancels."""
-        base, head = map(self.of, "AB")
+        """Mean log time of head minus that of base; in a block of four segments a linear drift cancels."""
+        base, head = self.of("A"), self.of("B")
         return (sum(map(math.log, head)) - sum(map(math.log, base))) / len(base)
 
     def of(self, letter: str) -> list[float]:
-        """Return the times of an arm, by its letter."""
-        return [seconds for each, seconds in zip(self.order, self.seconds, strict=True) if each == letter]
+        """Return the times of an arm: A is base, B is head."""
+        return [seconds for arm, seconds in zip(self.order, self.seconds, strict=True) if arm == letter]
 
     @model_validator(mode="after")
-    def _has_a_time_a_letter(self) -> Block:
+    def _has_one_time_per_letter(self) -> TimedBlock:
         if len(self.seconds) != len(self.order):
             raise ValueError(f"order {self.order} takes {len(self.order)} times")
         return self
 
 
-Pair = tuple[Block, ...]
+Pair = tuple[TimedBlock, ...]
 """Blocks of one pair of processes."""
 
 
@@ -121,20 +121,20 @@ class Benchmark(Row):
     """`new`: head runs it and base cannot, so that there is nothing to compare."""
     reason: str | None = None
     """Why it is not `ok`."""
-    calls: FromZero = 0
-    """A segment."""
+    calls: Count = 0
+    """Calls per segment."""
     margin: Magnitude | None = None
-    """Slowdown, as a share, that is tolerated; by A/A runs (`noise.py`)."""
-    controls: FromZero = 0
-    """A/A runs that the margin rests on."""
+    """Slowdown, as a share, that is tolerated, from A/A runs (`judge/noise.py`); None: the design's least margin."""
+    controls: Count = 0
+    """Number of A/A runs that the margin comes from."""
     pairs: tuple[Pair, ...] = ()
     """The first batch."""
     confirmation: tuple[Pair, ...] = ()
-    """The second, of processes of its own; taken where the first shows a change."""
+    """The second batch, in fresh processes; measured only where the first shows a change."""
 
 
 class Run(Row):
-    """A file's content."""
+    """A run of the gate: the content of one file."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     id: Text
@@ -147,7 +147,7 @@ class Run(Row):
     environment: Environment
     design: Design
     expected: tuple[str, ...] | None = None
-    """Names of what should be measured: the suite's list; None where there is none."""
+    """Names of what should be measured, from the suite's list or base's own suite; None: not known."""
     benchmarks: tuple[Benchmark, ...] = ()
     toolchain: Mapping[str, str] = {}
     """Versions that exact metrics depend on."""
@@ -156,11 +156,11 @@ class Run(Row):
     unavailable: Mapping[str, str] = {}
     """What could not be counted here, and why."""
     injected: str | None = None
-    """How head's source was made worse on purpose: of the kind `mutant`."""
+    """How head's source was made worse on purpose; of the kind `mutant` only."""
     added: Mapping[str, Magnitude] = {}
-    """Work that was added to benchmarks in head, as a share of a call: of the kind `slower`."""
+    """Work that was added to benchmarks in head, as a share of a call; of the kind `slower` only."""
     failure: str | None = None
-    """What ended it before its end."""
+    """What ended the run early."""
 
 
 def path_of(results: Path) -> Path:
@@ -174,13 +174,13 @@ def schema() -> dict[str, Any]:
 
 
 def rounded(seconds: float) -> float:
-    """Round a time to as many digits as are kept."""
+    """Round a time to the digits that are stored."""
     return float(f"{seconds:.{DIGITS}g}")
 
 
 def name_of(run: Run) -> Path:
-    """Name a run's file, relative to the folder of runs."""
-    stamp = run.started.translate(str.maketrans("", "", "-:"))
+    """Name a run's file, relative to the gate's folder of results."""
+    stamp = run.started.replace("-", "").replace(":", "")
     commit = "".join(c for c in run.git.head if c.isalnum())[:12]
     return Path("runs", stamp[:4], stamp[4:6], f"{stamp}-{commit}-{run.kind}-{run.id}.json")
 
@@ -189,7 +189,7 @@ def write(results: Path, run: Run) -> Path:
     """Add a run; returns its file.
 
     Raises:
-        InputError: there is such a file: no run is ever changed.
+        InputError: there is such a file already; no run is ever changed.
         OSError: the folder cannot be written.
     """
     folder = path_of(results)
@@ -197,9 +197,9 @@ def write(results: Path, run: Run) -> Path:
     if path.exists():
         raise InputError(f"{path}: is there already; runs of the gate are only added")
     tables.write(path, run)
-    described = (json.dumps(schema(), indent=1) + "\n").encode()
-    if not (place := folder / "run.schema.json").exists() or place.read_bytes() != described:
-        records.replace(place, described)
+    schema_path, schema_text = folder / "run.schema.json", (json.dumps(schema(), indent=1) + "\n").encode()
+    if not schema_path.exists() or schema_path.read_bytes() != schema_text:
+        records.replace(schema_path, schema_text)
     return path
 
 
@@ -213,11 +213,11 @@ def read(path: Path) -> Run:
 
 
 def load(results: Path, kinds: Iterable[Kind] | None = None) -> list[Run]:
-    """Read all runs, or those of some kinds, the oldest first.
+    """Read all runs, or only those of the given kinds, the oldest first.
 
     Raises:
         InputError: one is damaged, or of a newer deeptwins.
     """
-    wanted = None if kinds is None else {*kinds}
+    chosen = None if kinds is None else {*kinds}
     paths = sorted(path_of(results).glob("runs/*/*/*.json"), key=lambda path: path.name)
-    return [run for run in map(read, paths) if wanted is None or run.kind in wanted]
+    return [run for run in map(read, paths) if chosen is None or run.kind in chosen]

@@ -1,67 +1,161 @@
-"""The parts of the paired tier that need no process: calibration, disturbances, memory for files."""
+"""The paired tier, with workers that stand in for processes: what is measured, how much of it, what became of it."""
 
-import contextlib
-import itertools
 import math
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import pytest
 
-import gate_made as made
-from deeptwins.gate import runs
-from deeptwins.gate.compare import comparison, disturbances, paired, processes
+from deeptwins.gate.compare import disturbances, paired, processes
+from deeptwins.gate.compare.worktrees import Arm, Suite
 from deeptwins.gate.judge.verdict import judge
+from deeptwins.gate.runs import DESIGN
+
+CALM = {"switches": 0, "sentinel": 0.001}
+NO_CORE = 1 << 20  # a core that no machine has: no time is stolen from it
 
 
-class Fixed:
-    """A worker whose calls take a fixed time."""
+@dataclass
+class Costs:
+    """What a call of a benchmark costs in one arm, and what goes wrong there."""
 
-    def __init__(self, seconds):
-        self.seconds = seconds
-        self.asked = []
+    seconds: float = 1.0
+    cold: float = 1.0
+    """The first call takes so many times as long."""
+    outcome: str = "passed"
+    from_pair: int = 1
+    """The outcome holds from this pair on."""
+    disturbed: frozenset[int] = frozenset()
+    """Pairs in which other work runs on the core."""
 
-    def ask(self, run):
+
+@dataclass(eq=False)
+class Worker:
+    """An arm's process, which runs nothing."""
+
+    arm: Arm
+    benchmarks: dict[str, Costs]
+    names: tuple[str, ...]
+    pair: int
+    requests: list[dict] = field(default_factory=list)
+    messages: list[dict] = field(default_factory=list)
+
+    def __post_init__(self):
+        """Tell what a process would, up to the first request."""
+        self.messages.append({"collected": list(self.names), "broken": {}})
+        for name in self.names:
+            costs = self.benchmarks[name]
+            if self.pair >= costs.from_pair and costs.outcome != "passed":
+                self._end(name, costs.outcome)
+            else:
+                ready = {"ready": name, "seconds": costs.seconds * costs.cold, "elsewhere": []}
+                self.messages.append(ready)
+
+    def _end(self, name, outcome):
+        """Tell how a test ended."""
+        if outcome != "passed":
+            self.messages.append({"test": name, "outcome": outcome, "when": "call", "reason": "a reason"})
+        self.messages.append({"test": name, "outcome": "passed", "when": "teardown", "reason": ""})
+
+    def read(self):
+        """Return the next message."""
+        message = self.messages.pop(0)
+        self.current = message.get("ready", "")
+        return message
+
+    def ask(self, patience=0.0, **request):
         """Answer a request."""
-        self.asked.append(run)
-        return {"seconds": self.seconds}
+        self.requests.append(request)
+        costs = self.benchmarks[self.current]
+        if "end" in request:
+            return {"test": self.current, "outcome": "passed", "when": "teardown", "reason": ""}
+        switches = 1000 if self.pair in costs.disturbed else 0
+        return CALM | {"seconds": costs.seconds, "switches": switches}
+
+
+class Workers:
+    """Starts pairs of workers, and remembers them; in a pair its number is the first's, 1."""
+
+    def __init__(self, base, head, worker=Worker):
+        self.sides, self.worker = (base, head), worker
+        self.started = []
+
+    @contextmanager
+    def __call__(self, task, names, scratch, number, *, collect):
+        """Stand in for `pair_of_processes`."""
+        pair = number % 1000
+        workers = tuple(
+            self.worker(arm, side, tuple(names or side), pair) for arm, side in zip(task.arms, self.sides, strict=True)
+        )
+        if collect:
+            for worker in workers:
+                worker.messages = worker.messages[:1]
+        self.started.append(workers)
+        yield workers
+
+
+def measure(workers, path, deadline=math.inf, only=(), added=None):
+    """Run a measurement, and return it."""
+    arms = Arm("base", "b", path), Arm("head", "h", path)
+    task = processes.Task(arms, Suite(path, (), "c"), DESIGN, NO_CORE, path, added or {})
+    measurement = paired.Measurement(task, str, deadline, start=workers)
+    measurement.run(only)
+    return measurement
+
+
+def calls(path, costs, worker=Worker):
+    """Return how many calls make a segment of a benchmark, and the requests that its calibration took."""
+    workers = Workers({"b": costs}, {"b": costs}, worker)
+    (benchmark,) = measure(workers, path).benchmarks()
+    blocks = 2 * len(benchmark.pairs[0])
+    return benchmark.calls, len([one for one in workers.started[1][0].requests if "run" in one]) - blocks
 
 
 @pytest.mark.parametrize("seconds", [3.0, 0.05, 0.02, 1e-3, 1e-7])
-def test_a_segment_is_long_enough(seconds):
+def test_a_segment_is_long_enough(tmp_path, seconds):
     """So many calls as fill a segment, and one where a call is longer; the first guess may be a cold call's."""
-    worker = Fixed(seconds)
+    number, segments = calls(tmp_path, Costs(seconds, cold=1.2))
 
-    calls, told = paired._calibrate(worker, 1.2 * seconds, 0.05)
-
-    assert told == pytest.approx(seconds, rel=0.21)
-    assert calls * seconds * 1.0001 >= 0.05 or calls * 1.2 * seconds >= 0.05
-    assert (calls - 1) * seconds < 0.05
-    assert len(worker.asked) <= 12
+    assert 1.2 * number * seconds * 1.0001 >= 0.05
+    assert (number - 1) * seconds < 0.05
+    assert segments <= 12
 
 
-def test_a_cold_first_call_does_not_set_the_length():
+def test_a_cold_first_call_does_not_set_the_length(tmp_path):
     """Where the first call took much longer than those that follow, more of them make a segment."""
-    calls, _ = paired._calibrate(Fixed(0.001), 0.02, 0.05)
-
-    assert calls == 50
+    assert calls(tmp_path, Costs(0.001, cold=20))[0] == 50
 
 
-def test_a_timer_that_stands_still_does_not_make_a_segment_endless(monkeypatch):
+def test_a_timer_that_stands_still_does_not_make_a_segment_endless(tmp_path, monkeypatch):
     """Where calls take seconds by the clock, and none by the benchmark's timer, the clock says how many are enough."""
     now = [0.0]
 
-    class Sleeping(Fixed):
-        def ask(self, run):
-            now[0] += 0.1 * run
-            return super().ask(run)
+    class Sleeping(Worker):
+        def ask(self, patience=0.0, **request):
+            now[0] += 0.1 * request.get("run", 0)
+            return super().ask(patience, **request)
 
-    monkeypatch.setattr(paired.time, "monotonic", lambda: now[0])
-    worker = Sleeping(0.0)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
 
-    assert paired._calibrate(worker, 0.0, 0.05) == (100, pytest.approx(0.1))
-    assert worker.asked == [100]
+    assert calls(tmp_path, Costs(0.0), Sleeping) == (100, 1)
 
 
-CALM = {"switches": 0, "sentinel": 0.001}
+def test_a_slow_benchmark_has_fewer_blocks(tmp_path):
+    """So many as take five seconds, and one at least."""
+    for seconds, blocks in ((0.01, 6), (0.5, 2), (3.0, 1)):
+        workers = Workers({"b": Costs(seconds)}, {"b": Costs(seconds)})
+        (benchmark,) = measure(workers, tmp_path).benchmarks()
+        assert {len(pair) for pair in benchmark.pairs} == {blocks}
+
+
+def test_added_work_is_a_share_of_a_call_of_base(tmp_path):
+    """Head is told how many seconds to add."""
+    workers = Workers({"b": Costs(2.0)}, {"b": Costs(3.0)})
+    measure(workers, tmp_path, added={"b": 0.1})
+
+    base, head = workers.started[1]
+    assert [one["add"] for one in head.requests if "add" in one] == [pytest.approx(0.2)]
+    assert not [one for one in base.requests if "add" in one]
 
 
 @pytest.fixture
@@ -81,7 +175,7 @@ def machine(monkeypatch, tmp_path):
 
 def watched(machine, replies, seconds=1.0, stolen=0):
     """What is said of a block that took so long on core 1."""
-    watch = disturbances.Watch(1)
+    watch = disturbances.BlockWatch(1)
     machine["seconds"] += seconds
     machine["stolen"] += stolen
     return watch.disturbed(replies)
@@ -102,10 +196,10 @@ def test_disturbed_blocks_do_not_count(machine):
 def test_the_same_is_said_whichever_arm_was_disturbed(machine):
     """The rule does not look at which segment is whose."""
     replies = [CALM] * 3 + [CALM | {"sentinel": 0.002}]
-    said = {watched(machine, replies[i:] + replies[:i]) for i in range(4)}
+    reasons = {watched(machine, replies[i:] + replies[:i]) for i in range(4)}
 
-    assert len(said) == 1
-    assert None not in said
+    assert len(reasons) == 1
+    assert None not in reasons
 
 
 def test_stolen_time_is_of_the_core(machine):
@@ -126,78 +220,72 @@ def test_files_lie_in_memory_only_where_there_is_room(monkeypatch, tmp_path):
         assert folder.parent != tmp_path
 
 
-@pytest.mark.parametrize(("deadline", "begun"), [(math.inf, ["a", "b"]), (0.0, [])])
-def test_when_the_time_is_up_no_benchmark_begins(monkeypatch, tmp_path, deadline, begun):
+def test_when_the_time_is_up_no_benchmark_begins(tmp_path):
     """Within a pair, too; what was not measured says why."""
-    names, measured = ["a", "b"], []
+    workers = Workers({"a": Costs(), "b": Costs()}, {"a": Costs(), "b": Costs()})
 
-    class Told:
-        def read(self):
-            return {"collected": names}
+    late = measure(workers, tmp_path, deadline=-math.inf).benchmarks()
 
-    @contextlib.contextmanager
-    def workers(*_arguments, **_named):
-        yield Told(), Told()
-
-    task = processes.Task((), None, comparison.DESIGN, None, tmp_path)
-    measurement = paired.Measurement(task, str, deadline)
-    monkeypatch.setattr(measurement, "_workers", workers)
-    monkeypatch.setattr(measurement, "_benchmark", lambda _batch, name, _workers: measured.append(name))
-    measurement._samples |= {name: paired.Samples() for name in names}
-
-    measurement._batch("pairs", names, 1, tmp_path)
-
-    assert sorted(measured) == begun
-    assert {one.reason for one in measurement.benchmarks()} == {"not begun" if begun else "the time was up"}
+    assert [(one.id, one.status, one.reason, one.pairs) for one in late] == [
+        (name, "unfinished", "the time was up", ()) for name in "ab"
+    ]
+    assert not [request for worker in workers.started[1] for request in worker.requests]
 
 
 @pytest.mark.parametrize(
     ("disturbed", "pairs", "verdict"),
-    [((), 5, "regressed"), ((5, 6), 8, "regressed"), (range(5, 15), 10, "inconclusive")],
+    [((), 5, "regressed"), ((6, 7), 8, "regressed"), (range(6, 16), 10, "inconclusive")],
     ids=["quiet", "disturbed for a while", "disturbed throughout"],
 )
-def test_a_second_batch_that_was_disturbed_goes_on(monkeypatch, tmp_path, disturbed, pairs, verdict):
+def test_a_second_batch_that_was_disturbed_goes_on(tmp_path, disturbed, pairs, verdict):
     """Until three blocks in four count, or there is twice as much of it; a disturbance does not hide a slowdown."""
-    numbers = itertools.count()
+    costs = {"b": Costs(0.01, disturbed=frozenset(disturbed))}
 
-    def pair(batch, names, _scratch):
-        number = next(numbers)
-        measured = made.batch(math.log(1.1), pairs=1, seed=number, noise=0.002, rejected=4 * (number in disturbed))
-        for name in names:
-            measurement._samples[name].status = "ok"
-            measurement._samples[name].batches[batch] += measured
+    (benchmark,) = measure(Workers(costs, {"b": Costs(0.011)}), tmp_path).benchmarks()
 
-    task = processes.Task((), None, comparison.DESIGN, None, tmp_path)
-    measurement = paired.Measurement(task, str, math.inf)
-    monkeypatch.setattr(measurement, "_pair", pair)
-    monkeypatch.setattr(measurement, "_collect", lambda *_: measurement._samples.update(b=paired.Samples()) or ["b"])
-
-    measurement.run()
-
-    (found,) = measurement.benchmarks()
-    assert (len(found.pairs), len(found.confirmation)) == (5, pairs)
-    assert judge([found], comparison.DESIGN)[0].verdict == verdict
-
-
-def test_what_base_could_run_before_is_not_new():
-    """A benchmark that base has run, and now fails in, is lost."""
-    assert paired.Measurement._status(("failed", "late"), ("ok", ""), known=True) == ("failed", "base: late")
+    assert (len(benchmark.pairs), len(benchmark.confirmation)) == (5, pairs)
+    assert judge([benchmark], DESIGN)[0].verdict == verdict
 
 
 @pytest.mark.parametrize(
-    ("base", "head", "status"),
+    ("base", "head", "status", "reason"),
     [
-        (("ok", ""), ("ok", ""), "ok"),
-        (("failed", "no such thing"), ("ok", ""), "new"),
-        (("ok", ""), ("failed", "broken"), "failed"),
-        (("ok", ""), ("skipped", "no GPU"), "skipped"),
-        (("failed", "a"), ("failed", "b"), "failed"),
+        ("passed", "passed", "ok", None),
+        ("failed", "passed", "new", "base: a reason"),
+        ("passed", "failed", "failed", "head: a reason"),
+        ("passed", "skipped", "skipped", "head: a reason"),
+        ("failed", "failed", "failed", "head: a reason"),
     ],
 )
-def test_head_says_what_became_of_a_benchmark(base, head, status):
+def test_head_says_what_became_of_a_benchmark(tmp_path, base, head, status, reason):
     """What only base cannot run is new; what head cannot is lost."""
-    found, reason = paired.Measurement._status(base, head)
+    workers = Workers({"b": Costs(outcome=base)}, {"b": Costs(outcome=head)})
 
-    assert found == status
-    assert (reason is None) == (status == "ok")
-    assert runs.Benchmark(id="a", status=found, reason=reason).status == status
+    (benchmark,) = measure(workers, tmp_path).benchmarks()
+
+    assert (benchmark.status, benchmark.reason) == (status, reason)
+    assert bool(benchmark.pairs) == (status == "ok")
+
+
+def test_what_base_could_run_before_is_not_new(tmp_path):
+    """A benchmark that base has run, and now fails in, is lost."""
+    workers = Workers({"b": Costs(outcome="failed", from_pair=2)}, {"b": Costs()})
+
+    (benchmark,) = measure(workers, tmp_path).benchmarks()
+
+    assert (benchmark.status, benchmark.reason, len(benchmark.pairs)) == ("failed", "base: a reason", 1)
+
+
+def test_some_benchmarks_can_be_chosen(tmp_path):
+    """Those whose names hold one of the words; what one arm alone has is told, and not measured."""
+    workers = Workers(
+        {"one": Costs(), "two": Costs(), "old": Costs()}, {"one": Costs(), "two": Costs(), "new": Costs()}
+    )
+
+    measured = measure(workers, tmp_path, only=["ne", "l"]).benchmarks()
+
+    assert [(one.id, one.status, one.reason) for one in measured] == [
+        ("new", "new", "not in base"),
+        ("old", "skipped", "not in head"),
+        ("one", "ok", None),
+    ]

@@ -1,6 +1,6 @@
 """The exact tier: what differs between base and head, which of it is worse, and how the probe is run in both."""
 
-from dataclasses import dataclass
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,20 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeptwins.errors import InputError
-from deeptwins.gate.compare.probes import Found, measure, merge
+from deeptwins.gate.compare import probes
+from deeptwins.gate.compare.probes import Counts, measure, merge
+from deeptwins.gate.compare.worktrees import Arm
 from deeptwins.gate.judge.metrics import METRICS, Change, changes, lost
 from deeptwins.gate.runs import Run
 
 TOOLS = {"torch": "2.14", "triton": "3.8"}
 JUDGED = sorted(name for name, metric in METRICS.items() if metric.better)
 COUNTS = st.dictionaries(st.sampled_from(sorted(METRICS)), st.tuples(*[st.integers(0, 300)] * 2))
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """An arm."""
-
-    root: Path
 
 
 def judged(metric, base, head):
@@ -31,9 +26,9 @@ def judged(metric, base, head):
     return change.worse
 
 
-def found(exact=None, unavailable=None, **toolchain):
+def counts_of(exact=None, unavailable=None, **toolchain):
     """Make what the probe writes."""
-    return Found(toolchain=TOOLS | toolchain, exact=exact or {}, unavailable=unavailable or {})
+    return Counts(toolchain=TOOLS | toolchain, exact=exact or {}, unavailable=unavailable or {})
 
 
 @pytest.mark.parametrize(
@@ -65,14 +60,14 @@ def test_a_difference_is_judged_by_what_its_metric_is(metric, base, head, worse)
 @given(COUNTS)
 def test_every_difference_is_told_and_no_other(counts):
     """Changes are the pairs that differ, and with the arms exchanged each is worse where it was better."""
-    told = changes({"kernel": counts})
+    different = changes({"kernel": counts})
 
-    assert {(each.metric, each.base, each.head) for each in told} == {
+    assert {(change.metric, change.base, change.head) for change in different} == {
         (name, base, head) for name, (base, head) in counts.items() if base != head
     }
     exchanged = changes({"kernel": {name: (head, base) for name, (base, head) in counts.items()}})
     flipped = {True: False, False: True, None: None}
-    assert [each.worse for each in exchanged] == [flipped[each.worse] for each in told]
+    assert [change.worse for change in exchanged] == [flipped[change.worse] for change in different]
 
 
 @pytest.mark.parametrize("metric", JUDGED)
@@ -86,13 +81,13 @@ def test_a_subject_is_lost_where_head_has_none_of_it():
     exact = {"here": {"flops": (1, 1)}, "gone": {"flops": (1, None)}, "new": {"flops": (None, 1)}}
 
     assert lost(exact) == ["gone"]
-    assert [each.worse for each in changes(exact)] == [None, None]
+    assert [change.worse for change in changes(exact)] == [None, None]
 
 
 def test_arms_are_merged_by_subject_and_metric():
     """Each value stands beside that of the other arm, or beside None; a run takes them as they are."""
-    base = found({"kernel": {"registers": 32, "barriers": 1}, "old": {"flops": 7}})
-    head = found({"kernel": {"registers": 40, "instructions": 9}, "new": {"torch": 0}})
+    base = counts_of({"kernel": {"registers": 32, "barriers": 1}, "old": {"flops": 7}})
+    head = counts_of({"kernel": {"registers": 40, "instructions": 9}, "new": {"torch": 0}})
 
     merged = merge(base, head)
 
@@ -107,8 +102,8 @@ def test_arms_are_merged_by_subject_and_metric():
 
 def test_what_could_not_be_counted_is_told_by_arm():
     """A reason that both arms give stands once, others with the arm that gives them."""
-    base = found(unavailable={"kernels": "no Triton", "nets": "older", "old": "gone"})
-    head = found(unavailable={"kernels": "no Triton", "nets": "broken"})
+    base = counts_of(unavailable={"kernels": "no Triton", "nets": "older", "old": "gone"})
+    head = counts_of(unavailable={"kernels": "no Triton", "nets": "broken"})
 
     assert merge(base, head).unavailable == {
         "kernels": "no Triton",
@@ -123,7 +118,7 @@ def test_other_tools_are_refused(other):
     """Numbers by different compilers are not compared."""
     (tool,) = other
     with pytest.raises(InputError, match=f"base and head were counted with {tool} (3.8|none) and {other[tool]}"):
-        merge(found(), found(**other))
+        merge(counts_of(), counts_of(**other))
 
 
 PROBE = """
@@ -152,7 +147,7 @@ def checkouts(tmp_path):
         probe = tmp_path / "head" / "bench" / "exact_metrics.py"
         probe.parent.mkdir()
         probe.write_text(PROBE, encoding="utf-8")
-        return Checkout(tmp_path / "head"), Checkout(tmp_path / "base")
+        return Arm("head", "h", tmp_path / "head"), Arm("base", "b", tmp_path / "base")
 
     return made
 
@@ -189,9 +184,21 @@ def test_a_probe_that_is_killed_is_named(checkouts):
         measure(*checkouts(head="os.kill(os.getpid(), 9)".replace("os", "__import__('os')")))
 
 
-def test_probes_have_a_time_limit(checkouts):
-    """Whoever is late is named."""
-    with pytest.raises(InputError, match="exact metrics of head: not counted after 2 s"):
+def test_probes_have_a_time_limit(checkouts, monkeypatch):
+    """Whoever is late is named. By the clock of this test, time passes only when base's probe has ended."""
+    ended = []
+
+    class Process(subprocess.Popen):
+        def poll(self):
+            code = super().poll()
+            if code is not None:
+                ended.append(self)
+            return code
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    monkeypatch.setattr(probes.time, "monotonic", lambda: 3.0 if ended else 0.0)
+
+    with pytest.raises(InputError, match=r"^exact metrics of head: not counted after 2 s"):
         measure(*checkouts(head="import time; time.sleep(600)"), limit_s=2)
 
 

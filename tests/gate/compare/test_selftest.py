@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import gate_made as made
 from deeptwins.gate.compare import selftest
-from deeptwins.gate.compare.comparison import Asked
+from deeptwins.gate.compare.comparison import Request
 from deeptwins.gate.compare.mutations import MUTATIONS
 from deeptwins.gate.compare.worktrees import Suite
 
@@ -65,15 +65,15 @@ def test_what_broke_off_is_left():
 def test_a_trial_is_a_run_of_head_against_itself(tmp_path):
     """All that differs is what is made worse; a changed source is counted, added work is timed."""
     suite = Suite(Path("bench"), (), "c")
-    usual = Asked(repository=tmp_path, base="b", head="h", suite=suite)
+    usual = Request(repository=tmp_path, base="b", head="h", suite=suite)
     for trial in selftest.plan(NAMES, 1):
-        asked = trial.asked(usual, 7)
+        request = trial.request(usual, 7)
 
-        assert (asked.base, asked.head, asked.kind) == ("h", "h", trial.kind)
-        assert asked.tiers == (("exact",) if trial.kind == "mutant" else ("paired",))
-        assert dict(asked.added) == dict(trial.added)
-        assert (asked.mutation and asked.mutation.name) == trial.injected
-        assert asked.mutation or asked.seed == 7
+        assert (request.base, request.head, request.kind) == ("h", "h", trial.kind)
+        assert request.tiers == (("exact",) if trial.kind == "mutant" else ("paired",))
+        assert dict(request.added) == dict(trial.added)
+        assert (request.mutation and request.mutation.name) == trial.injected
+        assert request.mutation or request.seed == 7
 
 
 def test_slow_benchmarks_are_left_out_where_another_is_slowed(tmp_path):
@@ -82,10 +82,10 @@ def test_slow_benchmarks_are_left_out_where_another_is_slowed(tmp_path):
     failed = made.benchmark("d", changes={"status": "failed", "pairs": ()})
     runs = [made.run(slow, fast, other, failed, kind="aa"), made.run(slow, kind="paired")]
     quick = selftest.quick(runs)
-    usual = Asked(repository=tmp_path, base="b", head="h", suite=Suite(Path("bench"), (), "c"))
+    usual = Request(repository=tmp_path, base="b", head="h", suite=Suite(Path("bench"), (), "c"))
 
     assert quick == ["b", "c"]
     assert selftest.quick([]) == []
-    assert selftest.Trial("slower", added=(("a", 0.1),)).asked(usual, 1, quick).only == ("b", "c", "a")
-    assert selftest.Trial("slower", added=(("a", 0.1),)).asked(usual, 1).only == ()
-    assert selftest.Trial("aa").asked(usual, 1, quick).only == ()
+    assert selftest.Trial("slower", added=(("a", 0.1),)).request(usual, 1, quick).only == ("b", "c", "a")
+    assert selftest.Trial("slower", added=(("a", 0.1),)).request(usual, 1).only == ()
+    assert selftest.Trial("aa").request(usual, 1, quick).only == ()

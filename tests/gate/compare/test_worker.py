@@ -85,16 +85,18 @@ def test_a_worker_ends_with_the_gate():
     """Where nobody asks any more, a worker does not go on by itself."""
     requests, theirs = os.pipe()
     os.close(theirs)
-    code = f"from deeptwins.gate import worker; worker.Channel({requests}, 1).ask()"
+    code = f"from deeptwins.gate.compare import worker; worker.Channel({requests}, 1).ask()"
 
-    done = subprocess.run([sys.executable, "-c", code], pass_fds=[requests], check=False)  # noqa: S603
+    process = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], pass_fds=[requests], check=False, capture_output=True, text=True
+    )
     os.close(requests)
 
-    assert done.returncode == 1
+    assert (process.returncode, process.stderr) == (1, "")
 
 
 def test_a_channel_carries_a_line_an_object():
-    """What is told arrives as JSON, a line each."""
+    """Messages arrive as JSON, one per line."""
     requests, theirs = os.pipe()
     ours, replies = os.pipe()
     channel = worker.Channel(requests, replies)

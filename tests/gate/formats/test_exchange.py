@@ -17,7 +17,7 @@ from deeptwins.errors import InputError
 from deeptwins.gate import runs
 from deeptwins.gate.formats import pytest_files
 from deeptwins.gate.formats.exchange import FORMATS, export, imported
-from deeptwins.gate.runs import Block, Environment, Git
+from deeptwins.gate.runs import Environment, Git, TimedBlock
 
 BASE, HEAD = "a" * 40, "b" * 40
 SUM, SORT = "tests/test_speed.py::test_sum[10]", "tests/test_speed.py::test_sort"
@@ -320,7 +320,7 @@ def test_an_export_is_imported_again(run, tmp_path):
 def test_what_is_rejected_counts_nowhere(run):
     """A rejected block is in no median: one that is a thousand times as slow changes none."""
     slow = run.benchmarks[1].pairs
-    first = Block(order=slow[0][0].order, seconds=(50.0,) * 4, rejected="steal time")
+    first = TimedBlock(order=slow[0][0].order, seconds=(50.0,) * 4, rejected="steal time")
     changed = run.benchmarks[1].model_copy(update={"pairs": ((first, *slow[0][1:]), *slow[1:])})
     other = run.model_copy(update={"benchmarks": (run.benchmarks[0], changed, run.benchmarks[2])})
 

@@ -24,15 +24,15 @@ from deeptwins.records import host
 
 LIMIT_S = 600.0
 PACKAGES = ("torch", "triton", "numpy", "pandas", "matplotlib", "pytest", "pytest-benchmark")
-REFERENCE = "reference"  # folder of committed results, whose A/A runs count where the machine is of their kind
-SEEDS = 4_000_000  # of which each run takes one
+REFERENCE = "reference"  # folder of committed results: their A/A runs count, too, on a machine of the same kind
+SEEDS = 4_000_000  # a run's seed is drawn from so many
 
 Tier = Literal["exact", "paired"]
 TIERS: tuple[Tier, ...] = ("exact", "paired")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What is to be compared."""
 
     repository: Path
@@ -44,12 +44,12 @@ class Asked:
     suite: Suite
     kind: Kind = "paired"
     anchor: str | None = None
-    """The name by which base was given, of the kind `anchor`."""
+    """What the user called base, such as a tag; of the kind `anchor` only."""
     dirty: bool = False
-    """Whether head is a commit of what is not committed."""
+    """Whether head holds changes that are not committed: it is a snapshot of the checkout."""
     tiers: Sequence[Tier] = TIERS
     only: Sequence[str] = ()
-    """Words that names of benchmarks hold, one of them; none: all."""
+    """Words: a benchmark is measured if its name holds one of them. Empty: all are."""
     added: Mapping[str, float] = field(default_factory=dict)
     """Work that is added in head: by benchmark, as a share of a call."""
     mutation: mutations.Mutation | None = None
@@ -60,13 +60,13 @@ class Asked:
     """Seconds after which nothing new is begun."""
 
 
-def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
+def compare(request: Request, results: Path, tell: Callable[[str], object]) -> Run:
     """Compare two commits.
 
     Args:
-        asked: what is to be compared.
+        request: what is to be compared.
         results: where earlier runs lie, from which margins come.
-        told: is called with what happens now, for the user.
+        tell: is called with what happens now, for the user.
 
     Returns:
         What was measured; `failure` says what ended it early.
@@ -75,61 +75,73 @@ def compare(asked: Asked, results: Path, told: Callable[[str], object]) -> Run:
         InputError: git cannot make the worktrees, or an earlier run is damaged.
     """
     begun, started = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
+
+    # Fix the design, and look up what is tolerated on this machine, before anything is measured.
+    seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
     design = DESIGN.model_copy(update={"seed": seed})
-    here, core = environment(), disturbances.free_core()
-    controls = [run for place in (results / REFERENCE, results) for run in runs.load(place, ["aa"])]
-    margins = noise.margins(controls, here.machine, design.least_margin)
-    fields: dict[str, Any] = {}
-    with worktrees.worktrees(asked.repository, asked.base, asked.head) as arms:
-        task = Task(arms, asked.suite, design, core, asked.repository, asked.added)
-        expected = worktrees.expected(asked.repository, asked.suite) if _whole(asked) else None
-        own = _own(task) if _whole(asked) and expected is None else None
+    machine, core = environment(), disturbances.free_core()
+    controls = [run for folder in (results / REFERENCE, results) for run in runs.load(folder, ["aa"])]
+    margins = noise.margins(controls, machine.machine, design.least_margin)
+
+    measurements: dict[str, Any] = {}
+    with worktrees.worktrees(request.repository, request.base, request.head) as arms:
+        # Read which benchmarks there should be; base's own suite is asked before head's takes its place.
+        task = Task(arms, request.suite, design, core, request.repository, request.added)
+        whole = _is_whole_suite(request)
+        expected = worktrees.expected(request.repository, request.suite) if whole else None
+        base_names = _names_of_base(task) if whole and expected is None else None
+
+        # Give both arms the same benchmarks, and make head worse where that is asked for.
         for arm in arms:
-            worktrees.bring(arm, asked.suite)
-        if asked.mutation:
-            mutations.apply(asked.mutation, arms[1].root)
-        suite_sha = worktrees.fingerprint(arms[1], asked.suite)
-        if "exact" in asked.tiers and (arms[1].root / probes.PROBE).is_file():
-            told("counting")
-            fields = _counted(arms)
-        if "paired" in asked.tiers and "failure" not in fields:
-            measurement = Measurement(task, told, begun + asked.limit_s, margins)
-            measurement.run(asked.only)
-            fields |= {"benchmarks": measurement.benchmarks(), "failure": measurement.failure}
-    if own is not None:  # without a list nothing that base has may be lost, and what is new is welcome
-        here_too = (*(one.id for one in fields.get("benchmarks", ())), *fields.get("exact", ()))
-        expected = tuple(sorted({*own, *here_too}))
+            worktrees.bring(arm, request.suite)
+        if request.mutation:
+            mutations.apply(request.mutation, arms[1].root)
+        suite_sha = worktrees.fingerprint(arms[1], request.suite)
+
+        # Count, then time; a failure of the first ends the run.
+        if "exact" in request.tiers and (arms[1].root / probes.PROBE).is_file():
+            tell("counting")
+            measurements = _count(arms)
+        if "paired" in request.tiers and "failure" not in measurements:
+            measurement = Measurement(task, tell, begun + request.limit_s, margins)
+            measurement.run(request.only)
+            measurements |= {"benchmarks": measurement.benchmarks(), "failure": measurement.failure}
+
+    # Without a list head must have every benchmark of base, and may have new ones.
+    if base_names is not None:
+        head_names = [benchmark.id for benchmark in measurements.get("benchmarks", ())]
+        expected = tuple(sorted({*base_names, *head_names, *measurements.get("exact", ())}))
+
     return Run(
         id=secrets.token_hex(4),
-        kind=asked.kind,
+        kind=request.kind,
         started=started,
         seconds=round(time.monotonic() - begun, 1),
-        git=Git(head=asked.head, base=asked.base, anchor=asked.anchor, dirty=asked.dirty, suite=suite_sha),
-        environment=here,
+        git=Git(head=request.head, base=request.base, anchor=request.anchor, dirty=request.dirty, suite=suite_sha),
+        environment=machine,
         design=design,
-        injected=asked.mutation.name if asked.mutation else None,
-        added=asked.added,
+        injected=request.mutation.name if request.mutation else None,
+        added=request.added,
         expected=expected,
-        **fields,
+        **measurements,
     )
 
 
 def listing(run: Run) -> str:
-    """Return the suite's list: the names of all that a run measured in head, or had no time for."""
-    benchmarks = [one.id for one in run.benchmarks if one.status in {"ok", "new", "unfinished"}]
-    counted = [name for name in run.exact if name not in metrics.lost(run.exact)]
+    """Return the text of the suite's list: the names of all that a run measured in head, or had no time for."""
+    names = [benchmark.id for benchmark in run.benchmarks if benchmark.status in {"ok", "new", "unfinished"}]
+    subjects = [subject for subject in run.exact if subject not in metrics.lost(run.exact)]
     head = "# What `deeptwins gate` must measure; it writes this list with --write-list. Exit code 4: not the same.\n"
-    return head + "".join(f"{name}\n" for name in (*sorted(benchmarks), *sorted(counted)))
+    return head + "".join(f"{name}\n" for name in (*sorted(names), *sorted(subjects)))
 
 
-def _whole(asked: Asked) -> bool:
-    """Whether all of the suite is measured, so that what lacks has gone."""
-    return not asked.only and {*asked.tiers} == {*TIERS}
+def _is_whole_suite(request: Request) -> bool:
+    """Whether the whole suite is measured: a missing benchmark then means that it was removed."""
+    return not request.only and {*request.tiers} == {*TIERS}
 
 
-def _own(task: Task) -> list[str] | None:
-    """Return the names of the benchmarks in base's own suite; None where it has none that runs."""
+def _names_of_base(task: Task) -> list[str] | None:
+    """Return the names of the benchmarks in base's own suite; None where it has none that can be collected."""
     base = task.arms[0]
     if not (base.root / task.suite.path).exists():
         return None
@@ -140,15 +152,15 @@ def _own(task: Task) -> list[str] | None:
         return None
 
 
-def _counted(arms: tuple[Arm, Arm]) -> dict[str, Any]:
-    """Count both arms; a failure is a part of what is found."""
+def _count(arms: tuple[Arm, Arm]) -> dict[str, Any]:
+    """Return the exact metrics of both arms as fields of a run, or why there are none as its `failure`."""
     try:
-        found = probes.measure(arms[1], arms[0])
+        counts = probes.measure(arms[1], arms[0])
     except InputError as error:
         return {"failure": str(error)}
     except KeyboardInterrupt:
         return {"failure": "interrupted"}
-    return {"toolchain": found.toolchain, "exact": found.exact, "unavailable": found.unavailable}
+    return {"toolchain": counts.toolchain, "exact": counts.exact, "unavailable": counts.unavailable}
 
 
 def environment() -> Environment:
@@ -171,7 +183,7 @@ def environment() -> Environment:
 
 
 def _governor(core: int | None) -> str | None:
-    """Return how the core's frequency is chosen; None where that is not told."""
+    """Return how the frequency of the core is chosen; None where the system does not say."""
     try:
         return Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor").read_text(encoding="ascii").strip()
     except OSError:

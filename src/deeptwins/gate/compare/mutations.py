@@ -1,6 +1,6 @@
 """Source changes that make something worse on purpose: what the gate must find when it tests itself.
 
-Each is one replacement, applied to a checkout of its own, that leaves all results as they are.
+Each is one replacement of text, made in a scratch checkout. What the code computes stays the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Mutation:
     old: str
     new: str
     metric: str
-    """The metric of the exact tier that must be worse for it."""
+    """The exact metric that must show it."""
 
 
 _ALL = (
@@ -98,7 +98,7 @@ def apply(mutation: Mutation, root: Path) -> None:
     """Change a checkout.
 
     Raises:
-        InputError: what is to be replaced is not there, or not once.
+        InputError: the text to be replaced does not stand there exactly once.
         OSError: the file cannot be written.
     """
     path = root / mutation.file

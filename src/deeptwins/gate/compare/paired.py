@@ -1,7 +1,8 @@
-"""The paired tier: both arms of a benchmark by turns, in pairs of fresh processes on one core.
+"""The paired tier: base and head take turns at each benchmark, in pairs of fresh processes on one core.
 
 A block is four segments, base head head base or head base base head, as a seeded coin falls: a drift that is linear in
-time cancels. Fresh processes a pair average out where memory, code and hashes happen to lie (Kalibera and Jones 2013).
+time cancels. Fresh processes for each pair average out where memory and code happen to lie and how hashes happen to
+fall (Kalibera and Jones 2013).
 """
 
 from __future__ import annotations
@@ -10,45 +11,58 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from deeptwins.errors import line
-from deeptwins.gate.compare.disturbances import Watch
-from deeptwins.gate.compare.processes import PATIENCE_S, ArmError, Task, Worker, folder_for_files
+from deeptwins.gate.compare.disturbances import BlockWatch
+from deeptwins.gate.compare.processes import PATIENCE_S, ArmError, ArmProcess, Task, folder_for_files, pair_of_processes
 from deeptwins.gate.judge import verdict
-from deeptwins.gate.runs import Benchmark, Block, Design, Pair, rounded
+from deeptwins.gate.runs import Benchmark, Design, Pair, TimedBlock, rounded
 
-MOST_CALLS = 1 << 24  # a segment
-CLOSE, COLD = 0.8, 10.0  # segments: what is long enough; what is so even if the first call was a cold one
-SLOW, GROWTH = 20.0, 100  # segments that calibration may last, by the clock; times that it may go up at once
-SEGMENTS = 3  # by whose median added work is measured out
-PAIR_S = 5.0  # a benchmark may take of a pair: a slow one gets fewer blocks, and one at least
+MOST_CALLS = 1 << 24  # per segment
+SEGMENTS_FOR_ADDED_WORK = 3  # work is added as a share of the median call of so many segments
+PAIR_S = 5.0  # seconds per pair: a benchmark that would take longer gets fewer blocks, and one at least
 
-_Choice = Callable[[Sequence[Benchmark], Design], list[str]]
+# Calibration, in lengths of a segment.
+CLOSE = 0.8  # a segment may be so much shorter than it should be
+COLD = 10.0  # a call that takes this long fills a segment, even if it was the first and the next ones are quicker
+SLOW = 20.0  # no calibration segment lasts longer by the wall clock
+GROWTH = 100  # calls grow at most by this factor from one calibration segment to the next
+
+Selection = Callable[[Sequence[Benchmark], Design], list[str]]
+"""Names the benchmarks to be measured further, by what has been measured."""
 
 
 @dataclass
 class Samples:
-    """What was measured of a benchmark so far."""
+    """What has been measured of a benchmark so far."""
 
     calls: int = 0
+    """Calls per segment; 0: not calibrated yet."""
     seconds: float = 0.0
-    """Of a call, about."""
+    """About how long a call takes."""
     status: str = "unfinished"
     reason: str | None = "not begun"
     batches: dict[str, list[Pair]] = field(default_factory=lambda: {"pairs": [], "confirmation": []})
 
 
+class Outcome(NamedTuple):
+    """What became of a benchmark in one arm."""
+
+    status: str
+    reason: str
+
+
 class _EndedError(Exception):
     """A test ended in the midst of a measurement."""
 
-    def __init__(self, worker: Worker, told: dict[str, Any]) -> None:
+    def __init__(self, worker: ArmProcess, reply: dict[str, Any]) -> None:
         super().__init__()
-        self.worker, self.told = worker, told
+        self.worker, self.reply = worker, reply
 
 
 class Measurement:
@@ -57,42 +71,46 @@ class Measurement:
     def __init__(
         self,
         task: Task,
-        told: Callable[[str], object],
+        tell: Callable[[str], object],
         deadline: float,
         margins: Mapping[str, tuple[float, int]] | None = None,
+        start: Callable[..., AbstractContextManager[tuple[ArmProcess, ArmProcess]]] = pair_of_processes,
     ) -> None:
         """Prepare.
 
         Args:
             task: what is measured.
-            told: is called with what happens now, for the user.
+            tell: is called with what happens now, for the user.
             deadline: by `time.monotonic`, after which nothing new begins.
-            margins: by name, what is tolerated and on how many runs of A/A that rests.
+            margins: by benchmark, its margin and the number of A/A runs that it comes from.
+            start: starts a pair of processes.
         """
-        self._task, self._told, self._deadline, self._margins = task, told, deadline, margins or {}
+        self._task, self._tell, self._deadline, self._margins = task, tell, deadline, margins or {}
+        self._start = start
         self._random = random.Random(task.design.seed)  # noqa: S311  the order of benchmarks
         self._samples: dict[str, Samples] = {}
         self._pairs = 0
-        self._longest = 0.0  # of a pair, in seconds
+        self._longest_pair_s = 0.0
         self.failure: str | None = None
 
     def run(self, only: Sequence[str] = ()) -> None:
         """Measure all benchmarks of the suite, or those whose names hold one of some words.
 
-        A first batch of pairs; more of it where it leaves open what is asked; a second batch, independent of it, of
-        what looks slower or faster; more of that where too much of it was disturbed.
-
         Args:
-            only: words.
+            only: the words; none: all benchmarks.
         """
-        design = self._task.design
+        pairs = self._task.design.pairs
         try:
             with folder_for_files() as scratch:
                 names = self._collect(only, scratch)
-                self._batch("pairs", names, design.pairs, scratch)
+
+                # A first batch of all, and more pairs of what it leaves open.
+                self._measure_batch("pairs", names, pairs, scratch)
                 self._enlarge("pairs", verdict.undecided, scratch)
-                if suspects := self._of(verdict.suspects):
-                    self._batch("confirmation", suspects, design.pairs, scratch)
+
+                # A second, independent batch of what looks slower or faster, and more pairs where it was disturbed.
+                if suspects := self._select(verdict.suspects):
+                    self._measure_batch("confirmation", suspects, pairs, scratch)
                     self._enlarge("confirmation", verdict.spoiled, scratch)
         except (ArmError, OSError) as error:
             self.failure = str(error)
@@ -100,193 +118,189 @@ class Measurement:
             self.failure = "interrupted"
 
     def benchmarks(self) -> tuple[Benchmark, ...]:
-        """What has been measured."""
-        found = []
-        for name in sorted(self._samples):
-            own = self._samples[name]
-            margin, controls = self._margins.get(name, (None, 0))
-            found.append(
-                Benchmark.model_validate(
-                    {
-                        "id": name,
-                        "status": own.status,
-                        "reason": own.reason,
-                        "calls": own.calls,
-                        "margin": margin,
-                        "controls": controls,
-                        "pairs": tuple(own.batches["pairs"]),
-                        "confirmation": tuple(own.batches["confirmation"]),
-                    }
-                )
-            )
-        return tuple(found)
+        """Return what has been measured, by name."""
+        return tuple(self._benchmark(name, self._samples[name]) for name in sorted(self._samples))
 
-    def _of(self, choose: _Choice) -> list[str]:
-        return choose(self.benchmarks(), self._task.design)
+    def _benchmark(self, name: str, samples: Samples) -> Benchmark:
+        margin, controls = self._margins.get(name, (None, 0))
+        return Benchmark.model_validate(
+            {
+                "id": name,
+                "status": samples.status,
+                "reason": samples.reason,
+                "calls": samples.calls,
+                "margin": margin,
+                "controls": controls,
+                **{batch: tuple(pairs) for batch, pairs in samples.batches.items()},
+            }
+        )
+
+    def _select(self, selection: Selection) -> list[str]:
+        return selection(self.benchmarks(), self._task.design)
 
     def _fits(self) -> bool:
         """Whether there is time for another pair."""
-        return time.monotonic() + self._longest <= self._deadline
+        return time.monotonic() + self._longest_pair_s <= self._deadline
 
     def _collect(self, only: Sequence[str], scratch: Path) -> list[str]:
-        """Ask both arms for their benchmarks; those of one arm alone cannot be compared."""
-        self._told("collecting")
-        with self._workers((), scratch, collect=True) as workers:
+        """Ask both arms for their benchmarks, and return those that both have: others cannot be compared."""
+        self._tell("collecting")
+        with self._processes((), scratch, collect=True) as workers:
             base, head = [worker.read() for worker in workers]
-        wanted = [[name for name in each["collected"] if _holds(name, only)] for each in (base, head)]
-        new, gone = {*wanted[1]} - {*wanted[0]}, {*wanted[0]} - {*wanted[1]}
-        broken = {node for node in head["broken"] if _holds(node, only)}
+        base_names, head_names = ([name for name in arm["collected"] if _matches(name, only)] for arm in (base, head))
+
+        # What head alone has is new.
+        for name in {*head_names} - {*base_names}:
+            self._samples[name] = Samples(status="new", reason=_why_missing(name, "base", base["broken"]).reason)
+
+        # What base alone has is lost. A file that head cannot import is named itself only if base names nothing in it.
+        gone = {*base_names} - {*head_names}
+        broken = {node for node in head["broken"] if _matches(node, only)}
         broken -= {node for node in broken for name in gone if _within(name, node)}
-        self._samples |= {name: Samples(status="new", reason=_why(name, "base", base["broken"])[1]) for name in new}
         for name in gone | broken:
-            status, reason = _why(name, "head", head["broken"])
-            self._samples[name] = Samples(status=status, reason=reason)
-        both = [name for name in wanted[0] if name in wanted[1]]
+            outcome = _why_missing(name, "head", head["broken"])
+            self._samples[name] = Samples(status=outcome.status, reason=outcome.reason)
+
+        both = [name for name in base_names if name in head_names]
         self._samples |= {name: Samples() for name in both}
         return both
 
-    def _enlarge(self, batch: str, choose: _Choice, scratch: Path) -> None:
-        """Go on, pair by pair and to twice the size at most, with those that are chosen."""
+    def _enlarge(self, batch: str, selection: Selection, scratch: Path) -> None:
+        """Measure more of the selected benchmarks, pair by pair and up to twice the batch's size."""
         for _ in range(self._task.design.pairs):
-            if not (chosen := self._of(choose)):
+            if not (names := self._select(selection)):
                 return
-            self._batch(batch, chosen, 1, scratch)
+            self._measure_batch(batch, names, 1, scratch)
 
-    def _batch(self, batch: str, names: Sequence[str], pairs: int, scratch: Path) -> None:
+    def _measure_batch(self, batch: str, names: Sequence[str], pairs: int, scratch: Path) -> None:
+        """Measure pairs of a batch, as many as there is time for; the very first is begun in any case."""
         for number in range(pairs):
-            left = [name for name in names if self._samples[name].status in {"ok", "unfinished"}]
-            if not left or (self._pairs and not self._fits()):
+            names = [name for name in names if self._samples[name].status in {"ok", "unfinished"}]
+            if not names or (self._pairs and not self._fits()):
                 return
-            told = "once more, to confirm" if batch == "confirmation" else "measuring"
-            self._told(f"{told}: {len(left)} benchmarks, pair {number + 1} of {pairs}")
+            action = "once more, to confirm" if batch == "confirmation" else "measuring"
+            self._tell(f"{action}: {len(names)} benchmarks, pair {number + 1} of {pairs}")
             started = time.monotonic()
-            self._pair(batch, self._random.sample(left, len(left)), scratch)
-            self._longest = max(self._longest, time.monotonic() - started)
+            self._measure_pair(batch, self._random.sample(names, len(names)), scratch)
+            self._longest_pair_s = max(self._longest_pair_s, time.monotonic() - started)
 
-    def _pair(self, batch: str, names: Sequence[str], scratch: Path) -> None:
+    def _measure_pair(self, batch: str, names: Sequence[str], scratch: Path) -> None:
         """Measure benchmarks in one pair of fresh processes."""
         self._pairs += 1
-        with self._workers(names, scratch, collect=False) as workers:
+        with self._processes(names, scratch, collect=False) as workers:
             orders = [worker.read()["collected"] for worker in workers]
             if orders[0] != orders[1]:
                 raise ArmError("base and head do not run the same benchmarks in the same order")
             for name in orders[0]:
                 if time.monotonic() > self._deadline:
-                    self._late()
+                    self._mark_late()
                     return
-                self._benchmark(batch, name, workers)
+                self._measure(batch, name, workers)
 
-    def _late(self) -> None:
-        for own in self._samples.values():
-            if own.status == "unfinished":
-                own.reason = "the time was up"
+    def _mark_late(self) -> None:
+        for samples in self._samples.values():
+            if samples.status == "unfinished":
+                samples.reason = "the time was up"
 
-    def _benchmark(self, batch: str, name: str, workers: tuple[Worker, Worker]) -> None:
-        own, told = self._samples[name], {worker: worker.read() for worker in workers}
-        known = bool(own.batches["pairs"])
-        if all("ready" in each for each in told.values()):
-            for worker, each in told.items():
-                if each["elsewhere"]:
-                    raise ArmError(f"{worker.arm.name}: imports {each['elsewhere'][0]}, not its own version of it")
-            blocks: list[Block] = []
+    def _measure(self, batch: str, name: str, workers: tuple[ArmProcess, ArmProcess]) -> None:
+        """Measure one benchmark in one pair of processes, and note what became of it."""
+        samples = self._samples[name]
+        replies = {worker: worker.read() for worker in workers}
+        base_ran = bool(samples.batches["pairs"])
+
+        # Measure blocks where the test is ready in both arms; those before an interruption count, too.
+        if all("ready" in reply for reply in replies.values()):
+            for worker, reply in replies.items():
+                if reply["elsewhere"]:
+                    raise ArmError(f"{worker.arm.name}: imports {reply['elsewhere'][0]}, not its own version of it")
+            blocks: list[TimedBlock] = []
             try:
-                for block in self._blocks(name, workers, told[workers[0]]["seconds"]):
-                    blocks.append(block)  # noqa: PERF402  a list that is extended at once loses them
+                for block in self._blocks(name, workers, replies[workers[0]]["seconds"]):
+                    blocks.append(block)  # noqa: PERF402  extending at once would lose them where a block raises
             except _EndedError as ended:
-                told[ended.worker], known = ended.told, True
-            finally:  # what there is of it counts, too
-                own.batches[batch] += [tuple(blocks)] if blocks else []
-        base, head = (_outcome(worker, each, name) for worker, each in told.items())
-        own.status, own.reason = self._status(base, head, known=known)
-        if own.status == "ok" and not own.batches[batch]:
-            own.status, own.reason = "skipped", "one arm timed nothing"
+                replies[ended.worker], base_ran = ended.reply, True
+            finally:
+                samples.batches[batch] += [tuple(blocks)] if blocks else []
 
-    @staticmethod
-    def _status(base: tuple[str, str], head: tuple[str, str], *, known: bool = False) -> tuple[str, str | None]:
-        """Say what became of a benchmark, by what became of it in each arm, and why.
+        # Let the test go on to its end in both arms.
+        base, head = (_finish(worker, reply, name) for worker, reply in replies.items())
+        samples.status, samples.reason = _combined(base, head, base_ran=base_ran)
+        if samples.status == "ok" and not samples.batches[batch]:
+            samples.status, samples.reason = "skipped", "one arm timed nothing"
 
-        Args:
-            base: outcome and reason.
-            head: likewise.
-            known: whether base could run it before, so that it is not new.
-        """
-        if head[0] != "ok":
-            return head[0], f"head: {head[1]}"
-        if base[0] == "ok":
-            return "ok", None
-        return base[0] if known else "new", f"base: {base[1]}"
-
-    def _blocks(self, name: str, workers: tuple[Worker, Worker], warm: float) -> Iterator[Block]:
+    def _blocks(self, name: str, workers: tuple[ArmProcess, ArmProcess], first_call_s: float) -> Iterator[TimedBlock]:
         """Measure the blocks of one benchmark in one pair.
 
         Args:
             name: of the benchmark.
             workers: of base and head, both ready.
-            warm: seconds of the call that warmed base up.
+            first_call_s: seconds of the call that warmed base up.
         """
-        own, (base, head) = self._samples[name], workers
-        if not own.calls:
-            own.calls, own.seconds = _calibrate(base, warm, self._task.design.segment_s)
-        patience = PATIENCE_S + 100 * own.calls * own.seconds
+        samples, (base, head) = self._samples[name], workers
+        if not samples.calls:
+            samples.calls, samples.seconds = _calibrate(base, first_call_s, self._task.design.segment_s)
+        calls = samples.calls
+        patience = PATIENCE_S + 100 * calls * samples.seconds
+
+        # Add work to head where that is asked for, measured out by base's calls.
         if share := self._task.added.get(name):
-            usual = median(_ran(base, base.ask(patience, run=own.calls))["seconds"] for _ in range(SEGMENTS))
-            head.ask(add=share * usual)
-        if own.calls > 1:
-            _ran(head, head.ask(patience, run=own.calls))  # as warm as base
-        length = 4 * own.calls * own.seconds
-        for _ in range(min(self._task.design.blocks, max(1, int(PAIR_S / max(length, 1e-9))))):
+            segments = [_run(base, calls, patience)["seconds"] for _ in range(SEGMENTS_FOR_ADDED_WORK)]
+            head.ask(add=share * median(segments))
+
+        # Calibration has run such segments in base: head is warmed up likewise.
+        if calls > 1:
+            _run(head, calls, patience)
+
+        block_s = 4 * calls * samples.seconds
+        for _ in range(min(self._task.design.blocks, max(1, int(PAIR_S / max(block_s, 1e-9))))):
             order = self._random.choice(("ABBA", "BAAB"))
-            watch = Watch(self._task.core)
-            turns = [base if letter == "A" else head for letter in order]
-            replies = [_ran(worker, worker.ask(patience, run=own.calls)) for worker in turns]
+            watch = BlockWatch(self._task.core)
+            replies = [_run(base if letter == "A" else head, calls, patience) for letter in order]
             seconds = tuple(rounded(max(reply["seconds"], 1e-12)) for reply in replies)
-            yield Block.model_validate({"order": order, "seconds": seconds, "rejected": watch.disturbed(replies)})
+            yield TimedBlock.model_validate({"order": order, "seconds": seconds, "rejected": watch.disturbed(replies)})
 
-    @contextmanager
-    def _workers(self, names: Sequence[str], scratch: Path, *, collect: bool) -> Iterator[tuple[Worker, Worker]]:
-        with ExitStack() as stack:
-            started = []
-            for arm in self._task.arms:
-                number = 1000 * self._task.design.seed + self._pairs
-                worker = Worker(self._task, arm, names, scratch, number, collect=collect)
-                stack.callback(worker.close)
-                started.append(worker)
-            yield started[0], started[1]
+    def _processes(
+        self, names: Sequence[str], scratch: Path, *, collect: bool
+    ) -> AbstractContextManager[tuple[ArmProcess, ArmProcess]]:
+        """Start a pair of processes; the seed of their hashes differs from pair to pair and from run to run."""
+        return self._start(self._task, names, scratch, 1000 * self._task.design.seed + self._pairs, collect=collect)
 
 
-def _calibrate(worker: Worker, seconds: float, segment_s: float) -> tuple[int, float]:
-    """Return how many calls make a segment, and the seconds of one, about.
+def _calibrate(worker: ArmProcess, seconds: float, segment_s: float) -> tuple[int, float]:
+    """Return how many calls make a segment, and about how many seconds a call takes.
 
     Args:
-        worker: that is asked.
-        seconds: that one call took, which may have been a cold one.
+        worker: that runs the calls.
+        seconds: that one call took; it may have been a cold one, slower than those that follow.
         segment_s: that a segment takes at least.
     """
+    if seconds >= COLD * segment_s:
+        return 1, seconds
     calls = 1
-    while calls * seconds < COLD * segment_s:
-        wanted = min(math.ceil(segment_s / max(seconds, 1e-9)), MOST_CALLS, GROWTH * calls)
+    while True:
+        calls = min(math.ceil(segment_s / max(seconds, 1e-9)), MOST_CALLS, GROWTH * calls)
         begun = time.monotonic()
-        seconds = _ran(worker, worker.ask(run=wanted))["seconds"]
-        if (lasted := time.monotonic() - begun) > SLOW * segment_s:  # the benchmark's own timer goes slower
-            return wanted, lasted / wanted
-        if wanted * seconds >= CLOSE * segment_s or wanted >= MOST_CALLS:
-            return wanted, seconds
-        calls = wanted
-    return calls, seconds
+        seconds = _run(worker, calls, PATIENCE_S)["seconds"]
+        elapsed = time.monotonic() - begun
+        if elapsed > SLOW * segment_s:  # a benchmark's own timer may go slower than the clock, or stand still
+            return calls, elapsed / calls
+        if calls * seconds >= CLOSE * segment_s or calls >= MOST_CALLS:
+            return calls, seconds
 
 
-def _ran(worker: Worker, told: dict[str, Any]) -> dict[str, Any]:
-    """Check that a segment was run.
+def _run(worker: ArmProcess, calls: int, patience: float) -> dict[str, Any]:
+    """Run a segment, and return the worker's reply.
 
     Raises:
         _EndedError: the test ended instead: a call raised.
     """
-    if "test" in told:
-        raise _EndedError(worker, told)
-    return told
+    reply = worker.ask(patience, run=calls)
+    if "test" in reply:
+        raise _EndedError(worker, reply)
+    return reply
 
 
-def _holds(name: str, words: Sequence[str]) -> bool:
+def _matches(name: str, words: Sequence[str]) -> bool:
     return not words or any(word in name for word in words)
 
 
@@ -295,8 +309,8 @@ def _within(name: str, node: str) -> bool:
     return name == node or name.startswith((f"{node}::", f"{node}/"))
 
 
-def _why(name: str, arm: str, broken: Mapping[str, str]) -> tuple[str, str]:
-    """Say why an arm lacks a benchmark: status and reason.
+def _why_missing(name: str, arm: str, broken: Mapping[str, str]) -> Outcome:
+    """Say why an arm lacks a benchmark.
 
     Args:
         name: of the benchmark.
@@ -304,19 +318,34 @@ def _why(name: str, arm: str, broken: Mapping[str, str]) -> tuple[str, str]:
         broken: nodes that could not be collected, and why.
     """
     reason = next((why for node, why in broken.items() if _within(name, node)), None)
-    return ("skipped", f"not in {arm}") if reason is None else ("failed", f"{arm}: {line(reason)}")
+    return Outcome("skipped", f"not in {arm}") if reason is None else Outcome("failed", f"{arm}: {line(reason)}")
 
 
-def _outcome(worker: Worker, told: dict[str, Any], name: str) -> tuple[str, str]:
-    """Let a test go on to its end; returns what became of it, and why."""
-    if "ready" in told:
-        told = worker.ask(end=True)
-    status, reason = "ok", ""
+def _combined(base: Outcome, head: Outcome, *, base_ran: bool) -> tuple[str, str | None]:
+    """Say what became of a benchmark, status and reason, by what became of it in each arm.
+
+    Args:
+        base: its outcome there.
+        head: likewise.
+        base_ran: whether base could run it before, so that it is not new.
+    """
+    if head.status != "ok":
+        return head.status, f"head: {head.reason}"
+    if base.status != "ok":
+        return base.status if base_ran else "new", f"base: {base.reason}"
+    return "ok", None
+
+
+def _finish(worker: ArmProcess, reply: dict[str, Any], name: str) -> Outcome:
+    """Let a test go on to its end; returns what became of it, the first thing that went wrong."""
+    if "ready" in reply:
+        reply = worker.ask(end=True)
+    outcome = Outcome("ok", "")
     while True:
-        if told.get("test") != name:
+        if reply.get("test") != name:
             raise ArmError(f"{worker.arm.name}: {name} does not end")
-        if told["outcome"] != "passed" and status == "ok":
-            status, reason = told["outcome"], line(told["reason"] or "no reason given")
-        if told["when"] == "teardown":
-            return status, reason
-        told = worker.read()
+        if reply["outcome"] != "passed" and outcome.status == "ok":
+            outcome = Outcome(reply["outcome"], line(reply["reason"] or "no reason given"))
+        if reply["when"] == "teardown":
+            return outcome
+        reply = worker.read()

@@ -1,6 +1,6 @@
-"""The exact tier: what is counted and not timed, and so needs no repetition.
+"""The exact tier: what is counted, not timed, and so needs no repetition.
 
-A probe, `bench/exact_metrics.py`, counts in each arm; here is how it is run.
+A probe, `bench/exact_metrics.py`, counts in each arm. This module runs it and puts both arms' counts together.
 """
 
 from __future__ import annotations
@@ -15,73 +15,65 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
 
 from pydantic import ValidationError
 
 from deeptwins.errors import InputError
-from deeptwins.gate.judge.metrics import Counted
+from deeptwins.gate.compare.worktrees import Arm
+from deeptwins.gate.judge.metrics import ExactValues
 from deeptwins.gate.runs import Value
 from deeptwins.records.fields import Row
 
 PROBE, PACKAGE = Path("bench", "exact_metrics.py"), Path("src", "deeptwins", "__init__.py")
 GROUPS = ("imports", "kernels", "operator", "nets", "compiled")
 LIMIT_S = 600.0
-FOUND = "found.json"
-GRACE_S = 0.05  # between looks at the probes
-
-
-class Arm(Protocol):
-    """A checkout."""
-
-    @property
-    def root(self) -> Path:
-        """Its folder."""
+OUTPUT = "counts.json"
+POLL_S = 0.05
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What the probes found; the fields are those of `runs.Run`."""
+class ComparedCounts:
+    """The counts of both arms; the fields are those of `runs.Run`."""
 
     toolchain: Mapping[str, str]
-    exact: Counted
+    exact: ExactValues
     unavailable: Mapping[str, str]
 
 
-def measure(head: Arm, base: Arm, groups: Sequence[str] = GROUPS, limit_s: float = LIMIT_S) -> Measured:
+def measure(head: Arm, base: Arm, groups: Sequence[str] = GROUPS, limit_s: float = LIMIT_S) -> ComparedCounts:
     """Count in both arms at the same time, by head's probe.
 
     Args:
         head: whose probe it is.
         base: what it is compared with.
         groups: of metrics, some of `GROUPS`.
-        limit_s: seconds that both have.
+        limit_s: seconds that both may take.
 
     Raises:
         InputError: a probe died, ran out of time or is not there, or the arms differ in more than their source.
     """
-    probe = head.root / PROBE
-    for needed in (probe, *(arm.root / PACKAGE for arm in (head, base))):
-        if not needed.is_file():  # without a package of its own an arm would count the one that is installed
-            raise InputError(f"{needed}: not there; exact metrics need it")
+    script = head.root / PROBE
+    # Without a package of its own an arm would count the one that is installed.
+    for file in (script, head.root / PACKAGE, base.root / PACKAGE):
+        if not file.is_file():
+            raise InputError(f"{file}: not there; exact metrics need it")
     with ExitStack() as stack:
         probes = [
-            stack.enter_context(_running(name, probe, arm.root, groups))
+            stack.enter_context(_running(name, script, arm.root, groups))
             for name, arm in (("base", base), ("head", head))
         ]
         end = time.monotonic() + limit_s
-        while any(each.process.poll() is None for each in probes):
-            if died := [each for each in probes if each.process.poll()]:
-                raise died[0].failed()
+        while running := [probe.arm for probe in probes if probe.process.poll() is None]:
+            if failed := [probe for probe in probes if probe.process.poll()]:
+                raise failed[0].failure()
             if time.monotonic() > end:
-                late = " and ".join(each.arm for each in probes if each.process.poll() is None)
-                raise InputError(f"exact metrics of {late}: not counted after {limit_s:.0f} s")
-            time.sleep(GRACE_S)
-        found = [each.found() for each in probes]
-    return merge(*found)
+                raise InputError(f"exact metrics of {' and '.join(running)}: not counted after {limit_s:.0f} s")
+            time.sleep(POLL_S)
+        base_counts, head_counts = [probe.counts() for probe in probes]
+    return merge(base_counts, head_counts)
 
 
-class Found(Row):
+class Counts(Row):
     """What the probe writes of one arm."""
 
     toolchain: Mapping[str, str]
@@ -89,21 +81,25 @@ class Found(Row):
     unavailable: Mapping[str, str]
 
 
-def merge(base: Found, head: Found) -> Measured:
-    """Put what the probe found in each arm together.
+def merge(base: Counts, head: Counts) -> ComparedCounts:
+    """Put the counts of both arms together.
 
     Raises:
-        InputError: by different tools.
+        InputError: they were counted with different tools.
     """
+    # The same tools.
     tools = {**base.toolchain, **head.toolchain}
     pairs = {tool: (base.toolchain.get(tool, "none"), head.toolchain.get(tool, "none")) for tool in tools}
     if different := [f"{tool} {before} and {after}" for tool, (before, after) in pairs.items() if before != after]:
-        told = ", ".join(different)
-        raise InputError(f"exact metrics cannot be compared: base and head were counted with {told}")
+        raise InputError(f"exact metrics cannot be compared: base and head were counted with {', '.join(different)}")
+
+    # Each value beside that of the other arm.
     exact: dict[str, dict[str, tuple[Value, Value]]] = {}
     for subject in {**head.exact, **base.exact}:
         before, after = base.exact.get(subject, {}), head.exact.get(subject, {})
         exact[subject] = {metric: (before.get(metric), after.get(metric)) for metric in {**after, **before}}
+
+    # A reason that both arms give stands once.
     unavailable: dict[str, str] = {}
     for subject in {**head.unavailable, **base.unavailable}:
         reasons = {"base": base.unavailable.get(subject), "head": head.unavailable.get(subject)}
@@ -111,7 +107,7 @@ def merge(base: Found, head: Found) -> Measured:
             unavailable[subject] = head.unavailable[subject]
         else:
             unavailable |= {f"{subject} ({arm})": why for arm, why in reasons.items() if why is not None}
-    return Measured(head.toolchain, exact, unavailable)
+    return ComparedCounts(head.toolchain, exact, unavailable)
 
 
 @dataclass(frozen=True)
@@ -120,23 +116,23 @@ class _Probe:
     folder: Path
     process: subprocess.Popen[bytes]
 
-    def failed(self) -> InputError:
+    def failure(self) -> InputError:
         """Say why it died."""
         lines = (self.folder / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         code = self.process.returncode
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return InputError(f"exact metrics of {self.arm}: {lines[-1] if lines else 'not a word'} ({how})")
 
-    def found(self) -> Found:
+    def counts(self) -> Counts:
         """Read what it wrote.
 
         Raises:
             InputError: it died, or wrote something else.
         """
         if self.process.returncode:
-            raise self.failed()
+            raise self.failure()
         try:
-            return Found.model_validate_json((self.folder / FOUND).read_bytes())
+            return Counts.model_validate_json((self.folder / OUTPUT).read_bytes())
         except (OSError, ValidationError) as error:
             raise InputError(
                 f"exact metrics of {self.arm}: the probe left no answer ({type(error).__name__})"
@@ -144,12 +140,12 @@ class _Probe:
 
 
 @contextmanager
-def _running(arm: str, probe: Path, root: Path, groups: Sequence[str]) -> Iterator[_Probe]:
+def _running(arm: str, script: Path, root: Path, groups: Sequence[str]) -> Iterator[_Probe]:
     """Run the probe on an arm's package, in a folder of its own; at the end nothing of it runs or lies about."""
-    with TemporaryDirectory(prefix="deeptwins-", ignore_cleanup_errors=True) as made, ExitStack() as files:
-        folder = Path(made)
+    with TemporaryDirectory(prefix="deeptwins-", ignore_cleanup_errors=True) as name, ExitStack() as files:
+        folder = Path(name)
         process = subprocess.Popen(  # noqa: S603  our own
-            [sys.executable, str(probe.resolve()), "--output", str(folder / FOUND), "--only", *groups],
+            [sys.executable, str(script.resolve()), "--output", str(folder / OUTPUT), "--only", *groups],
             cwd=folder,
             env=_environment(root, folder),
             stdin=subprocess.DEVNULL,
@@ -172,12 +168,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(root: Path, folder: Path) -> dict[str, str]:
-    """Make what enters the counts the same everywhere: one thread, no GPU, nothing that is there from before.
+    """Make what enters the counts the same everywhere: one thread, no GPU, empty caches.
 
-    Matplotlib, too, loads one module more where it finds no list of fonts.
+    Matplotlib's folder is one of the caches: where it finds no list of fonts there, it loads one module more.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in {"TRITON_INTERPRET", "PYTHONSAFEPATH"}}
-    return kept | {
+    left_out = {"TRITON_INTERPRET", "PYTHONSAFEPATH"}
+    return {name: value for name, value in os.environ.items() if name not in left_out} | {
         "PYTHONPATH": str((root / "src").resolve()),
         "PYTHONHASHSEED": "0",
         "OMP_NUM_THREADS": "1",

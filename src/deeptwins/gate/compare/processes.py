@@ -1,4 +1,4 @@
-"""The processes that are measured: one an arm, asked over a pipe."""
+"""The processes that are measured: one per arm, asked over a pipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,10 +21,11 @@ from deeptwins.gate.compare.worktrees import Arm, Suite
 from deeptwins.gate.runs import Design
 
 WORKER = Path(__file__).with_name("worker.py")
-PATIENCE_S = 300.0  # for an answer that no estimate is known of
+PATIENCE_S = 300.0  # how long an answer may take where it cannot be estimated
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-MEMORY = Path("/dev/shm")  # noqa: S108  files of benchmarks lie here where it is there, and no disk has a part in times
-ROOM = 1 << 30  # bytes that it must have
+# Files of benchmarks lie in memory where there is room for them, so that no disk has a part in the times.
+MEMORY = Path("/dev/shm")  # noqa: S108
+ROOM = 1 << 30  # bytes that must be free there
 
 
 class ArmError(Exception):
@@ -39,15 +40,15 @@ class Task:
     suite: Suite
     design: Design
     core: int | None
-    """That is measured on; None where processes cannot be bound to one."""
+    """The core that is measured on; None where processes cannot be bound to one."""
     elsewhere: Path
-    """A folder that no code may come from: the user's checkout."""
+    """The user's checkout: a folder that no code may come from."""
     added: Mapping[str, float] = field(default_factory=dict)
     """Work that is added to head: by benchmark, as a share of a call."""
 
 
-class Worker:
-    """A process of an arm."""
+class ArmProcess:
+    """A process of an arm, which runs `worker.py`."""
 
     def __init__(  # noqa: PLR0913
         self, task: Task, arm: Arm, names: Sequence[str], scratch: Path, number: int, *, collect: bool
@@ -59,8 +60,8 @@ class Worker:
             arm: whose code it runs.
             names: of the benchmarks to run; none for all of the suite.
             scratch: where files of its tests go.
-            number: of the pair: the seed of its hashes.
-            collect: only tell the names.
+            number: of the pair; the seed of its hashes.
+            collect: whether it only tells the names of benchmarks, and runs none.
         """
         self.arm = arm
         self._log = scratch / f"{arm.name}-{number}.log"
@@ -87,7 +88,7 @@ class Worker:
         self._unread = b""
 
     def read(self, patience: float = PATIENCE_S) -> dict[str, Any]:
-        """Wait for what it tells.
+        """Wait for its next message.
 
         Raises:
             ArmError: it has ended, or is silent.
@@ -95,15 +96,15 @@ class Worker:
         until = time.monotonic() + patience
         while b"\n" not in self._unread:
             if not self._waiting.select(max(0.0, until - time.monotonic())):
-                raise ArmError(f"{self.arm.name}: no answer for {patience:.0f} s{self._said()}")
+                raise ArmError(f"{self.arm.name}: no answer for {patience:.0f} s{self._last_line()}")
             if not (more := os.read(self._replies, 1 << 16)):
-                raise ArmError(f"{self.arm.name}: {self._end()}{self._said()}")
+                raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}")
             self._unread += more
         first, self._unread = self._unread.split(b"\n", 1)
-        found: dict[str, Any] = json.loads(first)
-        if "over" in found:  # before it was asked to end
-            raise ArmError(f"{self.arm.name}: pytest ended with exit code {found['over']}{self._said('rror')}")
-        return found
+        message: dict[str, Any] = json.loads(first)
+        if "over" in message:  # before it was asked to end
+            raise ArmError(f"{self.arm.name}: pytest ended with exit code {message['over']}{self._last_line('rror')}")
+        return message
 
     def ask(self, patience: float = PATIENCE_S, **request: Any) -> dict[str, Any]:  # noqa: ANN401
         """Send a request and wait for the answer.
@@ -123,10 +124,10 @@ class Worker:
         try:
             os.write(self._requests, json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
-            raise ArmError(f"{self.arm.name}: {self._end()}{self._said()}") from None
+            raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}") from None
 
     def close(self) -> None:
-        """End it, if it has not."""
+        """End it and all that it has started."""
         os.close(self._requests)
         self._waiting.close()
         os.close(self._replies)
@@ -135,39 +136,53 @@ class Worker:
         self._process.wait()
 
     def _end(self) -> str:
+        """Say how it ended."""
         try:
             code = self._process.wait(10)
         except subprocess.TimeoutExpired:
             return "closed its pipe"
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
-    def _said(self, word: str = "") -> str:
+    def _last_line(self, word: str = "") -> str:
         """Quote the last line that it printed: of those with a word, if there are any."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
-        told = [each.removeprefix("E ").strip() for each in lines if each.strip()]
-        told = [each for each in told if word in each] or told
-        return f": {line(told[-1])}" if told else ""
+        text = self._log.read_text(encoding="utf-8", errors="replace")
+        lines = [row.removeprefix("E ").strip() for row in text.split("\n") if row.strip()]
+        lines = [row for row in lines if word in row] or lines
+        return f": {line(lines[-1])}" if lines else ""
+
+
+@contextmanager
+def pair_of_processes(
+    task: Task, names: Sequence[str], scratch: Path, number: int, *, collect: bool
+) -> Iterator[tuple[ArmProcess, ArmProcess]]:
+    """Start a fresh process of base and one of head; both end with the block. The arguments are `ArmProcess`'s."""
+    with ExitStack() as stack:
+        processes = []
+        for arm in task.arms:
+            processes.append(ArmProcess(task, arm, names, scratch, number, collect=collect))
+            stack.callback(processes[-1].close)
+        yield processes[0], processes[1]
 
 
 def names(task: Task, arm: Arm, scratch: Path) -> list[str]:
     """Ask an arm for the names of its benchmarks.
 
     Raises:
-        ArmError: it does not tell.
+        ArmError: it cannot collect them.
     """
-    worker = Worker(task, arm, (), scratch, 0, collect=True)
+    process = ArmProcess(task, arm, (), scratch, 0, collect=True)
     try:
-        found: list[str] = worker.read()["collected"]
+        collected: list[str] = process.read()["collected"]
     finally:
-        worker.close()
-    return found
+        process.close()
+    return collected
 
 
 def _environment(arm: Arm, number: int) -> dict[str, str]:
-    """Return the variables of a worker: the same for both, but for where code is."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    """Return the variables of an arm's process: the same in both arms, but for where their code lies."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     fixed = dict.fromkeys(THREADS, "1") | {"PYTHONHASHSEED": str(number)}
-    return kept | fixed | arm.environment()
+    return variables | fixed | arm.environment()
 
 
 @contextmanager

@@ -1,14 +1,18 @@
 """One arm of a comparison: a pytest process whose benchmarks are timed segment by segment, as the gate tells it.
 
-A script of its own, which needs pytest and pytest-benchmark alone: both arms run this very file, whatever version of a
-package they measure. It is started as
+This script needs nothing but pytest and pytest-benchmark: both arms run this very file, whatever version of a package
+they measure. It is started as
 
     python -P worker.py REQUESTS REPLIES SETTINGS PYTEST-ARGUMENT ...
 
-with the descriptors of two pipes and a JSON object. On them go JSON objects, a line each. It tells `collected`, the
-names of the benchmarks. Of every benchmark it says that it is `ready` and waits for requests: `{"run": calls}` is
-answered with what a segment of so many calls took, `{"add": seconds}` makes every call longer by so much work,
-`{"end": true}` lets the test go on. Then it tells the outcome.
+with the file descriptors of two pipes and a JSON object. Messages are JSON objects, one per line:
+
+    {"collected": [names], "broken": {}}  from the worker, at the start
+    {"ready": name, "seconds": 0.1, ...}  from the worker, for each benchmark; then it waits for requests
+    {"run": calls}                        to the worker: run a segment of so many calls; it replies with their time
+    {"add": seconds}                      to the worker: make every call longer by so much work
+    {"end": true}                         to the worker: let the test go on to its end
+    {"outcome": "passed", "test": name}   from the worker, after the test
 """
 
 from __future__ import annotations
@@ -32,17 +36,17 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-SENTINEL = bytes(1 << 20)  # work that no commit changes: about a millisecond
-TOLD = 3  # modules from elsewhere that are named
+SENTINEL = bytes(1 << 20)  # hashing it is work that no commit changes: about a millisecond
+MODULES_NAMED = 3  # of those that were loaded from the wrong place
 OPTIONS: Mapping[str, Any] = {
     "numprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False,
     "benchmark_skip": False, "benchmark_only": False,
     "maxfail": 0, "lf": False, "failedfirst": False, "newfirst": False, "stepwise": False, "usepdb": False,
 }  # fmt: skip
-"""What a project may have set, in `addopts`, and would not let the gate measure: other processes, benchmarks that are
-skipped, an end at the first failure."""
+"""Options that a project may have set in `addopts` and that would keep the gate from measuring: tests in other
+processes, benchmarks that are skipped, an end at the first failure."""
 PLUGINS = ("timeout", "rerunfailures", "flaky", "randomly", "random_order")
-"""Which end a test, run it again, or shuffle."""
+"""Plugins that end a test, run it again, or shuffle."""
 
 
 class Channel:
@@ -56,16 +60,16 @@ class Channel:
         """Wait for a request; where the gate is gone, end."""
         if not (line := self._requests.readline()):
             os._exit(1)
-        found: dict[str, Any] = json.loads(line)
-        return found
+        request: dict[str, Any] = json.loads(line)
+        return request
 
-    def tell(self, **what: Any) -> None:  # noqa: ANN401
-        """Send a reply."""
-        print(json.dumps(what), file=self._replies, flush=True)
+    def tell(self, **message: Any) -> None:  # noqa: ANN401
+        """Send a message."""
+        print(json.dumps(message), file=self._replies, flush=True)
 
 
 def work(seconds: float) -> None:
-    """Be busy for so long, and touch no memory: what follows finds its caches as they were."""
+    """Be busy for so long without touching memory, so that the caches stay as they are."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
@@ -107,7 +111,7 @@ class Segments:
             timer: of pytest-benchmark, in seconds.
             target: what is timed.
             arguments: positional and by name.
-            around: what is called, untimed, before every call, whose arguments it may return, and after it.
+            around: what is called, untimed, before and after every call; the first may return the call's arguments.
         """
         self._timer, self._target, self._arguments = timer, target, arguments
         self._setup, self._teardown = around
@@ -119,16 +123,17 @@ class Segments:
         self._added = seconds
 
     def run(self, calls: int) -> dict[str, float]:
-        """Run a segment: seconds a call, with what tells whether the machine was disturbed meanwhile."""
+        """Run a segment: seconds per call, with what tells whether the machine was disturbed meanwhile."""
         gc.collect()
         sentinel = seconds_of(lambda: hashlib.sha256(SENTINEL).digest())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
         with untraced():
-            seconds = self._apart(calls) if self._setup or self._teardown else self._loop(calls)
+            seconds = self._time_each(calls) if self._setup or self._teardown else self._time_all(calls)
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before
         return {"seconds": seconds / calls, "switches": switches, "sentinel": sentinel}
 
-    def _loop(self, calls: int) -> float:
+    def _time_all(self, calls: int) -> float:
+        """Time all calls at once."""
         target, (args, kwargs), added = self._target, self._arguments, self._added
         start = self._timer()
         for _ in range(calls):
@@ -137,7 +142,8 @@ class Segments:
                 work(added)
         return self._timer() - start
 
-    def _apart(self, calls: int) -> float:
+    def _time_each(self, calls: int) -> float:
+        """Time each call by itself, without what goes on around it."""
         total = 0.0
         for _ in range(calls):
             args, kwargs = (self._setup() if self._setup else None) or self._arguments
@@ -151,16 +157,16 @@ class Segments:
         return total
 
 
-class Gate:
-    """The pytest plugin."""
+class GatePlugin:
+    """The pytest plugin that times benchmarks as the gate asks."""
 
     def __init__(self, channel: Channel, settings: Mapping[str, Any]) -> None:
         """Prepare.
 
         Args:
             channel: to the gate.
-            settings: `only_collect`; `core` that is measured on, None for any; `elsewhere`, a folder that no module may
-                come from.
+            settings: `only_collect`, whether no benchmark is run; `core`, which is measured on, None for any;
+                `elsewhere`, a folder that no module may come from.
         """
         self._channel, self._settings = channel, settings
         self._root = os.path.realpath(".")
@@ -168,7 +174,7 @@ class Gate:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        """Undo what would not let the gate measure."""
+        """Undo options that would keep the gate from measuring."""
         for name in OPTIONS.keys() & vars(config.option).keys():
             setattr(config.option, name, OPTIONS[name])
 
@@ -187,18 +193,18 @@ class Gate:
             kwargs: Mapping[str, Any] | None = None,
             setup: Callable[..., Any] | None = None,
             teardown: Callable[..., Any] | None = None,
-            rounds: int = 1,  # noqa: ARG001  the gate has its own
+            rounds: int = 1,  # noqa: ARG001  the gate decides how many calls there are
             warmup_rounds: int = 0,
             iterations: int = 1,  # noqa: ARG001
         ) -> Any:  # noqa: ANN401
             segments = Segments(fixture._timer, target, (args, kwargs or {}), (setup, teardown))  # noqa: SLF001
             return plugin.measure(fixture, segments, warmup_rounds)
 
-        owner: Any = BenchmarkFixture
-        owner._raw, owner._raw_pedantic = raw, pedantic  # noqa: SLF001  what its public methods call
+        fixture_class: Any = BenchmarkFixture
+        fixture_class._raw, fixture_class._raw_pedantic = raw, pedantic  # noqa: SLF001  its public methods call them
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Do without plugins that interfere."""
+        """Take out plugins that interfere."""
         manager = session.config.pluginmanager
         for plugin in filter(None, map(manager.get_plugin, PLUGINS)):
             manager.unregister(plugin)
@@ -210,9 +216,9 @@ class Gate:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Keep the benchmarks, those with the mark `gate` alone where there are any, in the order asked for."""
-        items[:] = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
-        items[:] = [item for item in items if item.get_closest_marker("gate")] or items
+        """Keep the benchmarks, in the order asked for; where some have the mark `gate`, only those."""
+        benchmarks = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
+        items[:] = [item for item in benchmarks if item.get_closest_marker("gate")] or benchmarks
         places = {name: place for place, name in enumerate(config.args)}
         items.sort(key=lambda item: places.get(item.nodeid, 0))
         self._channel.tell(collected=[item.nodeid for item in items], broken=self._broken)
@@ -220,39 +226,47 @@ class Gate:
             items.clear()
 
     def measure(self, fixture: Any, segments: Segments, warm: int = 0) -> Any:  # noqa: ANN401
-        """Time a benchmark as the gate asks; its times are pytest-benchmark's, too, which the test may look at."""
+        """Time a benchmark as the gate asks, and return the last call's result.
+
+        The times go into pytest-benchmark's statistics, too, which the test may look at.
+        """
+        # Warm up; what lives now is no garbage later.
         fixture.disabled = False
         stats = fixture._make_stats(1)  # noqa: SLF001
-        warmed = segments.run(max(1, warm))
+        warm_up = segments.run(max(1, warm))
         gc.collect()
         gc.freeze()
-        self._channel.tell(ready=fixture.fullname, seconds=warmed["seconds"], elsewhere=self._elsewhere())
-        free = self._pin()
+        self._channel.tell(ready=fixture.fullname, seconds=warm_up["seconds"], elsewhere=self._elsewhere())
+
+        # Do what the gate asks, on the core that is measured on, until it has enough.
+        cores_before = self._pin()
         try:
             while "end" not in (request := self._channel.ask()):
                 if "add" in request:
                     segments.add(request["add"])
                     self._channel.tell(added=True)
                 else:
-                    found = segments.run(request["run"])
-                    stats.update(found["seconds"])
-                    self._channel.tell(**found)
+                    segment = segments.run(request["run"])
+                    stats.update(segment["seconds"])
+                    self._channel.tell(**segment)
         finally:
             gc.unfreeze()
-            if free:
-                os.sched_setaffinity(0, free)
-        if not stats.stats.data:  # where the other arm is not ready
-            stats.update(warmed["seconds"])
+            if cores_before:
+                os.sched_setaffinity(0, cores_before)
+
+        # Where the other arm is not ready nothing was asked, and a test that looks at its statistics needs some.
+        if not stats.stats.data:
+            stats.update(warm_up["seconds"])
         return segments.result
 
     def _pin(self) -> set[int] | None:
-        """Keep to the core that is measured on, while the arms take turns; returns those that were free before."""
+        """Bind the process to the core that is measured on; returns the cores that it might use before."""
         core = self._settings["core"]
         if core is None:
             return None
-        free = os.sched_getaffinity(0)
+        cores_before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {core})
-        return free
+        return cores_before
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell the outcome of a test."""
@@ -261,33 +275,32 @@ class Gate:
             self._channel.tell(outcome=report.outcome, test=report.nodeid, when=report.when, reason=reason)
 
     def _elsewhere(self) -> list[str]:
-        """Name modules that were loaded from where no module may come from."""
-        folder, installed = self._settings["elsewhere"], self._installed
-        mine = [self._root, *(os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))]
+        """Name modules that were loaded from the folder that no module may come from, or from a copy of it."""
+        folder, copies = self._settings["elsewhere"], self._installed_copies
+        allowed = [self._root, *(os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))]
         files = {str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())}
-        found = []
+        wrong = []
         for file in map(os.path.realpath, files - {"", __file__}):
             inside = Path(file).is_relative_to(folder) and "site-packages" not in file
-            if file in installed or (inside and not any(map(Path(file).is_relative_to, mine))):
-                found.append(file)
-        return sorted(found)[:TOLD]
+            if file in copies or (inside and not any(map(Path(file).is_relative_to, allowed))):
+                wrong.append(file)
+        return sorted(wrong)[:MODULES_NAMED]
 
     @cached_property
-    def _installed(self) -> set[str]:
-        """Files that were installed from where no module may come from, as copies."""
-        found = set()
+    def _installed_copies(self) -> set[str]:
+        """Files of packages that were installed, as copies, from the folder that no module may come from."""
+        copies = set()
         for package in metadata.distributions():
             origin = json.loads(package.read_text("direct_url.json") or "{}")
-            place = unquote(urlsplit(str(origin.get("url", ""))).path)
-            if Path(place).is_relative_to(self._settings["elsewhere"]) and not origin.get("dir_info", {}).get(
-                "editable"
-            ):
-                found |= {os.path.realpath(str(package.locate_file(file))) for file in package.files or ()}
-        return found
+            source = Path(unquote(urlsplit(str(origin.get("url", ""))).path))
+            editable = origin.get("dir_info", {}).get("editable")
+            if source.is_relative_to(self._settings["elsewhere"]) and not editable:
+                copies |= {os.path.realpath(str(package.locate_file(file))) for file in package.files or ()}
+        return copies
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """Say in a line why a test did not pass; its files are named from the worktree, which nobody will find again."""
+    """Say in a line why a test did not pass; files are named relative to the worktree, which is gone afterwards."""
     if report.skipped and isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
@@ -299,7 +312,7 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 def main(requests: str, replies: str, settings: str, *arguments: str) -> int:
     """Run pytest as one arm; returns its exit code."""
     channel = Channel(int(requests), int(replies))
-    code = pytest.main([*arguments], plugins=[Gate(channel, json.loads(settings))])
+    code = pytest.main([*arguments], plugins=[GatePlugin(channel, json.loads(settings))])
     channel.tell(over=int(code))
     return int(code)
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from deeptwins.errors import InputError, line
 
-PROSE = (".md", ".rst", "LICENSE", "docs/", "reports/", "results/")  # ends and beginnings of what never runs
+PROSE = (".md", ".rst", "LICENSE", "docs/", "reports/", "results/")  # such ends or beginnings of paths never run
+CODE = (".py", ".pyi", ".pyx", ".c", ".h", ".cpp", ".cu", ".rs", ".toml", ".cfg", ".ini")  # may run wherever they lie
 CONFIGS = (
     "pyproject.toml",
     "pytest.toml",
@@ -26,12 +27,11 @@ CONFIGS = (
     "tox.ini",
     "setup.cfg",
     "conftest.py",
-)  # at the root, which pytest reads
-LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")  # of the checkout of a hook
-CODE = (".py", ".pyi", ".pyx", ".c", ".h", ".cpp", ".cu", ".rs", ".toml", ".cfg", ".ini")  # no prose wherever it lies
+)  # files that pytest reads, from the suite's folder up to the root
+LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")  # git sets them in a hook
 LIST = "gate.txt"  # in the suite's folder: the names of all that should be measured
-COMMENT = re.compile(r"(?:^|\s)#")  # in the list; names have the sign inside a word
-_WHO = {
+COMMENT = re.compile(r"(?:^|\s)#")  # in the list; a # inside a word is part of a name
+_IDENTITY = {
     f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "gate"), ("EMAIL", "-"))
 }
 
@@ -54,18 +54,18 @@ class Arm:
 
 @dataclass(frozen=True)
 class Suite:
-    """The benchmarks that both arms run, by one definition."""
+    """The benchmarks that both arms run, as one commit defines them."""
 
     path: Path
-    """Of the folder or file, relative to the root of the repository."""
+    """Its folder or file, relative to the root of the repository."""
     beside: tuple[Path, ...]
-    """What it needs from elsewhere in the repository."""
+    """Files and folders that it needs from elsewhere in the repository."""
     commit: str
-    """Whose they are."""
+    """The commit that defines it."""
 
     @property
     def parts(self) -> tuple[Path, ...]:
-        """All that is brought into both arms."""
+        """All files and folders that are brought into both arms."""
         return self.path, *self.beside
 
 
@@ -85,7 +85,7 @@ def resolve(repository: Path, ref: str) -> str:
     """Return the commit that a name means.
 
     Raises:
-        InputError: none.
+        InputError: it means none.
     """
     try:
         return _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
@@ -109,7 +109,7 @@ def first(repository: Path, refs: Iterable[str]) -> str:
 
 
 def merge_base(repository: Path, ref: str, head: str) -> str:
-    """Return the last commit that both have.
+    """Return the newest commit that both have in common.
 
     Raises:
         InputError: they have none, or there is no such commit.
@@ -124,30 +124,30 @@ def merge_base(repository: Path, ref: str, head: str) -> str:
 def snapshot(repository: Path) -> tuple[str, bool]:
     """Return a commit of what lies in the checkout, and whether it differs from HEAD.
 
-    Changes of tracked files are in it, and nothing of the checkout is touched; files that git does not know are not.
+    It holds changes of tracked files, and no untracked ones. The checkout itself is not touched.
     """
-    stash = _git(repository, "stash", "create", "gate", environment=_WHO)
+    stash = _git(repository, "stash", "create", "gate", environment=_IDENTITY)
     return (stash, True) if stash else (resolve(repository, "HEAD"), False)
 
 
 def only_prose(repository: Path, base: str, head: str, parts: Iterable[Path] = ()) -> bool:
-    """Tell whether nothing that runs differs between two commits, though something does.
+    """Tell whether two commits differ, but in nothing that could run.
 
     Args:
         repository: the root of a checkout.
         base: commit.
         head: commit.
-        parts: of the suite, which may read prose.
+        parts: files and folders of the suite, whose benchmarks may read prose.
     """
+    suite_parts = [*parts]
+
+    def prose(name: str) -> bool:
+        in_suite = any(map(Path(name).is_relative_to, suite_parts))
+        return (name.endswith(PROSE) or name.startswith(PROSE)) and not name.endswith(CODE) and not in_suite
+
     names = _git(repository, "diff", "--name-only", "--no-renames", "-z", base, head).split("\0")
     changed = [name for name in names if name]
-    own = [*parts]
-    return bool(changed) and all(
-        (name.endswith(PROSE) or name.startswith(PROSE))
-        and not name.endswith(CODE)
-        and not any(map(Path(name).is_relative_to, own))
-        for name in changed
-    )
+    return bool(changed) and all(map(prose, changed))
 
 
 def suite(repository: Path, commit: str, path: Path | None) -> Suite:
@@ -159,15 +159,16 @@ def suite(repository: Path, commit: str, path: Path | None) -> Suite:
     Args:
         repository: the root of a checkout.
         commit: to look in.
-        path: relative to the root; None for what pyproject.toml names.
+        path: relative to the root; None for the one that pyproject.toml names.
 
     Raises:
         InputError: there is no such file or folder in the commit, or pyproject.toml makes no sense.
     """
-    named, beside = _settings(repository, commit)
-    chosen = path or named
+    configured, beside = _settings(repository, commit)
+    chosen = path or configured
     if chosen is None:
         raise InputError("no suite: name its folder with --suite, or in pyproject.toml, [tool.deeptwins.gate] suite")
+    # Each part lies inside the repository, and is in the commit.
     for part in (chosen, *beside):
         if part == Path() or part.is_absolute() or ".." in part.parts:
             raise InputError(
@@ -175,6 +176,7 @@ def suite(repository: Path, commit: str, path: Path | None) -> Suite:
             )
         if not _git(repository, "ls-tree", "--name-only", commit, "--", str(part)):
             raise InputError(f"{part}: not in commit {commit[:12]}; the gate measures what is committed")
+    # The files that pytest reads for it belong to it.
     configs = _git(repository, "ls-tree", "--name-only", commit, "--", *map(str, _configs(chosen))).splitlines()
     return Suite(chosen, (*beside, *map(Path, configs)), commit)
 
@@ -187,9 +189,9 @@ def worktrees(repository: Path, base: str, head: str) -> Iterator[tuple[Arm, Arm
         InputError: git cannot.
     """
     _git(repository, "worktree", "prune")
-    with tempfile.TemporaryDirectory(prefix="deeptwins-gate-", ignore_cleanup_errors=True) as made:
-        # Paths of equal length: where memory lies depends on it.
-        folder = Path(made).resolve()
+    with tempfile.TemporaryDirectory(prefix="deeptwins-gate-", ignore_cleanup_errors=True) as name:
+        # The two paths are equally long: where a process's memory lies depends on the length.
+        folder = Path(name).resolve()
         arms = Arm("base", base, folder / "base"), Arm("head", head, folder / "head")
         try:
             for arm in arms:
@@ -198,31 +200,36 @@ def worktrees(repository: Path, base: str, head: str) -> Iterator[tuple[Arm, Arm
         finally:
             for arm in arms:
                 shutil.rmtree(arm.root, ignore_errors=True)
-            with suppress(InputError):  # what was measured is not lost where git cannot
+            with suppress(InputError):  # what was measured must not be lost if this fails
                 _git(repository, "worktree", "prune")
 
 
 def bring(arm: Arm, suite: Suite) -> None:
-    """Put the suite's definitions in the place of those that an arm has.
+    """Replace an arm's own definitions of the benchmarks by the suite's.
 
     Raises:
         InputError: git cannot.
     """
+    # Folders go whole: files that the suite does not have must not stay.
     for part in suite.parts:
-        if (old := arm.root / part).is_dir() and not old.is_symlink():
+        old = arm.root / part
+        if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old)
+
+    # So do the files that pytest would read and that the suite's commit does not have.
     for config in {*_configs(suite.path)} - {*suite.parts}:
         (arm.root / config).unlink(missing_ok=True)
+
     _git(arm.root, "checkout", "--quiet", suite.commit, "--", *map(str, suite.parts))
 
 
 def fingerprint(arm: Arm, suite: Suite) -> str:
-    """Return the SHA-256 of the definitions of the benchmarks, names and content of files."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of the definitions of the benchmarks: of the names and contents of their files."""
+    digest = hashlib.sha256()
     for name in sorted(_git(arm.root, "ls-files", "-z", "--", *map(str, suite.parts)).split("\0")):
         if name and (arm.root / name).is_file():
-            found.update(os.fsencode(name) + b"\0" + (arm.root / name).read_bytes() + b"\0")
-    return found.hexdigest()
+            digest.update(os.fsencode(name) + b"\0" + (arm.root / name).read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def expected(repository: Path, suite: Suite) -> tuple[str, ...] | None:
@@ -231,42 +238,43 @@ def expected(repository: Path, suite: Suite) -> tuple[str, ...] | None:
         text = _git(repository, "show", f"{suite.commit}:{list_of(repository, suite)}")
     except InputError:
         return None
-    return tuple(name for each in text.splitlines() if (name := COMMENT.split(each)[0].strip()))
+    names = [COMMENT.split(row)[0].strip() for row in text.splitlines()]
+    return tuple(name for name in names if name)
 
 
 def list_of(repository: Path, suite: Suite) -> Path:
-    """Where the suite's list lies, relative to the root."""
+    """Where the suite's list lies, relative to the root: in its folder, or beside its file."""
     kind = _git(repository, "cat-file", "-t", f"{suite.commit}:{suite.path}")
     return (suite.path if kind == "tree" else suite.path.parent) / LIST
 
 
 def _configs(path: Path) -> list[Path]:
-    """Name the files that pytest reads for a suite, there or not, from its folder to the root."""
+    """Name the files that pytest reads for a suite, whether they exist or not, from its folder up to the root."""
     return [folder / name for folder in path.parents for name in CONFIGS]
 
 
 def _settings(repository: Path, commit: str) -> tuple[Path | None, tuple[Path, ...]]:
-    """Read the suite and what it needs, as pyproject.toml names them."""
+    """Read pyproject.toml: the suite, None if it names none, and the paths that the suite needs beside it."""
     try:
         text = _git(repository, "show", f"{commit}:pyproject.toml")
     except InputError:
         return None, ()
     try:
-        found = tomllib.loads(text).get("tool", {}).get("deeptwins", {}).get("gate", {})
-        if {*found} - {"suite", "with"}:
+        table = tomllib.loads(text).get("tool", {}).get("deeptwins", {}).get("gate", {})
+        if {*table} - {"suite", "with"}:
             raise ValueError("[tool.deeptwins.gate] has the keys suite, a path, and with, a list of paths")
-        return Path(found["suite"]) if "suite" in found else None, tuple(map(Path, found.get("with", ())))
+        return Path(table["suite"]) if "suite" in table else None, tuple(map(Path, table.get("with", ())))
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"pyproject.toml of {commit[:12]}: {line(str(error))}") from None
 
 
 def _git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run git, and none of its hooks; returns what it prints, without the newline at its end."""
-    kept = {name: value for name, value in os.environ.items() if name not in LOCAL}
+    """Run git without its hooks; returns what it prints, without the newline at its end."""
+    variables = {name: value for name, value in os.environ.items() if name not in LOCAL}
     try:
-        done = subprocess.run(  # noqa: S603
+        process = subprocess.run(  # noqa: S603
             ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *arguments],  # noqa: S607
-            env={**kept, "GIT_LITERAL_PATHSPECS": "1", **(environment or {})},
+            env={**variables, "GIT_LITERAL_PATHSPECS": "1", **(environment or {})},
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",  # names of files are bytes
@@ -275,6 +283,6 @@ def _git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = 
     except FileNotFoundError:
         raise InputError("git is not installed") from None
     except subprocess.CalledProcessError as error:
-        said = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        raise InputError(f"git {arguments[0]}: {line(said[-1])}") from None
-    return done.stdout.rstrip("\n")
+        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        raise InputError(f"git {arguments[0]}: {line(lines[-1])}") from None
+    return process.stdout.rstrip("\n")

@@ -1,8 +1,8 @@
 """A run of the gate as results of airspeed velocity: each arm at its commit, for `asv publish`, `show` and `compare`.
 
-Times are of type `time`, numbers of the exact tier of type `track`; those that are better when larger stay away, since
-asv would take them for worse. It files all by commit, so that an arm of no commit, or with changes that are in none,
-cannot go there. It knows the date of a commit; a run does not, and gives its own.
+Times are of type `time`, numbers of the exact tier of type `track`. Numbers that are better when larger are left out:
+asv would take them for worse. asv files results by commit, so an arm without a commit, or with changes that are not
+committed, cannot be exported. A result has the date of its run: a run does not know when a commit was made.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from scipy import stats
 from deeptwins.errors import InputError
 from deeptwins.gate.judge.metrics import METRICS
 from deeptwins.gate.judge.samples import measured, numbers, segments
-from deeptwins.gate.runs import COMMIT, Arm, Benchmark, Run
+from deeptwins.gate.runs import COMMIT, Benchmark, Run, Side
 
 COLUMNS = (
     *("result", "params", "version", "started_at", "duration"),
     *("stats_ci_99_a", "stats_ci_99_b", "stats_q_25", "stats_q_75", "stats_number", "stats_repeat", "samples"),
 )
 RESULTS, BENCHMARKS, MACHINE = 2, 2, 1  # versions of asv's three formats
-CONFIDENCE = 0.99
+CONFIDENCE = 0.99  # of asv's intervals
 
 
 def files(run: Run) -> Mapping[str, str]:
@@ -43,7 +43,7 @@ def files(run: Run) -> Mapping[str, str]:
     _check(run)
     machine = _slug(run.environment.machine)
     facts = run.environment.facts
-    told = {
+    machine_facts = {
         "machine": machine,
         "os": str(facts.get("os") or ""),
         "arch": str(facts.get("arch") or ""),
@@ -53,27 +53,27 @@ def files(run: Run) -> Mapping[str, str]:
     }
     written: dict[str, Any] = {
         "results/benchmarks.json": {**described, "version": BENCHMARKS},
-        f"results/{machine}/machine.json": {**told, "version": MACHINE},
+        f"results/{machine}/machine.json": {**machine_facts, "version": MACHINE},
     }
-    # Of a commit against itself the two arms would be one file: it is that of head.
-    arms: dict[str, Arm] = {run.git.base: "base", run.git.head: "head"}
+    # Where a commit is set against itself, both arms would have the same file: head's is written.
+    arms: dict[str, Side] = {run.git.base: "base", run.git.head: "head"}
     python = str(facts.get("python") or "unknown")
     for commit, arm in arms.items():
-        content = _results(run, arm, commit, {**told, "python": python}, f"deeptwins-py{_slug(python)}")
+        content = _results(run, arm, commit, {**machine_facts, "python": python}, f"deeptwins-py{_slug(python)}")
         written[f"results/{machine}/{commit[:8]}-{content['env_name']}.json"] = content
     return {name: json.dumps(content, indent=1) + "\n" for name, content in written.items()}
 
 
 def _check(run: Run) -> None:
-    """Refuse what asv would file under a commit that it is not of."""
-    again = "asv files results by commit"
+    """Refuse an arm whose code is not exactly its commit's."""
+    reason = "asv files results by commit"
     for arm, name in (("base", run.git.base), ("head", run.git.head)):
         if not COMMIT.fullmatch(name):
-            raise InputError(f"run {run.id}: its {arm} is of no commit, {name}; {again}")
+            raise InputError(f"run {run.id}: its {arm} is of no commit, {name}; {reason}")
     if run.git.dirty:
-        raise InputError(f"run {run.id}: its head has changes that are not committed; {again}")
+        raise InputError(f"run {run.id}: its head has changes that are not committed; {reason}")
     if run.injected is not None or run.added:
-        raise InputError(f"run {run.id}: its head was made worse on purpose; {again}")
+        raise InputError(f"run {run.id}: its head was made worse on purpose; {reason}")
 
 
 def _slug(text: str) -> str:
@@ -86,9 +86,8 @@ def _times(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def _tracks(run: Run) -> dict[str, dict[str, Any]]:
-    return {
-        _track_name(*each): _described(_track_name(*each), "track", METRICS[each[1]].unit, "1") for each in numbers(run)
-    }
+    names = {_track_name(subject, metric): METRICS[metric].unit for subject, metric in numbers(run)}
+    return {name: _described(name, "track", unit, "1") for name, unit in names.items()}
 
 
 def _time_name(benchmark: Benchmark) -> str:
@@ -105,12 +104,12 @@ def _described(name: str, kind: str, unit: str, version: str) -> dict[str, Any]:
     return {"name": name, "type": kind, "unit": unit, "params": [], "param_names": [], "version": version, "code": ""}
 
 
-def _results(run: Run, arm: Arm, commit: str, params: Mapping[str, str], env: str) -> dict[str, Any]:
+def _results(run: Run, arm: Side, commit: str, params: Mapping[str, str], env: str) -> dict[str, Any]:
     at = int(1e3 * datetime.fromisoformat(run.started).timestamp())
     described = {**_times(run), **_tracks(run)}
-    rows = {_time_name(each): _measured(each, arm) for each in measured(run)}
-    rows |= {_track_name(*each): {"result": [values[arm]]} for each, values in numbers(run).items() if arm in values}
-    fixed = {"params": [], "started_at": at}
+    rows = {_time_name(benchmark): _time_row(benchmark, arm) for benchmark in measured(run)}
+    rows |= {_track_name(*key): {"result": [values[arm]]} for key, values in numbers(run).items() if arm in values}
+    common = {"params": [], "started_at": at}
     return {
         "commit_hash": commit,
         "env_name": env,
@@ -121,7 +120,7 @@ def _results(run: Run, arm: Arm, commit: str, params: Mapping[str, str], env: st
         "env_vars": {},
         "result_columns": COLUMNS,
         "results": {
-            name: [({**row, **fixed, "version": described[name]["version"]}).get(column) for column in COLUMNS]
+            name: [({**row, **common, "version": described[name]["version"]}).get(column) for column in COLUMNS]
             for name, row in rows.items()
         },
         "durations": {},
@@ -129,14 +128,14 @@ def _results(run: Run, arm: Arm, commit: str, params: Mapping[str, str], env: st
     }
 
 
-def _measured(benchmark: Benchmark, arm: Arm) -> dict[str, Any]:
+def _time_row(benchmark: Benchmark, arm: Side) -> dict[str, Any]:
     data = segments(benchmark, arm)
     interval: Any = stats.quantile_test(data, p=0.5).confidence_interval(CONFIDENCE)
     low, high = interval
     q_25, q_75 = np.quantile(data, (0.25, 0.75))
     return {
         "result": [median(data)],
-        # Of too few values asv writes infinite ends, and reads them again.
+        # Too few values have no interval: asv writes infinite ends then, and reads them again.
         "stats_ci_99_a": [-math.inf if math.isnan(low) else float(low)],
         "stats_ci_99_b": [math.inf if math.isnan(high) else float(high)],
         "stats_q_25": [float(q_25)],

@@ -1,8 +1,8 @@
 """What the gate takes from other tools, and gives to them.
 
-What is given comes from a run alone: the same run gives the same bytes. Times of an arm are medians of its segments in
-all blocks that count. Other tools know neither status nor pairs: only benchmarks that are `ok` go there, and CSV has
-all.
+An export comes from a run alone: the same run gives the same bytes. The time of an arm is the median of its segments in
+all blocks that count. Other tools know neither status nor pairs, so they get only the benchmarks that are `ok`; CSV has
+all of a run.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from deeptwins.gate.judge.estimates import Estimate
 from deeptwins.gate.judge.metrics import METRICS
 from deeptwins.gate.judge.samples import LETTERS, measured, numbers, segments
 from deeptwins.gate.judge.verdict import Judged, judge
-from deeptwins.gate.runs import DIGITS, Arm, Benchmark, Run, Value
+from deeptwins.gate.runs import DIGITS, Benchmark, Run, Side, Value
 
 __all__ = ["FORMATS", "Format", "export", "imported"]
 
 Format = Literal["pytest-benchmark", "csv", "asv", "github-action-benchmark"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-ARMS: tuple[Arm, Arm] = ("base", "head")
+ARMS: tuple[Side, Side] = ("base", "head")
 SMALLER = "github-action-benchmark.json"
 
-# Columns of the CSV files; times are of a call, in seconds, and ratios are head's over base's.
+# Columns of the CSV files. Times are seconds per call, and ratios are head over base.
 BENCHMARK = (
     *("id", "status", "status_reason", "calls", "base_s", "head_s", "blocks", "rejected"),
     *("ratio", "low", "high", "confirmation_ratio", "confirmation_low", "confirmation_high"),
@@ -46,13 +46,13 @@ def export(run: Run, to: Format) -> Mapping[str, str]:
 
     Args:
         run: what was measured.
-        to: the tool.
+        to: the tool, or CSV.
 
     Returns:
         The content of each file, by its name in the folder that they go to.
 
     Raises:
-        InputError: nothing in it is for that tool, or the tool cannot say what it is of.
+        InputError: the run holds nothing that the tool takes, or the tool files by commit and an arm has none.
     """
     match to:
         case "csv":
@@ -70,9 +70,12 @@ def export(run: Run, to: Format) -> Mapping[str, str]:
 
 
 def _smaller(run: Run) -> list[dict[str, Any]]:
-    """List what github-action-benchmark calls customSmallerIsBetter; times in one unit, or its charts would jump."""
-    judged = {each.id: each for each in judge(run.benchmarks, run.design)}
-    times = [_time(run, each, judged[each.id]) for each in measured(run)]
+    """List what github-action-benchmark calls customSmallerIsBetter.
+
+    All times are in milliseconds: if the unit changed from run to run, its charts would jump.
+    """
+    judged = {verdict.id: verdict for verdict in judge(run.benchmarks, run.design)}
+    times = [_time(run, benchmark, judged[benchmark.id]) for benchmark in measured(run)]
     counts = [
         {
             "name": f"{subject} {metric}",
@@ -99,33 +102,38 @@ def _time(run: Run, benchmark: Benchmark, judged: Judged) -> dict[str, Any]:
 
 
 def _csv(run: Run) -> dict[str, str]:
-    """Tabulate it all: a row a benchmark, a row a segment, a row a number of the exact tier."""
-    judged = {each.id: each for each in judge(run.benchmarks, run.design)}
+    """Tabulate all of a run: one row per benchmark, per segment, and per number of the exact tier."""
+    judged = {verdict.id: verdict for verdict in judge(run.benchmarks, run.design)}
     exact = [[subject, metric, *values] for subject, metrics in run.exact.items() for metric, values in metrics.items()]
     return {
-        "benchmarks.csv": _table(BENCHMARK, [_row(each, judged.get(each.id)) for each in run.benchmarks]),
+        "benchmarks.csv": _table(
+            BENCHMARK, [_row(benchmark, judged.get(benchmark.id)) for benchmark in run.benchmarks]
+        ),
         "segments.csv": _table(SEGMENT, _segments(run)),
         "exact.csv": _table(EXACT, exact),
     }
 
 
 def _row(benchmark: Benchmark, judged: Judged | None) -> list[Value]:
-    times: list[Value] = [median(found) if (found := segments(benchmark, arm)) else None for arm in ARMS]
-    told: list[Value] = [benchmark.id, benchmark.status, benchmark.reason, benchmark.calls, *times]
+    seconds = [segments(benchmark, arm) for arm in ARMS]
+    medians = [median(arm_seconds) if arm_seconds else None for arm_seconds in seconds]
+    measurement: list[Value] = [benchmark.id, benchmark.status, benchmark.reason, benchmark.calls, *medians]
     if judged is None:
-        return [*told, *[None] * (len(BENCHMARK) - len(told))]
-    ratios = [cell for each in (judged.estimate, judged.confirmation) for cell in _ratios(each)]
-    decided = (judged.margin, judged.controls, judged.q, judged.verdict, judged.reason or None)
-    return [*told, judged.blocks, judged.rejected, *ratios, *decided]
+        return [*measurement, *[None] * (len(BENCHMARK) - len(measurement))]
+    ratios = (*_ratios(judged.estimate), *_ratios(judged.confirmation))
+    decision = (judged.margin, judged.controls, judged.q, judged.verdict, judged.reason or None)
+    return [*measurement, judged.blocks, judged.rejected, *ratios, *decision]
 
 
 def _ratios(estimate: Estimate | None) -> tuple[float | None, float | None, float | None]:
-    """Return the ratio of head to base and its interval; without an end where it has none."""
+    """Return the ratio of head to base and the ends of its interval; None for what is not known."""
     if estimate is None:
         return None, None, None
-    log_ratios = (estimate.log_ratio, estimate.low, estimate.high)
-    ratio, low, high = (math.exp(each) if math.isfinite(each) else None for each in log_ratios)
-    return ratio, low, high
+    return _exp(estimate.log_ratio), _exp(estimate.low), _exp(estimate.high)
+
+
+def _exp(log_ratio: float) -> float | None:
+    return math.exp(log_ratio) if math.isfinite(log_ratio) else None
 
 
 def _segments(run: Run) -> Iterator[list[Value]]:
@@ -133,9 +141,10 @@ def _segments(run: Run) -> Iterator[list[Value]]:
     for benchmark in run.benchmarks:
         for batch, pairs in (("first", benchmark.pairs), ("confirmation", benchmark.confirmation)):
             blocks = ((i, j, block) for i, pair in enumerate(pairs, 1) for j, block in enumerate(pair, 1))
-            for pair, number, block in blocks:
+            for pair_number, block_number, block in blocks:
                 for place, (letter, seconds) in enumerate(zip(block.order, block.seconds, strict=True), 1):
-                    yield [benchmark.id, batch, pair, number, place, arms[letter], seconds, block.rejected]
+                    numbers = (pair_number, block_number, place)
+                    yield [benchmark.id, batch, *numbers, arms[letter], seconds, block.rejected]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:

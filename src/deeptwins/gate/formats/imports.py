@@ -1,9 +1,9 @@
 """From files of pytest-benchmark, of anybody's project, to a run of the gate.
 
-File i of base and file i of head are a pair of processes, and each benchmark's median in a file is what it took there.
-A file tells no more, so that a pair has one block, in which either median stands for both segments of its arm: the log
-ratio is that of the medians. The files of a pair were measured one after the other. What drifts between them does not
-cancel, as it does in a block of the gate's own; over all pairs it does where base was as often the first as head.
+File i of base and file i of head are a pair of processes. A file says of each benchmark what its median is, so that a
+pair has one block of two segments, and its log ratio is that of the two medians. The files of a pair were measured one
+after the other: a drift between them does not cancel, as it does in a block that the gate measures. Over all pairs it
+does cancel where base came first as often as head.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
@@ -23,12 +23,12 @@ from deeptwins.gate.runs import (
     COMMIT,
     DESIGN,
     Benchmark,
-    Block,
     Environment,
     Git,
     Magnitude,
     Pair,
     Run,
+    TimedBlock,
     Value,
     rounded,
 )
@@ -38,13 +38,13 @@ from deeptwins.records.benchmarks import distinct
 from deeptwins.records.fields import FromOne, Strict, Text
 
 AGAIN = "write it with `pytest --benchmark-json=FILE`"
-UNKNOWN = "machine not told by the files"
+UNKNOWN_MACHINE = "machine not told by the files"
 
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 
-class _Stats(Strict):
-    """Seconds of a call; `data` has one value a round, the mean of its iterations."""
+class _Rounds(Strict):
+    """Seconds per call; `data` has one value per round, the mean of its iterations."""
 
     median: Magnitude
     rounds: FromOne = 1
@@ -53,19 +53,21 @@ class _Stats(Strict):
 
     @property
     def middle(self) -> float:
-        """The median, of the rounds themselves where they were kept."""
+        """The median: of the rounds themselves where the file has them."""
         return median(self.data) if self.data else self.median
 
 
-class _Case(Strict):
+class _Entry(Strict):
+    """A benchmark in a file."""
+
     fullname: Text
-    stats: _Stats
+    stats: _Rounds
 
 
 class _Cpu(Strict):
     brand_raw: str | None = None
     brand: str | None = None
-    """What older versions call it."""
+    """The name of `brand_raw` in older versions."""
     count: int | None = None
 
 
@@ -78,8 +80,8 @@ class _Machine(Strict):
     cpu: _Cpu | None = None
 
     @property
-    def told(self) -> dict[str, Value]:
-        """What is known of it, by the words of records."""
+    def facts(self) -> dict[str, Value]:
+        """What is known of it, by the names that records use; None for what is not."""
         cpu = self.cpu or _Cpu()
         return {
             "cpu": cpu.brand_raw or cpu.brand or self.machine or None,
@@ -112,8 +114,10 @@ class _File:
     commit: str | None
     dirty: bool
     version: str | None
-    cases: Mapping[str, _Stats]
+    rounds: Mapping[str, _Rounds]
+    """By benchmark."""
     digest: str
+    """SHA-256 of its content."""
 
 
 def imported(base: Sequence[Path], head: Sequence[Path]) -> Run:
@@ -129,30 +133,38 @@ def imported(base: Sequence[Path], head: Sequence[Path]) -> Run:
     if len(base) != len(head) or not base:
         given = f"{count(len(base), 'file')} of base and {len(head)} of head"
         raise InputError(f"{given}: give as many of one as of the other, at least one; file i of each make a pair")
+
+    # Read the files, and refuse those that do not compare.
     names = _distinct([*base, *head])
     arms = [[_read(path, names[path]) for path in paths] for paths in (base, head)]
     pairs = list(zip(*arms, strict=True))
-    files = sorted((file for pair in pairs for file in pair), key=lambda file: file.at)
     _check(pairs)
-    found = list(dict.fromkeys(name for arm in arms for file in arm for name in file.cases))
-    if not found:
+    base_commit, head_commit = map(_commit, arms)
+
+    # The run lasts from the first file to the last; its id comes from their contents.
+    files = sorted((file for pair in pairs for file in pair), key=lambda file: file.at)
+    benchmarks_named = list(dict.fromkeys(name for arm in arms for file in arm for name in file.rounds))
+    if not benchmarks_named:
         raise InputError(f"{', '.join(file.name for file in files)}: no benchmark in them; {AGAIN}")
-    segment = min(each.middle * each.iterations * each.rounds for file in files for each in file.cases.values())
-    bases, heads = map(_commit, arms)
+    digests = "".join(file.digest for pair in pairs for file in pair)
+    segment_s = min(
+        rounds.middle * rounds.iterations * rounds.rounds for file in files for rounds in file.rounds.values()
+    )
+    design = {"pairs": len(pairs), "blocks": 1, "segment_s": min(rounded(segment_s), 1e9)}
     return Run(
-        id=hashlib.sha256("".join(file.digest for pair in pairs for file in pair).encode()).hexdigest()[:8],
+        id=hashlib.sha256(digests.encode()).hexdigest()[:8],
         kind="imported",
         started=files[0].at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z",
         seconds=round((files[-1].at - files[0].at).total_seconds(), 1),
-        git=Git(head=heads, base=bases, dirty=any(file.dirty for file in arms[1])),
+        git=Git(head=head_commit, base=base_commit, dirty=any(file.dirty for file in arms[1])),
         environment=_environment(arms, files),
-        design=DESIGN.model_copy(update={"pairs": len(pairs), "blocks": 1, "segment_s": min(rounded(segment), 1e9)}),
-        benchmarks=tuple(_benchmark(name, pairs) for name in found),
+        design=DESIGN.model_copy(update=design),
+        benchmarks=tuple(_benchmark(name, pairs) for name in benchmarks_named),
     )
 
 
 def _distinct(paths: Sequence[Path]) -> dict[Path, str]:
-    """Name files by as much of the end of their paths as tells them apart."""
+    """Name files by the ends of their paths, as long as is needed to tell them apart."""
     longest = max(len(path.parts) for path in paths)
     for parts in range(1, longest + 1):
         names = {path: Path(*path.parts[-parts:]).as_posix() for path in paths}
@@ -163,30 +175,35 @@ def _distinct(paths: Sequence[Path]) -> dict[Path, str]:
 
 def _read(path: Path, name: str) -> _File:
     timings = benchmarks.read([path], AGAIN)
+
+    # When, where and of what it was measured.
     try:
         header = _Header.model_validate(timings.content)
-        told = datetime.fromisoformat(header.datetime)
-        at = (told if told.tzinfo else told.replace(tzinfo=UTC)).astimezone(UTC)  # old versions wrote UTC without it
+        date = datetime.fromisoformat(header.datetime)
+        at = (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)  # old versions wrote UTC without it
     except ValidationError as error:
         raise timings.refused(fields.complaint(error)) from None
     except (ValueError, OverflowError):
         raise timings.refused(f"datetime: {line(repr(header.datetime))} is none") from None
-    cases: dict[str, _Stats] = {}
-    for case in timings.cases(_Case):
-        if case.fullname in cases:
-            raise timings.refused(f"{line(case.fullname)}: stands there twice")
-        cases[case.fullname] = case.stats
-        if not case.stats.middle:
-            raise timings.refused(f"{line(case.fullname)}: its median is 0 s")
+
+    # Its benchmarks, each once and with a time.
+    rounds: dict[str, _Rounds] = {}
+    for entry in timings.cases(_Entry):
+        if entry.fullname in rounds:
+            raise timings.refused(f"{line(entry.fullname)}: stands there twice")
+        rounds[entry.fullname] = entry.stats
+        if not entry.stats.middle:
+            raise timings.refused(f"{line(entry.fullname)}: its median is 0 s")
+
     commit = header.commit_info or _Commit()
     return _File(
         name=name,
         at=at,
-        machine=(header.machine_info or _Machine()).told,
+        machine=(header.machine_info or _Machine()).facts,
         commit=commit.id if commit.id and COMMIT.fullmatch(commit.id) else None,
         dirty=commit.dirty,
         version=header.version,
-        cases=cases,
+        rounds=rounds,
         digest=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
 
@@ -199,7 +216,7 @@ def _check(pairs: Sequence[tuple[_File, _File]]) -> None:
         if file.digest in seen:
             raise InputError(f"{seen[file.digest].name} and {file.name}: the same content; each must be measured anew")
         seen[file.digest] = file
-    # Pairs may be measured on machines of one kind, each on its own: their difference leaves the ratio.
+    # Each pair may come from a machine of its own, if all are of one kind: what differs cancels in the ratio.
     for key in ("cpu", "cores"):
         _alike(files, key, "all must be measured on one kind of machine")
     for pair in pairs:
@@ -208,24 +225,27 @@ def _check(pairs: Sequence[tuple[_File, _File]]) -> None:
 
 
 def _alike(files: Iterable[_File], key: str, rule: str) -> None:
-    known = [(file, file.machine[key]) for file in files if file.machine[key] is not None]
-    for file, value in known[1:]:
-        first, other = known[0]
+    """Refuse files that differ in a fact of their machines; a file that does not tell it differs from none."""
+    values = [(file, file.machine[key]) for file in files if file.machine[key] is not None]
+    for file, value in values[1:]:
+        first, other = values[0]
         if value != other:
             raise InputError(f"{first.name} and {file.name}: {key} {line(str(other))} and {line(str(value))}: {rule}")
 
 
 def _commit(files: Sequence[_File]) -> str:
-    """Name what an arm's files are of: a commit, or else themselves.
+    """Return the commit that an arm's files are of; the files' names where not all of them have one.
 
     Raises:
         InputError: they are of several commits.
     """
     commits = {file.commit: file for file in files}
-    if len(commits) > 1 and None not in commits:
+    if None in commits:
+        return _names(files)
+    if len(commits) > 1:
         first, second, *_ = commits.values()
         raise InputError(f"{first.name} and {second.name}: of two commits, {first.commit} and {second.commit}")
-    return files[0].commit or _names(files) if len(commits) == 1 else _names(files)
+    return str(files[0].commit)
 
 
 def _names(files: Iterable[_File]) -> str:
@@ -240,7 +260,7 @@ def _environment(arms: Sequence[Sequence[_File]], files: Sequence[_File]) -> Env
         facts["python"] = f"base {pythons[0] or 'unknown'}, head {pythons[1] or 'unknown'}"
     parts = (facts["cpu"], f"{cores} cores" if cores else "", f"Python {facts['python']}" if facts["python"] else "")
     return Environment(
-        machine=", ".join(filter(None, parts)) or UNKNOWN,
+        machine=", ".join(filter(None, parts)) or UNKNOWN_MACHINE,
         facts={
             **{key: value or None for key, value in facts.items()},
             "cores": cores,
@@ -254,25 +274,32 @@ def _environment(arms: Sequence[Sequence[_File]], files: Sequence[_File]) -> Env
 
 
 def _benchmark(name: str, pairs: Sequence[tuple[_File, _File]]) -> Benchmark:
-    blocks: tuple[Pair, ...] = tuple((_block(name, *pair),) for pair in pairs if all(name in f.cases for f in pair))
+    """Put a benchmark's pairs together: those in which both files have it."""
+    blocks: tuple[Pair, ...] = tuple(
+        (_block(name, *pair),) for pair in pairs if all(name in file.rounds for file in pair)
+    )
     files = [file for pair in pairs for file in pair]
-    missing = [file for file in files if name not in file.cases]
-    found = [file.cases[name] for file in files if name in file.cases]
-    reason = f"not in {line(_names(missing))}" if missing else None
+    without = [file for file in files if name not in file.rounds]
+    rounds = [file.rounds[name] for file in files if name in file.rounds]
+    status: Literal["ok", "unfinished", "skipped"] = "ok"
+    reason = None
+    if without:
+        status, reason = "unfinished" if blocks else "skipped", f"not in {line(_names(without))}"
     for place, arm in enumerate(("base", "head")):
-        if {pair[place] for pair in pairs} <= {*missing}:
+        if {pair[place] for pair in pairs} <= {*without}:
             reason = f"not in {arm}"
     return Benchmark(
         id=name,
-        status="ok" if not missing else "unfinished" if blocks else "skipped",
+        status=status,
         reason=reason,
-        calls=min(stats.iterations * stats.rounds for stats in found),
+        calls=min(arm_rounds.iterations * arm_rounds.rounds for arm_rounds in rounds),
         pairs=blocks,
     )
 
 
-def _block(name: str, base: _File, head: _File) -> Block:
-    a, b = (rounded(file.cases[name].middle) for file in (base, head))
+def _block(name: str, base: _File, head: _File) -> TimedBlock:
+    """Make a block of two files' medians, in the order in which the files were written."""
+    base_s, head_s = (rounded(file.rounds[name].middle) for file in (base, head))
     if base.at <= head.at:
-        return Block(order="AB", seconds=(a, b))
-    return Block(order="BA", seconds=(b, a))
+        return TimedBlock(order="AB", seconds=(base_s, head_s))
+    return TimedBlock(order="BA", seconds=(head_s, base_s))

@@ -1,4 +1,4 @@
-"""A run of the gate as files of pytest-benchmark, one an arm, which its own tools compare."""
+"""A run of the gate as files of pytest-benchmark, one per arm, which its own tools compare."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeptwins.gate.judge.samples import measured, segments
-from deeptwins.gate.runs import Arm, Benchmark, Run
+from deeptwins.gate.runs import Benchmark, Run, Side
 
 VERSION = "5.3.1"  # of pytest-benchmark, whose format and quartiles these are
 
 
 def files(run: Run) -> Mapping[str, str]:
     """Return `base.json` and `head.json`; nothing where nothing was measured to the end."""
-    arms: tuple[Arm, ...] = ("base", "head") if measured(run) else ()
+    arms: tuple[Side, ...] = ("base", "head") if measured(run) else ()
     return {f"{arm}.json": json.dumps(_content(run, arm), indent=4, ensure_ascii=False) + "\n" for arm in arms}
 
 
-def _content(run: Run, arm: Arm) -> dict[str, Any]:
+def _content(run: Run, arm: Side) -> dict[str, Any]:
     commit = run.git.head if arm == "head" else run.git.base
     return {
         "machine_info": _machine(run),
@@ -32,14 +32,14 @@ def _content(run: Run, arm: Arm) -> dict[str, Any]:
             "project": "(unknown)",
             "branch": "(unknown)",
         },
-        "benchmarks": [_benchmark(run, arm, each) for each in measured(run)],
+        "benchmarks": [_benchmark(run, arm, benchmark) for benchmark in measured(run)],
         "datetime": run.started.replace("Z", "+00:00"),
         "version": VERSION,
     }
 
 
 def _machine(run: Run) -> dict[str, Any]:
-    """Tell of the machine as pytest-benchmark does, as far as it is known; and all that is, by its own words."""
+    """Describe the machine in pytest-benchmark's fields, as far as it is known; `environment` has the run's facts."""
     facts = run.environment.facts
     system, _, release = str(facts.get("os") or "").partition(" ")
     return {
@@ -52,7 +52,7 @@ def _machine(run: Run) -> dict[str, Any]:
     }
 
 
-def _benchmark(run: Run, arm: Arm, benchmark: Benchmark) -> dict[str, Any]:
+def _benchmark(run: Run, arm: Side, benchmark: Benchmark) -> dict[str, Any]:
     name = benchmark.id.rsplit("::", 1)[-1]
     _, bracket, param = name.partition("[")
     return {
@@ -68,14 +68,14 @@ def _benchmark(run: Run, arm: Arm, benchmark: Benchmark) -> dict[str, Any]:
 
 
 def stats(data: Sequence[float]) -> dict[str, Any]:
-    """Compute what pytest-benchmark tells of its rounds, at least one, by its definitions."""
+    """Compute the statistics of rounds, at least one, by pytest-benchmark's definitions."""
     ordered, n = sorted(data), len(data)
     mean = statistics.mean(data)
     deviation = statistics.stdev(data) if n > 1 else 0.0
     q1, q3 = _quartiles(ordered)
     fences = q1 - 1.5 * (q3 - q1), q3 + 1.5 * (q3 - q1)
-    beyond = sum(not mean - deviation <= each <= mean + deviation for each in data)
-    outliers = sum(not fences[0] <= each <= fences[1] for each in data)
+    beyond = sum(not mean - deviation <= seconds <= mean + deviation for seconds in data)
+    outliers = sum(not fences[0] <= seconds <= fences[1] for seconds in data)
     return {
         "min": ordered[0],
         "max": ordered[-1],
@@ -98,7 +98,11 @@ def stats(data: Sequence[float]) -> dict[str, Any]:
 
 
 def _quartiles(ordered: Sequence[float]) -> tuple[float, float]:
-    """Medians of the halves of an even number of values; of an odd one, between them and what the middle changes."""
+    """Return the lower and the upper quartile, as pytest-benchmark has them.
+
+    Of an even number of values they are the medians of its halves; of an odd one the weighted means of the two values
+    on either side of a quarter.
+    """
     n, half = len(ordered), len(ordered) // 2
     if n == 1:
         return ordered[0], ordered[0]

@@ -1,4 +1,4 @@
-"""From a run to its conclusion, an exit code and a few sentences: by verdicts, exact metrics, and what is missing."""
+"""From a run to its conclusion, an exit code and sentences: by verdicts, exact metrics, and what is missing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from deeptwins.gate.runs import Run
 from deeptwins.pages.wording import count
 
 FINE, SLOWER, FAILED, UNDECIDED, OTHERS = 0, 1, 2, 3, 4
-"""Exit codes: nothing is worse; something is; the run ended early; it cannot be told; the set is not the expected."""
+"""Exit codes: nothing is worse; something is; the run ended early; it cannot be told; the benchmarks are not those that
+are expected, or nothing was measured."""
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What is found of a run."""
+    """What is said of a run."""
 
     code: int
     lines: tuple[str, ...]
@@ -29,39 +30,51 @@ class Conclusion:
 def conclude(run: Run) -> Conclusion:
     """Judge a run.
 
-    Of several exit codes the first of 2, 1, 4, 3, 0 holds. A run that ended early is neither good nor bad, and must not
-    be taken for either when bisecting. What is slower for sure is so whatever else was not measured: no change of the
-    set hides it. A set that changed may have lost what is slower: graver than what was measured and is in doubt.
+    Where several exit codes would do, the first of 2, 1, 4, 3, 0 holds. A run that ended early is neither good nor bad,
+    and must not be taken for either when bisecting. What is slower for sure stays so whatever else was not measured: no
+    change of the benchmarks hides it. Benchmarks that are missing may be slower, which is worse than a doubt about one
+    that was measured.
     """
+    # Judge times and exact metrics, and compare what was measured with what is expected.
     judged, different = judge(run.benchmarks, run.design), changes(run.exact)
-    missing, more = _missing(run, judged), _unexpected(run)
+    worse = [change for change in different if change.worse]
+    missing, unexpected = _missing(run, judged), _unexpected(run)
     nothing = not _compared(run, judged)
     verdicts = {one.verdict for one in judged}
+
+    # The exit code.
     if run.failure is not None:
         code = FAILED
-    elif "regressed" in verdicts or any(change.worse for change in different):
+    elif "regressed" in verdicts or worse:
         code = SLOWER
-    elif missing or more or nothing:
+    elif missing or unexpected or nothing:
         code = OTHERS
     else:
         code = UNDECIDED if "inconclusive" in verdicts else FINE
+
+    # The sentences. What is wrong comes first; that nothing is worse does so only where all is fine.
     lines = [] if run.failure is None else [f"Ended early: {run.failure.strip().removesuffix('.')}."]
     lines += _confirmed(judged, "regressed")
-    lines += sentences.differing("Worse", [change for change in different if change.worse])
+    lines += sentences.differing("Worse", worse)
     lines += ["Nothing was measured."] if nothing else []
     lines += [f"Not measured: {sentences.names([*missing.values()])}."] if missing else []
-    lines += [f"Not expected: {sentences.names(more)}."] if more else []
-    doubtful = [one for one in judged if one.verdict == "inconclusive"]
-    lines += [sentences.doubtful(one.id, one.estimate, one.reason) for one in doubtful]
-    told = [*_confirmed(judged, "improved"), *sentences.exact(different)]
-    told += [f"New, with nothing to compare: {sentences.names([*new.values()])}."] if (new := _new(run)) else []
-    same = sum(map(len, run.exact.values())) - len(different)
+    lines += [f"Not expected: {sentences.names(unexpected)}."] if unexpected else []
+    lines += [sentences.doubtful(one.id, one.estimate, one.reason) for one in judged if one.verdict == "inconclusive"]
+    harmless = _confirmed(judged, "improved") + sentences.exact(different)
+    if new := _new(run):
+        harmless.append(f"New, with nothing to compare: {sentences.names([*new.values()])}.")
+    no_worse = _no_worse(run, judged, different)
+    lines += no_worse + harmless if code == FINE else harmless + no_worse
+    return Conclusion(code, tuple(lines), tuple(judged), tuple(different))
+
+
+def _no_worse(run: Run, judged: Iterable[Judged], different: Sequence[Change]) -> list[str]:
+    """Count the benchmarks and exact values that are no worse, in a sentence; none where there are none."""
     margins = [one.margin for one in judged if one.verdict == "no_worse"]
+    same = sum(map(len, run.exact.values())) - len(different)
     parts = [sentences.no_slower(margins)] if margins else []
     parts += [f"{count(same, 'exact value')} the same"] if same else []
-    fine = [f"No worse: {', '.join(parts)}."] if parts else []
-    lines += [*fine, *told] if code == FINE else [*told, *fine]
-    return Conclusion(code, tuple(lines), tuple(judged), tuple(different))
+    return [f"No worse: {', '.join(parts)}."] if parts else []
 
 
 def _confirmed(judged: Iterable[Judged], verdict: Verdict) -> list[str]:
@@ -73,29 +86,36 @@ def _confirmed(judged: Iterable[Judged], verdict: Verdict) -> list[str]:
 
 
 def _compared(run: Run, judged: Iterable[Judged]) -> set[str]:
-    """Name what was measured in head, and is not new."""
-    counted = {name for name, metrics in run.exact.items() if metrics} - {*lost(run.exact)}
-    return counted | {one.id for one in judged if one.verdict != "not_measured"}
+    """Name what was measured in head and can be compared with base."""
+    subjects = {name for name, metrics in run.exact.items() if metrics} - {*lost(run.exact)}
+    return subjects | {one.id for one in judged if one.verdict != "not_measured"}
 
 
 def _new(run: Run) -> dict[str, str]:
-    """Say why base lacks what head has."""
-    return {each.id: f"{each.id} ({each.reason})" for each in run.benchmarks if each.status == "new"}
+    """Return the benchmarks that base cannot run, by name, with the reason."""
+    return {new.id: f"{new.id} ({new.reason})" for new in run.benchmarks if new.status == "new"}
 
 
 def _missing(run: Run, judged: Sequence[Judged]) -> dict[str, str]:
-    """Say why head lacks what is expected or, where nothing is said to be, what is named."""
-    why = {name.removesuffix(" (head)"): reason for name, reason in run.unavailable.items()}
-    why |= {one.id: one.reason for one in judged if one.verdict == "not_measured"}
-    expected = [*(each.id for each in run.benchmarks), *run.exact] if run.expected is None else run.expected
-    there = _compared(run, judged) | {*_new(run)}
-    missing = [name for name in dict.fromkeys(expected) if name not in there]
-    return {name: f"{name} ({why.get(name, 'head has none')})" for name in missing}
+    """Return what was not measured in head and is expected, by name, with the reason.
+
+    Where a run does not say what is expected, that is all that it names.
+    """
+    reasons = {name.removesuffix(" (head)"): reason for name, reason in run.unavailable.items()}
+    reasons |= {one.id: one.reason for one in judged if one.verdict == "not_measured"}
+    expected = [*_benchmark_names(run), *run.exact] if run.expected is None else run.expected
+    measured = _compared(run, judged) | {*_new(run)}
+    missing = [name for name in dict.fromkeys(expected) if name not in measured]
+    return {name: f"{name} ({reasons.get(name, 'head has none')})" for name in missing}
 
 
 def _unexpected(run: Run) -> list[str]:
-    """Name what head has and is not expected, measured or not."""
+    """Name what head has, measured or not, and is not expected."""
     if run.expected is None:
         return []
-    named = [*(each.id for each in run.benchmarks), *({*run.exact} - {*lost(run.exact)})]
-    return sorted({*named} - {*run.expected})
+    subjects = {*run.exact} - {*lost(run.exact)}
+    return sorted({*_benchmark_names(run), *subjects} - {*run.expected})
+
+
+def _benchmark_names(run: Run) -> list[str]:
+    return [benchmark.id for benchmark in run.benchmarks]

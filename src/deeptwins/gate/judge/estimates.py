@@ -1,13 +1,13 @@
 """How much slower head is, by the log ratios of its blocks, and how sure that is: for any samples in pairs.
 
-A pair of processes has its own layout of memory, and its blocks are more alike than blocks of others. So a pair is one
-value, however many blocks it has: the estimator of Hodges and Lehmann (1963) of its blocks. The estimate is the same
-estimator of these values; a block in four, and a pair in four, may be far off without moving it far.
+A pair of processes has its own layout of memory, and its blocks are more alike than blocks of different pairs. So a
+pair is one value, however many blocks it has: the estimator of Hodges and Lehmann (1963) of its blocks. The estimate is
+the same estimator of these values. One block in four, and one pair in four, may be far off without moving it far.
 
-There are two intervals, and the one that is given covers both. Student's of the pairs' values holds for few pairs, if
-they are about normal. The bootstrap draws pairs with replacement, and blocks within each (Kalibera and Jones 2013 give
-reasons for such levels); it needs no normality, and is too narrow for few pairs. Tests are one-sided, and the larger of
-their two p counts.
+The interval covers two others. Student's t interval of the pairs' values holds for few pairs, if they are about normal.
+The bootstrap draws pairs with replacement, and blocks within each pair (Kalibera and Jones 2013 give reasons for such
+levels); it needs no normality, but is too narrow for few pairs. Tests are one-sided: one by Student's t and one by the
+bootstrap, of whose two p the larger counts.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from deeptwins.gate.runs import Pair
 
 DRAWS = 2000  # of the bootstrap; even
 PAIRS_FOR_TEST = 2
-_CELLS = 2_000_000  # averages that are held at once
+_CELLS = 2_000_000  # averages that are held in memory at once
 
 Pairs = Sequence[Sequence[float]]
-"""The log ratios of blocks, by pair; each pair has some."""
+"""The log ratios of blocks, by pair; no pair is empty."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,33 @@ class Estimate:
     pairs: int
     blocks: int
     agreeing: int
-    """Pairs whose own value has the sign of the estimate."""
+    """Pairs whose value has the sign of the estimate."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
     values: Floats
-    """A value a pair, in ascending order."""
+    """One per pair, in ascending order."""
     draws: Floats
-    """Estimates of the bootstrap; none of fewer than two pairs."""
+    """Estimates of the bootstrap; empty where there are fewer than two pairs."""
 
 
 def usable(pairs: Iterable[Pair]) -> list[list[float]]:
     """Return the log ratios of the blocks that count, by pair; pairs without one are left out."""
-    kept = ([block.log_ratio for block in pair if block.rejected is None] for pair in pairs)
-    return [pair for pair in kept if pair]
+    log_ratios = ([block.log_ratio for block in pair if block.rejected is None] for pair in pairs)
+    return [pair for pair in log_ratios if pair]
 
 
 def hodges_lehmann(values: Sequence[float] | Floats) -> float:
-    """Return the median of the averages of every two values, and of each with itself; NaN of nothing."""
+    """Return the estimator of Hodges and Lehmann (1963), NaN of nothing.
+
+    It is the median of the averages of every two values, each value with itself included.
+    """
     return float(_hodges_lehmann(np.asarray(values, float)[None])[0]) if len(values) else math.nan
 
 
 def estimate(pairs: Pairs) -> Estimate:
-    """Estimate the log ratio: the same whatever the order of pairs and blocks; swapping the arms turns its sign."""
+    """Estimate the log ratio. The order of pairs and blocks does not matter; swapping the arms turns the sign."""
     sample = _sample(pairs)
     point = hodges_lehmann(sample.values)
     low, high = t_interval(sample.values)
@@ -79,20 +82,21 @@ def estimate(pairs: Pairs) -> Estimate:
 
 
 def p_above(pairs: Pairs, threshold: float) -> float:
-    """Return the p of a true log ratio that is no more than the threshold; 1 with fewer than two pairs."""
+    """Return the p value of the hypothesis that the log ratio is the threshold or less; 1 with fewer than two pairs."""
     return _p(pairs, threshold, 1)
 
 
 def p_below(pairs: Pairs, threshold: float) -> float:
-    """Return the p of a true log ratio that is no less than the threshold; 1 with fewer than two pairs."""
+    """Return the p value of the hypothesis that the log ratio is the threshold or more; 1 with fewer than two pairs."""
     return _p(pairs, threshold, -1)
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     """Adjust p values for their number, by Benjamini and Hochberg (1995).
 
-    Of those that are below alpha then, a share of at most alpha is false in the mean, if the tests are independent or
-    depend on each other as benchmarks on one machine do: what makes one slow makes none fast.
+    Of the adjusted values below alpha, a share of at most alpha is false on average. That holds for independent tests,
+    and for tests that depend on each other positively, as benchmarks on one machine do: what makes one slow makes none
+    fast.
     """
     return [float(q) for q in scipy.stats.false_discovery_control(p)] if len(p) else []
 
@@ -104,47 +108,52 @@ def _p(pairs: Pairs, threshold: float, sign: int) -> float:
     beyond = sign * (mean(sample.values) - threshold)
     error = sd(sample.values) / math.sqrt(len(sample.values))
     student = float(stdtr(len(sample.values) - 1, -beyond / error)) if error > 0 else float(beyond <= 0)
-    # One is added to both counts, so that no p is 0 for want of draws (Davison and Hinkley 1997, section 4.4).
+    # One is added to both counts, so that no p is 0 for lack of draws (Davison and Hinkley 1997, section 4.4).
     against = int((sign * (sample.draws - threshold) <= 0).sum())
     return max(student, (against + 1) / (len(sample.draws) + 1))
 
 
 def _sample(pairs: Pairs) -> _Sample:
-    """Put blocks and pairs in order, so that how they were ordered changes nothing, not even the draws."""
+    """Sort blocks and pairs, so that their order changes nothing, not even the draws of the bootstrap."""
     ordered = sorted((hodges_lehmann(pair), *sorted(pair)) for pair in pairs)
     return _drawn(tuple(tuple(blocks) for _, *blocks in ordered))
 
 
 @lru_cache(maxsize=1024)
 def _drawn(pairs: tuple[tuple[float, ...], ...]) -> _Sample:
-    """Draw pairs, and blocks within each.
+    """Draw pairs, and blocks within each pair.
 
-    Of the draws one half mirrors the other: for a pair or a block it has that of the opposite rank (Hall 1989). So the
-    arms may be swapped and the whole shifted, and all that is drawn follows.
+    One half of the draws mirrors the other: where the first half draws the pair or block of a rank, the second draws
+    that of the opposite rank (antithetic resampling, Hall 1989). So an estimate follows exactly where the arms are
+    swapped, or all log ratios are shifted.
     """
     values = np.array([hodges_lehmann(pair) for pair in pairs])
     if len(pairs) < PAIRS_FOR_TEST:
         return _Sample(values, np.empty(0))
     rng = np.random.default_rng(0)
     size = (DRAWS // 2, len(pairs))
+
+    # Which pairs each draw has, by rank: a first half, and its mirror image.
     half = rng.integers(len(pairs), size=size)
-    picked = np.concatenate([half, len(pairs) - 1 - half])
-    places = rng.random((*size, max(map(len, pairs))))
+    drawn_pairs = np.concatenate([half, len(pairs) - 1 - half])
     mirrored = np.repeat([False, True], DRAWS // 2)[:, None]
-    drawn = np.empty(picked.shape)
+
+    # The value of each drawn pair, from blocks that are drawn from it: a random number in [0, 1) gives a block's rank.
+    places = rng.random((*size, max(map(len, pairs))))
+    drawn_values = np.empty(drawn_pairs.shape)
     for pair, blocks in enumerate(pairs):
-        here = picked == pair
-        ranks = (np.concatenate([places, places])[here][:, : len(blocks)] * len(blocks)).astype(int)
-        back = np.broadcast_to(mirrored, picked.shape)[here]
-        ranks[back] = len(blocks) - 1 - ranks[back]
-        drawn[here] = _hodges_lehmann(np.array(blocks)[ranks])
-    return _Sample(values, _hodges_lehmann(drawn))
+        cells = drawn_pairs == pair
+        ranks = (np.concatenate([places, places])[cells][:, : len(blocks)] * len(blocks)).astype(int)
+        opposite = np.broadcast_to(mirrored, drawn_pairs.shape)[cells]
+        ranks[opposite] = len(blocks) - 1 - ranks[opposite]
+        drawn_values[cells] = _hodges_lehmann(np.array(blocks)[ranks])
+    return _Sample(values, _hodges_lehmann(drawn_values))
 
 
 def _hodges_lehmann(rows: Floats) -> Floats:
-    """Estimate each row."""
+    """Estimate each row; several rows at once, as many as memory should hold."""
     first, second = np.triu_indices(rows.shape[1])
-    step = max(1, _CELLS // len(first))
-    parts = (rows[i : i + step] for i in range(0, len(rows), step))
+    rows_at_once = max(1, _CELLS // len(first))
+    parts = (rows[i : i + rows_at_once] for i in range(0, len(rows), rows_at_once))
     medians = [np.median((part[:, first] + part[:, second]) / 2, axis=1) for part in parts]
     return np.concatenate(medians) if medians else np.empty(0)

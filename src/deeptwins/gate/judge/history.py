@@ -1,7 +1,7 @@
 """From the gate's runs against an anchor to histories: series of log(head/anchor), their steps, what else changed.
 
-A ratio of two commits that were timed side by side has lost the machine, so runs of all machines form one series. Where
-the anchor moves, the series goes on if the new anchor was once measured against the old one; else it begins anew.
+In a ratio of two commits that were timed side by side the machine cancels, so runs of all machines form one series.
+Where the anchor moves, the series goes on if the new anchor was once measured against the old one; else it begins anew.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deeptwins.gate.judge.metrics import changes
 from deeptwins.gate.judge.steps import LEAST, steps
 from deeptwins.gate.runs import Run, Value
 
-# Facts of an environment that times and counts depend on: `toolchain` holds them where exact metrics were taken.
+# Facts of an environment that times and counts depend on. A run with exact metrics has more of them in `toolchain`.
 VERSIONS = ("python", "torch", "triton", "numpy")
 
 
@@ -35,7 +35,7 @@ class _Point:
     machine: str
     anchor: str
     chain: int
-    """Counts how often the series began anew."""
+    """How often the series has begun anew before."""
     log_ratio: float
     low: float
     high: float
@@ -43,14 +43,14 @@ class _Point:
 
 
 @dataclass(frozen=True)
-class _Change:
+class _TimeStep:
     benchmark: str
     chain: int
     place: int
     before: str
-    """Commit: the last one that was measured before the step."""
+    """The last commit that was measured before the step."""
     after: str
-    """The first behind it."""
+    """The first one that was measured behind it."""
     log_size: float
     percent: float
     p: float
@@ -80,12 +80,12 @@ class _ExactStep:
     old: Value
     new: Value
     kind: str
-    """`worse`, `better`, `changed`; `re-baseline`: measured with other tools, so it says nothing of the commit."""
+    """`worse`, `better` or `changed`; or `re-baseline`: counted with other tools, so it says nothing of the commit."""
 
 
 @dataclass(frozen=True)
 class History:
-    """All that the runs against an anchor tell, in tables; a row's `place` counts runs from 0, the oldest first."""
+    """What the runs against an anchor say, in tables; a row's `place` is that of its run, the oldest run's is 0."""
 
     runs: int
     points: pd.DataFrame
@@ -93,45 +93,49 @@ class History:
     events: pd.DataFrame
     exact: pd.DataFrame
     short: Mapping[str, int]
-    """Benchmarks that have too few runs for a step to be found, with their longest series."""
+    """Benchmarks that have too few runs for a step to be found, and the length of their longest series."""
 
 
 def history(runs: Sequence[Run]) -> History:
-    """Tell the history of runs, the oldest first; runs of other kinds than `anchor` are left out.
+    """Return the history of runs, which come the oldest first; runs of other kinds than `anchor` are left out.
 
     Raises:
         InputError: ruptures is not installed, and a series is long enough to look for steps.
     """
-    shown = [run for run in runs if run.kind == "anchor"]
-    points = [*_points(shown)]
+    anchored = [run for run in runs if run.kind == "anchor"]
+    points = [*_points(anchored)]
     table = _table(_Point, points)
-    events = [*_events(shown, points)]
-    found, short = [], {}
-    for name, own in table.groupby("benchmark", sort=False):
-        found += [change for _, series in own.groupby("chain") for change in _changes(series, events)]
-        if (longest := int(own.groupby("chain").size().max())) < LEAST:
+    events = [*_events(anchored, points)]
+    time_steps, short = [], {}
+    for name, of_benchmark in table.groupby("benchmark", sort=False):
+        chains = of_benchmark.groupby("chain")
+        time_steps += [step for _, series in chains for step in _time_steps(series, events)]
+        if (longest := int(chains.size().max())) < LEAST:
             short[str(name)] = longest
     return History(
-        len(shown),
-        table,
-        _table(_Change, found),
-        _table(_Event, events),
-        _table(_ExactStep, [*_exact_steps(shown)]),
-        short,
+        runs=len(anchored),
+        points=table,
+        changes=_table(_TimeStep, time_steps),
+        events=_table(_Event, events),
+        exact=_table(_ExactStep, [*_exact_steps(anchored)]),
+        short=short,
     )
 
 
 def _points(runs: Sequence[Run]) -> Iterator[_Point]:
+    # The estimates of each benchmark, in the order of runs.
     measured: dict[str, list[tuple[int, Run, float | None, Estimate]]] = {}
     for place, run in enumerate(runs):
         for benchmark in run.benchmarks:
             if benchmark.status == "ok" and (pairs := usable(benchmark.pairs)):
                 row = place, run, benchmark.margin, estimate(pairs)
                 measured.setdefault(benchmark.id, []).append(row)
+
+    # Each against the first anchor of its chain.
     for name in sorted(measured):
         rows = measured[name]
-        shifts = _shifts([(run.git.head, run.git.base, found.log_ratio) for _, run, _, found in rows])
-        for place, run, margin, found in rows:
+        shifts = _shifts([(run.git.head, run.git.base, value.log_ratio) for _, run, _, value in rows])
+        for place, run, margin, value in rows:
             chain, shift = shifts[run.git.base]
             yield _Point(
                 benchmark=name,
@@ -140,17 +144,17 @@ def _points(runs: Sequence[Run]) -> Iterator[_Point]:
                 started=run.started,
                 commit=_commit(run),
                 machine=run.environment.machine,
-                anchor=run.git.anchor or run.git.base[:12],
+                anchor=_anchor(run),
                 chain=chain,
-                log_ratio=found.log_ratio + shift,
-                low=found.low + shift,
-                high=found.high + shift,
+                log_ratio=value.log_ratio + shift,
+                low=value.low + shift,
+                high=value.high + shift,
                 margin=math.log1p(margin or run.design.least_margin),
             )
 
 
 def _shifts(measured: Sequence[tuple[str, str, float]]) -> dict[str, tuple[int, float]]:
-    """Give each anchor the number of its chain, and its log ratio to that chain's first anchor.
+    """Return each anchor's chain, by number, and the anchor's log ratio to the first anchor of that chain.
 
     Args:
         measured: head, anchor and log(head/anchor), the oldest first.
@@ -159,88 +163,89 @@ def _shifts(measured: Sequence[tuple[str, str, float]]) -> dict[str, tuple[int, 
     for anchor in dict.fromkeys(base for _, base, _ in measured):
         links = [(base, ratio) for head, base, ratio in measured if head == anchor and base in shifts]
         if links:
-            last = links[-1][0]  # the anchor that it followed
-            chain, shift = shifts[last]
-            ratio = float(np.median([ratio for base, ratio in links if base == last]))
+            previous = links[-1][0]
+            chain, shift = shifts[previous]
+            ratio = float(np.median([ratio for base, ratio in links if base == previous]))
             shifts[anchor] = chain, shift + ratio
         else:
             shifts[anchor] = max((chain for chain, _ in shifts.values()), default=-1) + 1, 0.0
     return shifts
 
 
-def _changes(series: pd.DataFrame, events: Sequence[_Event]) -> Iterator[_Change]:
+def _time_steps(series: pd.DataFrame, events: Sequence[_Event]) -> Iterator[_TimeStep]:
+    # The standard error of a value, by the usual width of the 95 % intervals.
     half = (series["high"] - series["low"]).to_numpy(float) / (2 * stats.norm.ppf(0.975))
     error = float(np.median(half[np.isfinite(half)])) if np.isfinite(half).any() else 0.0
+
     rows = series.to_dict("records")
     for step in steps(series["log_ratio"].to_numpy(float), float(series["margin"].iloc[-1]), error):
         before, after = rows[step.at - 1], rows[step.at]
-        told = [event.text for event in events if before["place"] < event.place <= after["place"]]
+        notes = [event.text for event in events if before["place"] < event.place <= after["place"]]
         if before["machine"] != after["machine"]:
-            told.append("measured on another machine")
+            notes.append("measured on another machine")
         if before["commit"] == after["commit"]:
-            told.append("the same commit on both sides: not the code")
-        yield _Change(
-            after["benchmark"],
-            after["chain"],
-            after["place"],
-            before["commit"],
-            after["commit"],
-            step.size,
-            100 * math.expm1(step.size),
-            step.p,
-            step.confirmed,
-            step.before,
-            step.after,
-            "; ".join(told),
+            notes.append("the same commit on both sides: not the code")
+        yield _TimeStep(
+            benchmark=after["benchmark"],
+            chain=after["chain"],
+            place=after["place"],
+            before=before["commit"],
+            after=after["commit"],
+            log_size=step.size,
+            percent=100 * math.expm1(step.size),
+            p=step.p,
+            confirmed=step.confirmed,
+            runs_before=step.before,
+            runs_after=step.after,
+            note="; ".join(notes),
         )
 
 
 def _events(runs: Sequence[Run], points: Sequence[_Point]) -> Iterator[_Event]:
-    """Tell what changed between runs, other than the code that is measured."""
+    """Say what changed between runs, other than the code that is measured."""
     for place in range(1, len(runs)):
         before, after = runs[place - 1], runs[place]
-        if moved := _moved(_tools(before), _tools(after)):
-            yield _Event(place, _commit(after), "toolchain", moved)
+        if versions := _different_versions(_tools(before), _tools(after)):
+            yield _Event(place, _commit(after), "toolchain", versions)
         if before.git.suite != after.git.suite:
             yield _Event(place, _commit(after), "suite", "definitions of benchmarks changed")
         if before.git.base != after.git.base:
-            own = {point.benchmark: point.chain for point in points if point.place == place}
-            old = {point.benchmark: point.chain for point in points if point.place < place}
-            anew = sorted(name for name, chain in own.items() if name in old and old[name] != chain)
-            names = [run.git.anchor or run.git.base[:12] for run in (before, after)]
-            text = f"anchor {names[0]} to {names[1]}"
+            chains = {point.benchmark: point.chain for point in points if point.place == place}
+            earlier = {point.benchmark: point.chain for point in points if point.place < place}
+            anew = [name for name, chain in chains.items() if name in earlier and earlier[name] != chain]
+            text = f"anchor {_anchor(before)} to {_anchor(after)}"
             if anew:
-                text += f", not measured against each other: begins anew ({len(anew)} of {len(own)} benchmarks)"
+                text += f", not measured against each other: begins anew ({len(anew)} of {len(chains)} benchmarks)"
             yield _Event(place, _commit(after), "anchor", text)
 
 
 def _tools(run: Run) -> dict[str, str]:
-    """Return the versions that what is measured depends on."""
+    """Return the versions that times and counts depend on."""
     facts = {key: str(run.environment.facts[key]) for key in VERSIONS if run.environment.facts.get(key) is not None}
     return {**facts, **run.toolchain}
 
 
-def _moved(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Name the versions that differ; what only one of both tells is no difference."""
+def _different_versions(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Name the versions that differ; a version that only one of the two runs has is no difference."""
     keys = [key for key in before if key in after and before[key] != after[key]]
     return ", ".join(f"{key} {before[key]} to {after[key]}" for key in keys)
 
 
 def _exact_steps(runs: Sequence[Run]) -> Iterator[_ExactStep]:
-    """Compare the exact metrics of each run with the last ones taken with the same tools, else with the last of all."""
+    """Compare each run's exact metrics with the last ones that the same tools counted, else with the last of all."""
     by_tools: dict[tuple[tuple[str, str], ...], dict[tuple[str, str], tuple[Value, str]]] = {}
     last: dict[tuple[str, str], tuple[Value, str]] = {}
     for place, run in enumerate(runs):
-        own = by_tools.setdefault(tuple(sorted(run.toolchain.items())), {})
-        heads = {(subject, metric): pair[1] for subject, of in run.exact.items() for metric, pair in of.items()}
-        for key, value in heads.items():
-            known, kind = (own[key], "") if key in own else (last.get(key, (value, "")), "re-baseline")
-            if known[0] != value:
-                yield _ExactStep(
-                    place, known[1], _commit(run), *key, known[0], value, kind or _kind(*key, known[0], value)
-                )
-        own |= {key: (value, _commit(run)) for key, value in heads.items()}
-        last |= {key: own[key] for key in heads}
+        same_tools = by_tools.setdefault(tuple(sorted(run.toolchain.items())), {})
+        values = {(subject, metric): pair[1] for subject, pairs in run.exact.items() for metric, pair in pairs.items()}
+        for (subject, metric), value in values.items():
+            old, commit = same_tools.get((subject, metric)) or last.get((subject, metric), (value, ""))
+            if old != value:
+                kind = _kind(subject, metric, old, value) if (subject, metric) in same_tools else "re-baseline"
+                yield _ExactStep(place, commit, _commit(run), subject, metric, old, value, kind)
+        counted = {key: (value, _commit(run)) for key, value in values.items()}
+        same_tools |= counted
+        last |= counted
 
 
 def _kind(subject: str, metric: str, old: Value, new: Value) -> str:
@@ -252,6 +257,10 @@ def _commit(run: Run) -> str:
     return run.git.head[:12] + (" with changes" if run.git.dirty else "")
 
 
+def _anchor(run: Run) -> str:
+    return run.git.anchor or run.git.base[:12]
+
+
 def _table(kind: type[Any], rows: Sequence[Any]) -> pd.DataFrame:
-    """Make a table that has its columns without a row, too."""
+    """Make a table that has its columns even where it has no row."""
     return pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])

@@ -1,4 +1,4 @@
-"""What the exact tier counts, what differs, and what of it is worse.
+"""What the exact tier counts, which values differ, and which of them are worse.
 
 Any difference counts, in either direction, except within an allocation unit of the hardware (`grain`).
 """
@@ -12,60 +12,60 @@ from typing import Literal
 
 from deeptwins.gate.runs import Value
 
-Counted = Mapping[str, Mapping[str, tuple[Value, Value]]]
+ExactValues = Mapping[str, Mapping[str, tuple[Value, Value]]]
 """By subject and metric, the values of base and head."""
 
 
 @dataclass(frozen=True)
-class Metric:
-    """What is counted."""
+class ExactMetric:
+    """Something that is counted."""
 
     words: str
-    """For a page."""
+    """Its name on a page."""
     unit: str = ""
     better: Literal["lower", "higher"] | None = "lower"
-    """None: neither, it is shown as information."""
+    """None: neither, so that it is shown as information and decides nothing."""
     grain: int = 1
-    """What hardware hands out at once: a difference within a multiple of it costs nothing."""
+    """The unit in which the hardware hands it out: 97 and 104 registers cost the same where it hands out 8 at once."""
 
 
-METRICS: Mapping[str, Metric] = {
+METRICS: Mapping[str, ExactMetric] = {
     # Of a kernel, compiled.
-    "registers": Metric("registers a thread", grain=8),  # a warp is given 256 at once
-    "stack_bytes": Metric("stack a thread", "bytes"),
-    "spill_instructions": Metric("instructions that spill registers"),
-    "shared_bytes": Metric("shared memory a program", "bytes", grain=128),
-    "barriers": Metric("barriers"),
-    "tensors_read": Metric("activation tensors read"),
-    "tensors_written": Metric("activation tensors written"),
-    "vector_share": Metric("share of bytes in accesses of 128 bits", better="higher"),
-    "narrowest_access_bits": Metric("narrowest access", "bits", better="higher"),
-    "resident_warps": Metric("resident warps a multiprocessor", better="higher"),
-    "instructions": Metric("instructions", better=None),
-    "opcodes_sha256": Metric("hash of the opcodes", better=None),
+    "registers": ExactMetric("registers a thread", grain=8),  # a warp of 32 threads is given 256 at once
+    "stack_bytes": ExactMetric("stack a thread", "bytes"),
+    "spill_instructions": ExactMetric("instructions that spill registers"),
+    "shared_bytes": ExactMetric("shared memory a program", "bytes", grain=128),
+    "barriers": ExactMetric("barriers"),
+    "tensors_read": ExactMetric("activation tensors read"),
+    "tensors_written": ExactMetric("activation tensors written"),
+    "vector_share": ExactMetric("share of bytes in accesses of 128 bits", better="higher"),
+    "narrowest_access_bits": ExactMetric("narrowest access", "bits", better="higher"),
+    "resident_warps": ExactMetric("resident warps a multiprocessor", better="higher"),
+    "instructions": ExactMetric("instructions", better=None),
+    "opcodes_sha256": ExactMetric("hash of the opcodes", better=None),
     # Of a call of the fused operation, and of a compiled step.
-    "launches_forward": Metric("kernels launched forward"),
-    "launches_backward": Metric("kernels launched backward"),
-    "bytes_per_element_forward": Metric("moved an element forward", "bytes"),
-    "bytes_per_element_backward": Metric("moved an element backward", "bytes"),
-    "graphs": Metric("graphs"),
-    "graph_breaks": Metric("graph breaks"),
-    "kernels": Metric("generated kernels"),
-    "bytes_moved": Metric("moved, as Inductor counts", "bytes"),
+    "launches_forward": ExactMetric("kernels launched forward"),
+    "launches_backward": ExactMetric("kernels launched backward"),
+    "bytes_per_element_forward": ExactMetric("moved an element forward", "bytes"),
+    "bytes_per_element_backward": ExactMetric("moved an element backward", "bytes"),
+    "graphs": ExactMetric("graphs"),
+    "graph_breaks": ExactMetric("graph breaks"),
+    "kernels": ExactMetric("generated kernels"),
+    "bytes_moved": ExactMetric("moved, as Inductor counts", "bytes"),
     # Of a training step, and of a call of the fused operation.
-    "operators": Metric("operators that compute"),
-    "allocations": Metric("allocations"),
-    "peak_bytes": Metric("peak of what is allocated", "bytes"),
-    "bytes_read": Metric("read by operators", "bytes"),
-    "bytes_written": Metric("written by operators", "bytes"),
-    "flops": Metric("FLOPs"),
+    "operators": ExactMetric("operators that compute"),
+    "allocations": ExactMetric("allocations"),
+    "peak_bytes": ExactMetric("peak of what is allocated", "bytes"),
+    "bytes_read": ExactMetric("read by operators", "bytes"),
+    "bytes_written": ExactMetric("written by operators", "bytes"),
+    "flops": ExactMetric("FLOPs"),
     # Of a command.
-    "modules": Metric("modules of Python and other packages"),
-    "packages": Metric("other packages"),
-    "torch": Metric("torch is loaded"),
-    "own_modules": Metric("own modules", better=None),
+    "modules": ExactMetric("modules of Python and other packages"),
+    "packages": ExactMetric("other packages"),
+    "torch": ExactMetric("torch is loaded"),
+    "own_modules": ExactMetric("own modules", better=None),
 }
-"""Metrics that are not here are shown by their names, as information."""
+"""A metric that is not listed here is shown by its name, as information."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ class Change:
     base: Value
     head: Value
     worse: bool | None
-    """None: neither worse nor better, or an arm has no such thing."""
+    """None: neither worse nor better, or one arm has no such value."""
 
 
-def changes(exact: Counted) -> list[Change]:
-    """List what differs, in either direction."""
+def changes(exact: ExactValues) -> list[Change]:
+    """List the values that differ, in either direction."""
     return [
         Change(subject, metric, base, head, _worse(metric, base, head))
         for subject, metrics in exact.items()
@@ -90,8 +90,8 @@ def changes(exact: Counted) -> list[Change]:
     ]
 
 
-def lost(exact: Counted) -> list[str]:
-    """List the subjects of which base has values, and head none."""
+def lost(exact: ExactValues) -> list[str]:
+    """List the subjects of which head has no values."""
     return [
         subject for subject, metrics in exact.items() if metrics and all(head is None for _, head in metrics.values())
     ]
@@ -103,6 +103,7 @@ def _worse(name: str, base: Value, head: Value) -> bool | None:
         return None
     if not isinstance(base, int | float) or not isinstance(head, int | float):
         return None
+    # In units of what the hardware hands out, where it does.
     if metric.grain > 1:
         base, head = math.ceil(base / metric.grain), math.ceil(head / metric.grain)
     if base == head:

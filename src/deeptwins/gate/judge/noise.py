@@ -1,8 +1,8 @@
 """How far a benchmark's estimate strays where nothing differs: the margin that a slowdown must exceed.
 
-A commit is set against itself, in two worktrees. The ratio is 1, and what is estimated is noise, with all that two
-worktrees and two sets of processes bring along. rustc-perf takes its thresholds from earlier commits in this way; here
-none of what is looked at is a change.
+In an A/A run a commit is set against itself, in two worktrees. The true ratio is 1, so that the estimate is noise, with
+all that two worktrees and two sets of processes add to it. rustc-perf takes its thresholds in the same way from earlier
+commits, some of which did change something; an A/A run never does.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import numpy as np
 from deeptwins.gate.judge.estimates import PAIRS_FOR_TEST, estimate, usable
 from deeptwins.gate.runs import Benchmark, Pair, Run
 
-LAST = 30  # controls that count
-# Fewer say nothing yet. With n of them the next strays further than all in 1 case of n + 1.
-LEAST_CONTROLS = 10
+LAST = 30  # only so many controls count, the newest
+LEAST_CONTROLS = 10  # fewer say too little: of n + 1 controls the last strays furthest in 1 case of n + 1
 QUANTILE = 0.99
-MOST_REJECTED = 0.25  # share of the blocks of a batch; with more it says nothing
+MOST_REJECTED = 0.25  # share of a batch's blocks: if more of them are rejected, the batch says nothing
 
 
 def spoiled(pairs: Iterable[Pair]) -> bool:
@@ -31,7 +30,7 @@ def spoiled(pairs: Iterable[Pair]) -> bool:
 def margin(controls: Sequence[float], least: float) -> float:
     """Return the slowdown that is tolerated, as a share.
 
-    It is the 99 % quantile of how far the last 30 controls stray to either side, as a ratio: of so few, the largest.
+    It is the 99 % quantile of how far the last 30 controls stray to either side, as a ratio; of 30 that is the largest.
 
     Args:
         controls: log ratios of A/A runs, the oldest first; with fewer than 10 the least margin holds.
@@ -46,8 +45,8 @@ def margin(controls: Sequence[float], least: float) -> float:
 def margins(aa_runs: Iterable[Run], machine: str, least: float) -> Mapping[str, tuple[float, int]]:
     """Return each benchmark's margin on a kind of machine, and how many controls it rests on.
 
-    A control is the first batch of an A/A run. One that could not be judged, for too few pairs or too many rejected
-    blocks, is none.
+    A control is the first batch of an A/A run. A batch that could not be judged, for too few pairs or too many rejected
+    blocks, is no control.
 
     Args:
         aa_runs: runs; those of other kinds, or other machines, are passed over.
@@ -56,13 +55,15 @@ def margins(aa_runs: Iterable[Run], machine: str, least: float) -> Mapping[str, 
     """
     controls: dict[str, list[float]] = {}
     for run in sorted(aa_runs, key=lambda run: run.started):
-        for benchmark in run.benchmarks if run.kind == "aa" and run.environment.machine == machine else ():
-            controls.setdefault(benchmark.id, []).extend(_control(benchmark))
-    return {name: (margin(own, least), len(own[-LAST:])) for name, own in controls.items()}
+        if run.kind != "aa" or run.environment.machine != machine:
+            continue
+        for benchmark in run.benchmarks:
+            log_ratios = controls.setdefault(benchmark.id, [])
+            if _is_control(benchmark):
+                log_ratios.append(estimate(usable(benchmark.pairs)).log_ratio)
+    return {name: (margin(log_ratios, least), len(log_ratios[-LAST:])) for name, log_ratios in controls.items()}
 
 
-def _control(benchmark: Benchmark) -> list[float]:
-    pairs = usable(benchmark.pairs)
-    if benchmark.status != "ok" or len(pairs) < PAIRS_FOR_TEST or spoiled(benchmark.pairs):
-        return []
-    return [estimate(pairs).log_ratio]
+def _is_control(benchmark: Benchmark) -> bool:
+    enough = len(usable(benchmark.pairs)) >= PAIRS_FOR_TEST
+    return benchmark.status == "ok" and enough and not spoiled(benchmark.pairs)

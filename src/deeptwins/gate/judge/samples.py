@@ -1,17 +1,17 @@
-"""The times and numbers of an arm, as other tools want them: without pairs and blocks, and the smaller the better."""
+"""The times and numbers of an arm, as other tools take them: not by pairs and blocks, and the smaller the better."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from deeptwins.gate.judge.metrics import METRICS
-from deeptwins.gate.runs import Arm, Benchmark, Run
+from deeptwins.gate.runs import Benchmark, Run, Side
 
-LETTERS: dict[Arm, str] = {"base": "A", "head": "B"}
+LETTERS: dict[Side, str] = {"base": "A", "head": "B"}
 
 
-def segments(benchmark: Benchmark, arm: Arm) -> list[float]:
-    """Return seconds of a call in all segments of an arm that count, in the order in which they were measured."""
+def segments(benchmark: Benchmark, arm: Side) -> list[float]:
+    """Return the seconds per call of all segments of an arm that count, in the order in which they were measured."""
     return [
         seconds
         for pair in (*benchmark.pairs, *benchmark.confirmation)
@@ -23,13 +23,13 @@ def segments(benchmark: Benchmark, arm: Arm) -> list[float]:
 
 def measured(run: Run) -> list[Benchmark]:
     """Return the benchmarks that were measured to the end, and have times that count."""
-    return [each for each in run.benchmarks if each.status == "ok" and segments(each, "head")]
+    return [benchmark for benchmark in run.benchmarks if benchmark.status == "ok" and segments(benchmark, "head")]
 
 
-def numbers(run: Run) -> Mapping[tuple[str, str], Mapping[Arm, float]]:
+def numbers(run: Run) -> Mapping[tuple[str, str], Mapping[Side, float]]:
     """Return the numbers of the exact tier that are better when smaller, by subject and metric."""
-    arms: tuple[Arm, Arm] = ("base", "head")
-    found = {
+    arms: tuple[Side, Side] = ("base", "head")
+    by_metric = {
         (subject, metric): {
             arm: value for arm, value in zip(arms, values, strict=True) if isinstance(value, int | float)
         }
@@ -37,4 +37,4 @@ def numbers(run: Run) -> Mapping[tuple[str, str], Mapping[Arm, float]]:
         for metric, values in metrics.items()
         if metric in METRICS and METRICS[metric].better == "lower"
     }
-    return {key: values for key, values in found.items() if values}
+    return {key: values for key, values in by_metric.items() if values}

@@ -1,4 +1,4 @@
-"""What the gate finds, and what it takes for a change that is none: from its runs whose truth is known."""
+"""How often the gate detects a slowdown, and how often it raises a false alarm: from runs whose truth is known."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTROL = "nothing (A/A)"
 KINDS: tuple[Kind, ...] = ("aa", "slower", "mutant")
 OUTCOMES = {0: "fine", 1: "found", 3: "inconclusive"}  # by exit code
 NOT_MEASURED = "not measured"
-FOUND: Mapping[Verdict, str] = {
+VERDICT_OUTCOMES: Mapping[Verdict, str] = {
     "regressed": "found",
     "inconclusive": "inconclusive",
     "no_worse": "fine",
@@ -32,13 +32,16 @@ QUANTILE = 0.99
 
 
 @dataclass(frozen=True)
-class Known:
-    """A run whose truth is known, or one benchmark of it that was made slower, and what the gate says of it."""
+class KnownRun:
+    """A run whose truth is known, and what the gate says of it.
+
+    A run in which several benchmarks were made slower is there once for each of them.
+    """
 
     run: Run
-    said: Conclusion
+    conclusion: Conclusion
     slowed: str | None = None
-    """The benchmark."""
+    """The benchmark that was made slower; None where none was."""
 
     @property
     def treatment(self) -> str:
@@ -49,156 +52,155 @@ class Known:
 
     @property
     def judged(self) -> Judged | None:
-        """What is said of the benchmark that was made slower."""
-        return next((one for one in self.said.judged if one.id == self.slowed), None)
+        """The verdict on the benchmark that was made slower."""
+        return next((one for one in self.conclusion.judged if one.id == self.slowed), None)
 
     @property
     def outcome(self) -> str:
         """What became of the benchmark that was made slower; where there is none, of the run."""
         if self.slowed is None:
-            return OUTCOMES.get(self.said.code, NOT_MEASURED)
-        return NOT_MEASURED if self.judged is None else FOUND[self.judged.verdict]
+            return OUTCOMES.get(self.conclusion.code, NOT_MEASURED)
+        return NOT_MEASURED if self.judged is None else VERDICT_OUTCOMES[self.judged.verdict]
 
     @property
     def others(self) -> int:
-        """Count the benchmarks that are called slower beside those that are, and are not."""
-        return sum(
-            one.verdict == "regressed" and one.id not in self.run.added
-            for one in self.said.judged
-            if self.run.kind == "slower"
-        )
+        """Count the benchmarks that are called slower and are not, in a run in which others are."""
+        if self.run.kind != "slower":
+            return 0
+        return sum(one.verdict == "regressed" and one.id not in self.run.added for one in self.conclusion.judged)
 
     @property
     def against(self) -> bool:
         """Whether it is called fine though slower, by an interval that excludes what was added."""
-        one = self.judged
-        if one is None or one.estimate is None or one.verdict not in {"no_worse", "improved"}:
+        verdict = self.judged
+        if verdict is None or verdict.estimate is None or verdict.verdict not in {"no_worse", "improved"}:
             return False
-        return one.estimate.high < math.log1p(self.run.added[one.id])
+        return verdict.estimate.high < math.log1p(self.run.added[verdict.id])
 
 
-def known(runs: Iterable[Run]) -> list[Known]:
+def known(runs: Iterable[Run]) -> list[KnownRun]:
     """Judge the runs of the self-test, in the order A/A, added work, changed sources; others are left out."""
-    found = []
+    tested = []
     for run in runs:
         if run.kind in KINDS:
-            said = conclude(run)
-            found += [Known(run, said, name) for name in run.added] or [Known(run, said)]
-    return sorted(found, key=lambda one: (KINDS.index(one.run.kind), one.run.added.get(one.slowed or "", 0)))
+            conclusion = conclude(run)
+            tested += [KnownRun(run, conclusion, name) for name in run.added] or [KnownRun(run, conclusion)]
+    return sorted(tested, key=lambda test: (KINDS.index(test.run.kind), test.run.added.get(test.slowed or "", 0)))
 
 
-def outcomes(tested: Sequence[Known]) -> pd.DataFrame:
-    """Say how each run came out: a row each."""
+def outcomes(tested: Sequence[KnownRun]) -> pd.DataFrame:
+    """Return what became of each run: one row each."""
     rows = []
-    for one in tested:
-        verdicts = [judged.verdict for judged in one.said.judged]
+    for test in tested:
+        run, verdicts = test.run, [judged.verdict for judged in test.conclusion.judged]
         rows.append(
             {
-                "kind": one.run.kind,
-                "treatment": one.treatment,
-                "run": one.run.id,
-                "started": one.run.started,
-                "machine": one.run.environment.machine,
-                "commit": one.run.git.head[:12],
-                "seconds": one.run.seconds,
-                "outcome": one.outcome,
+                "kind": run.kind,
+                "treatment": test.treatment,
+                "run": run.id,
+                "started": run.started,
+                "machine": run.environment.machine,
+                "commit": run.git.head[:12],
+                "seconds": run.seconds,
+                "outcome": test.outcome,
                 "benchmarks": len(verdicts),
-                "benchmark": one.slowed or "",
+                "benchmark": test.slowed or "",
                 "said_slower": verdicts.count("regressed"),
-                "others": one.others,
+                "others": test.others,
                 "said_faster": verdicts.count("improved"),
-                "against": one.against,
-                "failure": one.run.failure or "",
+                "against": test.against,
+                "failure": run.failure or "",
             }
         )
     return pd.DataFrame(rows)
 
 
 def rates(table: pd.DataFrame) -> pd.DataFrame:
-    """Count outcomes by treatment; the rate is of alarms, which are false in A/A runs, with its exact interval."""
+    """Count outcomes by treatment. The rate is that of alarms, which are false in A/A runs, with its exact interval."""
     rows = []
-    for (kind, treatment), own in table.groupby(["kind", "treatment"], sort=False):
-        counts = {name: int((own["outcome"] == name).sum()) for name in (*OUTCOMES.values(), NOT_MEASURED)}
-        measured = len(own) - counts[NOT_MEASURED]
+    for (kind, treatment), group in table.groupby(["kind", "treatment"], sort=False):
+        counts = {name: int((group["outcome"] == name).sum()) for name in (*OUTCOMES.values(), NOT_MEASURED)}
+        measured = len(group) - counts[NOT_MEASURED]
         low, high = _interval(counts["found"], measured)
         rows.append(
             {
                 "kind": kind,
                 "treatment": treatment,
-                "runs": len(own),
+                "runs": len(group),
                 **{name.replace(" ", "_"): number for name, number in counts.items()},
                 "rate": counts["found"] / measured if measured else math.nan,
                 "low": low,
                 "high": high,
-                "others": int((own["others"] > 0).sum()),
-                "said_faster": int((own["said_faster"] > 0).sum()),
-                "against": int(own["against"].sum()),
-                "median_s": float(own["seconds"].median()),
+                "others": int((group["others"] > 0).sum()),
+                "said_faster": int((group["said_faster"] > 0).sum()),
+                "against": int(group["against"].sum()),
+                "median_s": float(group["seconds"].median()),
             }
         )
     return pd.DataFrame(rows)
 
 
-def controls(tested: Sequence[Known]) -> pd.DataFrame:
-    """Return what was estimated of every benchmark in every A/A run, whose truth is 0: a row each."""
+def controls(tested: Sequence[KnownRun]) -> pd.DataFrame:
+    """Return the estimate of every benchmark in every A/A run, whose truth is 0: one row each."""
     rows = [
         {
-            "machine": one.run.environment.machine,
+            "machine": test.run.environment.machine,
             "benchmark": judged.id,
-            "run": one.run.id,
+            "run": test.run.id,
             "log_ratio": judged.estimate.log_ratio,
             "half_width": (judged.estimate.high - judged.estimate.low) / 2,
             "pairs": judged.estimate.pairs,
         }
-        for one in tested
-        if one.run.kind == "aa"
-        for judged in one.said.judged
+        for test in tested
+        if test.run.kind == "aa"
+        for judged in test.conclusion.judged
         if judged.verdict != "not_measured" and judged.estimate is not None and math.isfinite(judged.estimate.low)
     ]
     return pd.DataFrame(rows, columns=["machine", "benchmark", "run", "log_ratio", "half_width", "pairs"])
 
 
-def detections(tested: Sequence[Known]) -> pd.DataFrame:
+def detections(tested: Sequence[KnownRun]) -> pd.DataFrame:
     """Count by benchmark how often added work was found."""
     rows = [
-        {"benchmark": one.slowed, "treatment": one.treatment, "found": one.outcome == "found"}
-        for one in tested
-        if one.slowed is not None and one.outcome != NOT_MEASURED
+        {"benchmark": test.slowed, "treatment": test.treatment, "found": test.outcome == "found"}
+        for test in tested
+        if test.slowed is not None and test.outcome != NOT_MEASURED
     ]
     table = pd.DataFrame(rows, columns=["benchmark", "treatment", "found"])
-    counted = table.groupby(["benchmark", "treatment"], sort=False)["found"].agg(["size", "sum"]).reset_index()
-    return counted.rename(columns={"size": "measured", "sum": "found"})
+    counts = table.groupby(["benchmark", "treatment"], sort=False)["found"].agg(["size", "sum"]).reset_index()
+    return counts.rename(columns={"size": "measured", "sum": "found"})
 
 
 def sensitivity(runs: Sequence[Run], measured: pd.DataFrame) -> pd.DataFrame:
-    """Tell by machine and benchmark how small a slowdown is found: a row each.
+    """Return how small a slowdown is found, by machine and benchmark: one row each.
 
-    The error of an estimate is the larger of two: the root mean square of the A/A estimates, whose truth is 0, and what
-    the width of their intervals says.
+    The standard error of an estimate is the larger of two: the root mean square of the A/A estimates, whose truth is 0,
+    and the one that the width of their intervals implies.
 
     Args:
-        runs: all of them, the oldest first.
-        measured: the A/A estimates, `controls`.
+        runs: all runs, the oldest first.
+        measured: the A/A estimates, as `controls` returns them.
     """
     rows = []
-    for (machine, name), own in measured.groupby(["machine", "benchmark"], sort=True):
+    for (machine, name), estimates in measured.groupby(["machine", "benchmark"], sort=True):
         run, benchmark = _newest(runs, str(machine), str(name))
         margin = benchmark.margin or run.design.least_margin
-        half, pairs = float(own["half_width"].median()), int(own["pairs"].median())
-        error = max(float(np.sqrt(np.mean(own["log_ratio"] ** 2))), half / stdtrit(pairs - 1, 1 - ALPHA / 2))
-        number = sum(each.status == "ok" for each in run.benchmarks)
+        half, pairs = float(estimates["half_width"].median()), int(estimates["pairs"].median())
+        spread = float(np.sqrt(np.mean(estimates["log_ratio"] ** 2)))
+        error = max(spread, half / stdtrit(pairs - 1, 1 - ALPHA / 2))
+        tests = sum(other.status == "ok" for other in run.benchmarks)
         rows.append(
             {
                 "machine": machine,
                 "benchmark": name,
-                "aa_runs": len(own),
-                "noise": math.expm1(float(np.quantile(own["log_ratio"].abs(), QUANTILE))),
+                "aa_runs": len(estimates),
+                "noise": math.expm1(float(np.quantile(estimates["log_ratio"].abs(), QUANTILE))),
                 "half_width": math.expm1(half),
                 "margin": margin,
                 "error": error,
                 "pairs": pairs,
-                "tests": number,
-                "smallest": math.expm1(math.log1p(margin) + error * shift(pairs, run.design.alpha, number)),
+                "tests": tests,
+                "smallest": math.expm1(math.log1p(margin) + error * shift(pairs, run.design.alpha, tests)),
             }
         )
     columns = (
@@ -217,24 +219,25 @@ def sensitivity(runs: Sequence[Run], measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def shift(pairs: int, alpha: float, tests: int) -> float:
-    """Return how many errors above its margin a slowdown lies that is found in 80 of 100 runs.
+    """Return how many standard errors above its margin a slowdown lies that is found in 80 of 100 runs.
 
-    Two batches must both be significant by Student's t of their pairs: the first for a lone slowdown among all
-    benchmarks, the second by itself. By the noncentral t distribution.
+    Two batches must both be significant by Student's t of their pairs: the first with alpha divided by the number of
+    tests, as for the only slowdown among them, the second with alpha itself. A t statistic of a slowdown beyond the
+    margin has the noncentral t distribution.
     """
     critical = [stdtrit(pairs - 1, 1 - alpha / tests), stdtrit(pairs - 1, 1 - alpha)]
 
-    def beyond(errors: float) -> float:
-        return math.prod(1 - float(nctdtr(pairs - 1, errors, each)) for each in critical) - POWER
+    def excess_power(errors: float) -> float:
+        return math.prod(1 - float(nctdtr(pairs - 1, errors, bound)) for bound in critical) - POWER
 
-    most = 4.0
-    while beyond(most) < 0:
-        most *= 2
-    return float(brentq(beyond, 0, most))
+    upper = 4.0
+    while excess_power(upper) < 0:
+        upper *= 2
+    return float(brentq(excess_power, 0, upper))
 
 
 def _newest(runs: Sequence[Run], machine: str, name: str) -> tuple[Run, Benchmark]:
-    """Return the newest A/A run on a machine with this benchmark: others may have measured a part of the suite."""
+    """Return the newest A/A run on a machine that has this benchmark: some runs measure a part of the suite alone."""
     return next(
         (run, benchmark)
         for run in reversed(runs)
@@ -244,9 +247,9 @@ def _newest(runs: Sequence[Run], machine: str, name: str) -> tuple[Run, Benchmar
     )
 
 
-def _interval(found: int, n: int) -> tuple[float, float]:
-    """Clopper and Pearson's exact interval of a rate, at 95 %; NaN of nothing."""
+def _interval(alarms: int, n: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a rate (Clopper and Pearson 1934); NaN of nothing."""
     if not n:
         return math.nan, math.nan
-    interval = binomtest(found, n).proportion_ci(CONFIDENCE, method="exact")
+    interval = binomtest(alarms, n).proportion_ci(CONFIDENCE, method="exact")
     return float(interval.low), float(interval.high)

@@ -1,13 +1,14 @@
 """From the times of benchmarks to the verdict on each.
 
-A slowdown must exceed the benchmark's margin, by a one-sided test and among as many benchmarks as there are (Benjamini
-and Hochberg 1995); be found again, by itself, in a second batch of processes of its own; and four pairs in five of each
-batch must agree in its direction. The first batch may be enlarged until it says something. These are more looks than a
-test allows for; the second batch makes that good.
+A slowdown must exceed the benchmark's margin by a one-sided test, adjusted for the number of benchmarks (Benjamini and
+Hochberg 1995). A second batch, in processes of its own, must show it again by itself. In each batch four pairs in five
+must agree in its direction. The first batch may be enlarged until it says something. A test does not allow for so many
+looks at the data; the second batch makes up for them.
 
 A benchmark is no worse if the 95 % interval ends below the margin. By simulation one that is slower by just the margin
-is called so in 2 or 3 of 100 cases, and in 2 to 6 where the batch is looked at after each of five more pairs. That is
-not adjusted for how many there are: a run is fine only if all are, which errs no more often than one (Berger 1982).
+is called no worse in 2 or 3 of 100 cases, and in 2 to 6 where the batch is looked at after each of five more pairs.
+This is not adjusted for the number of benchmarks: a run is fine only if all of them are, which errs no more often than
+the test of one (Berger 1982).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
@@ -31,20 +33,20 @@ from deeptwins.gate.judge.estimates import (
 from deeptwins.gate.runs import Benchmark, Design, Pair
 from deeptwins.pages.wording import count, percent
 
-AGREEING = 4, 5  # pairs of a batch, of how many
+AGREEING = Fraction(4, 5)  # least share of a batch's pairs that have the estimate's sign
 Verdict = Literal["regressed", "improved", "no_worse", "inconclusive", "not_measured"]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What is found of a benchmark."""
+    """What is said of a benchmark."""
 
     id: str
     verdict: Verdict
     reason: str
     """Why it is inconclusive or not measured; else nothing."""
     margin: float
-    """As a share: a speed-up counts from 1 / (1 + margin) of the time."""
+    """Slowdown that is tolerated, as a share. A speed-up counts likewise where the time is below 1 / (1 + margin)."""
     controls: int
     estimate: Estimate | None
     """None: no block counts."""
@@ -60,7 +62,7 @@ class Judged:
 class _Batch:
     pairs: tuple[Pair, ...]
     limit: float
-    """Log ratio of the margin."""
+    """The margin as a log ratio."""
 
     @cached_property
     def sample(self) -> list[list[float]]:
@@ -80,7 +82,7 @@ class _Batch:
 
     @cached_property
     def defect(self) -> str:
-        """Why it says nothing; nothing where it does."""
+        """Why the batch says nothing; empty where it says something."""
         if noise.spoiled(self.pairs):
             return f"{self.rejected} of {count(self.blocks, 'block')} rejected"
         if len(self.sample) < PAIRS_FOR_TEST:
@@ -88,15 +90,14 @@ class _Batch:
         return ""
 
     def p(self, direction: int) -> float:
-        """Return the p of no change beyond the margin: a slowdown, 1, or a speed-up, -1."""
+        """Return the p value of there being no slowdown (direction 1), or speed-up (-1), beyond the margin."""
         if self.defect:
             return 1.0
         return p_above(self.sample, self.limit) if direction > 0 else p_below(self.sample, -self.limit)
 
     @property
     def agrees(self) -> bool:
-        found = self.estimate
-        return found is not None and AGREEING[1] * found.agreeing >= AGREEING[0] * found.pairs
+        return self.estimate is not None and self.estimate.agreeing >= AGREEING * self.estimate.pairs
 
     def confirms(self, direction: int, alpha: float) -> bool:
         return self.p(direction) < alpha and self.agrees
@@ -121,7 +122,7 @@ class _Case:
 
     @property
     def direction(self) -> int:
-        """What the first batch shows: a slowdown, 1, a speed-up, -1, or no change, 0."""
+        """What the first batch shows: a slowdown (1), a speed-up (-1), or no change (0)."""
         if not self.first.agrees or min(self.slower, self.faster) >= self.alpha:
             return 0
         return 1 if self.slower < self.alpha else -1
@@ -136,77 +137,98 @@ class _Case:
     @property
     def reason(self) -> str:
         """Why it is inconclusive."""
-        found, again = self.first.estimate, self.second.estimate
+        first, second = self.first.estimate, self.second.estimate
         margin = f"the margin of {percent(100 * self.margin)}"
-        if self.first.defect or found is None:
+        if self.first.defect or first is None:
             return self.first.defect
         if self.direction:
             return f"{'slower' if self.direction > 0 else 'faster'} in the first batch, {self._unconfirmed}"
         if min(self.slower, self.faster) < self.alpha:
-            return f"only {found.agreeing} of {found.pairs} pairs agree in direction"
-        if self.first.fine and again is not None:
-            return f"the interval of the second batch ({sentences.span(again)}) does not end below {margin}"
+            return f"only {first.agreeing} of {first.pairs} pairs agree in direction"
+        if self.first.fine and second is not None:
+            return f"the interval of the second batch ({sentences.span(second)}) does not end below {margin}"
         if min(self.first.p(1), self.first.p(-1)) < self.alpha:
             return f"beyond {margin} by itself, but not sure enough for one of so many benchmarks"
         return f"the interval does not end below {margin}"
 
     @property
     def _unconfirmed(self) -> str:
-        again = self.second.estimate
+        """Why the second batch does not confirm the first."""
+        estimate = self.second.estimate
         if not self.second.pairs:
             return "and no second was taken"
-        if self.second.defect or again is None:
+        if self.second.defect or estimate is None:
             return f"and the second tells nothing: {self.second.defect}"
-        told = f"not confirmed by the second: {sentences.change(again.log_ratio)} ({sentences.span(again)})"
-        return told if self.second.agrees else f"{told}, {again.agreeing} of {again.pairs} pairs agree"
+        reason = f"not confirmed by the second: {sentences.speed(estimate.log_ratio)} ({sentences.span(estimate)})"
+        return reason if self.second.agrees else f"{reason}, {estimate.agreeing} of {estimate.pairs} pairs agree"
 
     @property
     def need(self) -> float:
-        """How many times the pairs might tell on which side of the margin it is; infinite where that is not known."""
-        found = self.first.estimate
-        if self.first.defect or found is None:
+        """By what factor there would have to be more pairs to put the interval on one side of the margin.
+
+        Infinite where that is not known. The width of an interval falls with the root of the number of pairs.
+        """
+        estimate = self.first.estimate
+        if self.first.defect or estimate is None:
             return math.inf
-        away = abs(found.log_ratio - self.first.limit)
-        return ((found.high - found.low) / 2 / away) ** 2 if away > 0 else math.inf
+        distance = abs(estimate.log_ratio - self.first.limit)
+        return ((estimate.high - estimate.low) / 2 / distance) ** 2 if distance > 0 else math.inf
 
 
 def judge(benchmarks: Sequence[Benchmark], design: Design) -> list[Judged]:
-    """Judge each benchmark among the others; in their order."""
+    """Judge each benchmark among the others; the order stays."""
     cases = {id(case.benchmark): case for case in _cases(benchmarks, design)}
     return [_judged(benchmark, cases.get(id(benchmark)), design) for benchmark in benchmarks]
 
 
 def suspects(benchmarks: Sequence[Benchmark], design: Design) -> list[str]:
-    """Name those whose first batch shows a change, in either direction, and that have no second."""
-    found = _cases(benchmarks, design)
-    return [case.benchmark.id for case in found if case.direction and not case.benchmark.confirmation]
+    """Name the benchmarks whose first batch shows a change, in either direction, and that have no second batch."""
+    cases = _cases(benchmarks, design)
+    return [case.benchmark.id for case in cases if case.direction and not case.benchmark.confirmation]
 
 
 def spoiled(benchmarks: Sequence[Benchmark], design: Design) -> list[str]:
-    """Name those whose second batch says nothing, for too much of it is rejected.
+    """Name the benchmarks whose second batch says nothing, since too much of it is rejected.
 
-    What is rejected does not depend on what was found, so that more pairs of these favour no verdict.
+    Which blocks are rejected does not depend on their times, so that measuring more pairs favours no verdict.
     """
-    found = _cases(benchmarks, design)
-    return [case.benchmark.id for case in found if noise.spoiled(case.benchmark.confirmation)]
+    cases = _cases(benchmarks, design)
+    return [case.benchmark.id for case in cases if noise.spoiled(case.benchmark.confirmation)]
 
 
 def undecided(benchmarks: Sequence[Benchmark], design: Design) -> list[str]:
-    """Name those whose first batch says nothing and has no second: first those that fewer pairs would decide."""
-    found = [case for case in _cases(benchmarks, design) if not case.direction and not case.benchmark.confirmation]
-    found = [case for case in found if case.verdict == "inconclusive"]
-    return [case.benchmark.id for case in sorted(found, key=lambda case: case.need)]
+    """Name the benchmarks that the first batch leaves open: first those that the fewest pairs would decide."""
+    cases = [case for case in _cases(benchmarks, design) if not case.direction and not case.benchmark.confirmation]
+    undecided = [case for case in cases if case.verdict == "inconclusive"]
+    return [case.benchmark.id for case in sorted(undecided, key=lambda case: case.need)]
 
 
 def _cases(benchmarks: Iterable[Benchmark], design: Design) -> list[_Case]:
-    measured = [each for each in benchmarks if each.status == "ok" and any(each.pairs)]
-    margins = [_margin(each, design) for each in measured]
-    firsts = [_Batch(each.pairs, math.log1p(margin)) for each, margin in zip(measured, margins, strict=True)]
-    slower, faster = (benjamini_hochberg([batch.p(direction) for batch in firsts]) for direction in (1, -1))
+    """Put each benchmark that was measured among the others: its p values are adjusted for their number."""
+    measured = [benchmark for benchmark in benchmarks if benchmark.status == "ok" and any(benchmark.pairs)]
+    firsts = [_first(benchmark, design) for benchmark in measured]
+    slower = benjamini_hochberg([batch.p(1) for batch in firsts])
+    faster = benjamini_hochberg([batch.p(-1) for batch in firsts])
     return [
-        _Case(each, margin, first, _Batch(each.confirmation, first.limit), up, down, design.alpha)
-        for each, margin, first, up, down in zip(measured, margins, firsts, slower, faster, strict=True)
+        _Case(
+            benchmark=benchmark,
+            margin=_margin(benchmark, design),
+            first=first,
+            second=_second(benchmark, design),
+            slower=p_slower,
+            faster=p_faster,
+            alpha=design.alpha,
+        )
+        for benchmark, first, p_slower, p_faster in zip(measured, firsts, slower, faster, strict=True)
     ]
+
+
+def _first(benchmark: Benchmark, design: Design) -> _Batch:
+    return _Batch(benchmark.pairs, math.log1p(_margin(benchmark, design)))
+
+
+def _second(benchmark: Benchmark, design: Design) -> _Batch:
+    return _Batch(benchmark.confirmation, math.log1p(_margin(benchmark, design)))
 
 
 def _margin(benchmark: Benchmark, design: Design) -> float:
@@ -214,9 +236,8 @@ def _margin(benchmark: Benchmark, design: Design) -> float:
 
 
 def _judged(benchmark: Benchmark, case: _Case | None, design: Design) -> Judged:
-    margin = _margin(benchmark, design)
-    first, second = (_Batch(pairs, math.log1p(margin)) for pairs in (benchmark.pairs, benchmark.confirmation))
     if case is None:
+        first, second = _first(benchmark, design), _second(benchmark, design)
         verdict: Verdict = "not_measured"
         reason = benchmark.reason or ("no block was measured" if benchmark.status == "ok" else benchmark.status)
     else:
@@ -226,7 +247,7 @@ def _judged(benchmark: Benchmark, case: _Case | None, design: Design) -> Judged:
         id=benchmark.id,
         verdict=verdict,
         reason=reason,
-        margin=margin,
+        margin=_margin(benchmark, design),
         controls=benchmark.controls,
         estimate=first.estimate,
         confirmation=second.estimate,

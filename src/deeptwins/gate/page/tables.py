@@ -15,7 +15,7 @@ from deeptwins.gate.judge.estimates import Estimate
 from deeptwins.gate.judge.metrics import METRICS, Change, changes
 from deeptwins.gate.judge.samples import segments
 from deeptwins.gate.judge.verdict import Judged
-from deeptwins.gate.runs import Arm, Benchmark, Run
+from deeptwins.gate.runs import Benchmark, Run, Side
 from deeptwins.pages.tables import Table
 from deeptwins.pages.wording import apart, p_value, points
 
@@ -267,7 +267,7 @@ def _numbers(estimate: Estimate | None, prefix: str) -> dict[str, float]:
     return {f"{prefix}{key}": math.nan if estimate is None else float(getattr(estimate, key)) for key in keys}
 
 
-def _seconds(benchmark: Benchmark | None, arm: Arm) -> float:
+def _seconds(benchmark: Benchmark | None, arm: Side) -> float:
     """Return the median seconds of a call in an arm."""
     values = segments(benchmark, arm) if benchmark else []
     return float(np.median(values)) if values else math.nan
