@@ -244,8 +244,8 @@ def test_a_renamed_benchmark_cannot_leave_the_gate(project, gate):
 
 def test_the_list_says_what_must_be_measured(project, gate):
     """With a list committed its names count: an accepted change is fine, and one that it lacks is not."""
-    code, _, _ = gate("--base", "HEAD", "--write-list")
-    assert code == 0
+    code, said, told = gate("--base", "HEAD", "--write-list")
+    assert code == 0, said + told
     assert (project.root / "bench/gate.txt").read_text(encoding="utf-8").splitlines()[1:] == NAMES
     project.write("bench/bench_thing.py", SUITE.replace("bench_prepared", "bench_ready"))
     project.commit()

@@ -126,11 +126,11 @@ import json, os, sys
 from pathlib import Path
 import deeptwins
 output = Path(sys.argv[sys.argv.index("--output") + 1])
-told = {"arm": deeptwins.ARM, "groups": " ".join(sys.argv[sys.argv.index("--only") + 1 :]), "folder": os.getcwd()}
-told |= {name: os.environ.get(name) for name in ("PYTHONHASHSEED", "OMP_NUM_THREADS", "TRITON_INTERPRET")}
-told |= {name: os.environ[name] for name in ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")}
+seen = {"arm": deeptwins.ARM, "groups": " ".join(sys.argv[sys.argv.index("--only") + 1 :]), "folder": os.getcwd()}
+seen |= {name: os.environ.get(name) for name in ("PYTHONHASHSEED", "OMP_NUM_THREADS", "TRITON_INTERPRET")}
+seen |= {name: os.environ[name] for name in ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")}
 deeptwins.before()
-output.write_text(json.dumps({"toolchain": {}, "exact": {"told": told}, "unavailable": {}}))
+output.write_text(json.dumps({"toolchain": {}, "exact": {"seen": seen}, "unavailable": {}}))
 """
 
 
@@ -156,14 +156,14 @@ def test_the_probe_runs_in_both_arms_alike(checkouts, monkeypatch):
     """Head's probe meets each arm's package, in the same environment, with caches of its own that are gone after."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
 
-    told = measure(*checkouts(), groups=["imports", "nets"]).exact["told"]
+    seen = measure(*checkouts(), groups=["imports", "nets"]).exact["seen"]
 
-    assert told["arm"] == ("base", "head")
-    assert told["groups"] == ("imports nets",) * 2
-    assert told["PYTHONHASHSEED"] == ("0", "0")
-    assert told["OMP_NUM_THREADS"] == ("1", "1")
-    assert told["TRITON_INTERPRET"] == (None, None)
-    places = [place for name in ("folder", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR") for place in told[name]]
+    assert seen["arm"] == ("base", "head")
+    assert seen["groups"] == ("imports nets",) * 2
+    assert seen["PYTHONHASHSEED"] == ("0", "0")
+    assert seen["OMP_NUM_THREADS"] == ("1", "1")
+    assert seen["TRITON_INTERPRET"] == (None, None)
+    places = [place for name in ("folder", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR") for place in seen[name]]
     assert len({*places}) == 6
     assert not any(Path(place).exists() for place in places)
 

@@ -103,6 +103,13 @@ def test_a_snapshot_holds_what_is_not_committed(root):
     assert worktrees.merge_base(root, "main", made) == head
 
 
+def test_a_file_that_was_only_touched_is_no_change(root):
+    """A new time of the same content, as a copy of the checkout has, leaves nothing to commit."""
+    os.utime(root / "code", (0, 0))
+
+    assert worktrees.snapshot(root) == (git(root, "rev-parse", "HEAD"), False)
+
+
 @pytest.mark.parametrize(
     ("files", "prose"),
     [

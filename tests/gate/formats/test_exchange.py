@@ -71,7 +71,7 @@ def one(files, base, head):
 
 def refused(files, base, head):
     """Say why a pair of documents, or of lists of them, is refused: in one line."""
-    lists = [each if isinstance(each, list) else [each] for each in (base, head)]
+    lists = [documents if isinstance(documents, list) else [documents] for documents in (base, head)]
     with pytest.raises(InputError) as error:
         imported(files("base", *lists[0]), files("head", *lists[1]))
     assert "\n" not in str(error.value)
@@ -85,13 +85,13 @@ def test_a_pair_of_files_is_a_pair_of_processes(files):
     run = imported(files("base", *base), files("head", *head))
 
     assert (run.kind, run.started, run.seconds, run.design.pairs) == ("imported", "2026-02-03T04:00:06Z", 180.0, 2)
-    assert [each.id for each in run.benchmarks] == [SUM, SORT]
-    found = [[block.log_ratio for pair in each.pairs for block in pair] for each in run.benchmarks]
-    assert found[0] == pytest.approx([math.log(2), 0])
-    assert found[1] == pytest.approx([0, math.log(2)])
+    assert [benchmark.id for benchmark in run.benchmarks] == [SUM, SORT]
+    log_ratios = [[block.log_ratio for pair in benchmark.pairs for block in pair] for benchmark in run.benchmarks]
+    assert log_ratios[0] == pytest.approx([math.log(2), 0])
+    assert log_ratios[1] == pytest.approx([0, math.log(2)])
     assert [pair[0].order for pair in run.benchmarks[0].pairs] == ["AB", "BA"]
     assert run.environment.facts["order"] == "ABBA"
-    assert {each.status for each in run.benchmarks} == {"ok"}
+    assert {benchmark.status for benchmark in run.benchmarks} == {"ok"}
 
 
 def test_without_rounds_the_median_is_taken(files):
@@ -142,11 +142,11 @@ def test_a_benchmark_of_one_side_is_kept_with_the_reason(files):
     """Nothing leaves the comparison unsaid: not a benchmark of one arm, nor one that some pairs lack."""
     base = [document({SUM: [1.0], SORT: [1.0]}), document({SORT: [1.0]}, 2)]
     head = [document({SORT: [1.0], "new": [1.0]}, 1), document({"new": [1.0], SUM: [1.0]}, 3)]
-    found = {each.id: each for each in imported(files("base", *base), files("head", *head)).benchmarks}
+    by_id = {one.id: one for one in imported(files("base", *base), files("head", *head)).benchmarks}
 
-    assert (found["new"].status, found["new"].reason, found["new"].pairs) == ("skipped", "not in base", ())
-    assert (found[SORT].status, found[SORT].reason, len(found[SORT].pairs)) == ("unfinished", "not in head-1.json", 1)
-    assert (found[SUM].status, found[SUM].reason) == ("skipped", "not in head-0.json, base-1.json")
+    assert (by_id["new"].status, by_id["new"].reason, by_id["new"].pairs) == ("skipped", "not in base", ())
+    assert (by_id[SORT].status, by_id[SORT].reason, len(by_id[SORT].pairs)) == ("unfinished", "not in head-1.json", 1)
+    assert (by_id[SUM].status, by_id[SUM].reason) == ("skipped", "not in head-0.json, base-1.json")
 
 
 def test_an_imported_run_is_kept_like_any_other(files, tmp_path):
@@ -254,11 +254,11 @@ def test_whatever_is_damaged_is_refused_in_one_line(folder, place, value):
     try:
         run = imported([base], [head])
     except InputError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = "a run"
+        message = "a run"
         assert runs.Run.model_validate_json(run.model_dump_json(by_alias=True)) == run
-    assert "\n" not in said
+    assert "\n" not in message
 
 
 # To other tools.
@@ -286,16 +286,18 @@ def run():
 
 def times(run):
     """The medians of each arm of the benchmarks that were measured, by the definition itself."""
-    found = {}
-    for each in run.benchmarks:
-        blocks = [block for pair in (*each.pairs, *each.confirmation) for block in pair if block.rejected is None]
+    medians = {}
+    for benchmark in run.benchmarks:
+        blocks = [
+            block for pair in (*benchmark.pairs, *benchmark.confirmation) for block in pair if block.rejected is None
+        ]
         for letter in "AB":
             taken = [
                 s for block in blocks for s, mark in zip(block.seconds, block.order, strict=True) if mark == letter
             ]
-            if taken and each.status == "ok":
-                found[each.id, letter] = runs.rounded(statistics.median(taken))
-    return found
+            if taken and benchmark.status == "ok":
+                medians[benchmark.id, letter] = runs.rounded(statistics.median(taken))
+    return medians
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -332,8 +334,8 @@ def test_what_is_rejected_counts_nowhere(run):
 def test_statistics_are_those_of_pytest_benchmark(data):
     """Every field that it writes has the value that it computes."""
     theirs = pytest.importorskip("pytest_benchmark.stats").Stats()
-    for each in data:
-        theirs.update(each)
+    for seconds in data:
+        theirs.update(seconds)
 
     ours = pytest_files.stats(data)
     assert ours.pop("data") == data
@@ -365,9 +367,9 @@ def table(text):
 
 def test_csv_has_all(run):
     """A row a benchmark, with what became of it; a row a segment; a row a number."""
-    found = export(run, "csv")
-    rows = {row["id"]: row for row in table(found["benchmarks.csv"])}
-    segments = table(found["segments.csv"])
+    files = export(run, "csv")
+    rows = {row["id"]: row for row in table(files["benchmarks.csv"])}
+    segments = table(files["segments.csv"])
 
     assert list(rows) == [STEP, FRAMES, "gone"]
     assert float(rows[STEP]["ratio"]) == pytest.approx(math.exp(0.1), abs=0.02)
@@ -381,7 +383,7 @@ def test_csv_has_all(run):
     assert len(segments) == (2 + 1) * 5 * 4 * 4
     assert [row["rejected"] for row in segments if row["id"] == FRAMES].count("steal time") == 4
     assert {row["batch"] for row in segments if row["id"] == STEP} == {"first", "confirmation"}
-    assert table(found["exact.csv"])[0] == {
+    assert table(files["exact.csv"])[0] == {
         "subject": "kernel[fp16, sm_90]", "metric": "registers", "base": "32", "head": "40"
     }  # fmt: skip
 
@@ -399,7 +401,7 @@ def test_asv_gets_each_arm_at_its_commit(run):
     }
     assert files[f"{folder}/machine.json"]["machine"] == "Some-CPU-2-cores"
     assert benchmarks.pop("version") == 2
-    assert {name: each["type"] for name, each in benchmarks.items()} == {
+    assert {name: described["type"] for name, described in benchmarks.items()} == {
         "bench/bench_gate.time_bench_step[plain-56]": "time",
         "bench/bench_gate.time_bench_frames": "time",
         "kernel[fp16, sm_90].track_registers": "track",  # not the share of wide loads: the larger, the better
@@ -420,7 +422,7 @@ def test_asv_gets_each_arm_at_its_commit(run):
         assert rows["kernel[fp16, sm_90].track_registers"]["result"] == [registers]
         assert ("new kernel.track_registers" in rows) == (commit == HEAD)
         assert {name: row["version"] for name, row in rows.items()}.items() <= {
-            name: each["version"] for name, each in benchmarks.items()
+            name: described["version"] for name, described in benchmarks.items()
         }.items()
 
 
@@ -449,8 +451,8 @@ def test_a_commit_against_itself_is_one_file_of_asv(run):
 def test_github_action_benchmark_gets_times_and_numbers(run):
     """Each has a value that is better when smaller; times also how sure they are, and the ratio to base."""
     entries = {
-        each["name"]: each
-        for each in json.loads(export(run, "github-action-benchmark")["github-action-benchmark.json"])
+        entry["name"]: entry
+        for entry in json.loads(export(run, "github-action-benchmark")["github-action-benchmark.json"])
     }
 
     assert set(entries) == {STEP, FRAMES, "kernel[fp16, sm_90] registers", "new kernel registers"}

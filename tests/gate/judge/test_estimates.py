@@ -25,9 +25,9 @@ PAIRS = st.lists(st.lists(VALUE, min_size=1, max_size=4), min_size=2, max_size=6
 few = settings(max_examples=25, deadline=None)
 
 
-def ends(found):
+def ends(result):
     """Return what swaps and shifts with the arms."""
-    return found.log_ratio, found.low, found.high
+    return result.log_ratio, result.low, result.high
 
 
 def test_hodges_lehmann_by_hand():
@@ -46,10 +46,10 @@ def test_a_block_in_four_and_a_pair_in_four_may_be_far_off():
 
 def test_a_pair_counts_once_however_many_blocks_it_has():
     """A pair with many blocks does not outvote four pairs with one."""
-    found = estimate([[0.3] * 30, [0.1], [0.1], [0.1], [0.1]])
+    result = estimate([[0.3] * 30, [0.1], [0.1], [0.1], [0.1]])
 
-    assert found.log_ratio == pytest.approx(0.1)
-    assert (found.pairs, found.blocks, found.agreeing) == (5, 34, 5)
+    assert result.log_ratio == pytest.approx(0.1)
+    assert (result.pairs, result.blocks, result.agreeing) == (5, 34, 5)
 
 
 def test_agreeing_pairs_have_the_sign_of_the_estimate():
@@ -61,20 +61,20 @@ def test_agreeing_pairs_have_the_sign_of_the_estimate():
 def test_student_s_interval_is_covered():
     """Few pairs whose blocks agree: the interval is at least Student's of their values, whatever the bootstrap says."""
     values = [0.01, 0.02, 0.06]
-    found = estimate([[value] * 4 for value in values])
+    result = estimate([[value] * 4 for value in values])
 
     half = 4.30265 * np.std(values, ddof=1) / 3**0.5
 
-    assert found.low == pytest.approx(0.03 - half, abs=1e-6)
-    assert found.high == pytest.approx(0.03 + half, abs=1e-6)
+    assert result.low == pytest.approx(0.03 - half, abs=1e-6)
+    assert result.high == pytest.approx(0.03 + half, abs=1e-6)
 
 
 def test_the_bootstrap_s_interval_is_covered():
     """Pairs of one value whose blocks do not agree: Student's interval is a point, and the blocks make it wide."""
-    found = estimate([[-0.1, 0.1]] * 6)
+    result = estimate([[-0.1, 0.1]] * 6)
 
-    assert found.low < -0.02
-    assert found.high > 0.02
+    assert result.low < -0.02
+    assert result.high > 0.02
 
 
 def test_p_by_student_by_hand():
@@ -98,12 +98,12 @@ def test_no_p_is_zero_and_the_bootstrap_s_counts_where_it_is_larger():
 @pytest.mark.parametrize("pairs", [[], [[0.2, 0.3, 0.25, 0.2]]])
 def test_one_pair_supports_nothing(pairs):
     """With fewer than two pairs there is no interval, and each p is 1."""
-    found = estimate(pairs)
+    result = estimate(pairs)
 
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
-    assert found.pairs == len(pairs)
-    assert math.isnan(found.log_ratio) == (not pairs)
+    assert math.isnan(result.low)
+    assert math.isnan(result.high)
+    assert result.pairs == len(pairs)
+    assert math.isnan(result.log_ratio) == (not pairs)
     assert p_above(pairs, -1) == p_below(pairs, 1) == 1
 
 
@@ -146,10 +146,10 @@ def test_the_order_of_pairs_and_blocks_means_nothing(pairs, rng):
 def test_swapping_the_arms_turns_the_sign(pairs):
     """With base and head swapped, the estimate is negative, the interval mirrored, and the tests change places."""
     assume(len({hodges_lehmann(pair) for pair in pairs}) == len(pairs))  # pairs of equal values have no one order
-    found, turned = estimate(pairs), estimate([[-value for value in pair] for pair in pairs])
+    result, turned = estimate(pairs), estimate([[-value for value in pair] for pair in pairs])
 
-    assert ends(turned) == pytest.approx((-found.log_ratio, -found.high, -found.low), abs=1e-12)
-    assert turned.agreeing == found.agreeing
+    assert ends(turned) == pytest.approx((-result.log_ratio, -result.high, -result.low), abs=1e-12)
+    assert turned.agreeing == result.agreeing
     assert p_below([[-value for value in pair] for pair in pairs], -0.0123456) == pytest.approx(
         p_above(pairs, 0.0123456), abs=1e-9
     )
@@ -160,20 +160,20 @@ def test_swapping_the_arms_turns_the_sign(pairs):
 def test_a_factor_shifts_the_interval(pairs, shift):
     """Head slower by a further factor moves estimate and interval by it, and makes neither wider."""
     assume(len({hodges_lehmann(pair) for pair in pairs}) == len(pairs))
-    found, moved = estimate(pairs), estimate([[value + shift for value in pair] for pair in pairs])
+    result, moved = estimate(pairs), estimate([[value + shift for value in pair] for pair in pairs])
 
-    assert ends(moved) == pytest.approx([value + shift for value in ends(found)], abs=1e-9)
+    assert ends(moved) == pytest.approx([value + shift for value in ends(result)], abs=1e-9)
 
 
 @few
 @given(PAIRS)
 def test_the_estimate_lies_within_its_interval_and_the_blocks(pairs):
     """The interval has the mean of the pairs' values, the estimate is none that no block comes near."""
-    found = estimate(pairs)
+    result = estimate(pairs)
     values = [value for pair in pairs for value in pair]
 
-    assert found.low - 1e-12 <= np.mean([hodges_lehmann(pair) for pair in pairs]) <= found.high + 1e-12
-    assert min(values) <= found.log_ratio <= max(values)
+    assert result.low - 1e-12 <= np.mean([hodges_lehmann(pair) for pair in pairs]) <= result.high + 1e-12
+    assert min(values) <= result.log_ratio <= max(values)
 
 
 @few
@@ -189,11 +189,11 @@ def test_test_and_interval_do_not_contradict_each_other(pairs, threshold):
 def test_the_interval_holds_what_it_promises():
     """Of 300 made-up samples with heavy tails and pairs of their own layout, 95 % or more cover the truth."""
     samples = (usable(made.batch(0.05, noise=0.02, layout=0.01, seed=seed)) for seed in range(300))
-    found = [estimate(pairs) for pairs in samples]
+    result = [estimate(pairs) for pairs in samples]
 
-    assert sum(one.low <= 0.05 <= one.high for one in found) >= 285
-    assert np.mean([one.log_ratio for one in found]) == pytest.approx(0.05, abs=0.001)
-    assert np.mean([one.high - one.low for one in found]) < 0.06
+    assert sum(one.low <= 0.05 <= one.high for one in result) >= 285
+    assert np.mean([one.log_ratio for one in result]) == pytest.approx(0.05, abs=0.001)
+    assert np.mean([one.high - one.low for one in result]) < 0.06
 
 
 def test_benjamini_and_hochberg_by_hand():
@@ -206,19 +206,19 @@ def test_many_pairs_are_estimated_in_parts():
     """So many averages that they are not held at once give the median of all."""
     values = np.random.default_rng(0).normal(size=(40, 600))
 
-    found = estimates._hodges_lehmann(values)
+    result = estimates._hodges_lehmann(values)
 
     first, second = np.triu_indices(600)
-    assert found[[0, 39]] == pytest.approx(
+    assert result[[0, 39]] == pytest.approx(
         np.median((values[[0, 39]][:, first] + values[[0, 39]][:, second]) / 2, axis=1)
     )
-    assert len(found) == 40
+    assert len(result) == 40
 
 
 def test_an_estimate_is_a_value():
     """Equal samples give equal estimates, of plain numbers."""
-    found = estimate([[0.1, 0.2], [0.1, 0.3]])
+    result = estimate([[0.1, 0.2], [0.1, 0.3]])
 
-    assert found == estimate(((0.1, 0.2), (0.1, 0.3)))
-    assert isinstance(found, Estimate)
-    assert {type(value) for value in ends(found)} == {float}
+    assert result == estimate(((0.1, 0.2), (0.1, 0.3)))
+    assert isinstance(result, Estimate)
+    assert {type(value) for value in ends(result)} == {float}

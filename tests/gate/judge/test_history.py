@@ -49,31 +49,30 @@ def test_noise_has_no_steps(law):
 
 def test_the_margin_drops_what_is_too_small():
     """Noise of a third of the margin never looks like a step; nor does a step by less than the margin."""
-    for seed in range(25):
+    for seed in range(12):
         values = 0.01 * np.random.default_rng(seed).standard_normal(30)
         assert steps(values, MARGIN) == []
         assert steps(values + np.where(np.arange(30) < 15, 0, 0.015), MARGIN) == []
 
 
-@pytest.mark.parametrize("size", [0.05, -0.05])
-@pytest.mark.parametrize("at", [6, 15, 24])
-def test_a_step_is_found_at_its_place(size, at):
+def test_a_step_is_found_at_its_place():
     """A step by 5 % in noise of 1 % is found in either direction, rarely a value off, and nearly never another."""
-    places = []
-    for seed in range(40):
+    off = []
+    for seed in range(60):
+        size, at = ((0.05, -0.05)[seed % 2], (6, 15, 24)[seed % 3])
         values = 0.01 * np.random.default_rng(seed).standard_normal(30)
         values[at:] += math.log1p(size)
-        found = steps(values, MARGIN)
-        if len(found) == 1:
-            (step,) = found
+        points = steps(values, MARGIN)
+        if len(points) == 1:
+            (step,) = points
             assert step.confirmed
             assert step.size == pytest.approx(math.log1p(size), abs=0.025)
             assert (step.before, step.after) == (step.at, 30 - step.at)
-            places.append(step.at)
+            off.append(abs(step.at - at))
 
-    assert len(places) >= 39
-    assert np.mean(np.array(places) == at) > 0.85
-    assert max(abs(place - at) for place in places) <= 2
+    assert len(off) >= 58
+    assert np.mean(np.array(off) == 0) > 0.85
+    assert max(off) <= 2
 
 
 def test_a_stretch_between_two_steps():
@@ -124,13 +123,13 @@ def test_steps_hardly_count_as_noise():
 
 def test_a_step_names_its_commits():
     """The last commit measured before and the first after, though runs between them are missing."""
-    told = history([anchored(i, 0.08 if i >= 11 else 0.0) for i in range(22) if i not in {5, 10, 11}])
+    past = history([anchored(i, 0.08 if i >= 11 else 0.0) for i in range(22) if i not in {5, 10, 11}])
 
-    (change,) = told.changes.to_dict("records")
+    (change,) = past.changes.to_dict("records")
     assert (change["before"], change["after"]) == (commit(9)[:12], commit(12)[:12])
     assert change["percent"] == pytest.approx(100 * math.expm1(0.08), abs=1)
     assert change["confirmed"]
-    assert not told.short
+    assert not past.short
 
 
 def test_a_benchmark_that_is_missing_in_some_runs():
@@ -140,27 +139,27 @@ def test_a_benchmark_that_is_missing_in_some_runs():
     rejected = made.benchmark(pairs=2, blocks=2, rejected=4)
     runs[3] = anchored(3, benchmarks=(failed,))
     runs[4] = anchored(4, benchmarks=(rejected,))
-    told = history(runs)
+    past = history(runs)
 
-    assert list(told.points["place"]) == [i for i in range(24) if i not in {3, 4}]
-    assert list(told.changes["place"]) == [12]
-    assert told.runs == 24
+    assert list(past.points["place"]) == [i for i in range(24) if i not in {3, 4}]
+    assert list(past.changes["place"]) == [12]
+    assert past.runs == 24
 
 
 def test_only_runs_against_an_anchor_count():
     """Other kinds have no history."""
-    told = history([made.run(made.benchmark())])
+    past = history([made.run(made.benchmark())])
 
-    assert told.runs == len(told.points) == len(told.changes) == len(told.events) == len(told.exact) == 0
+    assert past.runs == len(past.points) == len(past.changes) == len(past.events) == len(past.exact) == 0
 
 
 def test_machines_cancel_and_are_shown():
     """Runs of two machines form one series; a step where the machine changed, too, says so."""
-    told = history([anchored(i, 0.08 if i >= 12 else 0, machine="old" if i < 12 else "new") for i in range(24)])
+    past = history([anchored(i, 0.08 if i >= 12 else 0, machine="old" if i < 12 else "new") for i in range(24)])
 
-    assert list(told.points["machine"].unique()) == ["old", "new"]
-    assert told.points["chain"].nunique() == 1
-    assert "another machine" in told.changes["note"].iloc[0]
+    assert list(past.points["machine"].unique()) == ["old", "new"]
+    assert past.points["chain"].nunique() == 1
+    assert "another machine" in past.changes["note"].iloc[0]
 
 
 def test_too_few_runs_are_told():
@@ -176,24 +175,24 @@ def moved(*, linked):
 
 def test_a_linked_anchor_goes_on():
     """Where the new anchor was measured against the old one, values go on at its level, without a step."""
-    told = history(moved(linked=True))
+    past = history(moved(linked=True))
 
-    assert set(told.points["chain"]) == {0}
-    assert list(told.changes["place"]) == [6]
-    assert told.points["log_ratio"].iloc[-8:].median() == pytest.approx(0.08, abs=0.01)
-    last = told.points.iloc[-1]
+    assert set(past.points["chain"]) == {0}
+    assert list(past.changes["place"]) == [6]
+    assert past.points["log_ratio"].iloc[-8:].median() == pytest.approx(0.08, abs=0.01)
+    last = past.points.iloc[-1]
     assert last["low"] < last["log_ratio"] < last["high"]
-    assert list(told.events["text"]) == ["anchor v1 to v2"]
+    assert list(past.events["text"]) == ["anchor v1 to v2"]
 
 
 def test_an_anchor_without_a_link_begins_anew():
     """Without such a run the series begins anew at 0, which is told, and no step is made of it."""
-    told = history(moved(linked=False))
+    past = history(moved(linked=False))
 
-    assert list(told.points.groupby("chain").size()) == [12, 11]
-    assert told.points["log_ratio"].iloc[-8:].median() == pytest.approx(0.0, abs=0.01)
-    assert list(told.changes["place"]) == [6]
-    assert "begins anew (1 of 1" in told.events["text"].iloc[0]
+    assert list(past.points.groupby("chain").size()) == [12, 11]
+    assert past.points["log_ratio"].iloc[-8:].median() == pytest.approx(0.0, abs=0.01)
+    assert list(past.changes["place"]) == [6]
+    assert "begins anew (1 of 1" in past.events["text"].iloc[0]
 
 
 def test_links_chain():
@@ -207,11 +206,11 @@ def test_links_chain():
 
 def test_a_change_of_tools_is_marked():
     """What changed is named, where; a step there says that it may be the cause."""
-    told = history([anchored(i, 0.08 if i >= 12 else 0.0, torch="2.13" if i < 12 else "2.14") for i in range(24)])
+    past = history([anchored(i, 0.08 if i >= 12 else 0.0, torch="2.13" if i < 12 else "2.14") for i in range(24)])
 
-    (event,) = told.events.to_dict("records")
+    (event,) = past.events.to_dict("records")
     assert (event["place"], event["what"], event["text"]) == (12, "toolchain", "torch 2.13 to 2.14")
-    assert told.changes["note"].iloc[0] == "torch 2.13 to 2.14"
+    assert past.changes["note"].iloc[0] == "torch 2.13 to 2.14"
 
 
 def test_other_definitions_of_benchmarks_are_marked():
@@ -224,9 +223,9 @@ def test_other_definitions_of_benchmarks_are_marked():
 def test_the_code_is_not_blamed_for_a_step_within_a_commit():
     """Where the same commit lies on both sides, the step says so."""
     same = Git(head=commit(1), base=ANCHOR, anchor="v1", suite="c" * 64)
-    told = history([anchored(i, 0.08 if i >= 10 else 0.0, git=same) for i in range(20)])
+    past = history([anchored(i, 0.08 if i >= 10 else 0.0, git=same) for i in range(20)])
 
-    assert "not the code" in told.changes["note"].iloc[0]
+    assert "not the code" in past.changes["note"].iloc[0]
 
 
 def counted(i, registers, triton="3.9.0", **changes):
@@ -237,15 +236,15 @@ def counted(i, registers, triton="3.9.0", **changes):
 
 def test_exact_metrics_step_at_their_commit():
     """Any difference is one, in both directions, attributed to the commits on its sides."""
-    told = history([counted(0, 32), counted(1, 32), counted(2, 64), counted(3, 64), counted(4, 32)])
-    own = told.exact[told.exact["metric"] == "registers"]
+    past = history([counted(0, 32), counted(1, 32), counted(2, 64), counted(3, 64), counted(4, 32)])
+    registers = past.exact[past.exact["metric"] == "registers"]
 
-    assert list(own["kind"]) == ["worse", "better"]
-    assert list(zip(own["before"], own["after"], own["old"], own["new"], strict=True)) == [
+    assert list(registers["kind"]) == ["worse", "better"]
+    assert list(zip(registers["before"], registers["after"], registers["old"], registers["new"], strict=True)) == [
         (commit(1)[:12], commit(2)[:12], 32, 64),
         (commit(3)[:12], commit(4)[:12], 64, 32),
     ]
-    assert set(told.exact.loc[told.exact["metric"] == "opcodes_sha256", "kind"]) == {"changed"}
+    assert set(past.exact.loc[past.exact["metric"] == "opcodes_sha256", "kind"]) == {"changed"}
 
 
 def test_many_nets_that_change_at_once_are_one_row():
@@ -261,10 +260,10 @@ def test_many_nets_that_change_at_once_are_one_row():
 
 def test_other_tools_are_a_new_baseline():
     """Values counted by other tools do not accuse a commit; those counted by the same tools again do."""
-    told = history([counted(0, 32), counted(1, 64, "3.10.0"), counted(2, 40), counted(3, 64, "3.10.0")])
-    own = told.exact[told.exact["metric"] == "registers"]
+    past = history([counted(0, 32), counted(1, 64, "3.10.0"), counted(2, 40), counted(3, 64, "3.10.0")])
+    registers = past.exact[past.exact["metric"] == "registers"]
 
-    assert list(zip(own["kind"], own["before"], own["after"], strict=True)) == [
+    assert list(zip(registers["kind"], registers["before"], registers["after"], strict=True)) == [
         ("re-baseline", commit(0)[:12], commit(1)[:12]),
         ("worse", commit(0)[:12], commit(2)[:12]),
     ]
@@ -272,9 +271,9 @@ def test_other_tools_are_a_new_baseline():
 
 def test_what_was_not_counted_does_not_differ():
     """A run without a metric is passed over: the next is compared with the last that had it."""
-    told = history([counted(0, 32), counted(1, 0, exact={}), counted(2, 32), counted(3, 64)])
+    past = history([counted(0, 32), counted(1, 0, exact={}), counted(2, 32), counted(3, 64)])
 
-    assert list(told.exact["place"]) == [3, 3]
+    assert list(past.exact["place"]) == [3, 3]
 
 
 def test_without_ruptures_one_line_says_so(monkeypatch):

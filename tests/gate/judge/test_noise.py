@@ -56,11 +56,11 @@ def test_a_margin_is_never_less_than_the_least_and_knows_no_sides(values, least)
 
 def test_each_benchmark_has_its_own_margin():
     """The noisy one strays beyond what is tolerated, the quiet one does not; both tell on how many controls."""
-    found = noise.margins(reversed(controls(12)), made.MACHINE, 0.005)
+    margins = noise.margins(reversed(controls(12)), made.MACHINE, 0.005)
     strayed = [estimate(usable(run.benchmarks[0].pairs)).log_ratio for run in controls(12)]
 
-    assert found["stream"] == (0.005, 12)
-    assert found["step"] == (pytest.approx(math.expm1(max(map(abs, strayed)))), 12)
+    assert margins["stream"] == (0.005, 12)
+    assert margins["step"] == (pytest.approx(math.expm1(max(map(abs, strayed)))), 12)
 
 
 def test_only_the_last_thirty_by_date_count():
@@ -97,9 +97,9 @@ def test_what_is_no_control_is_passed_over(unfit):
         started="2026-02-01T00:00:00Z",
     )
 
-    found = noise.margins([*controls(12), run], made.MACHINE, 0.03)
+    margins = noise.margins([*controls(12), run], made.MACHINE, 0.03)
 
-    assert found == noise.margins(controls(12), made.MACHINE, 0.03)
+    assert margins == noise.margins(controls(12), made.MACHINE, 0.03)
 
 
 def test_a_second_batch_is_no_control():

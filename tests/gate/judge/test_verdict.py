@@ -19,8 +19,8 @@ KERNEL = "kernel[sm_90]"
 
 def judged(*benchmarks, design=made.DESIGN):
     """Return the verdicts, or the only one."""
-    found = judge(benchmarks, design)
-    return found[0] if len(found) == 1 else found
+    result = judge(benchmarks, design)
+    return result[0] if len(result) == 1 else result
 
 
 def of(log_ratio=0.0, confirmation=None, id="b", **sample):  # noqa: A002
@@ -55,20 +55,20 @@ def test_the_second_batch_must_be_significant_by_itself():
     noisy = made.batch(SLOW, noise=0.1, layout=0.1, seed=5)
     assert p_above(usable(noisy), math.log(1.03)) > 0.05
 
-    found = judged(of(SLOW).model_copy(update={"confirmation": noisy}))
+    result = judged(of(SLOW).model_copy(update={"confirmation": noisy}))
 
-    assert found.verdict == "inconclusive"
-    assert found.reason.startswith("slower in the first batch, not confirmed by the second: ")
-    assert found.confirmation.pairs == 5
+    assert result.verdict == "inconclusive"
+    assert result.reason.startswith("slower in the first batch, not confirmed by the second: ")
+    assert result.confirmation.pairs == 5
 
 
 def test_the_margin_counts():
     """What is slower by 10 % is so with the margin of the design, and no worse with one of 20 % of its own."""
-    own = of(SLOW, SLOW, changes={"margin": 0.2, "controls": 30})
-    found = judged(own)
+    wide = of(SLOW, SLOW, changes={"margin": 0.2, "controls": 30})
+    result = judged(wide)
 
     assert judged(of(SLOW, SLOW)).margin == made.DESIGN.least_margin
-    assert (found.verdict, found.margin, found.controls) == ("no_worse", 0.2, 30)
+    assert (result.verdict, result.margin, result.controls) == ("no_worse", 0.2, 30)
     assert judged(of(0.05, 0.05), design=made.DESIGN.model_copy(update={"least_margin": 0.1})).verdict == "no_worse"
 
 
@@ -88,40 +88,40 @@ def test_four_of_five_pairs_must_agree(batch, against, verdict):
     both = {"pairs": made.batch(0.2, **QUIET), "confirmation": made.batch(0.2, seed=1, **QUIET), batch: mixture}
     assert p_above(usable(mixture), math.log(1.03)) < 0.05
 
-    found = judged(of(changes=both))
+    result = judged(of(changes=both))
 
-    assert found.verdict == verdict
-    assert ("pairs agree" in found.reason) == (verdict == "inconclusive")
+    assert result.verdict == verdict
+    assert ("pairs agree" in result.reason) == (verdict == "inconclusive")
 
 
 def test_more_than_a_quarter_rejected_says_nothing():
     """Six of twenty blocks are too many, whatever the others say, and five are not; both batches are counted."""
     assert judged(of(SLOW, SLOW, rejected=5)).verdict == "regressed"
     assert judged(of(0.0, rejected=6)).verdict == "inconclusive"
-    found = judged(of(SLOW, SLOW, rejected=6))
+    result = judged(of(SLOW, SLOW, rejected=6))
 
-    assert (found.verdict, found.reason) == ("inconclusive", "6 of 20 blocks rejected")
-    assert (found.rejected, found.blocks) == (12, 40)
-    assert found.estimate.blocks == 14
+    assert (result.verdict, result.reason) == ("inconclusive", "6 of 20 blocks rejected")
+    assert (result.rejected, result.blocks) == (12, 40)
+    assert result.estimate.blocks == 14
     second = judged(of(SLOW, changes={"confirmation": made.batch(SLOW, rejected=6)}))
     assert second.reason == "slower in the first batch, and the second tells nothing: 6 of 20 blocks rejected"
 
 
 def test_one_pair_says_nothing():
     """A single pair, however clear, is no evidence; nor is a second batch of one."""
-    found = judged(of(SLOW, SLOW, pairs=1))
+    result = judged(of(SLOW, SLOW, pairs=1))
 
-    assert (found.verdict, found.reason) == ("inconclusive", "1 pair of processes; 2 are needed")
+    assert (result.verdict, result.reason) == ("inconclusive", "1 pair of processes; 2 are needed")
     assert judged(of(SLOW, changes={"confirmation": made.batch(SLOW, pairs=1)})).verdict == "inconclusive"
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "unfinished"])
 def test_what_did_not_end_well_is_not_measured(status):
     """Whatever it measured before: that is told, and the reason, and no verdict drawn from it."""
-    found = judged(of(SLOW, SLOW, changes={"status": status, "reason": "out of memory"}))
+    result = judged(of(SLOW, SLOW, changes={"status": status, "reason": "out of memory"}))
 
-    assert (found.verdict, found.reason) == ("not_measured", "out of memory")
-    assert found.estimate.log_ratio == pytest.approx(SLOW, abs=0.01)
+    assert (result.verdict, result.reason) == ("not_measured", "out of memory")
+    assert result.estimate.log_ratio == pytest.approx(SLOW, abs=0.01)
     assert judged(of(changes={"status": status})).reason == status
     assert judged(of(changes={"pairs": ()})).reason == "no block was measured"
     assert judged(of(changes={"pairs": ((), ())})).estimate is None
@@ -149,17 +149,17 @@ def borderline(seed):
 
 def test_suspects_are_those_that_need_a_second_batch():
     """Slower or faster in the first, and nothing measured again yet."""
-    found = [of(0.0, id="same"), of(SLOW, id="slow"), of(FAST, id="fast"), of(SLOW, SLOW, id="done")]
-    found += [of(SLOW, id="spoiled", rejected=6), of(SLOW, id="failed", changes={"status": "failed"})]
+    result = [of(0.0, id="same"), of(SLOW, id="slow"), of(FAST, id="fast"), of(SLOW, SLOW, id="done")]
+    result += [of(SLOW, id="spoiled", rejected=6), of(SLOW, id="failed", changes={"status": "failed"})]
 
-    assert suspects(found, made.DESIGN) == ["slow", "fast"]
+    assert suspects(result, made.DESIGN) == ["slow", "fast"]
 
 
 def test_the_undecided_come_by_what_they_need():
     """Those that more pairs may decide, first those nearest to it, last those that nothing is known of."""
     wide = made.benchmark("wide", 0.02, noise=0.04, layout=0.03, seed=1)
     wider = made.benchmark("wider", 0.03, noise=0.08, layout=0.06, seed=1)
-    found = [
+    result = [
         of(0.0, id="spoiled", rejected=6),
         wider,
         wide,
@@ -167,13 +167,13 @@ def test_the_undecided_come_by_what_they_need():
         of(SLOW, id="slow"),
         of(SLOW, 0.0, id="done"),
     ]
-    assert [one.verdict for one in judge(found, made.DESIGN)] == [
+    assert [one.verdict for one in judge(result, made.DESIGN)] == [
         *["inconclusive"] * 3,
         "no_worse",
         *["inconclusive"] * 2,
     ]
 
-    assert undecided(found, made.DESIGN) == ["wide", "wider", "spoiled"]
+    assert undecided(result, made.DESIGN) == ["wide", "wider", "spoiled"]
 
 
 def test_reasons_are_told_only_where_there_is_something_to_explain():
@@ -190,9 +190,9 @@ def test_the_order_of_benchmarks_means_nothing(ratios, rng):
     benchmarks = [of(ratio, ratio, id=f"b{i}", noise=0.01) for i, ratio in enumerate(ratios)]
     shuffled = rng.sample(benchmarks, len(benchmarks))
 
-    found = {one.id: one for one in judge(benchmarks, made.DESIGN)}
+    result = {one.id: one for one in judge(benchmarks, made.DESIGN)}
 
-    assert judge(shuffled, made.DESIGN) == [found[benchmark.id] for benchmark in shuffled]
+    assert judge(shuffled, made.DESIGN) == [result[benchmark.id] for benchmark in shuffled]
 
 
 # Of a run.
@@ -216,10 +216,10 @@ def test_the_order_of_benchmarks_means_nothing(ratios, rng):
 )
 def test_exit_codes_and_what_is_said_first(run, code, first):
     """Each code has its sentence, and it is the first."""
-    found = conclude(run)
+    result = conclude(run)
 
-    assert found.code == code
-    assert found.lines[0].startswith(first)
+    assert result.code == code
+    assert result.lines[0].startswith(first)
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "unfinished"])
@@ -228,10 +228,10 @@ def test_a_benchmark_that_fails_is_not_measured(status, expected):
     """Whether it is expected or only named, a failure is no silence: the exit code is 4, and the sentence says why."""
     broken = of(id="gone", changes={"status": status, "reason": "ImportError: no module named x"})
 
-    found = conclude(made.run(of(), broken, expected=expected))
+    result = conclude(made.run(of(), broken, expected=expected))
 
-    assert found.code == 4
-    assert found.lines[0] == "Not measured: gone (ImportError: no module named x)."
+    assert result.code == 4
+    assert result.lines[0] == "Not measured: gone (ImportError: no module named x)."
 
 
 def test_a_failing_benchmark_that_nobody_expects_is_not_expected():
@@ -244,7 +244,7 @@ def test_the_gravest_code_holds_and_all_is_said():
     slower, doubtful, fine = of(SLOW, SLOW, id="slow"), of(SLOW, id="doubt"), of(id="fine")
     everything = {"expected": ("slow", "doubt", "fine", "gone")}
 
-    found = [
+    result = [
         conclude(made.run(slower, doubtful, fine, **everything, failure="killed")),
         conclude(made.run(slower, doubtful, fine, **everything)),
         conclude(made.run(doubtful, fine, expected=("doubt", "fine", "gone"))),
@@ -252,11 +252,11 @@ def test_the_gravest_code_holds_and_all_is_said():
         conclude(made.run(fine)),
     ]
 
-    assert [one.code for one in found] == [2, 1, 4, 3, 0]
+    assert [one.code for one in result] == [2, 1, 4, 3, 0]
     begins = ["Ended early: ", "Slower: slow", "Not measured: gone", "Inconclusive: doubt", "No worse: 1 benchmark"]
-    assert all(line.startswith(begin) for line, begin in zip(found[0].lines, begins, strict=True))
-    assert [one.lines[0] for one in found[1:]] == [found[0].lines[i] for i in range(1, 5)]
-    assert [one.id for one in found[0].judged] == ["slow", "doubt", "fine"]
+    assert all(line.startswith(begin) for line, begin in zip(result[0].lines, begins, strict=True))
+    assert [one.lines[0] for one in result[1:]] == [result[0].lines[i] for i in range(1, 5)]
+    assert [one.id for one in result[0].judged] == ["slow", "doubt", "fine"]
 
 
 def test_a_confirmed_change_is_told_with_its_interval():
@@ -291,10 +291,10 @@ def counted(**values):
 )
 def test_exact_values(exact, code, line):
     """One that is worse fails, one that is better or neither does not; a subject that head lacks is not measured."""
-    found = conclude(made.run(exact=exact))
+    result = conclude(made.run(exact=exact))
 
-    assert found.code == code
-    assert line in found.lines
+    assert result.code == code
+    assert line in result.lines
 
 
 def test_a_metric_that_is_worse_of_many_nets_is_one_sentence():
@@ -305,10 +305,10 @@ def test_a_metric_that_is_worse_of_many_nets_is_one_sentence():
     }
     nets["step 44"] = {"operators": (44, 58)}
 
-    found = conclude(made.run(exact=nets))
+    result = conclude(made.run(exact=nets))
 
-    assert found.code == 1
-    assert found.lines == (
+    assert result.code == 1
+    assert result.lines == (
         "Worse: step 20: operators that compute: 20 before, 34 now; 2 more values of this metric.",
         "Better: step 20: peak of what is allocated: 9 before, 8 now bytes; 1 more value of this metric.",
         "No worse: 2 exact values the same.",
@@ -330,8 +330,8 @@ def test_subjects_of_exact_values_are_part_of_the_set():
     assert conclude(made.run(of(), exact=both, expected=("b", KERNEL))).code == 0
     assert conclude(made.run(of(), exact=both, expected=("b",))).lines[0] == f"Not expected: {KERNEL}."
     for name in ("kernel[sm_80]", "kernel[sm_80] (head)"):
-        found = conclude(made.run(exact=both, expected=(KERNEL, "kernel[sm_80]"), unavailable={name: "no ptxas"}))
-        assert (found.code, found.lines[0]) == (4, "Not measured: kernel[sm_80] (no ptxas).")
+        result = conclude(made.run(exact=both, expected=(KERNEL, "kernel[sm_80]"), unavailable={name: "no ptxas"}))
+        assert (result.code, result.lines[0]) == (4, "Not measured: kernel[sm_80] (no ptxas).")
 
 
 def test_a_subject_that_head_no_longer_has_nor_is_expected_to_have_is_gone():
@@ -368,15 +368,15 @@ def simulated(number, log_ratio, monkeypatch, others=7):
     sample = {"noise": 0.02, "layout": 0.01}
     for seed in range(number):
         truth = {"slow": log_ratio} | {f"b{i}": 0.0 for i in range(others)}
-        found = [made.benchmark(name, ratio, seed=seed, **sample) for name, ratio in truth.items()]
-        again = suspects(found, made.DESIGN)
+        result = [made.benchmark(name, ratio, seed=seed, **sample) for name, ratio in truth.items()]
+        again = suspects(result, made.DESIGN)
         yield conclude(
             made.run(
                 *(
                     made.benchmark(one.id, truth[one.id], confirmation=truth[one.id], seed=seed, **sample)
                     if one.id in again
                     else one
-                    for one in found
+                    for one in result
                 )
             )
         )
@@ -384,7 +384,7 @@ def simulated(number, log_ratio, monkeypatch, others=7):
 
 def test_no_run_of_a_commit_against_itself_is_red(monkeypatch):
     """Of 60 with eight benchmarks each."""
-    codes = [found.code for found in simulated(60, 0.0, monkeypatch)]
+    codes = [result.code for result in simulated(60, 0.0, monkeypatch)]
 
     assert {*codes} <= {0, 3}
     assert codes.count(0) > 20
@@ -394,13 +394,13 @@ def test_a_tenth_more_time_is_found(monkeypatch):
     """In 95 of 100, and nothing else is."""
     runs = [*simulated(40, math.log(1.1), monkeypatch)]
 
-    assert sum(found.code == 1 for found in runs) >= 38
-    assert {one.id for found in runs for one in found.judged if one.verdict == "regressed"} == {"slow"}
+    assert sum(result.code == 1 for result in runs) >= 38
+    assert {one.id for result in runs for one in result.judged if one.verdict == "regressed"} == {"slow"}
 
 
 def test_a_twentieth_more_time_is_found_or_in_doubt(monkeypatch):
     """It is never called fine by an interval that excludes it."""
     runs = [*simulated(100, math.log(1.05), monkeypatch, others=0)]
 
-    assert {found.judged[0].verdict for found in runs} == {"regressed", "inconclusive"}
-    assert sum(found.code == 1 for found in runs) > 40
+    assert {result.judged[0].verdict for result in runs} == {"regressed", "inconclusive"}
+    assert sum(result.code == 1 for result in runs) > 40

@@ -126,6 +126,8 @@ def snapshot(repository: Path) -> tuple[str, bool]:
 
     It holds changes of tracked files, and no untracked ones. The checkout itself is not touched.
     """
+    # `git stash create` fails where a file was only touched; `git status` refreshes what git knows of such files.
+    _git(repository, "status", "--porcelain", "--untracked-files=no")
     stash = _git(repository, "stash", "create", "gate", environment=_IDENTITY)
     return (stash, True) if stash else (resolve(repository, "HEAD"), False)
 
