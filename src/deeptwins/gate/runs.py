@@ -121,11 +121,11 @@ class Benchmark(Row):
     """`new`: head runs it and base cannot, so that there is nothing to compare."""
     reason: str | None = None
     """Why it is not `ok`."""
-    calls: Count = 0
+    calls: FromZero = 0
     """Calls per segment."""
     margin: Magnitude | None = None
     """Slowdown, as a share, that is tolerated, from A/A runs (`judge/noise.py`); None: the design's least margin."""
-    controls: Count = 0
+    controls: FromZero = 0
     """Number of A/A runs that the margin comes from."""
     pairs: tuple[Pair, ...] = ()
     """The first batch."""
