@@ -392,7 +392,7 @@ def test_no_run_of_a_commit_against_itself_is_red(monkeypatch):
 
 def test_a_tenth_more_time_is_found(monkeypatch):
     """In 95 of 100, and nothing else is."""
-    runs = [*simulated(40, math.log(1.1), monkeypatch)]
+    runs = [*simulated(40, math.log(1.1), monkeypatch, others=3)]
 
     assert sum(result.code == 1 for result in runs) >= 38
     assert {one.id for result in runs for one in result.judged if one.verdict == "regressed"} == {"slow"}
