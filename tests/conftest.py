@@ -4,6 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How every property test runs. None may fail because the machine is slow.
+settings.register_profile(
+    "deeptwins",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,  # CI looks at the same examples every time, so that a commit passes or fails.
+    print_blob=True,  # A failing example is printed with the line that runs it again.
+)
+settings.load_profile("deeptwins")
 
 # Without a GPU the Triton kernels run on the CPU, in Triton's interpreter, which must be asked for before Triton loads.
 if not any(Path(file).exists() for file in ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")):

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
@@ -196,7 +196,6 @@ def test_statistics_do_not_depend_on_threads() -> None:
 
 
 @given(count=st.integers(1, 30), size=st.integers(1, 40))
-@settings(max_examples=30)
 def test_clean_goes_through_a_split_in_order(count: int, size: int) -> None:
     """`clean` gives all images of the split once, in order, `size` at a time, the last batch the rest."""
     batches = list(Stream(made(count), recipe(shift=2, flip=True), 0, CPU).clean("test", size))

@@ -11,24 +11,25 @@ from hypothesis import strategies as st
 import fused
 from deeptwins.kernels.bn_relu_add.definition import ORDERS
 from fused import Case
+from pairwise import cross, label, pairwise
 
 pytestmark = pytest.mark.usefixtures("triton")
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-CHANNELS = (1, 3, 16, 20, 63, 728)
+CHANNELS = (1, 3, 16, 20, 63, 136)
 POSITIONS = {2: (2, 1, 1), 49: (1, 7, 7), 127: (127, 1, 1), 128: (2, 8, 8), 129: (3, 1, 43)}
-FEW = 20  # channels: with channels first, the interpreter takes seconds for more
+FEW = 3  # channels: with channels first each is a program of its own, for which the interpreter takes long
 JOINS = list(itertools.product((True, False), ORDERS, (True, False), (True, False)))
 
 
-def cases(dtypes):
-    """Cross channels, positions and dtypes; what else there is to choose changes from one to the next."""
-    everything = itertools.product(dtypes, CHANNELS, POSITIONS.values())
-    for number, (dtype, channels, (images, height, width)) in enumerate(everything):
+def cases():
+    """Pair channels, positions and dtypes; what else there is to choose changes from one to the next."""
+    pairs = pairwise(cross(channels=CHANNELS, positions=POSITIONS.values(), dtype=DTYPES))
+    for number, pair in enumerate(pairs):
         residual, order, fork, training = JOINS[number * 5 % 16]
-        yield Case(
-            (images, channels, height, width), dtype, residual=residual, order=order, fork=fork, training=training
-        )
+        images, height, width = pair["positions"]
+        shape = images, pair["channels"], height, width
+        yield Case(shape, pair["dtype"], residual=residual, order=order, fork=fork, training=training)
 
 
 def same(found, expected):
@@ -40,7 +41,7 @@ def same(found, expected):
 # --- how exact --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", list(cases(DTYPES)), ids=str)
+@pytest.mark.parametrize("case", list(cases()), ids=str)
 def test_errors_are_eager_s_or_smaller(case, device):
     """Measured against float64, no result is further off than eager's, or than what storing it rounds off."""
     fused.assert_as_exact_as_eager(case, device)
@@ -51,16 +52,17 @@ def test_errors_are_eager_s_or_smaller(case, device):
 def test_errors_are_eager_s_or_smaller_with_channels_first(channels, dtype, device):
     """So it is with channels first in memory."""
     if device == "cpu" and channels > FEW:
-        pytest.skip(f"the interpreter takes seconds for {channels} channels, each a program of its own")
+        pytest.skip(f"the interpreter takes long for {channels} channels, each a program of its own")
     for number, (images, height, width) in enumerate(POSITIONS.values()):
         residual, order, fork, training = JOINS[(5 * number + channels) % 16]
-        shape = images, min(channels, 3) if device == "cpu" and number % 2 else channels, height, width
+        shape = images, channels, height, width
         fused.assert_as_exact_as_eager(
             Case(shape, dtype, last=False, residual=residual, order=order, fork=fork, training=training), device
         )
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+# The same examples every time: an implementation that is as exact as eager may yet be unlucky with one.
+@settings(derandomize=True, max_examples=40)  # For as many the interpreter takes some seconds.
 @given(
     case=st.builds(
         Case,
@@ -81,7 +83,7 @@ def test_errors_are_eager_s_or_smaller_for_any_shape_scale_and_offset(case, sigm
     """So it is for whatever shape, scale and offset."""
     images, channels, *size = case.shape
     if not case.last and device == "cpu":
-        channels = 1 + channels % 4
+        channels = 1 + channels % FEW
     fused.assert_as_exact_as_eager(replace(case, shape=(images, channels, *size), offset=sigmas * case.scale), device)
 
 
@@ -210,11 +212,11 @@ def test_what_is_stored_as_zero_gets_no_gradient(dtype, weight, residual, order,
 
 @pytest.mark.parametrize("last", [True, False])
 def test_results_repeat(last, device):
-    """Ten runs give the same bits."""
+    """Ten runs give the same bits; in the interpreter, where one is like the other, two."""
     case = Case((5, 3, 9, 7), last=last, fork=True)
     expected = fused.run(case.module("triton", device), *case.tensors(device))
 
-    for _ in range(9):
+    for _ in range(9 if device == "cuda" else 1):
         assert same(fused.run(case.module("triton", device), *case.tensors(device)), expected)
 
 
@@ -251,12 +253,17 @@ def test_a_graph_that_is_kept_goes_backward_again(fork, device):
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("residual", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("arriving", [(True, True), (True, False), (False, True)])
-def test_a_fork_sums_its_gradients(arriving, dtype, residual, order, device):
+FORKS = cross(
+    arriving=[(True, True), (True, False), (False, True)],
+    addition=[(residual, order) for residual in (True, False) for order in ORDERS],
+    dtype=[torch.float32, torch.bfloat16],
+)
+
+
+@pytest.mark.parametrize("fork", pairwise(FORKS), ids=label)
+def test_a_fork_sums_its_gradients(fork, device):
     """A result used twice goes backward as one whose gradient is the sum, rounded once, or the only one there is."""
+    arriving, (residual, order), dtype = fork.values()
     case = Case(dtype=dtype, residual=residual, order=order, fork=True)
     x, r, dy, other = case.tensors(device)
     gradients = [gradient if arrives else None for gradient, arrives in zip((dy, other), arriving, strict=True)]

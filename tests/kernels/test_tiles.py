@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import fused
 from deeptwins.kernels.bn_relu_add.inputs import Inputs
 from fused import Case
+from pairwise import cross, pairwise
 
 tiles = pytest.importorskip("deeptwins.kernels.tiles", reason="Triton exists for Linux")
 launches = pytest.importorskip("deeptwins.kernels.bn_relu_add.launches")
@@ -98,9 +99,11 @@ RAGGED = [
 ]
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("last", [True, False])
-@pytest.mark.parametrize("ragged", RAGGED, ids=str)
+@pytest.mark.parametrize(
+    ("ragged", "last", "training"),
+    [tuple(case.values()) for case in pairwise(cross(ragged=RAGGED, last=(True, False), training=(True, False)))],
+    ids=str,
+)
 @pytest.mark.usefixtures("triton")
 def test_splits_are_merged(ragged, last, training, small, device):
     """With several splits of several tiles, of which the last is ragged, errors are as small as ever."""

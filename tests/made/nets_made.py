@@ -10,6 +10,7 @@ from deeptwins.nets import initialization, orders, shortcuts
 from deeptwins.nets.families import FAMILIES
 from deeptwins.nets.norms import NORMS
 from deeptwins.study.specs import Net
+from pairwise import cross
 from places import ROOT
 
 TABLES = {
@@ -53,6 +54,19 @@ def spec(family="cifar", depth=None, **fields):
     if "norm" not in fields and "batch" not in needed:
         fields["norm"] = needed[0]
     return Net(family=family, depth=depth or smallest(family), **fields)
+
+
+def possible(describe, **factors):
+    """Give every combination of these factors' values of which a net can be built, as {factor: value}.
+
+    Args:
+        describe: makes the net's description of such a combination.
+        factors: the values of each, such as the names of a table.
+    """
+    for case in cross(**factors):
+        with suppress(ValueError):
+            nets.check(describe(case))
+            yield case
 
 
 def smallest(family):

@@ -8,6 +8,7 @@ import torch
 import nets_made
 from deeptwins.nets.blocks import blocks
 from nets_made import EXAMPLES, TABLES, build, images, shaken, spec
+from pairwise import cross, label, pairwise
 
 
 @pytest.fixture(autouse=True)
@@ -15,17 +16,18 @@ def _added(monkeypatch):
     nets_made.with_examples(monkeypatch)
 
 
+BLOCK = ("shortcut", "block_order", "norm")  # what a block is made of
+
+
 def names(field):
     """The names of a table, those of the worked examples, too."""
     return list(dict.fromkeys([*TABLES[field], *(name for other, name in EXAMPLES if other == field)]))
 
 
-@pytest.mark.parametrize("norm", TABLES["norm"])
-@pytest.mark.parametrize("order", names("block_order"))
-@pytest.mark.parametrize("shortcut", names("shortcut"))
-def test_fused_and_unfused_are_one_net(shortcut, order, norm):
+@pytest.mark.parametrize("fields", pairwise(cross(**{field: names(field) for field in BLOCK})), ids=label)
+def test_fused_and_unfused_are_one_net(fields):
     """With the addition fused into the last norm a net has the logits, the gradients, and the running statistics."""
-    fused = shaken(build(spec(shortcut=shortcut, block_order=order, norm=norm)).double())
+    fused = shaken(build(spec(**fields)).double())
     unfused = copy.deepcopy(fused)
     for block in blocks(unfused):
         block.fuse = False
@@ -80,24 +82,34 @@ def test_survival_falls_linearly():
     assert [block.survival for block in blocks(net)] == pytest.approx([1 - i / 9 * 0.5 for i in range(1, 10)])
 
 
-@pytest.mark.parametrize("shortcut", [name for name in TABLES["shortcut"] if name not in {"none", "dropout"}])
-@pytest.mark.parametrize("order", TABLES["block_order"])
-def test_blocks_are_dropped_as_often_as_said(order, shortcut):
-    """In training a block is either whole or only its shortcut, the latter with probability 1 - p."""
-    block = shaken(build(spec(survival=0.3, shortcut=shortcut, block_order=order))).blocks[2][0]
+def ways_taken(block, times):
+    """Call a block of the last stage, and tell of each time whether it was whole or only its shortcut."""
     whole = copy.deepcopy(block)
     whole.survival = 1.0
     x = images(2, channels=8, size=4).abs()
     added, _ = whole.shortcut(x)
-    ways = whole((x, x))[0], whole.order.close(whole.layers, added)
-    assert block.survival == pytest.approx(0.3)
+    ways = {"whole": whole((x, x))[0], "shortcut": whole.order.close(whole.layers, added)}
 
     torch.manual_seed(0)
-    outputs = [block((x, x))[0] for _ in range(300)]
-    taken = [[torch.allclose(y, way, atol=1e-6) for way in ways] for y in outputs]
+    outputs = [block((x, x))[0] for _ in range(times)]
+    return ["-".join(name for name, way in ways.items() if torch.allclose(y, way, atol=1e-6)) for y in outputs]
 
-    assert all(sum(way) == 1 for way in taken)
-    assert sum(kept for kept, _ in taken) / 300 == pytest.approx(0.3, abs=0.08)  # three standard deviations
+
+@pytest.mark.parametrize("shortcut", [name for name in TABLES["shortcut"] if name not in {"none", "dropout"}])
+@pytest.mark.parametrize("order", TABLES["block_order"])
+def test_blocks_are_whole_or_only_their_shortcut(order, shortcut):
+    """In training a block is now whole, now only its shortcut, and nothing else."""
+    block = shaken(build(spec(survival=0.5, shortcut=shortcut, block_order=order))).blocks[2][0]
+
+    assert set(ways_taken(block, 20)) == {"whole", "shortcut"}
+
+
+def test_blocks_are_dropped_as_often_as_said():
+    """In training a block is only its shortcut with probability 1 - p."""
+    block = shaken(build(spec(survival=0.3))).blocks[2][0]
+    assert block.survival == pytest.approx(0.3)
+
+    assert ways_taken(block, 300).count("whole") / 300 == pytest.approx(0.3, abs=0.08)  # three standard deviations
 
 
 def test_evaluation_weighs_by_survival():

@@ -5,7 +5,7 @@ import torch
 import torchvision
 
 from deeptwins.nets import inspection
-from deeptwins.nets.families import FAMILIES
+from deeptwins.nets.families import FAMILIES, ResNet
 from deeptwins.study.networks import named
 from deeptwins.study.specs import Net
 from nets_made import build, images, shaken, spec
@@ -22,15 +22,29 @@ def size(family, depth, **fields):
     return inspection.size(Net(family=family, depth=depth, **fields), (3, 32, 32), 10)
 
 
+def parameters(family, depth, **fields):
+    """Count the parameters of a net that has no memory."""
+    with torch.device("meta"):
+        net = ResNet(Net(family=family, depth=depth, **fields), 3, 10)
+    return sum(p.numel() for p in net.parameters())
+
+
 @pytest.mark.parametrize("depth", CIFAR)
 def test_counts_are_the_paper_s(depth):
-    """Plain and residual twins of the CIFAR family have the parameters of He et al. 2015, table 6, and equal FLOPs."""
-    plain, residual = size("cifar", depth), size("cifar", depth, shortcut="zero-pad")
+    """The CIFAR family has the parameters of He et al. 2015, table 6."""
     exact, millions = CIFAR[depth]
 
-    assert plain == residual
-    assert plain[0] == exact
+    assert parameters("cifar", depth) == exact
     assert exact / 1e6 == pytest.approx(millions, rel=0.02)
+
+
+@pytest.mark.parametrize("depth", [20, 56])
+def test_twins_cost_the_same(depth):
+    """Plain and residual twins of the CIFAR family have equal parameters and FLOPs."""
+    plain = size("cifar", depth)
+
+    assert plain == size("cifar", depth, shortcut="zero-pad")
+    assert plain[0] == CIFAR[depth][0]
 
 
 @pytest.mark.parametrize("depth", BOTTLENECK)
@@ -39,9 +53,9 @@ def test_bottleneck_counts_are_the_paper_s(depth):
     exact, millions = BOTTLENECK[depth]
 
     for order in ("original", "full-pre-activation"):
-        found = size("cifar-bottleneck", depth, shortcut="zero-pad", block_order=order)[0]
-        assert found == pytest.approx(exact, abs=600)  # the last norm's width is the last block's
-        assert found / 1e6 == pytest.approx(millions, rel=0.025)
+        count = parameters("cifar-bottleneck", depth, shortcut="zero-pad", block_order=order)
+        assert count == pytest.approx(exact, abs=600)  # the last norm's width is the last block's
+        assert count / 1e6 == pytest.approx(millions, rel=0.025)
 
 
 def test_parameters_of_resnet_164_by_hand():
@@ -52,7 +66,7 @@ def test_parameters_of_resnet_164_by_hand():
 
     stages = sum(bottleneck(a, b) + 17 * bottleneck(4 * b, b) for a, b in ((16, 16), (64, 32), (128, 64)))
 
-    assert size("cifar-bottleneck", 164, shortcut="zero-pad")[0] == 27 * 16 + 32 + stages + 256 * 10 + 10
+    assert parameters("cifar-bottleneck", 164, shortcut="zero-pad") == 27 * 16 + 32 + stages + 256 * 10 + 10
 
 
 def test_flops_of_resnet_20_by_hand():
@@ -92,23 +106,35 @@ def theirs_by_our_names(state):
 
 
 @pytest.mark.parametrize("depth", TORCHVISION)
+def test_resnets_have_torchvision_s_layers(depth):
+    """A net has torchvision's parameters and running statistics, in its order, and so many parameters as it has."""
+    net, image, classes = named(f"resnet-{depth}")
+    with torch.device("meta"):
+        ours, theirs = ResNet(net, image[0], classes), torchvision.models.get_model(f"resnet{depth}", weights=None)
+    shapes = {key: tensor.shape for key, tensor in ours.state_dict().items()}
+
+    assert shapes == {key: tensor.shape for key, tensor in theirs_by_our_names(theirs.state_dict()).items()}
+    assert inspection.size(net, image, classes)[0] == TORCHVISION[depth]
+
+
+@pytest.mark.parametrize("depth", [18, 50])  # what is deeper has no other layers
 def test_resnets_are_torchvision_s(depth):
     """With torchvision's weights a net has its outputs, in evaluation and in training, and its gradients."""
-    net, image, classes = named(f"resnet-{depth}")
     theirs = shaken(torchvision.models.get_model(f"resnet{depth}", weights=None, num_classes=5)).double()
-    ours = build(net, classes=5).double()
-    ours.load_state_dict(theirs_by_our_names(theirs.state_dict()))
+    with torch.device("meta"):
+        ours = ResNet(named(f"resnet-{depth}")[0], 3, 5)
+    weights = {key: tensor.clone() for key, tensor in theirs_by_our_names(theirs.state_dict()).items()}
+    ours.load_state_dict(weights, assign=True)
     x = images(2, size=40).double()
 
-    assert inspection.size(net, image, classes)[0] == TORCHVISION[depth]
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
-    torch.testing.assert_close(ours.train()(x), theirs.train()(x))
-    if depth in {18, 50}:  # what is deeper has no other layers
-        for y in (ours(x), theirs(x)):
-            (y / y.detach().norm()).square().sum().backward()
-        gradients = theirs_by_our_names({name: p.grad for name, p in theirs.named_parameters()})
-        torch.testing.assert_close({name: p.grad for name, p in ours.named_parameters()}, gradients)
-        torch.testing.assert_close(ours.state_dict(), theirs_by_our_names(theirs.state_dict()))
+    y, expected = ours.train()(x), theirs.train()(x)
+    torch.testing.assert_close(y, expected)
+    for logits in (y, expected):
+        (logits / logits.detach().norm()).square().sum().backward()
+    gradients = theirs_by_our_names({name: p.grad for name, p in theirs.named_parameters()})
+    torch.testing.assert_close({name: p.grad for name, p in ours.named_parameters()}, gradients)
+    torch.testing.assert_close(ours.state_dict(), theirs_by_our_names(theirs.state_dict()))
 
 
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])

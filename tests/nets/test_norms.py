@@ -21,7 +21,7 @@ def norms(size, order="add-relu"):
 
 @pytest.mark.parametrize("order", ["add-relu", "relu-add"])
 @pytest.mark.parametrize("fork", [False, True])
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)  # For each order and fork.
 @given(size=st.integers(1, 5), count=st.integers(1, 20), relu=st.booleans(), adds=st.booleans())
 def test_ghost_batch_normalization_is_batch_normalization_of_parts(  # noqa: PLR0913, PLR0917
     order, fork, size, count, relu, adds
@@ -43,7 +43,6 @@ def test_ghost_batch_normalization_is_batch_normalization_of_parts(  # noqa: PLR
     torch.testing.assert_close(ours, (whole.weight.grad, whole.bias.grad))
 
 
-@settings(deadline=None, max_examples=20)
 @given(parts=st.integers(1, 6))
 def test_running_statistics_forget_a_batch_as_fast(parts):
     """Where all parts have the same statistics, the running ones move as those of `nn.BatchNorm2d` do."""

@@ -17,7 +17,7 @@ from deeptwins.train.training import Training
 BLOCKS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 5)), min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)  # Each makes two streams of images.
 @given(blocks=BLOCKS, size=st.sampled_from([48, 64, 300, 512, 700]), pick=st.booleans())
 def test_a_feed_has_the_batches_and_rates_of_its_run(dataset, blocks, size, pick):
     """Whatever blocks are asked for, in whatever order: the stream's batches bit for bit, and the recipe's rates."""

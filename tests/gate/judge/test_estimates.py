@@ -22,7 +22,7 @@ from deeptwins.gate.judge.estimates import (
 
 VALUE = st.integers(-300, 300).map(lambda n: n / 1000)
 PAIRS = st.lists(st.lists(VALUE, min_size=1, max_size=4), min_size=2, max_size=6)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)  # Each takes many bootstrap samples.
 
 
 def ends(result):

@@ -183,7 +183,7 @@ def test_reasons_are_told_only_where_there_is_something_to_explain():
     assert judged(of(0.0, SLOW)).reason.startswith("the interval of the second batch (9.")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)  # Each takes bootstrap samples of every benchmark, twice.
 @given(st.lists(st.sampled_from([SLOW, FAST, 0.0, 0.03]), min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_the_order_of_benchmarks_means_nothing(ratios, rng):
     """Each is judged among the others, whatever their order."""

@@ -6,13 +6,15 @@ import pandas as pd
 import pytest
 
 import made
-import nets_made
-from deeptwins.nets import inspection
 from deeptwins.pages import drawing
 from deeptwins.pages.study import diagram
 from deeptwins.pages.study import page as study_page
 from deeptwins.pages.study.diagram import Drawn
-from nets_made import EXAMPLES, LINES, build, images, shaken, spec
+
+# What is drawn needs no torch; the nets that it is compared with do.
+inspection = pytest.importorskip("deeptwins.nets.inspection", reason="nets need torch")
+nets_made = pytest.importorskip("nets_made")
+build, images, shaken, spec = nets_made.build, nets_made.images, nets_made.shaken, nets_made.spec
 
 
 @pytest.fixture(autouse=True)
@@ -61,14 +63,14 @@ def test_a_drawn_block_computes_what_the_block_does(order, shortcut, family):
     assert y.allclose(block((x, x))[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(("field", "name"), list(dict.fromkeys([*LINES, *EXAMPLES])))
+@pytest.mark.parametrize(("field", "name"), list(dict.fromkeys([*nets_made.LINES, *nets_made.EXAMPLES])))
 def test_everything_can_be_drawn(field, name):
     """Each line of the tables is drawn: what the diagram does not know, by its name."""
     net = drawn(spec(**{field: name}))
     svg = drawing.svg(diagram.draw([net]), "nets", diagram.alt([net]))
 
     ET.fromstring(svg)  # noqa: S314  our own
-    if (field, name) in EXAMPLES and field != "initialization":
+    if (field, name) in nets_made.EXAMPLES and field != "initialization":
         assert name in svg
 
 
