@@ -545,7 +545,8 @@ def toml(value: object) -> str:
     return str(value)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])  # Of very many keys and values.
+# There are very many keys and values.
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     mutations=st.lists(
         st.tuples(
@@ -567,7 +568,8 @@ def test_no_value_ends_in_a_traceback(tmp_path, mutations):
     check(tmp_path, text.encode("utf-8", "surrogateescape"))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])  # Of very many bytes.
+# There are very many bytes.
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200) | st.integers(1, 3000).map(lambda n: b"x = " + b"[" * n))
 def test_no_bytes_end_in_a_traceback(tmp_path, content):
     """A file of any bytes at all is read or refused in one printable line."""
