@@ -12,6 +12,7 @@ from deeptwins.gate.page import page
 from deeptwins.pages.choices import numbers
 from deeptwins.pages.choices import page as choices_page
 from deeptwins.pages.kernels import page as kernels_page
+from deeptwins.pages.page import write
 from deeptwins.pages.profile import page as profile_page
 from deeptwins.pages.study import page as study_page
 from deeptwins.records import kernels, profiles
@@ -54,7 +55,7 @@ def test_the_page_of_the_kernels_is_what_their_metrics_say(tmp_path):
     """Made anew from the metrics, the text and the tables of the kernels' page are the committed ones to the letter."""
     committed = Path("reports", "reference", "kernels")
 
-    made = kernels_page.write(RESULTS, tmp_path).page.parent
+    made = write(kernels_page.PAGE, tmp_path, RESULTS).page.parent
 
     assert_same(committed, made)
 

@@ -15,7 +15,6 @@ from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
-    from deeptwins.pages.page import Written
     from deeptwins.train.scheduling import Outcome
 
 ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # where they lie unless told otherwise
@@ -74,17 +73,6 @@ def conclude(outcome: Outcome, again: list[str], following: list[str] | None) ->
 def options(**given: object) -> list[str]:
     """Write options as they are typed, those that are not None."""
     return [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
-
-
-def print_page(written: Written) -> None:
-    """Print the tables of a page, and what else there is to say about it."""
-    for table in written.tables:
-        typer.echo(f"{table.caption}:")
-        rows = [tuple(head.upper() for head in table.columns), *map(tuple, table.rows)]
-        print_table(rows, right=range(table.words, len(table.columns)))
-        typer.echo()
-    for line in (*written.verdict, written.page):
-        typer.echo(line)
 
 
 def print_layers(title: str, layers: Sequence[Layer]) -> None:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from deeptwins.cli.console import BAD_INPUT, INTERRUPTED, REPORTS, RESULTS, print_page, read_duration
+from deeptwins.cli.console import BAD_INPUT, INTERRUPTED, REPORTS, RESULTS, read_duration
+from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError
 from deeptwins.pages.wording import count
 
 if TYPE_CHECKING:
     from deeptwins.gate.compare.comparison import Request
     from deeptwins.gate.runs import Run
-    from deeptwins.pages.page import Written
 
 MAIN = ("origin/main", "main", "origin/master", "master")  # what a commit is set against: the first that there is
 SKIP, ABORT = 125, 128  # exit codes for `git bisect run`: this commit cannot be judged; no commit can
@@ -127,7 +127,7 @@ def gate(  # noqa: PLR0913, PLR0917  every option is a parameter
 @app.command()
 def page(results: Results = RESULTS, reports: Reports = REPORTS) -> None:
     """Write the page of the runs that are there, without measuring."""
-    print_page(_write_page(results, reports))
+    publish("performance", reports, (results,))
 
 
 @app.command("import")
@@ -244,11 +244,13 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
     from deeptwins.gate import runs
     from deeptwins.gate.judge.conclusion import conclude
     from deeptwins.gate.page import page
+    from deeptwins.pages.page import write
 
     typer.echo(f"this run: {runs.write(results, run)}")
     _summarize(summary, page.summary(run))
-    written, found = _write_page(results, reports), conclude(run)
-    print_page(replace(written, tables=page.compared(run, found), verdict=found.lines))
+    written, found = write(spec_of("performance"), reports, results), conclude(run)
+    print_page(replace(written, tables=page.compared(run, found), lines=found.lines))
+    print_index(reports)
     if run.failure == "interrupted":
         return INTERRUPTED
     return 0 if run.kind == "anchor" and found.code in {1, 3} else found.code
@@ -268,17 +270,7 @@ def _test_itself(asked: Request, trials: int | None, results: Path, reports: Pat
     if failure := selftest.run(asked, planned, results, Teller):
         typer.echo(f"broke off: {failure}; the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED if failure == "interrupted" else BAD_INPUT)
-    print_page(_write_page(results, reports))
-
-
-def _write_page(results: Path, reports: Path) -> Written:
-    """Write the page of all runs, and the list of pages."""
-    from deeptwins.gate.page import page
-    from deeptwins.pages import page as pages
-
-    written = page.write(results, reports)
-    typer.echo(f"all reports: {pages.write_index(reports)}")
-    return written
+    publish("performance", reports, (results,))
 
 
 @contextmanager

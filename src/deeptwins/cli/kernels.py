@@ -12,8 +12,8 @@ from deeptwins.cli.console import (
     INTERRUPTED,
     REPORTS,
     RESULTS,
-    print_table,
 )
+from deeptwins.cli.pages import publish
 
 if TYPE_CHECKING:
     pass
@@ -39,18 +39,13 @@ def kernels(
       deeptwins kernels
       deeptwins kernels --no-compile --timings timings.json
     """  # noqa: D301
-    from deeptwins.pages import page as pages
-    from deeptwins.pages.kernels import page
-
     if timings is not None:
-        page.keep_timings(timings, results)
+        from deeptwins.pages.kernels.page import keep_timings
+
+        keep_timings(timings, results)
     if compiling:
         _compile(results)
-    written = page.write(results, reports)
-    print_table(written.table, right=range(2, len(written.table[0])))
-    for line in (*written.verdict, *written.faults, written.page):
-        typer.echo(line)
-    typer.echo(f"all reports: {pages.write_index(reports)}")
+    publish("kernels", reports, (results,))
 
 
 def _compile(results: Path) -> None:

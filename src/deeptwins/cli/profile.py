@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, Data, options, print_page, read_shape
+from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, Data, options, read_shape
+from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,7 +101,6 @@ def _profile(  # noqa: PLR0913, PLR0917
     plan: Plan, device: torch.device, steps: int, data: Path | None, results: Path, reports: Path
 ) -> None:
     """Profile the nets of a plan, with progress on stderr; write and print what was found."""
-    from deeptwins.pages import page
     from deeptwins.profile import measure as profiling
     from deeptwins.records import profiles, tables
 
@@ -109,28 +109,24 @@ def _profile(  # noqa: PLR0913, PLR0917
     with typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar:
         found = profiling.profile(plan, device, steps, data, lambda: bar.update(1))
     profiles.write(path, found)
-    from deeptwins.pages.profile import page as profile_page
-
-    print_page(profile_page.write(path, reports))
-    typer.echo(f"all reports: {page.write_index(reports)}")
+    publish("profile", reports, (path,))
 
 
 def _show(files: Sequence[Path], results: Path, reports: Path) -> None:
     """Keep the timings of benches, write their pages, and print what they say."""
-    from deeptwins.pages import page as pages
-    from deeptwins.pages.choices import numbers
-    from deeptwins.pages.choices import page as choices_page
+    from deeptwins.pages.choices import numbers as choices
+    from deeptwins.pages.page import write
     from deeptwins.pages.throughput import numbers as throughput
-    from deeptwins.pages.throughput import page as throughput_page
     from deeptwins.records import benchmarks
 
     timings = benchmarks.read(files)
-    kinds = ((throughput, throughput_page), (numbers, choices_page))
-    found = [(own, kind, report) for kind, report in kinds if len(own := timings.of(*kind.BENCHES))]
+    kinds = {"throughput": throughput, "choices": choices}
+    found = {kind: own for kind, module in kinds.items() if len(own := timings.of(*module.BENCHES))}
     if not found:
-        raise timings.refused(f"no timing by {', '.join(bench for kind, _ in kinds for bench in kind.BENCHES)}")
-    for own, kind, _ in found:
-        kind.find(own)  # what makes no sense is refused before any of it takes the place of what does
-    for own, kind, report in found:
-        print_page(report.write(benchmarks.keep(own, kind.path_of(results)), reports))
-    typer.echo(f"all reports: {pages.write_index(reports)}")
+        benches = ", ".join(bench for module in kinds.values() for bench in module.BENCHES)
+        raise timings.refused(f"no timing by {benches}")
+    for kind, own in found.items():
+        kinds[kind].find(own)  # what makes no sense is refused before any of it takes the place of what does
+    for kind, own in found.items():
+        print_page(write(spec_of(kind), reports, benchmarks.keep(own, kinds[kind].path_of(results))))
+    print_index(reports)

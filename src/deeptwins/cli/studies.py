@@ -25,6 +25,7 @@ from deeptwins.cli.console import (
     read_duration,
     refuse,
 )
+from deeptwins.cli.pages import publish
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
@@ -189,19 +190,9 @@ def _check(studies: Iterable[Study], device: str) -> None:
 
 
 def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool:
-    """Write and print the report of each study; says whether the records contradict a claim."""
-    from deeptwins.pages import page as pages
-    from deeptwins.pages.study import page as study_page
-
-    contradicted = False
-    for study in studies:
-        written = study_page.write(study, results, reports)
-        typer.echo(f"{study.name}: {written.verdict}")
-        for line in (*written.claims, written.page):
-            typer.echo(f"  {line}")
-        contradicted |= written.contradicted
-    typer.echo(f"all reports: {pages.write_index(reports)}")
-    return contradicted
+    """Write and print the page of each study; says whether the records contradict a claim."""
+    pages = publish("study", reports, *((study, results) for study in studies))
+    return any(page.facts.contradicted for page in pages)
 
 
 def _with_results(results: Path) -> list[str]:

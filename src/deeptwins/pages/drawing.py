@@ -1,4 +1,4 @@
-"""How figures look: colours, panels, axes, legends; and the SVG that fits them to light and dark pages."""
+"""Figures of pages: colours, panels, axes, legends, and the SVG that fits them to light and dark pages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -74,6 +77,23 @@ STYLE: Any = {
 }
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A figure on a page."""
+
+    name: str
+    """The stem of its file."""
+    caption: str
+    alt: str
+    """What it shows in words, for who cannot see it."""
+    figure: Figure
+
+    @cached_property
+    def svg(self) -> Markup:
+        """Its drawing."""
+        return Markup(svg(self.figure, self.name, self.alt))  # noqa: S704  `svg` escapes
+
+
 def svg(figure: Figure, name: str, alt: str) -> str:
     """Render a figure as standalone SVG whose ink follows the reader's light or dark mode. Same figure, same text."""
     buffer = io.StringIO()
@@ -90,9 +110,25 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     return f'{start}\n<title id="{name}-title">{escape(alt)}</title>\n<style>{style}</style>{rest}'
 
 
-def styled() -> AbstractContextManager[None]:
-    """Draw in the project's style while this is entered."""
-    return mpl.rc_context(STYLE)
+def styled(**changes: object) -> AbstractContextManager[None]:
+    """Draw in the project's style while this is entered; `axes__grid=False` changes its key `axes.grid`."""
+    style: Any = {key.replace("__", "."): value for key, value in changes.items()}
+    return mpl.rc_context({**STYLE, **style})
+
+
+def canvas(height: float) -> Figure:
+    """Make an empty figure as wide as a page's column, `height` inches high."""
+    return Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(h_pad=0.06))
+
+
+def rows(names: Sequence[str], xlabel: str, height: float) -> tuple[Figure, Axes]:
+    """Lay out a row per name, from the top; the figure is `height` inches high."""
+    figure = canvas(height)
+    ax = figure.subplots()
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_xlabel(xlabel)
+    return figure, ax
 
 
 def panels(titles: pd.Series, columns: int = COLUMNS, height: float | None = None) -> tuple[Figure, Panels]:
@@ -101,7 +137,7 @@ def panels(titles: pd.Series, columns: int = COLUMNS, height: float | None = Non
     rows = -(-len(names) // min(columns, COLUMNS))
     columns = -(-len(names) // rows)  # that no row is nearly empty
     height = height or HEIGHTS[columns - 1]
-    figure = Figure(figsize=(WIDTH, height * rows + 0.3), layout=ConstrainedLayoutEngine(h_pad=0.06))
+    figure = canvas(height * rows + 0.3)
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
     for ax in axes[len(names) :]:
         ax.remove()

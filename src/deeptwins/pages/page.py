@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,18 +16,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from deeptwins.errors import InputError
-from deeptwins.pages import drawing
+from deeptwins.pages.drawing import Picture
 from deeptwins.pages.tables import Table
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure on the page: the stem of its file, its caption, what it shows in words, its drawing."""
-
-    name: str
-    caption: str
-    alt: str
-    svg: Markup
+Facts = TypeVar("Facts")
 
 
 @dataclass(frozen=True)
@@ -41,56 +33,155 @@ class Section:
     commands: tuple[str, ...] = ()
 
 
+class Commands(NamedTuple):
+    """The commands that make a page again, and where they work."""
+
+    where: str
+    lines: tuple[str, ...]
+
+
+def nothing(_facts: object) -> tuple[()]:
+    """Say that this kind of page has no such part."""
+    return ()
+
+
+def empty(_facts: object) -> str:
+    """Say that this kind of page has no such text."""
+    return ""
+
+
+@dataclass(frozen=True)
+class PageSpec(Generic[Facts]):
+    """A kind of page: where its facts come from, and a function of them per part. The parts are in the page's order."""
+
+    load: Callable[..., Facts]
+    """Reads the facts; raises InputError where there are none or a file is damaged."""
+    name: Callable[[Facts], str]
+    """Of the page's folder."""
+    question: Callable[[Facts], str]
+    verdict: Callable[[Facts], Sequence[str]]
+    """The answer, in sentences."""
+    sections: Callable[[Facts], Sequence[Section]]
+    """What was found: figures and tables."""
+    origin: Callable[[Facts], Sequence[Table]]
+    """Where the numbers come from."""
+    commands: Callable[[Facts], Commands]
+    data: Callable[[Facts], Mapping[str, pd.DataFrame]]
+    """The tables behind figures and tables, by the stem of their file; those without a row are left out."""
+    size: Callable[[Facts], str]
+    """How much of it there is, e.g. how many runs have finished."""
+    method: Callable[[Facts], Sequence[str]] = nothing
+    """How it was measured, in paragraphs."""
+    remarks: Callable[[Facts], Sequence[str]] = nothing
+    """What limits the verdict."""
+    source: Callable[[Facts], str] = empty
+    """Who asked the question first."""
+    answer: Callable[[Facts], str] | None = None
+    """The verdict in a few words, for the list of pages; None: its first sentence."""
+    cost: Callable[[Facts], str] = empty
+    """What was spent on it, as measured."""
+    date: Callable[[Facts], str] = empty
+    summary: Callable[[Facts], Sequence[Table]] = nothing
+    """Tables for a terminal."""
+    lines: Callable[[Facts], Sequence[str]] | None = None
+    """What a terminal shows below them; None: the verdict."""
+    find: Callable[[Path], Sequence[tuple[Any, ...]]] = nothing
+    """Lists what a folder of results has for such pages: the arguments of `load`, once per page."""
+
+
 @dataclass(frozen=True)
 class Page:
     """All that a page says; what stands in the list of pages, too, but for sections and data."""
 
     name: str
-    """Of its folder."""
     question: str
     source: str
     verdict: Sequence[str]
     remarks: Sequence[str]
     sections: Sequence[Section]
     runs: str
-    """How much of it there is, e.g. how many runs have finished."""
     data: Mapping[str, pd.DataFrame]
-    """The tables behind it, by the stem of their file; those without a row are left out."""
     answer: str = ""
-    """The verdict in a few words, for the list of pages."""
     cost: str = ""
-    """What was spent on it, as measured."""
     date: str = ""
 
 
 @dataclass(frozen=True)
-class Written:
-    """What a command has to say about the page that it wrote."""
+class Written(Generic[Facts]):
+    """A page that was written, and what a command says about it."""
 
-    verdict: tuple[str, ...]
+    facts: Facts
     tables: tuple[Table, ...]
-    """A summary for a terminal."""
+    lines: tuple[str, ...]
     page: Path
+    """Its `index.html`; `report.md` stands beside it."""
 
 
-def write(page: Page, reports: Path) -> Path:
-    """Write a page; returns its folder. The same parts give the same bytes, whatever page was there before.
+def write(spec: PageSpec[Facts], reports: Path, *source: object) -> Written[Facts]:
+    """Write a page. The same facts give the same bytes, whatever page was there before.
+
+    Args:
+        spec: the kind of page.
+        reports: the folder of all pages.
+        source: what `spec.load` takes.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the facts cannot be loaded, or the folder cannot be written.
     """
+    facts = spec.load(*source)
+    page = compose(spec, facts)
+    folder = save(page, reports)
+    lines = page.verdict if spec.lines is None else spec.lines(facts)
+    return Written(facts, tuple(spec.summary(facts)), tuple(lines), folder / "index.html")
+
+
+def save(page: Page, reports: Path) -> Path:
+    """Write the files of a page; returns its folder."""
+    folder = reports / page.name
+    _save(folder, _files(page), instead_of=("*.svg", "data/*.csv"))
+    return folder
+
+
+def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
+    """Put a page together from its facts."""
+    verdict, commands = list(spec.verdict(facts)), spec.commands(facts)
+    return Page(
+        name=spec.name(facts),
+        question=spec.question(facts),
+        source=spec.source(facts),
+        verdict=verdict,
+        remarks=spec.remarks(facts),
+        sections=[
+            *spec.sections(facts),
+            Section("Provenance", tables=tuple(spec.origin(facts)), paragraphs=tuple(spec.method(facts))),
+            Section("How to reproduce", paragraphs=(commands.where,), commands=commands.lines),
+        ],
+        runs=spec.size(facts),
+        data=spec.data(facts),
+        answer=verdict[0] if spec.answer is None else spec.answer(facts),
+        cost=spec.cost(facts),
+        date=spec.date(facts),
+    )
+
+
+def illustrate(name: str, caption: str, alt: str, figure: Figure) -> Picture:
+    """Put a figure on the page."""
+    return Picture(name, caption, alt, figure)
+
+
+def _files(page: Page) -> dict[str, str]:
+    """Write the files of a page's folder: their text, by name."""
     pictures = [picture for section in page.sections for picture in section.pictures]
     data = {name: table for name, table in page.data.items() if len(table)}
     first = pictures[0]
-    summary = {key: getattr(page, key) for key in _TOLD} | {"figure": f"{first.name}.svg", "alt": first.alt}
-    files = {f"{picture.name}.svg": str(picture.svg) for picture in pictures}
-    files |= {f"data/{name}.csv": table.to_csv(index=False, float_format="%.6g") for name, table in data.items()}
-    files["summary.json"] = json.dumps(summary, indent=1) + "\n"
-    files["report.md"] = _MARKDOWN.get_template("report.md.j2").render(page=page, data=list(data))
-    files["index.html"] = _HTML.get_template("report.html.j2").render(page=page, data=list(data))
-    folder = reports / page.name
-    _save(folder, files, instead_of=("*.svg", "data/*.csv"))
-    return folder
+    summary = {key: getattr(page, key) for key in _LISTED} | {"figure": f"{first.name}.svg", "alt": first.alt}
+    return {
+        **{f"{picture.name}.svg": str(picture.svg) for picture in pictures},
+        **{f"data/{name}.csv": table.to_csv(index=False, float_format="%.6g") for name, table in data.items()},
+        "summary.json": json.dumps(summary, indent=1) + "\n",
+        "report.md": _MARKDOWN.get_template("report.md.j2").render(page=page, data=list(data)),
+        "index.html": _HTML.get_template("report.html.j2").render(page=page, data=list(data)),
+    }
 
 
 def write_index(reports: Path) -> Path:
@@ -108,11 +199,6 @@ def write_index(reports: Path) -> Path:
             raise InputError(f"{path}: not a report's summary; write the report again, or delete its folder") from None
     _save(reports, {"index.html": _HTML.get_template("index.html.j2").render(studies=studies)})
     return reports / "index.html"
-
-
-def illustrate(name: str, caption: str, alt: str, figure: Figure) -> Picture:
-    """Put a figure on the page."""
-    return Picture(name, caption, alt, Markup(drawing.svg(figure, name, alt)))  # noqa: S704  `svg` escapes
 
 
 def _save(folder: Path, files: dict[str, str], instead_of: Sequence[str] = ()) -> None:
@@ -161,5 +247,5 @@ _TEMPLATES |= dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newl
 _HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
 _MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
 _MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML
-_TOLD = ("question", "answer", "verdict", "remarks", "runs", "cost", "date")
-_SUMMARY = (*_TOLD, "figure", "alt")
+_LISTED = ("question", "answer", "verdict", "remarks", "runs", "cost", "date")
+_SUMMARY = (*_LISTED, "figure", "alt")

@@ -1,10 +1,34 @@
-"""What pages have in rows: plain text, which the templates escape."""
+"""Tables of text on pages: every column is its head and how its cells are written. The templates escape the text."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
+
+import pandas as pd
 
 SHARED = ("family", "depth", "minus", "against", "metric", "source", "published", "ours", "seeds")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    `values` names a column of the frame, or several, whose values `write` takes; or it computes one from the whole row.
+    `Column("95 % interval", ("low", "high"), apart)` writes `apart(row["low"], row["high"])`.
+    """
+
+    head: str
+    values: str | tuple[str, ...] | Callable[[Mapping[Any, Any]], object]
+    write: Callable[..., str] = str
+
+    def cell(self, row: Mapping[Any, Any]) -> str:
+        """Write the cell of a row."""
+        if callable(self.values):
+            return self.write(self.values(row))
+        names = (self.values,) if isinstance(self.values, str) else self.values
+        return self.write(*(row[name] for name in names))
 
 
 @dataclass(frozen=True)
@@ -16,22 +40,48 @@ class Table:
     rows: list[list[str]]
     words: int
 
+    @classmethod
+    def of(
+        cls,
+        rows: pd.DataFrame | Iterable[Mapping[Any, Any]],
+        caption: str,
+        words: Sequence[Column],
+        numbers: Sequence[Column] = (),
+    ) -> Self:
+        """Write a table, a row per row of a frame.
+
+        Args:
+            rows: a frame, or its rows.
+            caption: what stands above the table.
+            words: the columns of names, which are flush left and come first.
+            numbers: the columns of numbers, flush right.
+        """
+        records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows)
+        columns = (*words, *numbers)
+        cells = [[column.cell(row) for column in columns] for row in records]
+        return cls(caption, tuple(column.head for column in columns), cells, len(words))
+
+    @classmethod
+    def facts(cls, rows: Iterable[Sequence[str]], caption: str = "Where the numbers come from") -> Self:
+        """Write facts, a name and a value per row."""
+        return cls(caption, ("what", "value"), [[*row] for row in rows], 2)
+
 
 def shorten(table: Table) -> Table:
-    """Leave out columns without a number, and those that say the same in all rows, which the caption then says.
+    """Leave out columns without a number, and those of `SHARED` that say the same in all rows.
 
-    The latter are those in `SHARED`.
+    What they say stands in the caption then.
     """
-    columns = list(zip(*table.rows, strict=True))
-    full = [i for i, cells in enumerate(columns) if {*cells} != {"-"}] if columns else range(len(table.columns))
-    named = {table.columns[i]: i for i in full}
+    cells = list(zip(*table.rows, strict=True))
+    full = [i for i, column in enumerate(cells) if {*column} != {"-"}] if cells else range(len(table.columns))
+    places = {table.columns[i]: i for i in full}
     several = len(table.rows) > 1
-    same = [named[name] for name in SHARED if several and name in named and len({*columns[named[name]]}) == 1]
-    kept = [i for i in full if i not in same]
-    told = "; ".join(f"{table.columns[i]} {columns[i][0]}" for i in same)
+    same = [places[head] for head in SHARED if several and head in places and len({*cells[places[head]]}) == 1]
+    left = [i for i in full if i not in same]
+    common = "; ".join(f"{table.columns[i]} {cells[i][0]}" for i in same)
     return Table(
-        f"{table.caption}. The same in all rows: {told}" if told else table.caption,
-        tuple(table.columns[i] for i in kept),
-        [[row[i] for i in kept] for row in table.rows],
-        sum(i < table.words for i in kept),
+        f"{table.caption}. The same in all rows: {common}" if common else table.caption,
+        tuple(table.columns[i] for i in left),
+        [[row[i] for i in left] for row in table.rows],
+        sum(i < table.words for i in left),
     )

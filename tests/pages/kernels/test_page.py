@@ -9,7 +9,8 @@ import pytest
 
 from deeptwins.errors import InputError
 from deeptwins.pages import page as pages
-from deeptwins.pages.kernels import page as kernels_page
+from deeptwins.pages.kernels.page import PAGE, keep_timings
+from deeptwins.pages.page import write
 from deeptwins.records import kernels as kernel_records
 from deeptwins.records.kernels import Compiled, Device, Floor, Kernel, SiteTraffic
 from kernel_timings_made import three, written
@@ -94,7 +95,7 @@ def test_the_file_keeps_everything(results):
 
 def test_the_same_metrics_give_the_same_page(tmp_path, results):
     """Written twice, no file of the page differs, and none names a place on this machine."""
-    first, second = (kernels_page.write(results, tmp_path / name).page.parent for name in ("one", "two"))
+    first, second = (write(PAGE, tmp_path / name, results).page.parent for name in ("one", "two"))
 
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert {"index.html", "report.md", "summary.json", "registers.svg", "data/kernels.csv"} <= {*map(str, files)}
@@ -105,7 +106,7 @@ def test_the_same_metrics_give_the_same_page(tmp_path, results):
 
 def test_the_verdict(tmp_path, results):
     """It says how many kernels spill, how many have full accesses, and what a site moves."""
-    verdict = kernels_page.write(results, tmp_path / "reports").verdict
+    verdict = write(PAGE, tmp_path / "reports", results).verdict
 
     assert verdict[0].startswith(
         "None of 8 kernels compiled for sm_80 and sm_90 spills a register; they take 40 to 96 "
@@ -122,7 +123,7 @@ def test_faults_are_told(tmp_path):
     wrong = kernel(vector_share=0.5), kernel(spill_instructions=4, stack_bytes=16)
     kernel_records.write(kernel_records.path_of(folder), made(*wrong))
 
-    written = kernels_page.write(folder, tmp_path / "reports")
+    written = write(PAGE, tmp_path / "reports", folder)
 
     assert written.verdict[0].startswith("1 of 10 kernels compiled for sm_80 and sm_90 spills")
     assert "in 9 of them" in written.verdict[1]
@@ -137,7 +138,7 @@ def test_what_cannot_be_wide_is_no_fault(tmp_path):
     odd = kernel(shape="128x20x32x32", vectors_possible=False, vector_share=0.0, narrowest_access_bits=64)
     kernel_records.write(kernel_records.path_of(folder), made(odd))
 
-    written = kernels_page.write(folder, tmp_path / "reports")
+    written = write(PAGE, tmp_path / "reports", folder)
 
     assert not written.faults
     markdown = written.page.with_name("report.md").read_text(encoding="utf-8")
@@ -146,7 +147,7 @@ def test_what_cannot_be_wide_is_no_fault(tmp_path):
 
 def test_the_page_is_readable_to_all(tmp_path, results):
     """Every figure has a title that says its numbers; tables have captions; the models are called models."""
-    page = kernels_page.write(results, tmp_path / "reports").page
+    page = write(PAGE, tmp_path / "reports", results).page
 
     text = page.read_text(encoding="utf-8")
     titles = re.findall(r"<title id=[^>]*>([^<]*)</title>", text)
@@ -161,10 +162,10 @@ def test_the_page_is_readable_to_all(tmp_path, results):
 
 def test_timings_are_shown(tmp_path, results, measured):
     """Timings that are given are kept beside the metrics, and drawn on the page; else it has none."""
-    without = kernels_page.write(results, tmp_path / "reports").page.read_text(encoding="utf-8")
+    without = write(PAGE, tmp_path / "reports", results).page.read_text(encoding="utf-8")
 
-    kernels_page.keep_timings(measured, results)
-    page = kernels_page.write(results, tmp_path / "reports").page
+    keep_timings(measured, results)
+    page = write(PAGE, tmp_path / "reports", results).page
 
     assert kernel_records.timings_of(results).read_bytes() == measured.read_bytes()
     assert "Measured times" not in without
@@ -180,7 +181,7 @@ def test_other_timings_are_refused(tmp_path, results):
     other.write_text(json.dumps({"benchmarks": []}), encoding="utf-8")
 
     with pytest.raises(InputError, match=r"other\.json: "):
-        kernels_page.keep_timings(other, results)
+        keep_timings(other, results)
 
     assert not kernel_records.timings_of(results).exists()
 
@@ -190,12 +191,12 @@ def test_damaged_timings_are_one_line(tmp_path, results):
     kernel_records.timings_of(results).write_text("{", encoding="utf-8")
 
     with pytest.raises(InputError, match=r"timings\.json: "):
-        kernels_page.write(results, tmp_path / "reports")
+        write(PAGE, tmp_path / "reports", results)
 
 
 def test_the_index_lists_the_page(tmp_path, results):
     """It stands among the reports of the studies."""
-    kernels_page.write(results, tmp_path / "reports")
+    write(PAGE, tmp_path / "reports", results)
 
     index = pages.write_index(tmp_path / "reports").read_text(encoding="utf-8")
 
@@ -220,7 +221,7 @@ def test_a_damaged_file_is_one_line(tmp_path, results, old, new, told):
     path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
 
     with pytest.raises(InputError) as error:
-        kernels_page.write(results, tmp_path / "reports")
+        write(PAGE, tmp_path / "reports", results)
 
     assert str(error.value).startswith(f"{path}: {told}")
     assert "\n" not in str(error.value)
@@ -233,13 +234,13 @@ def test_other_json_is_one_line_too(tmp_path, results, text):
     path.write_text(text, encoding="utf-8")
 
     with pytest.raises(InputError, match=r"compiled\.json: "):
-        kernels_page.write(results, tmp_path / "reports")
+        write(PAGE, tmp_path / "reports", results)
 
 
 def test_no_metrics(tmp_path):
     """Without the file one line says what writes it."""
     with pytest.raises(InputError, match=r"compiled\.json: no such file; `deeptwins kernels` writes it"):
-        kernels_page.write(tmp_path, tmp_path / "reports")
+        write(PAGE, tmp_path / "reports", tmp_path)
 
 
 def test_a_page_that_cannot_be_written(tmp_path, results):
@@ -247,7 +248,7 @@ def test_a_page_that_cannot_be_written(tmp_path, results):
     (tmp_path / "reports").write_text("", encoding="utf-8")
 
     with pytest.raises(InputError, match=r"reports.*kernels: "):
-        kernels_page.write(results, tmp_path / "reports")
+        write(PAGE, tmp_path / "reports", results)
 
 
 def test_the_page_needs_neither_torch_nor_triton():

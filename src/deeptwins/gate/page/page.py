@@ -52,7 +52,7 @@ time. The self-test knows the changes that it makes, and no others.
 """
 
 
-def write(results: Path, reports: Path) -> Written:
+def write(results: Path, reports: Path) -> Written[None]:
     """Write the page of all runs. The same runs give the same bytes.
 
     Raises:
@@ -92,8 +92,8 @@ def write(results: Path, reports: Path) -> Written:
         cost=f"{digits(sum(run.seconds for run in found) / 60)} min",
         date=found[-1].started[:10],
     )
-    folder = pages.write(page, reports)
-    return Written(tuple(page.verdict), shown, folder / "index.html")
+    folder = pages.save(page, reports)
+    return Written(None, shown, tuple(page.verdict), folder / "index.html")
 
 
 def compared(run: Run, conclusion: Conclusion) -> tuple[Table, ...]:

@@ -15,7 +15,8 @@ from deeptwins.gate.judge.steps import LEAST
 from deeptwins.gate.page import figures, run_tables, tables
 from deeptwins.gate.runs import COMMIT, Kind, Run
 from deeptwins.pages import page
-from deeptwins.pages.page import Picture, Section
+from deeptwins.pages.drawing import Picture
+from deeptwins.pages.page import Section
 from deeptwins.pages.tables import Table
 from deeptwins.pages.wording import count
 

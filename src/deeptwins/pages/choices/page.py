@@ -37,7 +37,7 @@ runs, and mean nothing.
 """
 
 
-def write(path: Path, reports: Path) -> Written:
+def write(path: Path, reports: Path) -> Written[None]:
     """Write the page of the timings in a file. Same file, same bytes.
 
     Raises:
@@ -64,8 +64,8 @@ def write(path: Path, reports: Path) -> Written:
         answer=said[0],
         date=found.origin.date,
     )
-    folder = pages.write(page, reports)
-    return Written(tuple(said), tuple(_tables(found)), folder / "index.html")
+    folder = pages.save(page, reports)
+    return Written(None, tuple(_tables(found)), tuple(said), folder / "index.html")
 
 
 def verdict(found: Choices) -> list[str]:

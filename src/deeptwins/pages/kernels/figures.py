@@ -7,36 +7,36 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from deeptwins.pages.drawing import DASHED, INK, MARKERS, STYLE, TWINS, WIDTH
+from deeptwins.pages import drawing
+from deeptwins.pages.drawing import DASHED, INK, MARKERS, TWINS, Picture
+from deeptwins.pages.kernels import tables
 from deeptwins.pages.kernels.timings import DIRECTIONS
+from deeptwins.pages.wording import listed
 
-LAYOUTS = {"channels_last": "channels last", "contiguous": "channels first"}
 REGISTERS = {32: 64, 64: 32, 128: 16, 255: 8}  # a thread, and the warps that 64 Ki registers are then enough for
 RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
 PASSES = {"forward": "#2580c8", "backward": "#d55e00"}
 
 
-def registers(kernels: pd.DataFrame) -> Figure:
+def registers(kernels: pd.DataFrame) -> Picture:
     """Draw registers a thread: a panel a kernel, a column an architecture and layout, a dot a compiled kernel."""
     archs = {arch: i for i, arch in enumerate(dict.fromkeys(kernels["arch"]))}
     layouts = list(dict.fromkeys(kernels["layout"]))
-    with mpl.rc_context(STYLE):
+    with drawing.styled():
         figure, axes = _panels(kernels["kernel"], 4, 3.2)
         for kernel, ax in axes.items():
             for i, layout in enumerate(layouts):
                 dots = kernels[(kernels["kernel"] == kernel) & (kernels["layout"] == layout)]
                 x = dots["arch"].map(archs) + 0.36 * (i - (len(layouts) - 1) / 2)
                 style: dict[str, Any] = {"color": TWINS[i], "marker": MARKERS[i], "alpha": 0.5, "linewidths": 0}
-                ax.scatter(x, dots["registers"], s=20, label=LAYOUTS[layout], **style)
+                ax.scatter(x, dots["registers"], s=20, label=tables.LAYOUT_NAMES[layout], **style)
             ax.set_xticks([*archs.values()], [arch.removeprefix("sm_") for arch in archs])
             ax.set_xlim(-0.6, len(archs) - 0.4)
         first = next(iter(axes.values()))
@@ -47,12 +47,14 @@ def registers(kernels: pd.DataFrame) -> Figure:
         figure.supylabel("registers a thread")
         figure.supxlabel("architecture (sm_)")
         _legend(figure, axes)
-    return figure
+    caption = "Dots are compiled kernels. At the left, for how many warps the registers of a multiprocessor are enough."
+    return Picture("registers", caption, _registers_in_words(kernels), figure)
 
 
-def traffic(sites: pd.DataFrame) -> Figure:
+def traffic(sites: pd.DataFrame) -> Picture:
     """Draw bytes an element: a panel a site, a bar an implementation, forward and backward."""
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
+    sites = tables.compared(sites)
+    with drawing.styled(axes__grid=False):
         figure, axes = _panels(sites["site"], 3, 1.7)
         names = list(dict.fromkeys(sites["implementation"]))
         longest = (sites["bytes_per_element_forward"] + sites["bytes_per_element_backward"]).max()
@@ -70,12 +72,14 @@ def traffic(sites: pd.DataFrame) -> Figure:
         next(iter(axes.values())).invert_yaxis()
         figure.supxlabel("bytes an element")
         _legend(figure, axes)
-    return figure
+    caption = f"Counted, not measured; {tables.COMPARED}. Sources are under Provenance."
+    return Picture("traffic", caption, _traffic_in_words(sites), figure)
 
 
-def floors(floors: pd.DataFrame) -> Figure:
+def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
     """Draw the modelled time, forward and backward together: a panel a site, a row a shape, a dot a GPU."""
-    with mpl.rc_context({**STYLE, "axes.grid.axis": "both"}):
+    floors = tables.modelled(floors, sites)
+    with drawing.styled(axes__grid__axis="both"):
         figure, axes = _panels(floors["site"], 2, 2.2)
         shapes = list(dict.fromkeys(floors["shape"]))
         for site, ax in axes.items():
@@ -93,7 +97,8 @@ def floors(floors: pd.DataFrame) -> Figure:
         first.set_ylim(len(shapes) - 0.4, -0.6)
         figure.supxlabel("microseconds, forward and backward (model)")
         _legend(figure, axes)
-    return figure
+    caption = f"Model, no measurement: bytes at peak bandwidth; {tables.COMPARED}."
+    return Picture("floors", caption, _floors_in_words(floors), figure)
 
 
 def _panels(titles: Iterable[str], columns: int, height: float) -> tuple[Figure, dict[str, Axes]]:
@@ -101,7 +106,7 @@ def _panels(titles: Iterable[str], columns: int, height: float) -> tuple[Figure,
     names = list(dict.fromkeys(titles))
     columns = min(columns, len(names))
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(WIDTH, height * rows + 0.3), layout=ConstrainedLayoutEngine(h_pad=0.06))
+    figure = drawing.canvas(height * rows + 0.3)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
     for ax in grid[len(names) :]:
         ax.remove()
@@ -115,13 +120,13 @@ def _legend(figure: Figure, axes: dict[str, Axes]) -> None:
     figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
 
 
-def roofline(frame: pd.DataFrame) -> Figure:
+def roofline(frame: pd.DataFrame) -> Picture:
     """Draw effective bandwidth against bytes moved: a panel a direction; the roof is the bandwidth of a copy."""
     directions = [direction for direction in DIRECTIONS if (frame["direction"] == direction).any()]
     colours, markers, copy = _colours(frame), _markers(frame["site"]), frame["copy_gb_per_s"].max()
     wide = frame["bytes"].max() > 50 * frame["bytes"].min()
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.6), layout=ConstrainedLayoutEngine(h_pad=0.06))
+    with drawing.styled():
+        figure = drawing.canvas(3.6)
         axes = figure.subplots(1, len(directions), sharex=True, sharey=True, squeeze=False).flatten()
         for direction, ax in zip(directions, axes, strict=True):
             ax.axhline(copy, color=INK, linewidth=0.8, linestyle=DASHED)
@@ -144,10 +149,13 @@ def roofline(frame: pd.DataFrame) -> Figure:
         )
         figure.supylabel("effective bandwidth (GB/s)")
         _key(figure, colours, markers)
-    return figure
+    best = frame.groupby("implementation", sort=False)["percent_of_copy"].max()
+    reached = ", ".join(f"{name} {percent:.0f} %" for name, percent in best.items())
+    alt = f"Effective bandwidth against bytes moved. At most, as a share of a copy's: {reached}."
+    return Picture("roofline", "Each dot is a timing; the line is the bandwidth of a copy.", alt, figure)
 
 
-def speedups(frame: pd.DataFrame) -> Figure:
+def speedups(frame: pd.DataFrame) -> Picture:
     """Draw how many times as fast as eager the others are: joins and other sites apart, a row of panels a data type."""
     colours, markers = _colours(frame), _markers(frame["direction"])
     if len(colours) > 1:
@@ -155,9 +163,8 @@ def speedups(frame: pd.DataFrame) -> Figure:
     table = frame[frame["implementation"].isin(colours)].assign(kind=frame["dtype"] + ", " + frame["layout"])
     kinds, sites = list(dict.fromkeys(table["kind"])), sorted(set(table["site"]))
     heights = [table[table["kind"] == kind].groupby("site")["shape"].nunique().max() for kind in kinds]
-    with mpl.rc_context({**STYLE, "axes.grid.axis": "both"}):
-        size = WIDTH, 1.0 + sum(0.5 + 0.19 * height for height in heights)
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.06))
+    with drawing.styled(axes__grid__axis="both"):
+        figure = drawing.canvas(1.0 + sum(0.5 + 0.19 * height for height in heights))
         grid = figure.subplots(len(kinds), len(sites), sharex=True, squeeze=False, height_ratios=heights)
         _ratio_axis(grid[0, 0], [1.0, *frame["over_eager"].dropna()])
         for site, column in zip(sites, grid.T, strict=True):
@@ -173,7 +180,10 @@ def speedups(frame: pd.DataFrame) -> Figure:
             lowest.tick_params(labelbottom=True)
         figure.supxlabel("times as fast as eager")
         _key(figure, colours, markers)
-    return figure
+    medians = frame[frame["implementation"] != "eager"].groupby("implementation", sort=False)["over_eager"].median()
+    faster = ", ".join(f"{name} {ratio:.2f}" for name, ratio in medians.items())
+    alt = f"Times as fast as eager, by site, data type and layout. Median: {faster}."
+    return Picture("speedups", "Each dot is a timing, relative to eager at the same setting.", alt, figure)
 
 
 def _site_by_site(ax: Axes, panel: pd.DataFrame, colours: dict[str, str], markers: dict[str, str]) -> None:
@@ -233,3 +243,33 @@ def _size(count: float) -> str:
         if count >= size:
             return f"{count / size:g} {unit}"
     return f"{count:g} B"
+
+
+def _registers_in_words(kernels: pd.DataFrame) -> str:
+    """Describe the figure."""
+    parts = []
+    for (kernel, layout), group in kernels.groupby(["kernel", "layout"], sort=False):
+        ranges = listed(
+            f"{tables.span(cell['registers'])} on {arch}" for arch, cell in group.groupby("arch", sort=False)
+        )
+        parts.append(f"{kernel}, {tables.LAYOUT_NAMES[str(layout)]}: {ranges}")
+    return f"Registers a thread. {'; '.join(parts)}."
+
+
+def _traffic_in_words(table: pd.DataFrame) -> str:
+    """Describe the figure."""
+    parts = [
+        f"{row['site']}, {row['implementation']}: {row['bytes_per_element_forward']:g} forward,"
+        f" {row['bytes_per_element_backward']:g} backward"
+        for row in table.to_dict("records")
+    ]
+    return f"Bytes an element in {tables.COMPARED}. {'; '.join(parts)}."
+
+
+def _floors_in_words(table: pd.DataFrame) -> str:
+    """Describe the figure."""
+    parts = []
+    for (site, shape), group in table.groupby(["site", "shape"], sort=False):
+        times = listed(f"{row['total_us']:,.1f} on {row['device']}" for row in group.to_dict("records"))
+        parts.append(f"{site}, {shape}: {times}")
+    return f"Model of the time in microseconds, forward and backward, {tables.COMPARED}. {'; '.join(parts)}."

@@ -1,22 +1,19 @@
-"""From the metrics of the compiled kernels to their page, `reports/kernels/`; with timings, if there are any."""
+"""The page of the fused kernels, `reports/kernels/`: their metrics once compiled, and timings, if there are any."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from deeptwins import records
-from deeptwins.pages import page as pages
-from deeptwins.pages.kernels import figures, timings
-from deeptwins.pages.kernels import tables as kernel_tables
-from deeptwins.pages.page import Page, Section, illustrate
+from deeptwins.pages.kernels import figures, tables, timings
+from deeptwins.pages.page import Commands, PageSpec, Section
 from deeptwins.records import kernels as kernel_records
-from deeptwins.records.kernels import FULL_BITS
+from deeptwins.records.kernels import FULL_BITS, Compiled
 
-NAME = "kernels"
-QUESTION = "What are the fused BN-ReLU-add kernels made of, and what do they move?"
 MODEL = "Times of the model are no measurements: nothing has run on a GPU for them."
 MEASURED = f"""
 Every kernel was compiled offline, as Triton would on that GPU for that launch, and its machine code read. Spills are
@@ -40,15 +37,26 @@ than bytes.
 
 
 @dataclass(frozen=True)
-class Written:
-    """What a command has to say about the page that it wrote."""
+class Facts:
+    """The metrics of the compiled kernels as tables, and timings, which may have no row."""
 
-    verdict: tuple[str, ...]
-    faults: tuple[str, ...]
-    """A line each kernel that has some."""
-    table: tuple[tuple[str, ...], ...]
-    """A summary for a terminal, heads first."""
-    page: Path
+    compiled: Compiled
+    kernels: pd.DataFrame
+    sites: pd.DataFrame
+    floors: pd.DataFrame
+    times: pd.DataFrame
+
+
+def load(results: Path) -> Facts:
+    """Load what lies in a folder of results.
+
+    Raises:
+        InputError: there are no metrics, or a file is damaged.
+    """
+    compiled = kernel_records.read(kernel_records.path_of(results))
+    measured = kernel_records.timings_of(results)
+    times = timings.load(measured) if measured.exists() else pd.DataFrame()
+    return Facts(compiled, tables.kernels(compiled), tables.sites(compiled), tables.floors(compiled), times)
 
 
 def keep_timings(file: Path, results: Path) -> None:
@@ -64,94 +72,57 @@ def keep_timings(file: Path, results: Path) -> None:
     records.replace(kept, file.read_bytes())
 
 
-def write(results: Path, reports: Path) -> Written:
-    """Write the page from what lies in `results`. Same files, same bytes.
-
-    Raises:
-        InputError: there are no metrics, a file is damaged, or the folder cannot be written.
-    """
-    compiled = kernel_records.read(kernel_records.path_of(results))
-    measured = kernel_records.timings_of(results)
-    times = timings.load(measured) if measured.exists() else pd.DataFrame()
-    kernels, sites = kernel_tables.kernels(compiled), kernel_tables.sites(compiled)
-    floors = kernel_tables.floors(compiled)
+def _sections(facts: Facts) -> list[Section]:
+    metrics = [tables.summary(facts.kernels), tables.details(facts.kernels)]
+    if facts.kernels["faults"].any():
+        metrics.insert(0, tables.faulty(facts.kernels))
+    if not facts.kernels["vectors_possible"].all():
+        metrics.append(tables.narrow(facts.kernels))
     sections = [
-        _made(kernels),
-        _moved(sites),
-        _modelled(floors, sites),
-        *([_measured(times)] if len(times) else []),
-        Section("Provenance", tables=kernel_tables.provenance(compiled), paragraphs=(MEASURED, BYTES, FLOOR)),
-        _reproduce(measured=len(times) > 0),
+        Section("Registers and instructions", (figures.registers(facts.kernels),), tuple(metrics)),
+        Section("Bytes and launches", (figures.traffic(facts.sites),), (tables.traffic(facts.sites),)),
+        Section(
+            "What these bytes would take (model)",
+            (figures.floors(facts.floors, facts.sites),),
+            (tables.model(facts.floors, facts.sites),),
+        ),
     ]
-    verdict = kernel_tables.verdict(kernels, sites)
-    behind = {"kernels": kernels.drop(columns="faults"), "sites": sites, "floors": floors, "timings": times}
-    page = Page(
-        name=NAME,
-        question=QUESTION,
-        source="",
-        verdict=verdict,
-        remarks=[MODEL],
-        sections=sections,
-        runs=f"{len(kernels)} kernels compiled",
-        data=behind,
-        answer=verdict[0],
-    )
-    folder = pages.write(page, reports)
-    faults = tuple(kernel_tables.faults(kernels))
-    return Written(tuple(verdict), faults, tuple(kernel_tables.console(kernels)), folder / "index.html")
+    if len(facts.times):
+        pictures = figures.roofline(facts.times), figures.speedups(facts.times)
+        sections.append(Section("Measured times", pictures, timings.tables(facts.times)))
+    return sections
 
 
-def _made(kernels: pd.DataFrame) -> Section:
-    caption = "Dots are compiled kernels. At the left, for how many warps the registers of a multiprocessor are enough."
-    picture = illustrate("registers", caption, kernel_tables.alt_registers(kernels), figures.registers(kernels))
-    tables = [kernel_tables.summary(kernels), kernel_tables.details(kernels)]
-    if kernels["faults"].any():
-        tables.insert(0, kernel_tables.faulty(kernels))
-    if not kernels["vectors_possible"].all():
-        tables.append(kernel_tables.narrow(kernels))
-    return Section("Registers and instructions", (picture,), tuple(tables))
+def _commands(facts: Facts) -> Commands:
+    if facts.times.empty:
+        return Commands("With deeptwins installed, and no GPU:", ("deeptwins kernels",))
+    where = "In a clone of the repository; the timings need the device that they name, the metrics none:"
+    bench = "tox -e bench -- bench/bench_bn_relu_add.py"
+    return Commands(where, (bench, "deeptwins kernels --timings results/bench.json"))
 
 
-def _moved(sites: pd.DataFrame) -> Section:
-    compared = kernel_tables.compared(sites)
-    caption = f"Counted, not measured; {kernel_tables.COMPARED}. Sources are under Provenance."
-    picture = illustrate("traffic", caption, kernel_tables.alt_traffic(compared), figures.traffic(compared))
-    return Section("Bytes and launches", (picture,), (kernel_tables.traffic(sites),))
+def _data(facts: Facts) -> Mapping[str, pd.DataFrame]:
+    kernels = facts.kernels.drop(columns="faults")
+    return {"kernels": kernels, "sites": facts.sites, "floors": facts.floors, "timings": facts.times}
 
 
-def _modelled(floors: pd.DataFrame, sites: pd.DataFrame) -> Section:
-    modelled = kernel_tables.modelled(floors, sites)
-    caption = f"Model, no measurement: bytes at peak bandwidth; {kernel_tables.COMPARED}."
-    picture = illustrate("floors", caption, kernel_tables.alt_floors(modelled), figures.floors(modelled))
-    return Section("What these bytes would take (model)", (picture,), (kernel_tables.model(floors, sites),))
+def _verdict(facts: Facts) -> list[str]:
+    return tables.verdict(facts.kernels, facts.sites)
 
 
-def _reproduce(*, measured: bool) -> Section:
-    if not measured:
-        told = "With deeptwins installed, and no GPU:"
-        return Section("How to reproduce", paragraphs=(told,), commands=("deeptwins kernels",))
-    told = "In a clone of the repository; the timings need the device that they name, the metrics none:"
-    commands = ("tox -e bench -- bench/bench_bn_relu_add.py", "deeptwins kernels --timings results/bench.json")
-    return Section("How to reproduce", paragraphs=(told,), commands=commands)
-
-
-def _measured(times: pd.DataFrame) -> Section:
-    best = times.groupby("implementation", sort=False)["percent_of_copy"].max()
-    reached = ", ".join(f"{name} {percent:.0f} %" for name, percent in best.items())
-    middle = times[times["implementation"] != "eager"].groupby("implementation", sort=False)["over_eager"].median()
-    faster = ", ".join(f"{name} {ratio:.2f}" for name, ratio in middle.items())
-    pictures = (
-        illustrate(
-            "roofline",
-            "Each dot is a timing; the line is the bandwidth of a copy.",
-            f"Effective bandwidth against bytes moved. At most, as a share of a copy's: {reached}.",
-            figures.roofline(times),
-        ),
-        illustrate(
-            "speedups",
-            "Each dot is a timing, relative to eager at the same setting.",
-            f"Times as fast as eager, by site, data type and layout. Median: {faster}.",
-            figures.speedups(times),
-        ),
-    )
-    return Section("Measured times", pictures, timings.tables(times))
+PAGE = PageSpec(
+    load=load,
+    name=lambda _: "kernels",
+    question=lambda _: "What are the fused BN-ReLU-add kernels made of, and what do they move?",
+    verdict=_verdict,
+    remarks=lambda _: (MODEL,),
+    sections=_sections,
+    origin=lambda facts: tables.provenance(facts.compiled),
+    method=lambda _: (MEASURED, BYTES, FLOOR),
+    commands=_commands,
+    data=_data,
+    size=lambda facts: f"{len(facts.kernels)} kernels compiled",
+    summary=lambda facts: (tables.console(facts.kernels),),
+    lines=lambda facts: (*_verdict(facts), *tables.faults(facts.kernels)),
+    find=lambda results: [(results,)] if kernel_records.path_of(results).exists() else [],
+)

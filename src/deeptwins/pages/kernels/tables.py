@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from deeptwins.pages.tables import Table
+from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import count, listed, share
 from deeptwins.records.kernels import FULL_BITS, Compiled
 
-NAMES = {"channels_last": "channels last", "contiguous": "channels first"}
+LAYOUT_NAMES = {"channels_last": "channels last", "contiguous": "channels first"}
 FAULTY = ("kernel", "sites", "dtype", "layout", "shape", "arch")  # say which kernel it is
 SHARED = "shared memory (bytes)"
 COMPARED = "bf16"  # the type of the pictures, of the table of models, and of what has been counted of others
@@ -48,7 +48,7 @@ def verdict(kernels: pd.DataFrame, sites: pd.DataFrame) -> list[str]:
     total, spilled = len(kernels), int((kernels[["stack_bytes", "spill_instructions"]] > 0).any(axis=1).sum())
     archs = listed(dict.fromkeys(kernels["arch"]))
     none, verb = str(spilled or "None"), "spill" if spilled > 1 else "spills"
-    registers = f"they take {_range(kernels['registers'])} registers a thread"
+    registers = f"they take {span(kernels['registers'])} registers a thread"
     possible = kernels[kernels["vectors_possible"]]
     full = int((possible["vector_share"] >= 1).sum())
     wide = "all bytes of activations move" if full == len(possible) else f"in {full} of them all bytes move"
@@ -79,37 +79,38 @@ def details(kernels: pd.DataFrame) -> Table:
 
 
 def _metrics(caption: str, kernels: pd.DataFrame, keys: list[str]) -> Table:
-    rows = []
     places = [{value: i for i, value in enumerate(dict.fromkeys(kernels[key]))} for key in keys]
     groups = sorted(
         kernels.groupby(keys), key=lambda pair: [at[name] for at, name in zip(places, pair[0], strict=True)]
     )
-    for values, group in groups:
-        possible = group[group["vectors_possible"]]
-        full = f"{(possible['vector_share'] >= 1).sum()} of {len(possible)}"
-        numbers = (
-            _range(group["registers"]),
-            str(group["spill_instructions"].sum()),
-            _range(group["shared_bytes"]),
-            _range(group["instructions"]),
-            _range(group["barriers"]),
-            full,
-            _range(group["resident_warps"]),
-        )
-        rows.append([*map(str, values), str(len(group)), *numbers])
-    heads = ("compiled", "registers", "spills", SHARED, "instructions", "barriers", "full accesses", "warps held")
-    return Table(caption, (*keys, *heads), rows, len(keys))
+    rows = [{**dict(zip(keys, values, strict=True)), "group": group} for values, group in groups]
+    numbers = (
+        Column("compiled", "group", lambda group: str(len(group))),
+        Column("registers", "group", lambda group: span(group["registers"])),
+        Column("spills", "group", lambda group: str(group["spill_instructions"].sum())),
+        Column(SHARED, "group", lambda group: span(group["shared_bytes"])),
+        Column("instructions", "group", lambda group: span(group["instructions"])),
+        Column("barriers", "group", lambda group: span(group["barriers"])),
+        Column("full accesses", "group", _full),
+        Column("warps held", "group", lambda group: span(group["resident_warps"])),
+    )
+    return Table.of(rows, caption, [Column(key, key) for key in keys], numbers)
+
+
+def _full(kernels: pd.DataFrame) -> str:
+    possible = kernels[kernels["vectors_possible"]]
+    return f"{(possible['vector_share'] >= 1).sum()} of {len(possible)}"
 
 
 def faulty(kernels: pd.DataFrame) -> Table:
-    """Tabulate what is wrong, a row a kernel that something is wrong with."""
+    """Tabulate what is wrong, a row per kernel that something is wrong with."""
+    numbers = (
+        Column("spill instructions", "spill_instructions"),
+        Column("stack (bytes)", "stack_bytes"),
+        Column(f"bytes moved by {FULL_BITS} bits", "vector_share", share),
+    )
     wrong = kernels[kernels["faults"].astype(bool)]
-    rows = [
-        [*(str(row[key]) for key in (*FAULTY, "spill_instructions", "stack_bytes")), share(row["vector_share"])]
-        for row in wrong.to_dict("records")
-    ]
-    numbers = ("spill instructions", "stack (bytes)", f"bytes moved by {FULL_BITS} bits")
-    return Table("What is wrong", (*FAULTY, *numbers), rows, len(FAULTY))
+    return Table.of(wrong, "What is wrong", [Column(key, key) for key in FAULTY], numbers)
 
 
 def faults(kernels: pd.DataFrame) -> list[str]:
@@ -121,114 +122,80 @@ def faults(kernels: pd.DataFrame) -> list[str]:
 def narrow(kernels: pd.DataFrame) -> Table:
     """Tabulate the shapes whose rows allow no full accesses."""
     keys = ["shape", "dtype", "layout"]
-    rows = [
-        [
-            str(shape),
-            str(dtype),
-            NAMES[str(layout)],
-            _range(group["narrowest_access_bits"]),
-            _shares(group["vector_share"]),
-        ]
-        for (shape, dtype, layout), group in kernels[~kernels["vectors_possible"]].groupby(keys, sort=False)
-    ]
-    caption = f"Where rows are no multiples of {FULL_BITS} bits"
-    return Table(caption, (*keys, "narrowest access (bits)", f"bytes moved by {FULL_BITS} bits"), rows, 3)
+    groups = kernels[~kernels["vectors_possible"]].groupby(keys, sort=False)
+    rows = [{**dict(zip(keys, values, strict=True)), "group": group} for values, group in groups]
+    words = (
+        Column("shape", "shape"),
+        Column("dtype", "dtype"),
+        Column("layout", "layout", lambda name: LAYOUT_NAMES[name]),
+    )
+    numbers = (
+        Column("narrowest access (bits)", "group", lambda group: span(group["narrowest_access_bits"])),
+        Column(f"bytes moved by {FULL_BITS} bits", "group", lambda group: _shares(group["vector_share"])),
+    )
+    return Table.of(rows, f"Where rows are no multiples of {FULL_BITS} bits", words, numbers)
 
 
 def traffic(sites: pd.DataFrame) -> Table:
-    """Tabulate launches and bytes an element."""
-    rows = [
-        [
-            row["site"],
-            row["implementation"],
-            row["dtype"],
-            *("-" if pd.isna(row[key]) else str(row[key]) for key in ("launches_forward", "launches_backward")),
-            *(f"{row[key]:g}" for key in ("bytes_per_element_forward", "bytes_per_element_backward")),
-        ]
-        for row in sites.to_dict("records")
-    ]
-    heads = (
-        "site",
-        "implementation",
-        "dtype",
-        "launches, forward",
-        "backward",
-        "bytes an element, forward",
-        "backward",
+    """Tabulate launches and bytes per element."""
+    caption = "Launches and bytes an element; in evaluation there is no backward pass"
+    words = Column("site", "site"), Column("implementation", "implementation"), Column("dtype", "dtype")
+    numbers = (
+        Column("launches, forward", "launches_forward", _launches),
+        Column("backward", "launches_backward", _launches),
+        Column("bytes an element, forward", "bytes_per_element_forward", "{:g}".format),
+        Column("backward", "bytes_per_element_backward", "{:g}".format),
     )
-    return Table("Launches and bytes an element; in evaluation there is no backward pass", heads, rows, 3)
+    return Table.of(sites, caption, words, numbers)
+
+
+def _launches(number: float | None) -> str:
+    return "-" if pd.isna(number) else str(number)
 
 
 def model(floors: pd.DataFrame, sites: pd.DataFrame) -> Table:
     """Tabulate the model."""
     table = modelled(floors, sites)
-    devices = list(dict.fromkeys(table["device"]))
+    ways = {"forward": "forward_us", "backward": "backward_us"}
     rows = []
     for (site, shape), group in table.groupby(["site", "shape"], sort=False):
-        times = {row["device"]: (row["forward_us"], row["backward_us"]) for row in group.to_dict("records")}
-        rows.append([str(site), str(shape), *(f"{time:,.1f}" for device in devices for time in times[device])])
-    heads = (f"{device}, {way}" for device in devices for way in ("forward", "backward"))
-    return Table(f"Model, no measurement: microseconds, {COMPARED}", ("site", "shape", *heads), rows, 2)
+        times = {f"{row['device']}, {way}": row[key] for row in group.to_dict("records") for way, key in ways.items()}
+        rows.append({"site": site, "shape": shape, **times})
+    heads = [f"{device}, {way}" for device in dict.fromkeys(table["device"]) for way in ways]
+    numbers = [Column(head, head, "{:,.1f}".format) for head in heads]
+    caption = f"Model, no measurement: microseconds, {COMPARED}"
+    return Table.of(rows, caption, (Column("site", "site"), Column("shape", "shape")), numbers)
 
 
 def provenance(compiled: Compiled) -> tuple[Table, ...]:
     """Tabulate the tools, the GPUs, and where others' traffic was counted."""
-    tools = [[name, version] for name, version in compiled.made_with.items()]
-    devices = [
-        [
-            each.device,
-            each.arch,
-            str(each.processors),
-            str(each.warps_per_processor),
-            f"{each.bandwidth_bytes_per_s / 1e12:g}",
-        ]
-        for each in compiled.devices
-    ]
-    heads = ("GPU", "architecture", "multiprocessors", "warps each", "memory (TB/s)")
-    sources = dict.fromkeys((each.implementation, each.source) for each in compiled.sites)
+    sources = dict.fromkeys((site.implementation, site.source) for site in compiled.sites)
     return (
-        Table("Compiled and read with", ("tool", "version"), tools, 2),
-        Table("GPUs, by their data sheets", heads, devices, 2),
-        Table("Bytes an element", ("implementation", "source"), [[*each] for each in sources], 2),
+        Table("Compiled and read with", ("tool", "version"), [[*item] for item in compiled.made_with.items()], 2),
+        Table.of(
+            [device.model_dump() for device in compiled.devices],
+            "GPUs, by their data sheets",
+            (Column("GPU", "device"), Column("architecture", "arch")),
+            (
+                Column("multiprocessors", "processors"),
+                Column("warps each", "warps_per_processor"),
+                Column("memory (TB/s)", "bandwidth_bytes_per_s", lambda rate: f"{rate / 1e12:g}"),
+            ),
+        ),
+        Table("Bytes an element", ("implementation", "source"), [[*source] for source in sources], 2),
     )
 
 
-def alt_registers(kernels: pd.DataFrame) -> str:
-    """Describe the figure."""
-    parts = []
-    for (kernel, layout), group in kernels.groupby(["kernel", "layout"], sort=False):
-        ranges = listed(f"{_range(cell['registers'])} on {arch}" for arch, cell in group.groupby("arch", sort=False))
-        parts.append(f"{kernel}, {NAMES[str(layout)]}: {ranges}")
-    return f"Registers a thread. {'; '.join(parts)}."
-
-
-def alt_traffic(table: pd.DataFrame) -> str:
-    """Describe the figure."""
-    parts = [
-        f"{row['site']}, {row['implementation']}: {row['bytes_per_element_forward']:g} forward,"
-        f" {row['bytes_per_element_backward']:g} backward"
-        for row in table.to_dict("records")
-    ]
-    return f"Bytes an element in {COMPARED}. {'; '.join(parts)}."
-
-
-def alt_floors(table: pd.DataFrame) -> str:
-    """Describe the figure."""
-    parts = []
-    for (site, shape), group in table.groupby(["site", "shape"], sort=False):
-        times = listed(f"{row['total_us']:,.1f} on {row['device']}" for row in group.to_dict("records"))
-        parts.append(f"{site}, {shape}: {times}")
-    return f"Model of the time in microseconds, forward and backward, {COMPARED}. {'; '.join(parts)}."
-
-
-def console(kernels: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Return `summary` for a terminal, heads first; what is widest is left to the page."""
+def console(kernels: pd.DataFrame) -> Table:
+    """Tabulate `summary` for a terminal; what is widest is left to the page."""
     table = summary(kernels)
-    shown = [i for i, head in enumerate(table.columns) if head not in {SHARED, "barriers"}]
-    return [tuple(row[i] for i in shown) for row in ([head.upper() for head in table.columns], *table.rows)]
+    narrow = [i for i, head in enumerate(table.columns) if head not in {SHARED, "barriers"}]
+    heads, *rows = ([row[i] for i in narrow] for row in (table.columns, *table.rows))
+    return Table(table.caption, tuple(heads), rows, table.words)
 
 
-def _range(values: pd.Series) -> str:
+def span(values: pd.Series) -> str:
+    """Write the least and the largest of some values."""
     low, high = values.min(), values.max()
     return f"{low}" if low == high else f"{low} to {high}"
 

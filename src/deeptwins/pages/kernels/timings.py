@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from deeptwins.errors import line
-from deeptwins.pages.tables import Table
+from deeptwins.pages.tables import Column, Table
 from deeptwins.records import benchmarks
 
 BENCH = "bench_bn_relu_add"
@@ -155,15 +156,20 @@ def _times(frame: pd.DataFrame) -> Table:
 def _table(caption: str, frame: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> Table:
     """Tabulate settings; a column, by its head, is a value of an implementation and how to write it."""
     rows = []
-    for setting, timings in frame.groupby(SETTING, sort=False):
-        of = {timing["implementation"]: timing for timing in timings.to_dict("records")}
-        cells = [(of.get(name, {}).get(key), form) for name, key, form in columns.values()]
-        rows.append([*map(str, setting), *("-" if pd.isna(value) else form.format(value) for value, form in cells)])
-    return Table(caption, (*SETTING, *columns), rows, len(SETTING))
+    for setting, group in frame.groupby(SETTING, sort=False):
+        of = {row["implementation"]: row for row in group.to_dict("records")}
+        values = {head: of.get(name, {}).get(key) for head, (name, key, _) in columns.items()}
+        rows.append({**dict(zip(SETTING, setting, strict=True)), **values})
+    numbers = [Column(head, head, partial(_cell, form)) for head, (_, _, form) in columns.items()]
+    return Table.of(rows, caption, [Column(key, key) for key in SETTING], numbers)
+
+
+def _cell(form: str, value: float | str | None) -> str:
+    return "-" if pd.isna(value) else form.format(value)
 
 
 def _machine(frame: pd.DataFrame) -> Table:
     speeds = (f"{speed:,.0f} GB/s" for speed in frame["copy_gb_per_s"])
     values = {"device": frame["device"], "torch": frame["torch"], "timed by": frame["timed"], "a copy": speeds}
-    rows = [[what, "; ".join(dict.fromkeys(texts))] for what, texts in values.items()]
-    return Table("What the timings were measured on", ("what", "value"), rows, 2)
+    rows = [(what, "; ".join(dict.fromkeys(texts))) for what, texts in values.items()]
+    return Table.facts(rows, "What the timings were measured on")

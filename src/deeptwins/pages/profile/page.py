@@ -41,7 +41,7 @@ layer that brings the second.
 """
 
 
-def write(path: Path, reports: Path) -> Written:
+def write(path: Path, reports: Path) -> Written[None]:
     """Write the page of the profile in a file. Same file, same bytes.
 
     Raises:
@@ -71,9 +71,9 @@ def write(path: Path, reports: Path) -> Written:
         answer=verdict[0],
         date=profile.date,
     )
-    folder = pages.write(page, reports)
+    folder = pages.save(page, reports)
     shown = profile_tables.console(steps, kinds, layers)
-    return Written(tuple(verdict), tuple(shown), folder / "index.html")
+    return Written(None, tuple(shown), tuple(verdict), folder / "index.html")
 
 
 def _question(profile: Profile) -> str:

@@ -18,7 +18,8 @@ from deeptwins.findings.derive import Findings
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.inside import Inside
 from deeptwins.pages import page as pages
-from deeptwins.pages.page import Page, Picture, Section, illustrate
+from deeptwins.pages.drawing import Picture
+from deeptwins.pages.page import Page, Section, illustrate
 from deeptwins.pages.study import descriptions, diagram, figures, prose, provenance, remarks, tables
 from deeptwins.pages.study.inside import sections
 from deeptwins.pages.study.inside import words as diagnostic_prose
@@ -100,7 +101,7 @@ def write(study: Study, results: Path, reports: Path) -> Report:
         runs=f"{data.asked - data.missing} of {data.asked} runs finished",
         data=behind,
     )
-    folder = pages.write(page, reports)
+    folder = pages.save(page, reports)
     return Report(
         verdict=" ".join(verdict),
         claims=tuple(f"{group}: {claim}: {result}" for group, claim, _, result, _ in tables.claims(found.claims).rows),

@@ -50,7 +50,7 @@ FLOOR = f"""
 """
 
 
-def write(path: Path, reports: Path) -> Written:
+def write(path: Path, reports: Path) -> Written[None]:
     """Write the page of the timings in a file. Same file, same bytes.
 
     Raises:
@@ -78,8 +78,8 @@ def write(path: Path, reports: Path) -> Written:
         answer=said[0],
         date=found.origin.date,
     )
-    folder = pages.write(page, reports)
-    return Written(tuple(said), _summary(found), folder / "index.html")
+    folder = pages.save(page, reports)
+    return Written(None, _summary(found), tuple(said), folder / "index.html")
 
 
 def _summary(found: Throughput) -> tuple[Table, ...]:

@@ -1,0 +1,76 @@
+"""Every kind of page, and what a command prints of those that it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from deeptwins.cli.console import print_table
+
+if TYPE_CHECKING:
+    from deeptwins.pages.page import PageSpec, Written
+    from deeptwins.pages.tables import Table
+
+PAGES = {
+    "study": "deeptwins.pages.study.page",
+    "kernels": "deeptwins.pages.kernels.page",
+    "profile": "deeptwins.pages.profile.page",
+    "throughput": "deeptwins.pages.throughput.page",
+    "choices": "deeptwins.pages.choices.page",
+    "performance": "deeptwins.gate.page.page",
+}
+"""By kind, the module that declares the page as its `PAGE`. It is loaded by the command that needs it."""
+
+
+def spec_of(kind: str) -> PageSpec[Any]:
+    """Load the declaration of a kind of page."""
+    spec: PageSpec[Any] = import_module(PAGES[kind]).PAGE
+    return spec
+
+
+def publish(kind: str, reports: Path, *sources: Sequence[object]) -> list[Written[Any]]:
+    """Write pages of one kind and print them, then the list of all pages.
+
+    Args:
+        kind: of `PAGES`.
+        reports: the folder of all pages.
+        sources: the arguments of the kind's `load`, once per page.
+
+    Raises:
+        InputError: a page cannot be made or written.
+    """
+    from deeptwins.pages.page import write
+
+    pages = []
+    for source in sources:
+        pages.append(write(spec_of(kind), reports, *source))
+        print_page(pages[-1])
+    print_index(reports)
+    return pages
+
+
+def print_page(written: Written[Any]) -> None:
+    """Print the tables of a page, what it says, and where it is."""
+    print_tables(written.tables)
+    for line in (*written.lines, written.page):
+        typer.echo(line)
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """Print tables as a page has them."""
+    for table in tables:
+        typer.echo(f"{table.caption}:")
+        rows = [tuple(head.upper() for head in table.columns), *map(tuple, table.rows)]
+        print_table(rows, right=range(table.words, len(table.columns)))
+        typer.echo()
+
+
+def print_index(reports: Path) -> None:
+    """Write the list of all pages, and say where it is."""
+    from deeptwins.pages.page import write_index
+
+    typer.echo(f"all reports: {write_index(reports)}")
