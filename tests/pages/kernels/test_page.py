@@ -106,7 +106,7 @@ def test_the_same_metrics_give_the_same_page(tmp_path, results):
 
 def test_the_verdict(tmp_path, results):
     """It says how many kernels spill, how many have full accesses, and what a site moves."""
-    verdict = write(PAGE, tmp_path / "reports", results).verdict
+    verdict = write(PAGE, tmp_path / "reports", results).lines
 
     assert verdict[0].startswith(
         "None of 8 kernels compiled for sm_80 and sm_90 spills a register; they take 40 to 96 "
@@ -125,11 +125,12 @@ def test_faults_are_told(tmp_path):
 
     written = write(PAGE, tmp_path / "reports", folder)
 
-    assert written.verdict[0].startswith("1 of 10 kernels compiled for sm_80 and sm_90 spills")
-    assert "in 9 of them" in written.verdict[1]
-    assert len(written.faults) == 2
-    assert written.faults[0].startswith("apply, join, bf16, channels_last, 128x16x32x32, sm_90: only 50%")
-    assert written.faults[1].endswith("4 spill instructions, 16 bytes of stack")
+    verdict, faults = written.lines[:4], written.lines[4:]
+    assert verdict[0].startswith("1 of 10 kernels compiled for sm_80 and sm_90 spills")
+    assert "in 9 of them" in verdict[1]
+    assert len(faults) == 2
+    assert faults[0].startswith("apply, join, bf16, channels_last, 128x16x32x32, sm_90: only 50%")
+    assert faults[1].endswith("4 spill instructions, 16 bytes of stack")
 
 
 def test_what_cannot_be_wide_is_no_fault(tmp_path):
@@ -140,7 +141,8 @@ def test_what_cannot_be_wide_is_no_fault(tmp_path):
 
     written = write(PAGE, tmp_path / "reports", folder)
 
-    assert not written.faults
+    assert not written.facts.kernels["faults"].any()
+    assert len(written.lines) == 4
     markdown = written.page.with_name("report.md").read_text(encoding="utf-8")
     assert "| 128x20x32x32 | bf16 | channels last | 64 |" in markdown
 

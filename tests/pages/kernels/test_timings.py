@@ -6,7 +6,6 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.pages import drawing
 from deeptwins.pages.kernels import figures, timings
 from kernel_timings_made import COPY, three, timing, written
 
@@ -166,17 +165,17 @@ def test_any_timings_can_be_drawn(tmp_path, benchmarks):
     """A grid of hundreds or one row, with eager or without: both figures are well-formed SVG."""
     frame = loaded(tmp_path, *benchmarks)
 
-    for figure in (figures.roofline(frame), figures.speedups(frame)):
-        assert ET.fromstring(drawing.svg(figure, "name", "what it shows")).tag.endswith("svg")  # noqa: S314 - our own
+    for picture in (figures.roofline(frame), figures.speedups(frame)):
+        assert ET.fromstring(picture.svg).tag.endswith("svg")  # noqa: S314 - our own
 
 
 def test_the_figures_show_the_roof_and_the_line_at_one(tmp_path):
     """The roof is the bandwidth of a copy; joins and other sites have a panel each, in which eager is the line at 1."""
     frame = loaded(tmp_path, *three(), *three(join=False))
 
-    (roof,) = figures.roofline(frame).axes
+    (roof,) = figures.roofline(frame).figure.axes
     assert roof.lines[0].get_ydata() == [COPY, COPY]
-    panels = figures.speedups(frame).axes
+    panels = figures.speedups(frame).figure.axes
     assert [ax.get_title("left") for ax in panels] == ["join, bf16, channels_last", "no join, bf16, channels_last"]
     for ax in panels:
         assert ax.lines[0].get_xdata() == [1, 1]
