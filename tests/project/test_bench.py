@@ -280,7 +280,7 @@ def test_a_throughput_of_the_trainer_can_be_rehearsed(tmp_path):
     chosen = ("-k", "together and fp32 or usual-plain-20 or alone and fp32-plain-20")
     pytest_without_gpu(ROOT, f"--benchmark-json={file}", "bench/bench_throughput.py", *chosen)
 
-    found = numbers.load(file)
+    found = numbers.BENCHES.load(file)
     assert sorted(found.cases["way"]) == ["alone", "together", "usual"]
     assert found.rehearsal
     assert not found.judged
@@ -300,7 +300,7 @@ def test_what_packing_and_choices_time_can_be_read(tmp_path):
     for (name, case), file in zip(chosen.items(), files, strict=True):
         pytest_without_gpu(ROOT, f"--benchmark-json={file}", f"bench/bench_{name}.py", "-k", case)
 
-    found = choices.find(benchmarks.read(files))
+    found = choices.derive(benchmarks.read(files))
     assert found.packing[["nets", "depth", "variant"]].to_numpy().tolist() == [[2, 20, "grouped"]]
     assert found.choices.set_index("choice")["value"].to_dict() == {"runs in hand": 4, "images an evaluation": 2500}
     assert found.choices.set_index("choice")["the_trainers"].to_dict() == {

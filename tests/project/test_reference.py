@@ -9,7 +9,6 @@ from deeptwins.gate import runs
 from deeptwins.gate.compare.mutations import MUTATIONS
 from deeptwins.gate.judge import sensitivity
 from deeptwins.gate.page import page
-from deeptwins.pages.choices import numbers
 from deeptwins.pages.choices import page as choices_page
 from deeptwins.pages.kernels import page as kernels_page
 from deeptwins.pages.page import write
@@ -63,14 +62,14 @@ def test_the_page_of_the_kernels_is_what_their_metrics_say(tmp_path):
 @pytest.mark.parametrize("name", sorted(path.stem for path in ROOT.joinpath(RESULTS, "profile").glob("*.json")))
 def test_the_page_of_a_profile_is_what_it_says(tmp_path, name):
     """Made anew from the profile, text and tables are the committed ones to the letter."""
-    made = profile_page.write(profiles.path_of(RESULTS, name), tmp_path).page.parent
+    made = write(profile_page.PAGE, tmp_path, profiles.path_of(RESULTS, name)).page.parent
 
     assert_same(Path("reports", "reference", f"profile-{name}"), made)
 
 
 def test_the_page_of_the_choices_is_what_the_timings_say(tmp_path):
     """Made anew from the timings, text and tables are the committed ones to the letter."""
-    made = choices_page.write(numbers.path_of(RESULTS), tmp_path).page.parent
+    made = write(choices_page.PAGE, tmp_path, *choices_page.PAGE.find(RESULTS)[0]).page.parent
 
     assert_same(Path("reports", "reference", "choices"), made)
 

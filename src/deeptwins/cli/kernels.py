@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from deeptwins.cli.console import (
-    INTERRUPTED,
-    REPORTS,
-    RESULTS,
-)
+from deeptwins.cli.console import INTERRUPTED, REPORTS, RESULTS
 from deeptwins.cli.pages import publish
-
-if TYPE_CHECKING:
-    pass
 
 
 def kernels(

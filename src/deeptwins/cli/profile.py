@@ -100,15 +100,15 @@ def profile(  # noqa: PLR0913, PLR0917
 def _profile(  # noqa: PLR0913, PLR0917
     plan: Plan, device: torch.device, steps: int, data: Path | None, results: Path, reports: Path
 ) -> None:
-    """Profile the nets of a plan, with progress on stderr; write and print what was found."""
-    from deeptwins.profile import measure as profiling
+    """Profile the nets of a plan, with progress on stderr; write the record and its page, and print it."""
+    from deeptwins.profile import measure
     from deeptwins.records import profiles, tables
 
     path = profiles.path_of(results, plan.name)
-    tables.prepare(path)  # what cannot be written is told before the minutes that it takes
+    tables.prepare(path)  # refuses a folder that cannot be written before minutes of profiling
     with typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar:
-        found = profiling.profile(plan, device, steps, data, lambda: bar.update(1))
-    profiles.write(path, found)
+        record = measure.profile(plan, device, steps, data, lambda: bar.update(1))
+    profiles.write(path, record)
     publish("profile", reports, (path,))
 
 
@@ -120,13 +120,14 @@ def _show(files: Sequence[Path], results: Path, reports: Path) -> None:
     from deeptwins.records import benchmarks
 
     timings = benchmarks.read(files)
-    kinds = {"throughput": throughput, "choices": choices}
-    found = {kind: own for kind, module in kinds.items() if len(own := timings.of(*module.BENCHES))}
-    if not found:
-        benches = ", ".join(bench for module in kinds.values() for bench in module.BENCHES)
-        raise timings.refused(f"no timing by {benches}")
-    for kind, own in found.items():
-        kinds[kind].find(own)  # what makes no sense is refused before any of it takes the place of what does
-    for kind, own in found.items():
-        print_page(write(spec_of(kind), reports, benchmarks.keep(own, kinds[kind].path_of(results))))
+    known = throughput.BENCHES, choices.BENCHES
+    timed = [(benches, cases) for benches in known if len(cases := timings.of(*benches.modules))]
+    if not timed:
+        names = ", ".join(name for benches in known for name in benches.modules)
+        raise timings.refused(f"no timing by {names}")
+    for benches, cases in timed:
+        benches.derive(cases)  # what makes no sense is refused before any of it takes the place of what does
+    for benches, cases in timed:
+        kept = benchmarks.keep(cases, benches.path_of(results))
+        print_page(write(spec_of(benches.page), reports, kept))
     print_index(reports)

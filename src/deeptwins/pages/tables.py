@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import pandas as pd
@@ -66,6 +66,19 @@ class Table:
         """Write facts, a name and a value per row."""
         return cls(caption, ("what", "value"), [[*row] for row in rows], 2)
 
+    def columns_at(self, places: Sequence[int]) -> Self:
+        """Leave only these columns."""
+        return replace(
+            self,
+            columns=tuple(self.columns[i] for i in places),
+            rows=[[row[i] for i in places] for row in self.rows],
+            words=sum(i < self.words for i in places),
+        )
+
+    def without(self, *heads: str) -> Self:
+        """Leave out columns, e.g. those that are too wide for a terminal."""
+        return self.columns_at([i for i, head in enumerate(self.columns) if head not in heads])
+
 
 def shorten(table: Table) -> Table:
     """Leave out columns without a number, and those of `SHARED` that say the same in all rows.
@@ -79,9 +92,5 @@ def shorten(table: Table) -> Table:
     same = [places[head] for head in SHARED if several and head in places and len({*cells[places[head]]}) == 1]
     left = [i for i in full if i not in same]
     common = "; ".join(f"{table.columns[i]} {cells[i][0]}" for i in same)
-    return Table(
-        f"{table.caption}. The same in all rows: {common}" if common else table.caption,
-        tuple(table.columns[i] for i in left),
-        [[row[i] for i in left] for row in table.rows],
-        sum(i < table.words for i in left),
-    )
+    caption = f"{table.caption}. The same in all rows: {common}" if common else table.caption
+    return replace(table.columns_at(left), caption=caption)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -35,10 +35,22 @@ class Stats(Strict):
     median: Measurement
     min: Measurement
     max: Measurement
+    q1: Measurement
+    q3: Measurement
     rounds: FromOne
 
 
-T = TypeVar("T", bound=Strict)
+Info = TypeVar("Info", bound=Strict)
+Kind = TypeVar("Kind", bound=Strict)
+Facts = TypeVar("Facts")
+
+
+class Timing(Strict, Generic[Info]):
+    """A case of a bench that says in `extra_info` what it timed."""
+
+    fullname: Text
+    extra_info: Info
+    stats: Stats
 
 
 @dataclass(frozen=True)
@@ -88,18 +100,22 @@ class Timings:
         """Count the cases."""
         return len(self.content["benchmarks"])
 
-    def cases(self, kind: type[T]) -> list[T]:
-        """Return all cases, each checked to be of this kind.
+    def cases(self, kind: type[Kind], wrong: str = "") -> list[Kind]:
+        """Check that every case is of this kind.
+
+        Args:
+            kind: what a case must have, e.g. `Timing[GridInfo]`.
+            wrong: how the message about one that is not begins.
 
         Raises:
             InputError: one lacks something, or it makes no sense.
         """
         cases = []
-        for case in self.content["benchmarks"]:
+        for benchmark in self.content["benchmarks"]:
             try:
-                cases.append(kind.model_validate(case))
+                cases.append(kind.model_validate(benchmark))
             except ValidationError as error:
-                raise self.refused(f"{line(str(case['fullname']))}: {fields.complaint(error)}") from None
+                raise self.refused(f"{wrong}{line(str(benchmark['fullname']))}: {fields.complaint(error)}") from None
         return cases
 
     def refused(self, what: str) -> InputError:
@@ -122,6 +138,37 @@ class Timings:
         for key in keys:
             if len({getattr(info, key) for info in infos}) > 1:
                 raise self.refused(f"{key}: not the same in all timings, which do not compare")
+
+
+@dataclass(frozen=True)
+class Benches(Generic[Facts]):
+    """Benches whose timings make one page, and what the page takes from them."""
+
+    page: str
+    """The kind of page: names the folder of `results/` where the timings are kept."""
+    modules: tuple[str, ...]
+    """In `bench/`, without `.py`."""
+    derive: Callable[[Timings], Facts]
+    """Checks the timings of these modules and computes what the page says; raises InputError if they make no sense."""
+    again: str = AGAIN
+    """How to write the timings anew, for messages."""
+
+    def path_of(self, results: Path) -> Path:
+        """Where the timings are kept: JSON of pytest-benchmark."""
+        return results / self.page / "timings.json"
+
+    def load(self, path: Path) -> Facts:
+        """Read a file of pytest-benchmark; cases of other benches are left out.
+
+        Raises:
+            InputError: the file cannot be read, is damaged, or has no timings that make sense.
+        """
+        return self.derive(read([path], self.again).of(*self.modules))
+
+    def find(self, results: Path) -> list[tuple[Path]]:
+        """List the arguments of `load` for what a folder of results has: the file of timings, if there is one."""
+        path = self.path_of(results)
+        return [(path,)] if path.exists() else []
 
 
 def read(files: Sequence[Path], again: str = AGAIN) -> Timings:
@@ -151,8 +198,8 @@ def keep(timings: Timings, path: Path) -> Path:
 
 
 def distinct(values: Iterable[object]) -> str:
-    """Write each value once, in order; None is no value."""
-    return "; ".join(dict.fromkeys(str(value) for value in values if value is not None))
+    """Write each value once; None and an empty text are no values."""
+    return "; ".join(dict.fromkeys(str(value) for value in values if value not in {None, ""}))
 
 
 def _content(path: Path, again: str) -> dict[str, Any]:

@@ -138,11 +138,6 @@ def path_of(results: Path) -> Path:
     return results / "kernels" / "compiled.json"
 
 
-def timings_of(results: Path) -> Path:
-    """Where their measured times lie, if there are any: JSON of pytest-benchmark."""
-    return results / "kernels" / "timings.json"
-
-
 def write(path: Path, compiled: Compiled) -> None:
     """Write the file, at once or not at all. The same content gives the same bytes.
 

@@ -12,7 +12,7 @@ from deeptwins.records import benchmarks as benchmark_files
 
 def loaded(folder, *benchmarks):
     """Timings, read back."""
-    return numbers.load(written(folder, *benchmarks))
+    return numbers.BENCHES.load(written(folder, *benchmarks))
 
 
 def test_what_a_case_of_packing_comes_to(tmp_path):
@@ -80,11 +80,11 @@ def test_timings_of_several_calls_are_kept_as_one(tmp_path):
     parts = [packings(), [chosen()], [chosen(4, device="another")]]
     files = [written(folder, *part) for folder, part in zip(folders, parts, strict=True)]
 
-    found = numbers.load(benchmark_files.keep(benchmark_files.read(files[:2]), tmp_path / "new" / "kept.json"))
+    found = numbers.BENCHES.load(benchmark_files.keep(benchmark_files.read(files[:2]), tmp_path / "new" / "kept.json"))
 
     assert (len(found.packing), len(found.choices)) == (8, 1)
     with pytest.raises(InputError, match="device: not the same in all timings"):
-        numbers.find(benchmark_files.read(files))
+        numbers.derive(benchmark_files.read(files))
 
 
 def test_other_benches_in_the_file_are_left_out(tmp_path):

@@ -5,12 +5,13 @@ import re
 import pytest
 
 from choices_made import H100, all_of_them, chosen, packed, packings, written
-from deeptwins.pages.choices import page as choices_page
+from deeptwins.pages.choices.page import PAGE
+from deeptwins.pages.page import write
 
 
 def page_of(folder, *benchmarks, where="reports"):
     """Write timings and their page."""
-    return choices_page.write(written(folder, *benchmarks), folder / where)
+    return write(PAGE, folder / where, written(folder, *benchmarks))
 
 
 def rows_of(page):
@@ -19,22 +20,9 @@ def rows_of(page):
     return [re.sub(r"\s*\|\s*", "|", line).strip("|") for line in lines if line.startswith("|")]
 
 
-def test_the_same_timings_give_the_same_page(tmp_path):
-    """Written twice, no file of the page differs, and none names a place on this machine."""
-    first, second = (page_of(tmp_path, *all_of_them(), where=name).page.parent for name in ("one", "two"))
-
-    names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
-    assert names == sorted([
-        "index.html", "report.md", "summary.json", "packing.svg", "choices.svg", "data/packing.csv", "data/choices.csv",
-    ])  # fmt: skip
-    for name in names:
-        assert (first / name).read_bytes() == (second / name).read_bytes(), name
-        assert str(tmp_path) not in (first / name).read_text(encoding="utf-8")
-
-
 def test_the_verdict(tmp_path):
     """What packing is worth by its rule; then, of each choice, whether another value was faster."""
-    packing, steps, runs = page_of(tmp_path, *all_of_them()).verdict
+    packing, steps, runs = page_of(tmp_path, *all_of_them()).lines
 
     assert packing == (
         f"Packing would pay on {H100}: grouped, 2 nets train 1.50 to 2.00 times as fast as one after another in"
@@ -47,13 +35,13 @@ def test_the_verdict(tmp_path):
 @pytest.mark.parametrize(("least", "answer"), [(1.3, "would pay"), (1.29, "would not pay")])
 def test_every_depth_must_gain(tmp_path, least, answer):
     """The depth that gains least decides, however much another gains."""
-    assert f"Packing {answer} on" in page_of(tmp_path, *packings(at20=9.0, at56=least)).verdict[0]
+    assert f"Packing {answer} on" in page_of(tmp_path, *packings(at20=9.0, at56=least)).lines[0]
 
 
 @pytest.mark.parametrize(("ratio", "answer"), [(2.0, "may pay"), (1.2, "would not pay")])
 def test_one_depth_can_rule_packing_out_and_not_in(tmp_path, ratio, answer):
     """Where not all depths of the rule were timed a gain is no answer, and a loss is one."""
-    verdict = page_of(tmp_path, packed(ratio)).verdict[0]
+    verdict = page_of(tmp_path, packed(ratio)).lines[0]
 
     assert f"Packing {answer} on" in verdict
     assert verdict.endswith("at the depths 20 and 56, which were not all timed.")
@@ -61,14 +49,14 @@ def test_one_depth_can_rule_packing_out_and_not_in(tmp_path, ratio, answer):
 
 def test_without_the_settings_of_the_rule_packing_is_open(tmp_path):
     """Other settings do not decide."""
-    assert "is open" in page_of(tmp_path, packed(9.0, "gemm"), packed(9.0, nets=8)).verdict[0]
+    assert "is open" in page_of(tmp_path, packed(9.0, "gemm"), packed(9.0, nets=8)).lines[0]
 
 
 def test_a_choice_whose_own_value_was_not_timed(tmp_path):
     """Nothing is said to be faster than what was not timed."""
     page = page_of(tmp_path, chosen(4, 3.0), chosen(2, 2.0))
 
-    assert page.verdict == ("Steps a replay: the trainer's own, 8, was not timed.",)
+    assert page.lines == ("Steps a replay: the trainer's own, 8, was not timed.",)
     assert page.tables[0].rows[0][-1] == "-"
 
 
@@ -76,8 +64,8 @@ def test_a_rehearsal_is_called_one(tmp_path):
     """Times of tiny nets on a CPU are no answer, neither in the verdict nor on the page; those of packing are."""
     page = page_of(tmp_path, *packings(), chosen(rehearsal=True))
 
-    assert "(a rehearsal)" in page.verdict[1]
-    assert "rehears" not in page.verdict[0]
+    assert "(a rehearsal)" in page.lines[1]
+    assert "rehears" not in page.lines[0]
     assert "mean nothing" in page.page.read_text(encoding="utf-8")
     assert "mean nothing" not in page_of(tmp_path, *all_of_them()).page.read_text(encoding="utf-8")
 

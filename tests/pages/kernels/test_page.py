@@ -2,77 +2,23 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.pages import page as pages
+from deeptwins.pages.kernels import timings
 from deeptwins.pages.kernels.page import PAGE, keep_timings
 from deeptwins.pages.page import write
 from deeptwins.records import kernels as kernel_records
-from deeptwins.records.kernels import Compiled, Device, Floor, Kernel, SiteTraffic
 from kernel_timings_made import three, written
-
-SHAPES = ("128x16x32x32", "256x256x56x56")
-
-
-def kernel(**changed):
-    """Make a row of the table of kernels."""
-    usual = {
-        "kernel": "apply", "sites": "join", "dtype": "bf16", "layout": "channels_last", "shape": SHAPES[0],
-        "arch": "sm_90", "programs": 256, "registers": 64, "stack_bytes": 0, "spill_instructions": 0,
-        "shared_bytes": 512, "instructions": 1989, "barriers": 23, "tensors_read": 2, "tensors_written": 1,
-        "vector_share": 1.0, "narrowest_access_bits": 128, "vectors_possible": True, "resident_warps": 32,
-        "occupancy_share": 0.5, "occupancy_limit": "registers", "opcodes_sha256": "ab12" * 16,
-    }  # fmt: skip
-    return Kernel(**{**usual, **changed})
-
-
-def made(*more):
-    """Make the file's content: two kernels, two architectures, two layouts, two sites."""
-    kernels = [
-        kernel(kernel=name, arch=arch, layout=layout, registers=40 + 8 * i)
-        for i, (name, arch, layout) in enumerate(
-            (name, arch, layout)
-            for name in ("statistics", "apply")
-            for arch in ("sm_80", "sm_90")
-            for layout in ("channels_last", "contiguous")
-        )
-    ]
-    sites = [
-        SiteTraffic(
-            site=site, implementation=name, dtype="bf16", launches_forward=launches, launches_backward=launches,
-            bytes_per_element_forward=forward, bytes_per_element_backward=14.125, source=f"counted in {name}",
-        )
-        for site in ("join", "no join")
-        for name, launches, forward in (("triton", 2, 8.125), ("eager", None, 16.0))
-    ]  # fmt: skip
-    floors = [
-        Floor(site=site, dtype="bf16", shape=shape, device=device, forward_us=us, backward_us=2 * us)
-        for site in ("join", "no join")
-        for shape, us in zip(SHAPES, (5.0, 500.0), strict=True)
-        for device in ("A100", "H100")
-    ]
-    devices = [
-        Device(device=name, arch=arch, processors=108, warps_per_processor=64, bandwidth_bytes_per_s=2.039e12)
-        for name, arch in (("A100", "sm_80"), ("H100", "sm_90"))
-    ]
-    return Compiled(
-        made_with={"triton": "3.8.0", "ptxas": "12.9"},
-        devices=tuple(devices),
-        sites=tuple(sites),
-        floors=tuple(floors),
-        kernels=(*kernels, *more),
-    )
+from kernels_made import compiled, kernel
 
 
 @pytest.fixture
 def results(tmp_path):
     """A folder of results with metrics."""
     folder = tmp_path / "results"
-    kernel_records.write(kernel_records.path_of(folder), made())
+    kernel_records.write(kernel_records.path_of(folder), compiled())
     return folder
 
 
@@ -87,21 +33,10 @@ def test_the_file_keeps_everything(results):
     path = kernel_records.path_of(results)
     text = path.read_text(encoding="utf-8")
 
-    assert kernel_records.read(path) == made()
+    assert kernel_records.read(path) == compiled()
     assert sum('"registers": ' in line for line in text.splitlines()) == 8
-    kernel_records.write(path, made())
+    kernel_records.write(path, compiled())
     assert path.read_text(encoding="utf-8") == text
-
-
-def test_the_same_metrics_give_the_same_page(tmp_path, results):
-    """Written twice, no file of the page differs, and none names a place on this machine."""
-    first, second = (write(PAGE, tmp_path / name, results).page.parent for name in ("one", "two"))
-
-    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert {"index.html", "report.md", "summary.json", "registers.svg", "data/kernels.csv"} <= {*map(str, files)}
-    for file in files:
-        assert (first / file).read_bytes() == (second / file).read_bytes(), file
-        assert str(tmp_path) not in (first / file).read_text(encoding="utf-8")
 
 
 def test_the_verdict(tmp_path, results):
@@ -121,7 +56,7 @@ def test_faults_are_told(tmp_path):
     """A kernel that spills, or moves bytes by narrow accesses without need, is counted, and named."""
     folder = tmp_path / "results"
     wrong = kernel(vector_share=0.5), kernel(spill_instructions=4, stack_bytes=16)
-    kernel_records.write(kernel_records.path_of(folder), made(*wrong))
+    kernel_records.write(kernel_records.path_of(folder), compiled(*wrong))
 
     written = write(PAGE, tmp_path / "reports", folder)
 
@@ -137,7 +72,7 @@ def test_what_cannot_be_wide_is_no_fault(tmp_path):
     """Where rows are no multiples of 128 bits, narrow accesses are shown in a table of their own."""
     folder = tmp_path / "results"
     odd = kernel(shape="128x20x32x32", vectors_possible=False, vector_share=0.0, narrowest_access_bits=64)
-    kernel_records.write(kernel_records.path_of(folder), made(odd))
+    kernel_records.write(kernel_records.path_of(folder), compiled(odd))
 
     written = write(PAGE, tmp_path / "reports", folder)
 
@@ -169,7 +104,7 @@ def test_timings_are_shown(tmp_path, results, measured):
     keep_timings(measured, results)
     page = write(PAGE, tmp_path / "reports", results).page
 
-    assert kernel_records.timings_of(results).read_bytes() == measured.read_bytes()
+    assert timings.BENCHES.path_of(results).read_bytes() == measured.read_bytes()
     assert "Measured times" not in without
     text = page.read_text(encoding="utf-8")
     assert "Measured times" in text
@@ -185,25 +120,15 @@ def test_other_timings_are_refused(tmp_path, results):
     with pytest.raises(InputError, match=r"other\.json: "):
         keep_timings(other, results)
 
-    assert not kernel_records.timings_of(results).exists()
+    assert not timings.BENCHES.path_of(results).exists()
 
 
 def test_damaged_timings_are_one_line(tmp_path, results):
     """A file of timings that was damaged later is named."""
-    kernel_records.timings_of(results).write_text("{", encoding="utf-8")
+    timings.BENCHES.path_of(results).write_text("{", encoding="utf-8")
 
     with pytest.raises(InputError, match=r"timings\.json: "):
         write(PAGE, tmp_path / "reports", results)
-
-
-def test_the_index_lists_the_page(tmp_path, results):
-    """It stands among the reports of the studies."""
-    write(PAGE, tmp_path / "reports", results)
-
-    index = pages.write_index(tmp_path / "reports").read_text(encoding="utf-8")
-
-    assert 'href="kernels/index.html"' in index
-    assert "kernels: 8 kernels compiled" in index
 
 
 @pytest.mark.parametrize(
@@ -243,20 +168,3 @@ def test_no_metrics(tmp_path):
     """Without the file one line says what writes it."""
     with pytest.raises(InputError, match=r"compiled\.json: no such file; `deeptwins kernels` writes it"):
         write(PAGE, tmp_path / "reports", tmp_path)
-
-
-def test_a_page_that_cannot_be_written(tmp_path, results):
-    """A file where the folder should be is one line."""
-    (tmp_path / "reports").write_text("", encoding="utf-8")
-
-    with pytest.raises(InputError, match=r"reports.*kernels: "):
-        write(PAGE, tmp_path / "reports", results)
-
-
-def test_the_page_needs_neither_torch_nor_triton():
-    """It is written where the kernels cannot be compiled, too."""
-    code = "import sys, deeptwins.pages.kernels.page; print(*{'torch', 'triton', 'deeptwins.kernels'} & {*sys.modules})"
-
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
-
-    assert not done.stdout.strip()

@@ -12,7 +12,7 @@ from kernel_timings_made import COPY, three, timing, written
 
 def loaded(folder, *benchmarks):
     """Timings, read back."""
-    return timings.load(written(folder, *benchmarks))
+    return timings.BENCHES.load(written(folder, *benchmarks))
 
 
 def results(frame):
@@ -72,14 +72,14 @@ def test_a_damaged_file_is_one_line(tmp_path, text):
     path.write_text(text, encoding="utf-8")
 
     with pytest.raises(InputError, match=r"bench\.json: damaged.*; write it with `tox -e bench") as caught:
-        timings.load(path)
+        timings.BENCHES.load(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_one_line(tmp_path):
     """A file that is not there is named."""
     with pytest.raises(InputError, match=r"none\.json: No such file or directory; write it"):
-        timings.load(tmp_path / "none.json")
+        timings.BENCHES.load(tmp_path / "none.json")
 
 
 def test_targets_are_met(tmp_path):

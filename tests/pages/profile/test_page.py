@@ -1,17 +1,13 @@
 """The page of a profile: it says what the record says, in the same bytes each time, readable to all."""
 
 import re
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 
-from deeptwins.errors import InputError
-from deeptwins.pages import page
-from deeptwins.pages.profile import figures, frames
-from deeptwins.pages.profile import page as profile_page
-from deeptwins.pages.profile import tables as profile_tables
+from deeptwins.pages.page import write
+from deeptwins.pages.profile import figures, frames, tables
+from deeptwins.pages.profile.page import PAGE
 from deeptwins.records import profiles
 from profiles_made import NETS, made, op, ops, step
 
@@ -21,26 +17,12 @@ def written(tmp_path, profile=None, where="reports"):
     profile = profile or made()
     path = profiles.path_of(tmp_path / "results", profile.name)
     profiles.write(path, profile)
-    return profile_page.write(path, tmp_path / where)
-
-
-def test_the_same_record_gives_the_same_page(tmp_path):
-    """Written twice, no file of the page differs, and none names a place on this machine."""
-    first, second = (written(tmp_path, where=name).page.parent for name in ("one", "two"))
-
-    names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
-    assert names == sorted([
-        "index.html", "report.md", "summary.json", "kinds.svg", "layers.svg",
-        *(f"data/{name}.csv" for name in ("steps", "kinds", "layers", "ops", "kernels")),
-    ])  # fmt: skip
-    for name in names:
-        assert (first / name).read_bytes() == (second / name).read_bytes(), name
-        assert str(tmp_path) not in (first / name).read_text(encoding="utf-8")
+    return write(PAGE, tmp_path / where, path)
 
 
 def test_the_verdict(tmp_path):
     """The slowest net's time, device, largest kinds of work and floor; then what the others take."""
-    first, second = written(tmp_path).verdict
+    first, second = written(tmp_path).lines
 
     assert first == (
         "A step of cifar-resnet-8 (16 images of 3x32x32, fp32) takes 125 ms on Some CPU (1 thread); convolution is 75 %"
@@ -56,7 +38,7 @@ def test_one_net_is_one_sentence(tmp_path):
     """A net alone is compared with nothing."""
     alone = made(nets=(step(),), ops=tuple(ops()), kernels=())
 
-    assert len(written(tmp_path, alone).verdict) == 1
+    assert len(written(tmp_path, alone).lines) == 1
 
 
 def test_the_tables_say_what_the_record_says(tmp_path):
@@ -126,9 +108,9 @@ def test_a_bar_is_as_long_as_its_step(step_ms):
     profile = made(nets=(step(step_us=1000.0 * step_ms),), ops=tuple(ops()), kernels=())
     table = frames.ops(profile)
 
-    figure = figures.kinds(frames.steps(profile, table), frames.kinds(table))
+    picture = figures.kinds(frames.steps(profile, table), frames.kinds(table))
 
-    (ax,) = figure.axes
+    (ax,) = picture.figure.axes
     widths = [bar.get_width() for bar in ax.patches]
     assert max(bar.get_x() + bar.get_width() for bar in ax.patches) == pytest.approx(step_ms)
     assert widths[0] == pytest.approx(min(60, 0.75 * step_ms))
@@ -160,7 +142,7 @@ def test_on_a_gpu(tmp_path):
 
     done = written(tmp_path, made(machine=gpu, kernels=kernels, nets=nets))
 
-    assert "takes 125 ms on Some GPU, 80 GiB; " in done.verdict[0]
+    assert "takes 125 ms on Some GPU, 80 GiB; " in done.lines[0]
     text = done.page.read_text(encoding="utf-8")
     assert "sum up to 64" in text
     assert "of the same step issued\nkernel by kernel" in text
@@ -173,12 +155,12 @@ def test_on_a_gpu(tmp_path):
 
 def test_a_terminal_gets_the_same_tables(tmp_path):
     """Steps, what they move, then by net kinds of work and layers."""
-    tables = written(tmp_path).tables
+    shown = written(tmp_path).tables
 
-    assert [table.caption for table in tables[2:]] == [
+    assert [table.caption for table in shown[2:]] == [
         f"{net}, by {what}" for net in NETS for what in ("kind of work", "layer, in order")
     ]
-    assert tables[0].rows[0] == ["cifar-plain-8", "100", "80.0", "20.0", "20 %"]
+    assert shown[0].rows[0] == ["cifar-plain-8", "100", "80.0", "20.0", "20 %"]
 
 
 @pytest.mark.parametrize(
@@ -186,31 +168,4 @@ def test_a_terminal_gets_the_same_tables(tmp_path):
 )
 def test_amounts_have_three_digits(value, text):
     """Numbers are as long as they are certain."""
-    assert profile_tables.amount(value) == text
-
-
-def test_the_index_lists_the_page(tmp_path):
-    """It stands among the reports of the studies."""
-    reports = written(tmp_path).page.parents[1]
-
-    index = page.write_index(reports).read_text(encoding="utf-8")
-
-    assert 'href="profile-cifar-plain-8-cifar-resnet-8/index.html"' in index
-    assert "2 nets, 5 steps each" in index
-
-
-def test_a_page_that_cannot_be_written(tmp_path):
-    """A file where the folder should be is one line."""
-    (tmp_path / "reports").write_text("", encoding="utf-8")
-
-    with pytest.raises(InputError, match=r"reports.*profile-"):
-        written(tmp_path)
-
-
-def test_the_page_needs_no_torch():
-    """It is written where nothing can be trained, too."""
-    code = "import sys; import deeptwins.pages.profile.page; print(*{'torch', 'deeptwins.nets'} & {*sys.modules})"
-
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
-
-    assert not done.stdout.strip()
+    assert tables.amount(value) == text

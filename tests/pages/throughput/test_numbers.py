@@ -10,7 +10,7 @@ from throughput_made import case, each, grid, together, written
 
 def loaded(folder, *benchmarks):
     """Timings, read back."""
-    return numbers.load(written(folder, *benchmarks))
+    return numbers.BENCHES.load(written(folder, *benchmarks))
 
 
 def rate_of(found, way, precision="tf32"):
@@ -129,7 +129,7 @@ def test_a_damaged_file_is_refused(tmp_path, text):
     path.write_bytes(text.encode("latin-1"))
 
     with pytest.raises(InputError, match="damaged, or not pytest-benchmark's"):
-        numbers.load(path)
+        numbers.BENCHES.load(path)
 
 
 def test_timings_of_several_calls_are_kept_as_one(tmp_path):
@@ -141,9 +141,9 @@ def test_timings_of_several_calls_are_kept_as_one(tmp_path):
         (tmp_path / str(i)).mkdir()
         files.append(written(tmp_path / str(i), *part))
 
-    found = numbers.load(benchmark_files.keep(benchmark_files.read(files[:2]), tmp_path / "new" / "kept.json"))
+    found = numbers.BENCHES.load(benchmark_files.keep(benchmark_files.read(files[:2]), tmp_path / "new" / "kept.json"))
 
     assert found.ratios["ratio"].tolist() == [4.0]
     assert found.origin.commits == "0123456789ab; fedcba987654"
     with pytest.raises(InputError, match="device: not the same in all timings"):
-        numbers.find(benchmark_files.read(files))
+        numbers.derive(benchmark_files.read(files))

@@ -4,13 +4,14 @@ import re
 
 import pytest
 
-from deeptwins.pages.throughput import page as throughput_page
+from deeptwins.pages.page import write
+from deeptwins.pages.throughput.page import PAGE
 from throughput_made import case, each, grid, together, written
 
 
 def page_of(folder, *benchmarks, where="reports"):
     """Write timings and their page."""
-    return throughput_page.write(written(folder, *benchmarks), folder / where)
+    return write(PAGE, folder / where, written(folder, *benchmarks))
 
 
 def results(page):
@@ -18,23 +19,9 @@ def results(page):
     return [row[-1] for row in page.tables[-1].rows]
 
 
-def test_the_same_timings_give_the_same_page(tmp_path):
-    """Written twice, no file of the page differs, and none names a place on this machine."""
-    first, second = (page_of(tmp_path, *grid(), where=name).page.parent for name in ("one", "two"))
-
-    names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
-    assert names == sorted([
-        "index.html", "report.md", "summary.json", "by-depth.svg", "ways.svg",
-        *(f"data/{name}.csv" for name in ("cases", "ways", "ratios")),
-    ])  # fmt: skip
-    for name in names:
-        assert (first / name).read_bytes() == (second / name).read_bytes(), name
-        assert str(tmp_path) not in (first / name).read_text(encoding="utf-8")
-
-
 def test_the_verdict(tmp_path):
     """The study's precision first, with device and projection; then ratios, then what became of the targets."""
-    tf32, bf16, ratios, targets = page_of(tmp_path, *reversed(grid())).verdict
+    tf32, bf16, ratios, targets = page_of(tmp_path, *reversed(grid())).lines
 
     assert tf32 == (
         "All 4 nets together do 1,000 net-iterations/s in tf32 on NVIDIA H100 80GB HBM3, 79 GiB. Projected: 5.29"
@@ -73,10 +60,10 @@ def test_elsewhere_no_target_applies(tmp_path, changes, rehearsed):
     page = page_of(tmp_path, *grid(**changes))
     text = page.page.with_name("report.md").read_text(encoding="utf-8")
 
-    assert page.verdict[-1] == "No target applies: they are for an H100 or H200."
+    assert page.lines[-1] == "No target applies: they are for an H100 or H200."
     assert {*results(page)} == {"no target applies"}
     assert ("mean nothing for a GPU" in text) is rehearsed
-    assert page.verdict[0].startswith("In a rehearsal") is rehearsed
+    assert page.lines[0].startswith("In a rehearsal") is rehearsed
 
 
 def test_the_page_says_what_the_timings_say(tmp_path):
@@ -132,4 +119,4 @@ def test_a_page_without_nets_alone(tmp_path):
     page = page_of(tmp_path, together(), case("usual"))
 
     assert not (page.page.parent / "by-depth.svg").exists()
-    assert "times as fast" not in page.verdict[1].split("Targets")[0]
+    assert "times as fast" not in page.lines[1].split("Targets")[0]

@@ -121,7 +121,7 @@ class _File:
 
 
 def imported(base: Sequence[Path], head: Sequence[Path]) -> Run:
-    """Strict files of pytest-benchmark as a comparison of two arms.
+    """Read files of pytest-benchmark as a comparison of two arms.
 
     Args:
         base: files of one arm.

@@ -3,63 +3,70 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from deeptwins.pages import drawing
-from deeptwins.pages.drawing import DASHED, HUES, INK, WIDTH
+from deeptwins.pages.choices import tables
+from deeptwins.pages.choices.numbers import LEAST
+from deeptwins.pages.drawing import DASHED, HUES, INK, Picture
+from deeptwins.pages.wording import digits
 
 TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
-APART = 0.22  # of a line, between variants
+APART = 0.22  # between variants on a line, where lines are 1 apart
 
 
-def packing(table: pd.DataFrame, names: list[str], least: float) -> Figure:
-    """Draw how many times as fast each variant is: a line a setting, by its name, with quartiles; dashed, `least`."""
+def packing(table: pd.DataFrame) -> Picture:
+    """Draw how many times as fast each variant is: a line per setting, with quartiles; dashed, what the rule asks."""
+    names = tables.setting_names(table)
     lines = {name: i for i, name in enumerate(dict.fromkeys(names))}
     colours = drawing.palette(table["variant"], HUES)
     with drawing.styled():
-        size = WIDTH, 0.34 * len(lines) + 1.1
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.06))
+        figure = drawing.canvas(0.34 * len(lines) + 1.1)
         ax = figure.subplots()
         ax.axvline(1, color=INK, linewidth=0.8)
-        ax.axvline(least, color=INK, linewidth=0.8, linestyle=DASHED)
+        ax.axvline(LEAST, color=INK, linewidth=0.8, linestyle=DASHED)
         middle = (len(colours) - 1) / 2
-        for i, (variant, own) in enumerate(
-            table.assign(line=[lines[name] for name in names]).groupby("variant", sort=False)
-        ):
-            y = own["line"] + APART * (i - middle)
-            ax.hlines(y, own["ratio_q1"], own["ratio_q3"], color=colours[variant], linewidth=2)
-            ax.scatter(own["ratio"], y, color=colours[variant], s=30, zorder=3)
+        placed = table.assign(line=[lines[name] for name in names])
+        for i, (variant, cases) in enumerate(placed.groupby("variant", sort=False)):
+            y = cases["line"] + APART * (i - middle)
+            ax.hlines(y, cases["ratio_q1"], cases["ratio_q3"], color=colours[variant], linewidth=2)
+            ax.scatter(cases["ratio"], y, color=colours[variant], s=30, zorder=3)
         ax.set_xscale("log")
-        low, high = 0.93 * min(1, table["ratio_q1"].min()), 1.07 * max(least, table["ratio_q3"].max())
+        low, high = 0.93 * min(1, table["ratio_q1"].min()), 1.07 * max(LEAST, table["ratio_q3"].max())
         ax.set(xlim=(low, high), ylim=(len(lines) - 0.4, -0.6), xlabel="times as fast as one after another")
         ax.set_xticks([tick for tick in TICKS if low <= tick <= high])
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_yticks([*lines.values()], [*lines])
         marks = [Line2D([], [], marker="o", color=colour, label=name, linewidth=2) for name, colour in colours.items()]
-        marks.append(Line2D([], [], color=INK, linewidth=0.8, linestyle=DASHED, label=f"would pay: {least:g}"))
+        marks.append(Line2D([], [], color=INK, linewidth=0.8, linestyle=DASHED, label=f"would pay: {LEAST:g}"))
         figure.legend(handles=marks, loc="outside upper left", ncols=len(marks))
-    return figure
+    first = table.iloc[0]
+    same = "".join(f", {key.replace('_', ' ')} {first[key]}" for key in tables.shared_keys(table))
+    caption = (
+        f"Medians and quartiles; {first['image']} images, batches of {first['batch']}{same}; clock: {first['timed']}."
+    )
+    ranges = table.groupby("variant", sort=False)["ratio"].agg(["min", "max"])
+    variants = ", ".join(f"{name} {row['min']:.2f} to {row['max']:.2f}" for name, row in ranges.iterrows())
+    return Picture("packing", caption, f"Times as fast as one after another, least to most: {variants}.", figure)
 
 
-def choices(table: pd.DataFrame) -> Figure:
-    """Draw the time of each value, fastest round to slowest: a panel a choice, the trainer's value filled."""
+def choices(table: pd.DataFrame) -> Picture:
+    """Draw the time of each value, fastest round to slowest: a panel per choice, the trainer's value filled."""
     kinds = list(dict.fromkeys(table["choice"]))
     with drawing.styled():
-        figure = Figure(figsize=(WIDTH, 2.9), layout=ConstrainedLayoutEngine(h_pad=0.06))
+        figure = drawing.canvas(2.9)
         for kind, ax in zip(kinds, figure.subplots(1, len(kinds), squeeze=False).flatten(), strict=True):
-            own = table[table["choice"] == kind].sort_values("value")
-            x = range(len(own))
-            ax.vlines(x, own["fastest_ms"], own["slowest_ms"], color=HUES[1], linewidth=2)
-            ax.plot(x, own["ms"], color=HUES[1], linewidth=0.8, linestyle=DASHED)
-            filled = [HUES[1] if trainers else "none" for trainers in own["the_trainers"]]
-            ax.scatter(x, own["ms"], s=48, color=filled, edgecolor=HUES[1], linewidth=1.6, zorder=3)
+            values = table[table["choice"] == kind].sort_values("value")
+            x = range(len(values))
+            ax.vlines(x, values["fastest_ms"], values["slowest_ms"], color=HUES[1], linewidth=2)
+            ax.plot(x, values["ms"], color=HUES[1], linewidth=0.8, linestyle=DASHED)
+            filled = [HUES[1] if trainers else "none" for trainers in values["the_trainers"]]
+            ax.scatter(x, values["ms"], s=48, color=filled, edgecolor=HUES[1], linewidth=1.6, zorder=3)
             ax.set_title(kind)
-            ax.set_xticks(x, [f"{value:,}" for value in own["value"]])
-            ax.set_ylim(0, 1.1 * own["slowest_ms"].max())
+            ax.set_xticks(x, [f"{value:,}" for value in values["value"]])
+            ax.set_ylim(0, 1.1 * values["slowest_ms"].max())
             ax.margins(x=0.15)
         figure.supylabel("milliseconds")
         marks = [
@@ -67,4 +74,15 @@ def choices(table: pd.DataFrame) -> Figure:
             for face, label in ((HUES[1], "the trainer's"), ("none", "tried"))
         ]
         figure.legend(handles=marks, loc="outside upper left", ncols=2)
-    return figure
+    precision = table["precision"].iloc[0]
+    caption = f"In {precision}: from the fastest round to the slowest; dots are medians, the trainer's filled."
+    return Picture("choices", caption, _choices_in_words(table), figure)
+
+
+def _choices_in_words(table: pd.DataFrame) -> str:
+    """Describe the figure."""
+    choices = []
+    for choice, values in table.groupby("choice", sort=False):
+        times = ", ".join(f"{row['value']:,} {digits(row['ms'])} ms" for row in values.to_dict("records"))
+        choices.append(f"{choice}: {times}")
+    return f"{'; '.join(choices)}."

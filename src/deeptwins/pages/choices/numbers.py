@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import Field
 
-from deeptwins.records import benchmarks
-from deeptwins.records.benchmarks import Origin, Stats, Timings, Where
-from deeptwins.records.fields import FromOne, Measurement, Strict, Text
+from deeptwins.records.benchmarks import Benches, Origin, Timing, Timings, Where
+from deeptwins.records.fields import FromOne, Measurement, Text
 
-BENCHES = PACKING, CHOICES = ("bench_packing", "bench_choices")
+PACKING, CHOICES = ("bench_packing", "bench_choices")
 SHARED = ("device", "torch")  # by all cases
 SEPARATE = "separate"  # nets one after another, which the others are compared with
 SETTING = ["nets", "depth", "width", "precision", "layout"]
@@ -21,7 +19,7 @@ SETTING = ["nets", "depth", "width", "precision", "layout"]
 CANDIDATE, LAYOUT, NETS, DEPTHS, LEAST = "grouped", "channels_last", 2, (20, 56), 1.3
 
 
-class Packed(Where):
+class PackingInfo(Where):
     """What a case of packing is of, as the bench tells it."""
 
     nets: FromOne
@@ -43,7 +41,7 @@ class Packed(Where):
     ratio_q3: Measurement
 
 
-class Choice(Where):
+class ChoiceInfo(Where):
     """What a case of the trainer's choices is of, as the bench tells it."""
 
     choice: Text
@@ -56,30 +54,14 @@ class Choice(Where):
     rehearsal: bool
 
 
-class PackedCase(Strict):
-    """A case of `bench_packing.py`."""
-
-    fullname: Text
-    extra_info: Packed
-    stats: Stats
-
-
-class ChoiceCase(Strict):
-    """A case of `bench_choices.py`."""
-
-    fullname: Text
-    extra_info: Choice
-    stats: Stats
-
-
 @dataclass(frozen=True)
 class Choices:
-    """All that the timings say; a table may be empty."""
+    """All that the timings say; the table of a bench that was not run is empty."""
 
     packing: pd.DataFrame
-    """A row a setting and variant: `ratio`, how many times as fast as the separate nets, and its quartiles."""
+    """A row per setting and variant: `ratio`, how many times as fast as the separate nets, and its quartiles."""
     choices: pd.DataFrame
-    """A row a choice and value: `ms`, of an iteration or an evaluation, and whether it is `the_trainers`.
+    """A row per choice and value: `ms`, of an iteration or an evaluation, and whether it is `the_trainers`.
 
     `over_trainers` is its time over that of the trainer's value; NaN where that was not timed.
     """
@@ -95,32 +77,19 @@ class Choices:
         return self.packing.query("variant == @CANDIDATE and layout == @LAYOUT and nets == @NETS")
 
 
-def path_of(results: Path) -> Path:
-    """Where the timings lie: JSON of pytest-benchmark."""
-    return results / "choices" / "timings.json"
-
-
-def load(path: Path) -> Choices:
-    """Strict what pytest-benchmark wrote.
-
-    Raises:
-        InputError: the file cannot be read, is damaged, mixes devices, or has none of these timings.
-    """
-    return find(benchmarks.read([path]).of(*BENCHES))
-
-
-def find(timings: Timings) -> Choices:
-    """Make sense of the cases.
+def derive(timings: Timings) -> Choices:
+    """Compute from the cases how fast each variant and each value is, beside what the trainer does.
 
     Raises:
         InputError: there is none, they make no sense, or do not compare.
     """
-    packed, chosen = timings.of(PACKING).cases(PackedCase), timings.of(CHOICES).cases(ChoiceCase)
+    packed = timings.of(PACKING).cases(Timing[PackingInfo])
+    chosen = timings.of(CHOICES).cases(Timing[ChoiceInfo])
     infos: list[Where] = [*(case.extra_info for case in packed), *(case.extra_info for case in chosen)]
     if not infos:
         raise timings.refused("no timing by bench_packing or bench_choices")
     timings.compare(infos, SHARED)
-    packing, choices = pd.DataFrame(map(_packed, packed)), pd.DataFrame(map(_chosen, chosen))
+    packing, choices = pd.DataFrame(map(_packing_row, packed)), pd.DataFrame(map(_choice_row, chosen))
     for frame, key in ((packing, [*SETTING, "variant"]), (choices, ["choice", "value"])):
         if len(frame) and frame.duplicated(key).any():
             raise timings.refused("a case stands there twice")
@@ -130,14 +99,22 @@ def find(timings: Timings) -> Choices:
     return Choices(packing, choices, timings.origin(infos), any(case.extra_info.rehearsal for case in chosen))
 
 
-def _packed(case: PackedCase) -> dict[str, Any]:
-    info = case.extra_info
-    step_s = case.stats.median
-    told = info.model_dump(exclude={"machine", "commit"})
-    return {**told, "rounds": case.stats.rounds, "ms": 1e3 * step_s, "images_per_s_per_net": info.batch / step_s}
+BENCHES = Benches("choices", (PACKING, CHOICES), derive)
 
 
-def _chosen(case: ChoiceCase) -> dict[str, Any]:
+def _packing_row(case: Timing[PackingInfo]) -> dict[str, Any]:
+    """Flatten a case of packing, and add its rate."""
+    info, step_s = case.extra_info, case.stats.median
+    return {
+        **info.model_dump(exclude={"machine", "commit"}),
+        "rounds": case.stats.rounds,
+        "ms": 1e3 * step_s,
+        "images_per_s_per_net": info.batch / step_s,
+    }
+
+
+def _choice_row(case: Timing[ChoiceInfo]) -> dict[str, Any]:
+    """Flatten a case of a choice; times are those of one iteration."""
     info, stats = case.extra_info, case.stats
     scale = 1e3 / info.iterations
     return {

@@ -37,7 +37,7 @@ than bytes.
 
 
 @dataclass(frozen=True)
-class Facts:
+class KernelFacts:
     """The metrics of the compiled kernels as tables, and timings, which may have no row."""
 
     compiled: Compiled
@@ -47,16 +47,16 @@ class Facts:
     times: pd.DataFrame
 
 
-def load(results: Path) -> Facts:
+def load(results: Path) -> KernelFacts:
     """Load what lies in a folder of results.
 
     Raises:
         InputError: there are no metrics, or a file is damaged.
     """
     compiled = kernel_records.read(kernel_records.path_of(results))
-    measured = kernel_records.timings_of(results)
-    times = timings.load(measured) if measured.exists() else pd.DataFrame()
-    return Facts(compiled, tables.kernels(compiled), tables.sites(compiled), tables.floors(compiled), times)
+    kept = timings.BENCHES.path_of(results)
+    times = timings.BENCHES.load(kept) if kept.exists() else pd.DataFrame()
+    return KernelFacts(compiled, tables.kernels(compiled), tables.sites(compiled), tables.floors(compiled), times)
 
 
 def keep_timings(file: Path, results: Path) -> None:
@@ -66,13 +66,13 @@ def keep_timings(file: Path, results: Path) -> None:
         InputError: they cannot be read, or are none of the fused operation's.
         OSError: the folder cannot be written.
     """
-    timings.load(file)
-    kept = kernel_records.timings_of(results)
+    timings.BENCHES.load(file)
+    kept = timings.BENCHES.path_of(results)
     kept.parent.mkdir(parents=True, exist_ok=True)
     records.replace(kept, file.read_bytes())
 
 
-def _sections(facts: Facts) -> list[Section]:
+def _sections(facts: KernelFacts) -> list[Section]:
     metrics = [tables.summary(facts.kernels), tables.details(facts.kernels)]
     if facts.kernels["faults"].any():
         metrics.insert(0, tables.faulty(facts.kernels))
@@ -93,7 +93,7 @@ def _sections(facts: Facts) -> list[Section]:
     return sections
 
 
-def _commands(facts: Facts) -> Commands:
+def _commands(facts: KernelFacts) -> Commands:
     if facts.times.empty:
         return Commands("With deeptwins installed, and no GPU:", ("deeptwins kernels",))
     where = "In a clone of the repository; the timings need the device that they name, the metrics none:"
@@ -101,12 +101,12 @@ def _commands(facts: Facts) -> Commands:
     return Commands(where, (bench, "deeptwins kernels --timings results/bench.json"))
 
 
-def _data(facts: Facts) -> Mapping[str, pd.DataFrame]:
+def _data(facts: KernelFacts) -> Mapping[str, pd.DataFrame]:
     kernels = facts.kernels.drop(columns="faults")
     return {"kernels": kernels, "sites": facts.sites, "floors": facts.floors, "timings": facts.times}
 
 
-def _verdict(facts: Facts) -> list[str]:
+def _verdict(facts: KernelFacts) -> list[str]:
     return tables.verdict(facts.kernels, facts.sites)
 
 

@@ -188,10 +188,7 @@ def provenance(compiled: Compiled) -> tuple[Table, ...]:
 
 def console(kernels: pd.DataFrame) -> Table:
     """Tabulate `summary` for a terminal; what is widest is left to the page."""
-    table = summary(kernels)
-    narrow = [i for i, head in enumerate(table.columns) if head not in {SHARED, "barriers"}]
-    heads, *rows = ([row[i] for i in narrow] for row in (table.columns, *table.rows))
-    return Table(table.caption, tuple(heads), rows, table.words)
+    return summary(kernels).without(SHARED, "barriers")
 
 
 def span(values: pd.Series) -> str:

@@ -3,80 +3,92 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pandas as pd
 
-from deeptwins.errors import line
+from deeptwins.pages import targets
 from deeptwins.pages.tables import Column, Table
-from deeptwins.records import benchmarks
+from deeptwins.pages.targets import Target
+from deeptwins.records.benchmarks import Benches, Timing, Timings, distinct
+from deeptwins.records.fields import FromOne, Measurement, Strict, Text
 
 BENCH = "bench_bn_relu_add"
 AGAIN = "write it with `tox -e bench -- bench/bench_bn_relu_add.py`"
 DIRECTIONS = ("forward", "forward+backward")
-WORDS = ("dtype", "layout", "direction", "implementation", "timed", "device", "torch")
-NUMBERS = ("bytes", "tensor_bytes", "copy_gb_per_s")
+JOIN, NO_JOIN = ("join", "no join")
 SETTING = ["nets", "site", "shape", "dtype", "layout", "direction"]  # timings are compared within one
 
-SITES = ("join", "no join")
+
+class FusedInfo(Strict):
+    """What a case of the fused operation is of, as the bench tells it."""
+
+    nets: Sequence[str]
+    """Those that have the operation at this shape."""
+    join: bool
+    """Whether a residual is added."""
+    shape: Sequence[FromOne]
+    l2_bytes: Measurement | None
+    """Of the device's cache; that of a CPU is not known."""
+    dtype: Text
+    layout: Text
+    direction: Literal["forward", "forward+backward"]
+    implementation: Text
+    timed: Text
+    """By which clock."""
+    device: Text
+    torch: Text
+    bytes: Measurement
+    """That the operation must move."""
+    tensor_bytes: Measurement
+    """Of one activation."""
+    copy_gb_per_s: Measurement
 
 
-@dataclass(frozen=True)
-class Target:
-    """At least so much in a column, in each of those rows of the Triton kernels that it is about."""
-
-    text: str
-    column: str
-    least: float
-    about: str
-    """A query to the rows."""
+def _in_resnet_50(site: str, frame: pd.DataFrame) -> pd.Series:
+    """Mark the rows of ResNet-50's training step in bf16 at one kind of site."""
+    nets = frame["nets"].str.contains("(?:^|, )resnet-50(?:,|$)")
+    step = (frame["dtype"] == "bf16") & (frame["direction"] == "forward+backward")
+    return nets & step & (frame["site"] == site)
 
 
-TARGETS_ARE_FOR = ("H100", "H200")
-_OF_RESNET_50 = "nets.str.contains('(?:^|, )resnet-50(?:,|$)') and dtype == 'bf16' and direction == 'forward+backward'"
 TARGETS = (
     Target(
         "at least 90 % of a copy's bandwidth, tensors that exceed the L2 cache",
         "percent_of_copy",
         90,
-        "tensor_bytes > l2_bytes",
+        lambda frame: frame["tensor_bytes"] > frame["l2_bytes"],
     ),
     *(
         Target(
             f"at least {least} times as fast as {baseline}, ResNet-50's {places} in bf16, forward+backward",
             f"over_{baseline}",
             least,
-            f"site == '{site}' and {_OF_RESNET_50}",
+            partial(_in_resnet_50, site),
         )
         for places, site, baseline, least in (
-            ("joins", "join", "compiled", 1.15),
-            ("joins", "join", "eager", 1.6),
-            ("other sites", "no join", "compiled", 1.2),
-            ("other sites", "no join", "eager", 1.5),
+            ("joins", JOIN, "compiled", 1.15),
+            ("joins", JOIN, "eager", 1.6),
+            ("other sites", NO_JOIN, "compiled", 1.2),
+            ("other sites", NO_JOIN, "eager", 1.5),
         )
     ),
-    Target("never slower than eager", "over_eager", 1, "over_eager > 0"),
+    Target("never slower than eager", "over_eager", 1, lambda frame: frame["over_eager"] > 0),
 )
 
 
-def load(path: Path) -> pd.DataFrame:
-    """Read what pytest-benchmark wrote: a row a timing, with the effective bandwidth and the speed-ups that it means.
+def derive(timings: Timings) -> pd.DataFrame:
+    """Tabulate the timings, a row per case, with the effective bandwidth and the speed-ups that they mean.
 
     `gb_per_s` counts the bytes that the fused operation must move, whatever the implementation moves. `over_eager` and
     `over_compiled` are their times divided by this one, in the same setting; NaN where they were not timed.
 
     Raises:
-        InputError: the file cannot be read, is damaged, or has no timing of the fused operation.
+        InputError: a case makes no sense, or there is none of the fused operation.
     """
-    timings = benchmarks.read([path], AGAIN).of(BENCH)
-    try:
-        frame = pd.DataFrame(map(_row, timings.content["benchmarks"]))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise timings.refused(f"damaged, or not pytest-benchmark's ({line(repr(error))})") from None
+    frame = pd.DataFrame(map(_row, timings.cases(Timing[FusedInfo], "damaged: ")))
     if frame.empty:
         raise timings.refused(f"no timing of {BENCH}")
     frame["gb_per_s"] = frame["bytes"] / frame["median_s"] / 1e9
@@ -87,23 +99,19 @@ def load(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _row(benchmark: Mapping[str, Any]) -> dict[str, str | float]:
-    """Flatten a timing; what is missing or makes no sense raises."""
-    info, stats = benchmark["extra_info"], benchmark["stats"]
-    words = {key: str(info[key]) for key in WORDS}
-    numbers = {key: float(info[key]) for key in NUMBERS}
-    numbers |= {f"{key}_s": float(stats[key]) for key in ("median", "q1", "q3")}
-    if wrong := [key for key, value in numbers.items() if not 0 < value < math.inf]:
-        raise ValueError(f"{wrong[0]} = {numbers[wrong[0]]}")
-    if words["direction"] not in DIRECTIONS:
-        raise ValueError(f"direction = {words['direction']}")
+BENCHES = Benches("kernels", (BENCH,), derive, AGAIN)
+
+
+def _row(case: Timing[FusedInfo]) -> dict[str, str | float]:
+    """Flatten a case."""
+    info, stats = case.extra_info, case.stats
     return {
-        "nets": ", ".join(info["nets"]),
-        "site": SITES[0] if info["join"] else SITES[1],
-        "shape": "x".join(str(int(size)) for size in info["shape"]),
-        "l2_bytes": math.nan if info["l2_bytes"] is None else float(info["l2_bytes"]),  # a CPU's is not known
-        **words,
-        **numbers,
+        "nets": ", ".join(info.nets),
+        "site": JOIN if info.join else NO_JOIN,
+        "shape": "x".join(map(str, info.shape)),
+        "l2_bytes": math.nan if info.l2_bytes is None else info.l2_bytes,
+        **info.model_dump(exclude={"nets", "join", "shape", "l2_bytes"}),
+        **{f"{key}_s": getattr(stats, key) for key in ("median", "q1", "q3")},
     }
 
 
@@ -114,22 +122,21 @@ def tables(frame: pd.DataFrame) -> tuple[Table, ...]:
 
 def _targets(frame: pd.DataFrame) -> Table:
     """Check each target on each row it is about: the worst one decides."""
-    here = frame["device"].str.contains("|".join(TARGETS_ARE_FOR)).all()
+    judged = targets.are_for(frame["device"])
     triton = frame[frame["implementation"] == "triton"]
     rows = []
     for target in TARGETS:
-        found = triton.query(target.about, engine="python").dropna(subset=target.column)
-        found = found.sort_values(target.column, kind="stable")
-        if not here or found.empty:
+        measured = target.rows(triton)
+        if not judged or measured.empty:
             rows.append([target.text, "-", "-", "-", "not measured here"])
             continue
-        worst, values = found.iloc[0], found[target.column]
+        worst, values = measured.iloc[0], measured[target.column]
+        least = worst[target.column]
         place = ", ".join(worst[["site", "shape", "dtype", "layout", "direction"]])
-        mark = "✓ met" if values.iloc[0] >= target.least else "✗ missed"
         met = f"{(values >= target.least).sum()} of {len(values)}"
-        rows.append([target.text, f"{values.iloc[0]:.2f} ({place})", f"{values.median():.2f}", met, mark])
+        rows.append([target.text, f"{least:.2f} ({place})", f"{values.median():.2f}", met, target.result(least)])
     heads = ("target of the Triton kernels", "least", "median", "settings that meet it", "result")
-    return Table(f"Targets for an {' or '.join(TARGETS_ARE_FOR)}; each setting must meet them", heads, rows, 5)
+    return Table(f"{targets.WHERE}; each setting must meet them", heads, rows, 5)
 
 
 def _speedups(frame: pd.DataFrame) -> Table:
@@ -154,11 +161,17 @@ def _times(frame: pd.DataFrame) -> Table:
 
 
 def _table(caption: str, frame: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> Table:
-    """Tabulate settings; a column, by its head, is a value of an implementation and how to write it."""
+    """Tabulate settings, a row per setting.
+
+    Args:
+        caption: of the table.
+        frame: the timings.
+        columns: by head: whose value, under which key, and how to write it.
+    """
     rows = []
     for setting, group in frame.groupby(SETTING, sort=False):
-        of = {row["implementation"]: row for row in group.to_dict("records")}
-        values = {head: of.get(name, {}).get(key) for head, (name, key, _) in columns.items()}
+        timings = {row["implementation"]: row for row in group.to_dict("records")}
+        values = {head: timings.get(name, {}).get(key) for head, (name, key, _) in columns.items()}
         rows.append({**dict(zip(SETTING, setting, strict=True)), **values})
     numbers = [Column(head, head, partial(_cell, form)) for head, (_, _, form) in columns.items()]
     return Table.of(rows, caption, [Column(key, key) for key in SETTING], numbers)
@@ -171,5 +184,5 @@ def _cell(form: str, value: float | str | None) -> str:
 def _machine(frame: pd.DataFrame) -> Table:
     speeds = (f"{speed:,.0f} GB/s" for speed in frame["copy_gb_per_s"])
     values = {"device": frame["device"], "torch": frame["torch"], "timed by": frame["timed"], "a copy": speeds}
-    rows = [(what, "; ".join(dict.fromkeys(texts))) for what, texts in values.items()]
+    rows = [(what, distinct(texts)) for what, texts in values.items()]
     return Table.facts(rows, "What the timings were measured on")

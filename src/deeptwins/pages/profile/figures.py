@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from deeptwins.pages import drawing
-from deeptwins.pages.drawing import HUES, INK, WIDTH
+from deeptwins.pages.drawing import HUES, INK, Picture
+from deeptwins.pages.profile.tables import ms
 
 WAYS = {"forward": "#2580c8", "backward": "#d55e00"}
 REST = "the rest"
@@ -19,8 +18,8 @@ WHOLE = 100  # milliseconds: beyond it no decimals
 COLUMNS = 2  # panels side by side
 
 
-def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Figure:
-    """Draw a step as a bar a net, stacked by kind of work, with its floor.
+def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Picture:
+    """Draw a bar per net, its step, stacked by kind of work, with its floor.
 
     A bar is as long as the step by the clock. Where the ops that were profiled sum up to more, which is the profiler's
     doing, they share it in proportion.
@@ -34,7 +33,7 @@ def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Figure:
     wide = wide.mul((ends / wide.sum(axis="columns")).clip(upper=1), axis="index")
     between = (ends - wide.sum(axis="columns")).clip(lower=0)  # rounding
     with drawing.styled():
-        figure = Figure(figsize=(WIDTH, 0.36 * len(nets) + 1.2), layout=ConstrainedLayoutEngine(h_pad=0.06))
+        figure = drawing.canvas(0.36 * len(nets) + 1.2)
         ax = figure.subplots()
         ax.grid(visible=False)
         left = between * 0
@@ -43,8 +42,8 @@ def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Figure:
             left = left + wide[name]
         ax.barh(nets, between, left=left, height=0.62, color=INK, alpha=0.12, label=BETWEEN)
         for i, end in enumerate(ends):
-            at: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9}
-            ax.annotate(f"{end:,.0f}" if end >= WHOLE else f"{end:,.1f}", (end, i), (5, 0), **at)
+            beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9}
+            ax.annotate(f"{end:,.0f}" if end >= WHOLE else f"{end:,.1f}", (end, i), (5, 0), **beside)
         floors = steps["floor_us"] / 1e3
         ax.scatter(floors, range(len(nets)), marker="|", s=260, color=INK, linewidths=2, label="floor of the step")
         ax.set_xlim(0, 1.1 * max(ends.max(), floors.max()))
@@ -52,25 +51,51 @@ def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Figure:
         ax.tick_params(left=False)
         ax.set_xlabel("milliseconds")
         drawing.legend(figure, {"": ax})
-    return figure
+    caption = (
+        "The number is the whole step by the clock; in colour its ops, by the profiler, and light what none of them"
+        " takes. Ops that the profiler slows until they sum up to more than the step share it in proportion."
+        " Milliseconds."
+    )
+    return Picture("kinds", caption, _kinds_in_words(steps, kinds), figure)
 
 
-def layers(layers: pd.DataFrame) -> Figure:
-    """Draw the time of every layer, in order: a panel a net, forward and backward stacked, with the layer's floor."""
+def layers(layers: pd.DataFrame) -> Picture:
+    """Draw the time of every layer, in order: a panel per net, forward and backward stacked, with the layer's floor."""
     table = layers[~layers["part"]]
     with drawing.styled():
         figure, axes = drawing.panels(table["net"], COLUMNS)
         for net, ax in axes.items():
-            own = table[table["net"] == net]
-            x, bottom = range(1, len(own) + 1), own["time_us"].to_numpy() * 0
+            rows = table[table["net"] == net]
+            x, bottom = range(1, len(rows) + 1), rows["time_us"].to_numpy() * 0
             for way, colour in WAYS.items():
-                heights = own[f"{way}_us"].to_numpy() / 1e3
+                heights = rows[f"{way}_us"].to_numpy() / 1e3
                 ax.bar(x, heights, bottom=bottom, width=0.86, color=colour, label=way)
                 bottom = bottom + heights
-            ax.plot(x, own["floor_us"] / 1e3, color=INK, linewidth=1.2, drawstyle="steps-mid", label="floor")
-            ax.set_xlim(0.3, len(own) + 0.7)
+            ax.plot(x, rows["floor_us"] / 1e3, color=INK, linewidth=1.2, drawstyle="steps-mid", label="floor")
+            ax.set_xlim(0.3, len(rows) + 0.7)
             ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             ax.set_xlabel("layer, in order")
         figure.supylabel("milliseconds")
         drawing.legend(figure, axes)
-    return figure
+    caption = "Layers in order, from the stem to the linear map; the nets whose steps take longest."
+    return Picture("layers", caption, _layers_in_words(table), figure)
+
+
+def _kinds_in_words(steps: pd.DataFrame, kinds: pd.DataFrame) -> str:
+    """Describe the figure."""
+    sentences = []
+    for step in steps.to_dict("records"):
+        rows = kinds[kinds["net"] == step["net"]].to_dict("records")
+        times = ", ".join(f"{row['kind']} {ms(row['time_us'])}" for row in rows)
+        sentences.append(f"{step['net']}: {times}; step {ms(step['step_us'])}, floor {ms(step['floor_us'])}")
+    return f"Time of a step by kind of work. {'. '.join(sentences)}."
+
+
+def _layers_in_words(table: pd.DataFrame) -> str:
+    """Describe the figure."""
+    sentences = []
+    for net, rows in table.groupby("net", sort=False):
+        longest = rows.nlargest(1, "time_us").iloc[0]
+        sums = " and ".join(f"{way} {ms(rows[f'{way}_us'].sum())}" for way in WAYS)
+        sentences.append(f"{net}: {sums}, the longest {longest['place']} with {ms(longest['time_us'])}")
+    return f"Time of each layer, forward and backward. {'. '.join(sentences)}."

@@ -11,12 +11,12 @@ from deeptwins.records.profiles import PARTS, Profile
 DETAILED = 2  # nets whose layers and kernels are on the page; all are in the data
 LAYER = re.compile(r"stages\.(?P<block>\d+\.\d+)(?:\.(?:conv|bn)(?P<layer>\d+)$)?")
 ENDS = {"conv": "stem", "bn": "stem", "pool": "stem"} | dict.fromkeys(("average", "flatten", "linear"), "linear map")
-ORDER = ("stem", "stages", "ending", "linear map", *PARTS)  # the stages in their own
+ORDER = ("stem", "stages", "ending", "linear map", *PARTS)  # of places; inside the stages, of their numbers
 SUMMED = ["time_us", "launches", "bytes", "flops", "floor_us"]
 
 
 def ops(profile: Profile) -> pd.DataFrame:
-    """Tabulate the ops, a row a net, layer, direction and op; `place` is the layer with weights that they belong to."""
+    """Tabulate the ops, a row per net, layer, direction and op; `place` is the layer with weights they belong to."""
     table = pd.DataFrame([op.model_dump() for op in profile.ops])
     return table.assign(place=_places(profile))
 
@@ -31,7 +31,7 @@ def kernels(profile: Profile) -> pd.DataFrame:
 
 
 def steps(profile: Profile, ops: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate whole steps, a row a net: by the clock, and what their ops sum up to."""
+    """Tabulate whole steps, a row per net: by the clock, and what their ops sum up to."""
     table = pd.DataFrame([step.model_dump() for step in profile.nets])
     sums = ops.groupby("net")[SUMMED].sum().rename(columns={"time_us": "ops_us"})
     rates = {rate.precision: rate for rate in profile.rates}
@@ -58,7 +58,7 @@ def layers(ops: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=["net_", "order_"]).reset_index(drop=True)
 
 
-def detailed(steps: pd.DataFrame) -> list[str]:
+def slowest(steps: pd.DataFrame) -> list[str]:
     """Name the nets whose steps take longest, in the order of the profile."""
     return list(steps.loc[sorted(steps["step_us"].nlargest(DETAILED).index), "net"])
 
@@ -77,7 +77,7 @@ def _order(place: str) -> tuple[int, ...]:
 def _places(profile: Profile) -> list[str]:
     """Name, for each op, the layer with weights that it belongs to: a convolution with its norm, or an end of a net."""
     matches = [LAYER.match(op.layer) for op in profile.ops]
-    last: dict[tuple[str, str], int] = {}  # layers of a block of a net
+    last: dict[tuple[str, str], int] = {}  # the number of layers, by net and block
     for op, match in zip(profile.ops, matches, strict=True):
         if match and match["layer"]:
             block = op.net, match["block"]

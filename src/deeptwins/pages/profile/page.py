@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from deeptwins.pages import page as pages
-from deeptwins.pages.page import Page, Section, Written, illustrate
-from deeptwins.pages.profile import figures, frames
-from deeptwins.pages.profile import tables as profile_tables
+from deeptwins.pages.page import Commands, PageSpec, Section
+from deeptwins.pages.profile import figures, frames, tables
 from deeptwins.pages.wording import count
 from deeptwins.records import profiles
 from deeptwins.records.profiles import LEAST_BYTES, Profile
@@ -41,73 +41,93 @@ layer that brings the second.
 """
 
 
-def write(path: Path, reports: Path) -> Written[None]:
-    """Write the page of the profile in a file. Same file, same bytes.
+@dataclass(frozen=True)
+class ProfileFacts:
+    """A profile as tables, and the nets whose layers and kernels are on the page: those that take longest."""
+
+    profile: Profile
+    ops: pd.DataFrame
+    kernels: pd.DataFrame
+    steps: pd.DataFrame
+    kinds: pd.DataFrame
+    layers: pd.DataFrame
+    slowest: list[str]
+
+
+def load(path: Path) -> ProfileFacts:
+    """Load the profile in a file.
 
     Raises:
-        InputError: the file is not there or damaged, or the folder cannot be written.
+        InputError: the file is not there, or damaged.
     """
     profile = profiles.read(path)
-    ops, kernels = frames.ops(profile), frames.kernels(profile)
+    ops = frames.ops(profile)
     steps = frames.steps(profile, ops)
-    kinds, layers = frames.kinds(ops), frames.layers(ops)
-    nets = frames.detailed(steps)
-    verdict = profile_tables.verdict(profile, steps, kinds)
-    page = Page(
-        name=f"profile-{profile.name}",
-        question=_question(profile),
-        source="",
-        verdict=verdict,
-        remarks=profile_tables.remarks(profile, steps),
-        sections=[
-            _by_kind(steps, kinds, nets),
-            _by_layer(layers, nets),
-            Section("Kernel by kernel", tables=tuple(profile_tables.kernel_table(net, kernels) for net in nets)),
-            _provenance(profile),
-            _reproduce(profile),
-        ],
-        runs=f"{count(len(steps), 'net')}, {count(profile.steps, 'step')} each",
-        data={"steps": steps, "kinds": kinds, "layers": layers.drop(columns="part"), "ops": ops, "kernels": kernels},
-        answer=verdict[0],
-        date=profile.date,
-    )
-    folder = pages.save(page, reports)
-    shown = profile_tables.console(steps, kinds, layers)
-    return Written(None, tuple(shown), tuple(verdict), folder / "index.html")
+    kernels, kinds, layers = frames.kernels(profile), frames.kinds(ops), frames.layers(ops)
+    return ProfileFacts(profile, ops, kernels, steps, kinds, layers, frames.slowest(steps))
 
 
-def _question(profile: Profile) -> str:
-    nets = [step.net for step in profile.nets]
+def find(results: Path) -> list[tuple[Path]]:
+    """List the profiles in a folder of results."""
+    return [(path,) for path in sorted(results.glob("profile/*.json"))]
+
+
+def _question(facts: ProfileFacts) -> str:
+    nets = list(facts.steps["net"])
     between = "; " if any(", " in net for net in nets) else ", "
-    what = between.join(nets) if len(nets) <= KNOWN else f"The {len(nets)} nets of {profile.name}"
+    what = between.join(nets) if len(nets) <= KNOWN else f"The {len(nets)} nets of {facts.profile.name}"
     return f"Where does the time of a training step go? {what}"
 
 
-def _by_kind(steps: pd.DataFrame, kinds: pd.DataFrame, nets: list[str]) -> Section:
-    caption = (
-        "The number is the whole step by the clock; in colour its ops, by the profiler, and light what none of them"
-        " takes. Ops that the profiler slows until they sum up to more than the step share it in proportion."
-        " Milliseconds."
-    )
-    picture = illustrate("kinds", caption, profile_tables.alt_kinds(steps, kinds), figures.kinds(steps, kinds))
-    tables = [profile_tables.step_table(steps), profile_tables.work_table(steps)]
-    tables += [profile_tables.kind_table(net, kinds) for net in nets]
-    return Section("Where the time goes", (picture,), tuple(tables))
+def _sections(facts: ProfileFacts) -> list[Section]:
+    shown = facts.layers[facts.layers["net"].isin(facts.slowest)]
+    kinds = [tables.kind_table(net, facts.kinds) for net in facts.slowest]
+    layers = [tables.layer_table(net, facts.layers) for net in facts.slowest]
+    kernels = [tables.kernel_table(net, facts.kernels) for net in facts.slowest]
+    return [
+        Section(
+            "Where the time goes",
+            (figures.kinds(facts.steps, facts.kinds),),
+            (tables.step_table(facts.steps), tables.work_table(facts.steps), *kinds),
+        ),
+        Section("Layer by layer", (figures.layers(shown),), tuple(layers)),
+        Section("Kernel by kernel", tables=tuple(kernels)),
+    ]
 
 
-def _by_layer(layers: pd.DataFrame, nets: list[str]) -> Section:
-    shown = layers[layers["net"].isin(nets)]
-    caption = "Layers in order, from the stem to the linear map; the nets whose steps take longest."
-    picture = illustrate("layers", caption, profile_tables.alt_layers(shown), figures.layers(shown))
-    return Section("Layer by layer", (picture,), tuple(profile_tables.layer_table(net, layers) for net in nets))
+def _method(facts: ProfileFacts) -> tuple[str, ...]:
+    device = "cuda" if facts.profile.machine.get("device") == "cuda" else "cpu"
+    return MEASURED, ON[device], COUNTED, PLACES, LEAST_BYTES
 
 
-def _provenance(profile: Profile) -> Section:
-    on = ON["cuda" if profile.machine.get("device") == "cuda" else "cpu"]
-    table = profile_tables.provenance(profile)
-    return Section("Provenance", tables=(table,), paragraphs=(MEASURED, on, COUNTED, PLACES, LEAST_BYTES))
+def _commands(facts: ProfileFacts) -> Commands:
+    where = "With deeptwins installed, in a clone of the repository; the times are those of this machine alone:"
+    return Commands(where, (facts.profile.command,))
 
 
-def _reproduce(profile: Profile) -> Section:
-    told = "With deeptwins installed, in a clone of the repository; the times are those of this machine alone:"
-    return Section("How to reproduce", paragraphs=(told,), commands=(profile.command,))
+def _data(facts: ProfileFacts) -> Mapping[str, pd.DataFrame]:
+    return {
+        "steps": facts.steps,
+        "kinds": facts.kinds,
+        "layers": facts.layers.drop(columns="part"),
+        "ops": facts.ops,
+        "kernels": facts.kernels,
+    }
+
+
+PAGE = PageSpec(
+    load=load,
+    name=lambda facts: f"profile-{facts.profile.name}",
+    question=_question,
+    verdict=lambda facts: tables.verdict(facts.profile, facts.steps, facts.kinds),
+    remarks=lambda facts: tables.remarks(facts.profile, facts.steps),
+    sections=_sections,
+    origin=lambda facts: (tables.provenance(facts.profile),),
+    method=_method,
+    commands=_commands,
+    data=_data,
+    size=lambda facts: f"{count(len(facts.steps), 'net')}, {count(facts.profile.steps, 'step')} each",
+    date=lambda facts: facts.profile.date,
+    summary=lambda facts: tables.console(facts.steps, facts.kinds, facts.layers, facts.slowest),
+    find=find,
+)

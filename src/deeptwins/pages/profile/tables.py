@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from deeptwins.pages.profile import frames
-from deeptwins.pages.tables import Table
+from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import count
 from deeptwins.records.profiles import Profile
 
 LEAST = 0.001  # what is less is not worth its digits
+MS, MB, GFLOP = 1e3, 1e6, 1e9  # of microseconds, bytes and FLOPs
 TOP = 12  # rows of a table of layers or kernels
 NAMED = 2  # kinds of work in the verdict
 MACHINE = ("device", "cpu", "cores", "memory_gib", "gpu", "driver", "os")
@@ -23,10 +22,10 @@ VERSIONS = ("deeptwins", "torch", "triton", "numpy", "python", "cuda", "cudnn")
 
 
 def verdict(profile: Profile, steps: pd.DataFrame, kinds: pd.DataFrame) -> list[str]:
-    """Say in sentences what was found."""
+    """Say in sentences what takes the time of the slowest step, and how far the steps of several nets are apart."""
     slow = steps.nlargest(1, "step_us").iloc[0]
-    parts = kinds[kinds["net"] == slow["net"]].head(NAMED)
-    first, *others = [(row["kind"], percent(row["share"])) for row in parts.to_dict("records")]
+    largest = kinds[kinds["net"] == slow["net"]].head(NAMED)
+    first, *others = [(row["kind"], percent(row["share"])) for row in largest.to_dict("records")]
     taking = "".join(
         [f"{first[0]} is {first[1]} of the time of its ops", *(f", {kind} {part}" for kind, part in others)]
     )
@@ -35,14 +34,14 @@ def verdict(profile: Profile, steps: pd.DataFrame, kinds: pd.DataFrame) -> list[
         f" {ms(slow['step_us'])} on {device(profile)}; {taking}."
         f" Its floor, {ms(slow['floor_us'])}, is {percent(slow['of_floor'])} of the step."
     )
-    found = [sentence]
+    sentences = [sentence]
     if len(steps) > 1:
         fast = steps.nsmallest(1, "step_us").iloc[0]
-        found.append(
+        sentences.append(
             f"The steps of {len(steps)} nets take {ms(fast['step_us'])} ({fast['net']}) to {ms(slow['step_us'])}"
             f" ({slow['net']}), of which their floors are {_shares(steps['of_floor'])}."
         )
-    return found
+    return sentences
 
 
 def remarks(profile: Profile, steps: pd.DataFrame) -> list[str]:
@@ -72,84 +71,66 @@ def remarks(profile: Profile, steps: pd.DataFrame) -> list[str]:
 
 def step_table(steps: pd.DataFrame) -> Table:
     """Tabulate how long whole steps take; those issued kernel by kernel, too, where that is another time."""
-    issued = {"issued_us": ISSUED} if steps["issued_us"].notna().all() else {}
-    rows = [
-        [
-            row["net"],
-            amount(row["step_us"] / 1e3),
-            f"{amount(row['fastest_us'] / 1e3)} to {amount(row['slowest_us'] / 1e3)}",
-            *(amount(row[key] / 1e3) for key in (*issued, "profiled_us", "ops_us", "floor_us")),
-            percent(row["of_floor"]),
-        ]
-        for row in steps.to_dict("records")
-    ]
-    heads = ("net", "step (ms)", "fastest to slowest", *issued.values(), PROFILED, "sum of ops (ms)", "floor (ms)")
-    return Table("Steps by the clock, and what their ops sum up to; medians", (*heads, "% of floor"), rows, 1)
+    issued = [Column(ISSUED, "issued_us", _in(MS))] if steps["issued_us"].notna().all() else []
+    numbers = (
+        Column("step (ms)", "step_us", _in(MS)),
+        Column("fastest to slowest", ("fastest_us", "slowest_us"), _milliseconds),
+        *issued,
+        Column(PROFILED, "profiled_us", _in(MS)),
+        Column("sum of ops (ms)", "ops_us", _in(MS)),
+        Column("floor (ms)", "floor_us", _in(MS)),
+        Column("% of floor", "of_floor", percent),
+    )
+    caption = "Steps by the clock, and what their ops sum up to; medians"
+    return Table.of(steps, caption, [Column("net", "net")], numbers)
 
 
 def work_table(steps: pd.DataFrame) -> Table:
     """Tabulate what whole steps launch, move and compute."""
-    rows = [
-        [
-            row["net"],
-            f"{row['launches']:,.0f}",
-            *(amount(row[key] / 1e6) for key in ("bytes", "least_bytes")),
-            amount(row["least_us"] / 1e3),
-            amount(row["flops"] / 1e9),
-        ]
-        for row in steps.to_dict("records")
-    ]
-    heads = ("net", "launches", "MB moved by ops", "MB at least (model)", "these at a copy's speed (ms)", "GFLOP")
-    return Table("What a step launches, moves and computes", heads, rows, 1)
+    numbers = (
+        Column("launches", "launches", _whole),
+        Column("MB moved by ops", "bytes", _in(MB)),
+        Column("MB at least (model)", "least_bytes", _in(MB)),
+        Column("these at a copy's speed (ms)", "least_us", _in(MS)),
+        Column("GFLOP", "flops", _in(GFLOP)),
+    )
+    return Table.of(steps, "What a step launches, moves and computes", [Column("net", "net")], numbers)
 
 
 def kind_table(net: str, kinds: pd.DataFrame) -> Table:
     """Tabulate a net's time by kind of work."""
-    rows = [[row["kind"], *_numbers(row)] for row in kinds[kinds["net"] == net].to_dict("records")]
-    heads = ("kind", "time (ms)", "share", "launches", "MB", "GFLOP", "floor (ms)", "% of floor")
-    return Table(f"{net}, by kind of work", heads, rows, 1)
+    return Table.of(kinds[kinds["net"] == net], f"{net}, by kind of work", [Column("kind", "kind")], NUMBERS)
 
 
 def layer_table(net: str, layers: pd.DataFrame) -> Table:
     """Tabulate the layers of a net that take longest, and the parts of its step that are no layer."""
-    own = layers[layers["net"] == net]
-    chosen = own.index.isin(own[~own["part"]]["time_us"].nlargest(TOP).index) | own["part"]
-    rows = [
-        [
-            row["place"],
-            *(amount(row[key] / 1e3) if row[key] else "-" for key in ("forward_us", "backward_us")),
-            *_numbers(row),
-        ]
-        for row in own[chosen].to_dict("records")
-    ]
-    hidden = int((~chosen).sum())
-    told = f"; {count(hidden, 'layer')} that take less are in layers.csv" if hidden else ""
-    heads = ("layer", "forward (ms)", "backward (ms)", "time (ms)", "share", "launches", "MB", "GFLOP")
-    return Table(f"{net}, by layer, in order{told}", (*heads, "floor (ms)", "% of floor"), rows, 1)
+    rows = layers[layers["net"] == net]
+    longest = rows[~rows["part"]]["time_us"].nlargest(TOP).index
+    shown = rows.index.isin(longest) | rows["part"]
+    hidden = int((~shown).sum())
+    rest = f"; {count(hidden, 'layer')} that take less are in layers.csv" if hidden else ""
+    ways = [Column(f"{way} (ms)", f"{way}_us", _milliseconds_or_none) for way in ("forward", "backward")]
+    caption = f"{net}, by layer, in order{rest}"
+    return Table.of(rows[shown], caption, [Column("layer", "place")], (*ways, *NUMBERS))
 
 
 def kernel_table(net: str, kernels: pd.DataFrame) -> Table:
     """Tabulate the kernels of a net that take longest."""
-    own = kernels[kernels["net"] == net]
-    rows = [
-        [
-            kernel_name(row["kernel"]),
-            row["kind"],
-            f"{row['calls']:,.0f}",
-            amount(row["time_us"] / 1e3),
-            percent(row["share"]),
-        ]
-        for row in own.head(TOP).to_dict("records")
-    ]
-    hidden = len(own) - len(rows)
-    told = f"; {hidden} that take less are in kernels.csv" if hidden else ""
-    return Table(f"{net}, by kernel{told}", ("kernel", "kind", "calls", "time (ms)", "share"), rows, 2)
+    rows = kernels[kernels["net"] == net]
+    hidden = max(0, len(rows) - TOP)
+    rest = f"; {hidden} that take less are in kernels.csv" if hidden else ""
+    words = Column("kernel", "kernel", kernel_name), Column("kind", "kind")
+    numbers = (
+        Column("calls", "calls", _whole),
+        Column("time (ms)", "time_us", _in(MS)),
+        Column("share", "share", percent),
+    )
+    return Table.of(rows.head(TOP), f"{net}, by kernel{rest}", words, numbers)
 
 
 def provenance(profile: Profile) -> Table:
     """Tabulate where the numbers come from."""
     machine = profile.machine
-    told = {key: machine[key] for key in MACHINE if machine.get(key) is not None}
     versions = [f"{key} {machine[key]}" for key in VERSIONS if machine.get(key) is not None]
     nets = {
         "data": {f"{step.dataset}, {step.image}" for step in profile.nets},
@@ -157,44 +138,26 @@ def provenance(profile: Profile) -> Table:
         "precision": {step.precision for step in profile.nets},
         "optimizer": {step.optimizer for step in profile.nets},
     }
-    rows = [[key.replace("_gib", " (GiB)"), str(value)] for key, value in told.items()]
-    rows += [["threads of the processor", str(profile.threads)], ["versions", ", ".join(versions)]]
-    rows += [["commit", profile.commit or "not known"], ["date", profile.date]]
-    rows += [[key, "; ".join(sorted(values))] for key, values in nets.items()]
-    rows += [["steps", f"{profile.steps} timed and {profile.steps} profiled, after a warm-up"]]
-    return Table("Where the numbers come from", ("what", "value"), rows, 2)
+    return Table.facts(
+        [
+            *((key.replace("_gib", " (GiB)"), str(machine[key])) for key in MACHINE if machine.get(key) is not None),
+            ("threads of the processor", str(profile.threads)),
+            ("versions", ", ".join(versions)),
+            ("commit", profile.commit or "not known"),
+            ("date", profile.date),
+            *((key, "; ".join(sorted(values))) for key, values in nets.items()),
+            ("steps", f"{profile.steps} timed and {profile.steps} profiled, after a warm-up"),
+        ]
+    )
 
 
-def alt_kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> str:
-    """Describe the figure."""
-    parts = []
-    for step in steps.to_dict("records"):
-        own = kinds[kinds["net"] == step["net"]].to_dict("records")
-        times = ", ".join(f"{row['kind']} {ms(row['time_us'])}" for row in own)
-        parts.append(f"{step['net']}: {times}; step {ms(step['step_us'])}, floor {ms(step['floor_us'])}")
-    return f"Time of a step by kind of work. {'. '.join(parts)}."
-
-
-def alt_layers(layers: pd.DataFrame) -> str:
-    """Describe the figure."""
-    parts = []
-    for net, own in layers[~layers["part"]].groupby("net", sort=False):
-        longest = own.nlargest(1, "time_us").iloc[0]
-        sums = " and ".join(f"{way} {ms(own[f'{way}_us'].sum())}" for way in ("forward", "backward"))
-        parts.append(f"{net}: {sums}, the longest {longest['place']} with {ms(longest['time_us'])}")
-    return f"Time of each layer, forward and backward. {'. '.join(parts)}."
-
-
-def console(steps: pd.DataFrame, kinds: pd.DataFrame, layers: pd.DataFrame) -> list[Table]:
-    """Return the tables of a terminal: whole steps, then for the slowest nets kinds of work and layers."""
-    table = step_table(steps)
-    told = [i for i, head in enumerate(table.columns) if head not in {"fastest to slowest", ISSUED, PROFILED}]
-    rows = [[row[i] for i in told] for row in table.rows]
-    shown = [Table(table.caption, tuple(table.columns[i] for i in told), rows, table.words), work_table(steps)]
-    nets = frames.detailed(steps)
-    for net in nets:
-        shown += [kind_table(net, kinds), layer_table(net, layers)]
-    return shown
+def console(steps: pd.DataFrame, kinds: pd.DataFrame, layers: pd.DataFrame, nets: Sequence[str]) -> list[Table]:
+    """Return the tables of a terminal: whole steps, then for some nets kinds of work and layers."""
+    return [
+        step_table(steps).without("fastest to slowest", ISSUED, PROFILED),
+        work_table(steps),
+        *(table for net in nets for table in (kind_table(net, kinds), layer_table(net, layers))),
+    ]
 
 
 def device(profile: Profile) -> str:
@@ -232,19 +195,39 @@ def kernel_name(name: str) -> str:
     return re.sub(r"\(.*", "", short).strip() or name
 
 
-def _numbers(row: Mapping[Hashable, Any]) -> list[str]:
-    floor = row["floor_us"]
-    return [
-        amount(row["time_us"] / 1e3),
-        percent(row["share"]),
-        f"{row['launches']:,.0f}",
-        amount(row["bytes"] / 1e6),
-        amount(row["flops"] / 1e9),
-        amount(floor / 1e3),
-        percent(floor / row["time_us"]) if floor and row["time_us"] else "-",
-    ]
+def _in(unit: float) -> Callable[[float], str]:
+    """Write amounts of such a unit."""
+    return lambda value: amount(value / unit)
+
+
+def _milliseconds(least: float, most: float) -> str:
+    return f"{amount(least / MS)} to {amount(most / MS)}"
+
+
+def _milliseconds_or_none(microseconds: float) -> str:
+    return amount(microseconds / MS) if microseconds else "-"
+
+
+def _whole(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def _of_floor(floor: float, time: float) -> str:
+    return percent(floor / time) if floor and time else "-"
 
 
 def _shares(values: pd.Series) -> str:
     low, high = percent(values.min()), percent(values.max())
     return low if low == high else f"{low} to {high}"
+
+
+NUMBERS = (
+    Column("time (ms)", "time_us", _in(MS)),
+    Column("share", "share", percent),
+    Column("launches", "launches", _whole),
+    Column("MB", "bytes", _in(MB)),
+    Column("GFLOP", "flops", _in(GFLOP)),
+    Column("floor (ms)", "floor_us", _in(MS)),
+    Column("% of floor", ("floor_us", "time_us"), _of_floor),
+)
+"""What a kind of work or a layer takes."""

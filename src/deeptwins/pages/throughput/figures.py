@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from deeptwins.pages import drawing
-from deeptwins.pages.drawing import DASHED, HUES, WIDTH
+from deeptwins.pages.drawing import DASHED, HUES, Picture
+from deeptwins.pages.throughput.tables import NAMES
+from deeptwins.pages.wording import digits
 
 COLUMNS = 2  # panels side by side
 HEIGHT = 2.6  # inches, of a panel
 
 
-def by_depth(alone: pd.DataFrame) -> Figure:
-    """Draw the time of an iteration against depth: a panel a precision, a colour a twin, the memory floor dashed."""
+def by_depth(alone: pd.DataFrame) -> Picture:
+    """Draw the time of an iteration by depth: a panel per precision, a colour per twin; dashed, the memory floor."""
     with drawing.styled():
         figure, axes = drawing.panels(alone["precision"], COLUMNS, HEIGHT)
         colours = drawing.palette(alone["twin"], HUES)
         for precision, ax in axes.items():
-            for twin, own in alone[alone["precision"] == precision].groupby("twin", sort=False):
-                line = own.sort_values("depth")
-                at = {"color": colours[twin], "marker": "o", "markersize": 4}
-                ax.plot(line["depth"], line["ms_per_iteration"], label=f"{twin}", **at)
-                ax.plot(line["depth"], line["floor_ms"], label=f"{twin}: memory floor", linestyle=DASHED, **at)
+            for twin, nets in alone[alone["precision"] == precision].groupby("twin", sort=False):
+                line = nets.sort_values("depth")
+                style = {"color": colours[twin], "marker": "o", "markersize": 4}
+                ax.plot(line["depth"], line["ms_per_iteration"], label=f"{twin}", **style)
+                ax.plot(line["depth"], line["floor_ms"], label=f"{twin}: memory floor", linestyle=DASHED, **style)
             ax.set_xlabel("depth")
             ax.set_xticks(sorted({int(depth) for depth in alone["depth"]}))
             ax.set_ylim(0, 1.08 * alone["ms_per_iteration"].max())
         figure.supylabel("milliseconds an iteration")
         drawing.legend(figure, axes)
-    return figure
+    caption = "Each net alone in the trainer; dashed, what its bytes take at least at the bandwidth of a copy."
+    return Picture("by-depth", caption, _by_depth_in_words(alone), figure)
 
 
-def ways(rates: pd.DataFrame, names: list[str]) -> Figure:
-    """Draw how many iterations of a net each way does a second: a bar a way, named by `names`."""
+def ways(rates: pd.DataFrame) -> Picture:
+    """Draw a bar per way: how many iterations of a net it does per second."""
+    names = [f"{NAMES[way]}, {precision}" for way, precision in zip(rates["way"], rates["precision"], strict=True)]
     values = rates["net_iterations_per_s"]
     with drawing.styled():
-        figure = Figure(figsize=(WIDTH, 0.36 * len(rates) + 0.8), layout=ConstrainedLayoutEngine(h_pad=0.06))
+        figure = drawing.canvas(0.36 * len(rates) + 0.8)
         ax = figure.subplots()
         ax.grid(visible=False)
         colours = drawing.palette(rates["precision"], HUES)
@@ -47,4 +49,17 @@ def ways(rates: pd.DataFrame, names: list[str]) -> Figure:
         ax.invert_yaxis()
         ax.tick_params(left=False)
         ax.set_xlabel("net-iterations a second")
-    return figure
+    caption = "Iterations a second, summed over the nets, of all nets of one seed; each way trains the same nets."
+    bars = ", ".join(f"{name} {digits(value)}" for name, value in zip(names, values, strict=True))
+    return Picture("ways", caption, f"Net-iterations a second: {bars}.", figure)
+
+
+def _by_depth_in_words(alone: pd.DataFrame) -> str:
+    """Describe the figure by the ends of its lines."""
+    lines = []
+    for (precision, twin), nets in alone.groupby(["precision", "twin"], sort=False):
+        ends = [nets.sort_values("depth").iloc[i] for i in (0, -1)]
+        times = " to ".join(f"{digits(end['ms_per_iteration'])} at depth {end['depth']:g}" for end in ends)
+        floors = " to ".join(digits(end["floor_ms"]) for end in ends)
+        lines.append(f"{twin}, {precision}: {times}, floor {floors}")
+    return f"Milliseconds an iteration by depth. {'; '.join(lines)}."

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import Field, model_validator
 
-from deeptwins.records import benchmarks
-from deeptwins.records.benchmarks import Origin, Stats, Timings, Where
-from deeptwins.records.fields import FromOne, Measurement, Strict, Text
+from deeptwins.pages import targets
+from deeptwins.records.benchmarks import Benches, Origin, Timing, Timings, Where
+from deeptwins.records.fields import FromOne, Measurement, Text
 
-BENCHES = ("bench_throughput",)
 TOGETHER, ALONE, USUAL, COMPILED = WAYS = ("together", "alone", "usual", "compiled")
 SHARED = ("device", "torch", "rehearsal", "dataset", "image", "batch", "width", "study_iterations")  # by all cases
 ALL = "all"  # twins
-TARGETS_ARE_FOR = ("H100", "H200")
-MINUTES = 10
+# By loop and precision: how many times as fast the trainer is to be, with all nets together.
+TIMES_AS_FAST = {(USUAL, "tf32"): 20, (COMPILED, "bf16"): 5}
 
 
-class Info(Where):
+class GridInfo(Where):
     """What a case is of, as the bench tells it."""
 
     way: Literal["together", "alone", "usual", "compiled"]
@@ -54,34 +52,17 @@ class Info(Where):
     """How many of them a seed of the study has."""
 
     @model_validator(mode="after")
-    def _fits_its_way(self) -> Info:
-        """Refuse what nets together do not have, or others do."""
-        together = self.way == TOGETHER
-        if {self.depth is None, self.twin == ALL, self.nets > 1} != {together}:
+    def _has_what_its_way_has(self) -> GridInfo:
+        """Refuse a case that is not what its way times: together, all nets and an evaluation; else, one net."""
+        if self.way == TOGETHER:
+            right = self.depth is None and self.twin == ALL and self.nets > 1
+        else:
+            right = self.depth is not None and self.twin != ALL and self.nets == 1
+        if not right:
             raise ValueError("nets together are several, of all twins and depths; any other case is one net")
-        if together and None in {self.evaluation_s, self.evaluations}:
+        if self.way == TOGETHER and None in {self.evaluation_s, self.evaluations}:
             raise ValueError("nets together lack the time of an evaluation")
         return self
-
-
-class Case(Strict):
-    """A case of the bench."""
-
-    fullname: Text
-    extra_info: Info
-    stats: Stats
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The trainer against a loop, in one precision: how many times as fast it is to be."""
-
-    loop: str
-    precision: str
-    least: float
-
-
-PAIRS = (Pair(USUAL, "tf32", 20), Pair(COMPILED, "bf16", 5))
 
 
 @dataclass(frozen=True)
@@ -89,45 +70,41 @@ class Throughput:
     """All that a file of timings says."""
 
     cases: pd.DataFrame
-    """A row a case: what was timed, its time, its rates, and its share of the memory floor, `percent_of_floor`."""
+    """A row per case: what was timed, its time, its rates, and its share of the memory floor, `percent_of_floor`."""
     rates: pd.DataFrame
-    """A row a way and precision in which all nets were timed: `net_iterations_per_s`, and projections for a seed.
+    """A row per way and precision in which all nets were timed: `net_iterations_per_s`, and projections for a seed.
 
     `training_minutes` are the iterations of the study over the measured rate; `minutes`, of nets together, add its
     evaluations at the time of one.
     """
     ratios: pd.DataFrame
-    """A row a loop that all nets were timed in: `ratio`, how many times as fast the trainer is with all of them."""
+    """A row per loop that all nets were timed in: `ratio`, how many times as fast the trainer is with all of them."""
     origin: Origin
     rehearsal: bool
 
     @property
+    def alone(self) -> pd.DataFrame:
+        """The cases of single nets in the trainer."""
+        return self.cases[self.cases["way"] == ALONE]
+
+    @property
+    def together(self) -> pd.DataFrame:
+        """The rates of all nets together, a row per precision."""
+        return self.rates[self.rates["way"] == TOGETHER]
+
+    @property
     def judged(self) -> bool:
         """Whether the targets are for this device."""
-        return not self.rehearsal and any(name in self.origin.device for name in TARGETS_ARE_FOR)
+        return not self.rehearsal and targets.are_for([self.origin.device])
 
 
-def path_of(results: Path) -> Path:
-    """Where the timings lie: JSON of pytest-benchmark."""
-    return results / "throughput" / "timings.json"
-
-
-def load(path: Path) -> Throughput:
-    """Strict what pytest-benchmark wrote.
-
-    Raises:
-        InputError: the file cannot be read, is damaged, mixes devices, or has no timing of the nets together.
-    """
-    return find(benchmarks.read([path]).of(*BENCHES))
-
-
-def find(timings: Timings) -> Throughput:
-    """Make sense of the cases.
+def derive(timings: Timings) -> Throughput:
+    """Compute rates and ratios from the cases.
 
     Raises:
         InputError: they make no sense, do not compare, or have none of the nets together.
     """
-    timed = timings.cases(Case)
+    timed = timings.cases(Timing[GridInfo])
     infos = [case.extra_info for case in timed]
     if not any(info.way == TOGETHER for info in infos):
         raise timings.refused("no timing of all nets together by bench_throughput")
@@ -139,7 +116,10 @@ def find(timings: Timings) -> Throughput:
     return Throughput(cases, by_way, ratios(by_way), timings.origin(infos), infos[0].rehearsal)
 
 
-def _row(case: Case) -> dict[str, Any]:
+BENCHES = Benches("throughput", ("bench_throughput",), derive)
+
+
+def _row(case: Timing[GridInfo]) -> dict[str, Any]:
     """Flatten a case, and add what follows from it."""
     info, stats = case.extra_info, case.stats
     iteration_s = stats.median / info.iterations
@@ -161,21 +141,23 @@ def rates(cases: pd.DataFrame) -> pd.DataFrame:
     """Sum up the ways: nets that train one after another take the sum of their times."""
     nets = int(cases.loc[cases["way"] == TOGETHER, "nets"].iloc[0])
     rows: list[dict[str, Any]] = []
-    for (way, precision), own in cases.groupby(["way", "precision"], sort=False):
-        if own["nets"].sum() != nets:
+    for (way, precision), group in cases.groupby(["way", "precision"], sort=False):
+        if group["nets"].sum() != nets:
             continue  # some nets were not timed, and the others say nothing about them
-        seconds, fastest, slowest = (own[key].sum() / 1e3 for key in ("ms_per_iteration", "fastest_ms", "slowest_ms"))
-        first = own.iloc[0]
+        seconds = group["ms_per_iteration"].sum() / 1e3
+        fastest = group["fastest_ms"].sum() / 1e3
+        slowest = group["slowest_ms"].sum() / 1e3
+        first = group.iloc[0]
         rows.append(
             {
                 "way": way,
                 "precision": precision,
                 "nets": nets,
-                "rounds": own["rounds"].min(),
+                "rounds": group["rounds"].min(),
                 "net_iterations_per_s": nets / seconds,
                 "slowest_per_s": nets / slowest,
                 "fastest_per_s": nets / fastest,
-                "percent_of_floor": 100 * own["floor_ms"].sum() / own["ms_per_iteration"].sum(),
+                "percent_of_floor": 100 * group["floor_ms"].sum() / group["ms_per_iteration"].sum(),
                 "training_minutes": first["study_iterations"] * seconds / 60,
                 "evaluations": first["evaluations"],
                 "evaluation_s": first["evaluation_s"],
@@ -187,16 +169,11 @@ def rates(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def ratios(by_way: pd.DataFrame) -> pd.DataFrame:
-    """Divide the rate of all nets together by that of each loop in its precision."""
-    rate = {(way, precision): value for way, precision, value in _rated(by_way)}
+    """Divide the rate of all nets together by that of each loop in its precision; `target` is the least asked for."""
+    rate = by_way.set_index(["way", "precision"])["net_iterations_per_s"].to_dict()
     rows = [
-        (pair.loop, pair.precision, rate[TOGETHER, pair.precision] / rate[pair.loop, pair.precision], pair.least)
-        for pair in PAIRS
-        if {(TOGETHER, pair.precision), (pair.loop, pair.precision)} <= rate.keys()
+        (loop, precision, rate[TOGETHER, precision] / rate[loop, precision], least)
+        for (loop, precision), least in TIMES_AS_FAST.items()
+        if (TOGETHER, precision) in rate and (loop, precision) in rate
     ]
     return pd.DataFrame(rows, columns=["loop", "precision", "ratio", "target"])
-
-
-def _rated(by_way: pd.DataFrame) -> list[tuple[str, str, float]]:
-    columns = by_way["way"], by_way["precision"], by_way["net_iterations_per_s"]
-    return [(str(way), str(precision), float(value)) for way, precision, value in zip(*columns, strict=True)]

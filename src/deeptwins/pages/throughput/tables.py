@@ -1,0 +1,174 @@
+"""From timings of throughput to words and tables of text. Plain text: the templates escape it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from deeptwins.pages import targets
+from deeptwins.pages.tables import Column, Table
+from deeptwins.pages.targets import Target
+from deeptwins.pages.throughput.numbers import ALONE, COMPILED, TIMES_AS_FAST, TOGETHER, USUAL, WAYS, Throughput
+from deeptwins.pages.wording import digits, listed, spread
+from deeptwins.records.benchmarks import distinct
+
+NAMES = {
+    TOGETHER: "all nets together",
+    ALONE: "the trainer, a net after another",
+    USUAL: "the usual loop",
+    COMPILED: "the compiled loop",
+}
+STUDY_PRECISION = "tf32"
+MINUTES = 10  # for one seed of the study
+
+
+def _of_loop(loop: str, ratios: pd.DataFrame) -> pd.Series:
+    return ratios["loop"] == loop
+
+
+TARGETS = tuple(
+    Target(f"{least:g} times as fast as {NAMES[loop]}, both {precision}", "ratio", least, partial(_of_loop, loop))
+    for (loop, precision), least in TIMES_AS_FAST.items()
+)
+
+
+def verdict(facts: Throughput) -> list[str]:
+    """Say in sentences how fast all nets train, the study's own precision first, and what became of the targets."""
+    in_study = facts.together["precision"] == STUDY_PRECISION
+    sentences: list[str] = []
+    for rate in pd.concat([facts.together[in_study], facts.together[~in_study]]).to_dict("records"):
+        first = not sentences
+        where = f" on {facts.origin.device}" if first else ""
+        who = "In a rehearsal, all" if first and facts.rehearsal else "All"
+        sentences.append(
+            f"{who} {rate['nets']:g} nets together do {digits(rate['net_iterations_per_s'])} net-iterations/s in"
+            f" {rate['precision']}{where}. Projected: {digits(rate['minutes'])} minutes for one seed of the study, its"
+            " evaluations included."
+        )
+    if len(facts.ratios):
+        ratios = [
+            f"{digits(row['ratio'])} times as fast as {NAMES[row['loop']]} (both {row['precision']})"
+            for row in facts.ratios.to_dict("records")
+        ]
+        sentences.append(f"That is {listed(ratios)}.")
+    if facts.judged:
+        results = [f"{target}: {result}" for target, _, result in target_table(facts).rows]
+        sentences.append(f"Targets: {'; '.join(results)}.")
+    else:
+        sentences.append(f"No target applies: they are for an {' or '.join(targets.DEVICES)}.")
+    return sentences
+
+
+def summary(facts: Throughput) -> tuple[Table, ...]:
+    """Tabulate all nets of one seed: their rates, the projection, and the targets."""
+    return rate_table(facts.rates), projection_table(facts.together), target_table(facts)
+
+
+def target_table(facts: Throughput) -> Table:
+    """Set what was measured beside the targets; they are judged on the devices that they are for.
+
+    A projection is not judged: it lies within the target, or beyond it.
+    """
+    rows = []
+    for target in TARGETS:
+        ratio = next(iter(target.rows(facts.ratios)["ratio"]), math.nan)
+        rows.append(_compared(facts, target.text, ratio, digits(ratio), target.result(ratio)))
+    minutes = facts.together.set_index("precision")["minutes"].get(STUDY_PRECISION, math.nan)
+    text = f"one seed of the study in {MINUTES} minutes, {STUDY_PRECISION}"
+    result = f"{'within' if minutes <= MINUTES else 'beyond'} it, by a projection"
+    rows.append(_compared(facts, text, minutes, f"projected: {digits(minutes)} min", result))
+    return Table(targets.WHERE, ("target", "measured", "result"), rows, 1)
+
+
+def _compared(facts: Throughput, target: str, value: float, measured: str, result: str) -> list[str]:
+    if math.isnan(value):
+        return [target, "-", "not measured"]
+    return [target, measured, result if facts.judged else "no target applies"]
+
+
+def rate_table(rates: pd.DataFrame) -> Table:
+    """Tabulate the ways."""
+    words = Column("way", "way", lambda way: NAMES[way]), Column("precision", "precision")
+    numbers = (
+        Column("net-iterations/s", "net_iterations_per_s", digits),
+        Column("slowest to fastest round", ("slowest_per_s", "fastest_per_s", "rounds"), spread),
+        Column("% of the memory floor", "percent_of_floor", digits),
+        Column("training of one seed, projected (min)", "training_minutes", digits),
+    )
+    return Table.of(rates, "All nets of one seed", words, numbers)
+
+
+def projection_table(together: pd.DataFrame) -> Table:
+    """Tabulate what the time of one seed of the study is projected from."""
+    numbers = (
+        Column("training (min)", "training_minutes", digits),
+        Column("evaluations", "evaluations", "{:g}".format),
+        Column("each (s)", "evaluation_s", digits),
+        Column("one seed (min)", "minutes", digits),
+    )
+    caption = f"One seed of the study, projected: {NAMES[TOGETHER]}"
+    return Table.of(together, caption, [Column("precision", "precision")], numbers)
+
+
+def conditions(cases: pd.DataFrame) -> Table:
+    """Tabulate what is not the same for all ways, and so decides how fair it is to compare them."""
+    groups = sorted(cases.groupby(["way", "precision"], sort=False), key=lambda group: WAYS.index(str(group[0][0])))
+    rows = [{"way": way, "precision": precision, "cases": group} for (way, precision), group in groups]
+    words = (
+        Column("way", "way", lambda way: NAMES[way]),
+        Column("precision", "precision"),
+        Column("TF32", _tf32),
+    )
+    numbers = (
+        Column("workers", partial(_values, "workers")),
+        Column("compiled by", lambda row: distinct(row["cases"]["backend"]) or "-"),
+        Column("iterations", partial(_values, "iterations")),
+        Column("rounds", partial(_values, "rounds")),
+    )
+    return Table.of(rows, "How each way was timed: convolutions in TF32, workers, iterations a round", words, numbers)
+
+
+def _tf32(row: Mapping[Any, Any]) -> str:
+    return distinct("allowed" if allowed else "no" for allowed in row["cases"]["convolutions_in_tf32"])
+
+
+def _values(key: str, row: Mapping[Any, Any]) -> str:
+    """Write the numbers of some cases, each once."""
+    return distinct(f"{value:g}" for value in row["cases"][key].dropna()) or "-"
+
+
+def case_table(cases: pd.DataFrame) -> Table:
+    """Tabulate every net alone, and in the loops."""
+    words = (
+        Column("way", "way", lambda way: NAMES[way].partition(",")[0]),
+        Column("twin", "twin"),
+        Column("precision", "precision"),
+    )
+    numbers = (
+        Column("depth", "depth", "{:g}".format),
+        Column("ms an iteration", "ms_per_iteration", digits),
+        Column("fastest to slowest", ("fastest_ms", "slowest_ms", "rounds"), spread),
+        Column("images/s", "images_per_s", digits),
+        Column("floor (ms)", "floor_ms", digits),
+        Column("% of floor", "percent_of_floor", digits),
+    )
+    caption = "Every net by itself; the fastest and the slowest round"
+    return Table.of(cases[cases["way"] != TOGETHER], caption, words, numbers)
+
+
+def provenance(facts: Throughput) -> Table:
+    """Tabulate where the numbers come from."""
+    first = facts.cases.iloc[0]
+    return Table.facts(
+        [
+            *facts.origin.rows,
+            ("data", f"{first['dataset']}, {first['image']}"),
+            ("batch size", f"{first['batch']:g}"),
+            ("width", f"{first['width']:g}"),
+            ("a copy", f"{digits(first['copy_gb_per_s'])} GB/s"),
+        ]
+    )
