@@ -14,8 +14,11 @@ import torch
 
 import choices_made
 import made
+import pages_made
+import profiles_made
 import throughput_made
 from deeptwins import cli, records
+from deeptwins.cli.pages import PAGES
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.pages import page as pages
 from deeptwins.pages.study import page as study_page
@@ -131,11 +134,14 @@ def reported(monkeypatch):
         ("run --help", {"torch", "pandas"}),
         ("list", {"torch", "pandas"}),
         ("report tiny", {"torch"}),
+        ("report", {"torch"}),
     ],
 )
 def test_a_command_loads_only_its_side(root, arguments, left_out):
     """Help comes up at once, studies are listed without torch and pandas, and a report is written without torch."""
     made.results(root, made.load(root / "ablations", TINY, "tiny"))
+    for kind in PAGES.keys() - {"study"}:
+        pages_made.RESULTS[kind](root)
     script = (
         "import sys\nfrom deeptwins.cli import main\n"
         f"sys.argv[1:] = {arguments.split()}\n"
@@ -515,6 +521,30 @@ def test_report_without_a_study_takes_all_with_results(call, root, reported):
     assert code == 0
     assert [study.name for study in reported.studies] == ["tiny"]
     assert err == "gone: left out, its study is not in ablations/; name its .toml file\n"
+
+
+def test_report_without_a_study_writes_all_other_pages_too(call, root):
+    """Of pages that are no study's only the place is printed, in the order of `PAGES`, then the list of all, once."""
+    pages_made.chosen(root)
+    pages_made.profile(root)
+
+    code, out, err = call("report")
+
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        f"reports/profile-{'-'.join(profiles_made.NETS)}/index.html",
+        "reports/choices/index.html",
+        "all reports: reports/index.html",
+    ]
+
+
+def test_report_of_a_study_writes_no_other_page(call, root):
+    """Who names a study gets that one."""
+    made.results(root, made.load(root / "ablations", TINY, "tiny"))
+    pages_made.chosen(root)
+
+    assert call("report", "tiny")[0] == 0
+    assert [path.parent.name for path in root.glob("reports/*/index.html")] == ["tiny"]
 
 
 def test_show_prints_the_classic_shape_trace(call):

@@ -25,6 +25,8 @@ PAGES = {
 }
 """By kind, the module that declares the page as its `PAGE`. It is loaded by the command that needs it."""
 
+Source = tuple[str, Sequence[object]]  # a kind of page, and the arguments of its `load`
+
 
 def spec_of(kind: str) -> PageSpec[Any]:
     """Load the declaration of a kind of page."""
@@ -32,13 +34,14 @@ def spec_of(kind: str) -> PageSpec[Any]:
     return spec
 
 
-def publish(kind: str, reports: Path, *sources: Sequence[object]) -> list[Written[Any]]:
+def publish(kind: str, reports: Path, *sources: Sequence[object], others: Sequence[Source] = ()) -> list[Written[Any]]:
     """Write pages of one kind and print them, then the list of all pages.
 
     Args:
         kind: of `PAGES`.
         reports: the folder of all pages.
         sources: the arguments of the kind's `load`, once per page.
+        others: pages of other kinds to write too, of which only the place is printed.
 
     Raises:
         InputError: a page cannot be made or written.
@@ -49,8 +52,15 @@ def publish(kind: str, reports: Path, *sources: Sequence[object]) -> list[Writte
     for source in sources:
         pages.append(write(spec_of(kind), reports, *source))
         print_page(pages[-1])
+    for other, source in others:
+        typer.echo(write(spec_of(other), reports, *source).page)
     print_index(reports)
     return pages
+
+
+def sources(results: Path, *without: str) -> list[Source]:
+    """List what a folder of results has for pages, in the order of `PAGES`, but for some kinds."""
+    return [(kind, source) for kind in PAGES if kind not in without for source in spec_of(kind).find(results)]
 
 
 def print_page(written: Written[Any]) -> None:

@@ -25,10 +25,11 @@ from deeptwins.cli.console import (
     read_duration,
     refuse,
 )
-from deeptwins.cli.pages import publish
+from deeptwins.cli.pages import publish, sources
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
+    from deeptwins.cli.pages import Source
     from deeptwins.study import Study
 
 SEEDS, WORKERS = 100_000, 4096  # more is a slip
@@ -142,7 +143,7 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
 def report(  # noqa: PLR0913, PLR0917
     studies: Annotated[
         list[str] | None,
-        typer.Argument(metavar="STUDY", help="Names or .toml files; by default every study that has results."),
+        typer.Argument(metavar="STUDY", help="Names or .toml files; by default all that has results."),
     ] = None,
     settings: Settings = None,
     seeds: Annotated[
@@ -156,15 +157,19 @@ def report(  # noqa: PLR0913, PLR0917
 ) -> None:
     """Turn the records of each study into a page.
 
-    It opens with the verdict; figures, tables, and how to reproduce them follow.
+    It opens with the verdict; figures, tables, and how to reproduce them follow. Without STUDY, all other results
+    become pages, too: profiles, timings, compiled kernels, runs of the gate.
 
     \b
     Examples:
       deeptwins report
       deeptwins report depth --reports /tmp/pages
     """  # noqa: D301
-    chosen = _load(studies or _with_results(results), settings or [], seeds)
-    contradicted = _write_pages(chosen, results, reports)
+    others = [] if studies else sources(results, "study")
+    names = studies or _with_results(results)
+    if not names and not others:
+        raise InputError(f"{results}: no results of a study in {ABLATIONS}/; `deeptwins run depth` makes some")
+    contradicted = _write_pages(_load(names, settings or [], seeds), results, reports, others)
     if strict and contradicted:
         raise typer.Exit(CONTRADICTED)
 
@@ -189,9 +194,9 @@ def _check(studies: Iterable[Study], device: str) -> None:
             raise InputError(f"{study.path}: {error}") from None
 
 
-def _write_pages(studies: Iterable[Study], results: Path, reports: Path) -> bool:
-    """Write and print the page of each study; says whether the records contradict a claim."""
-    pages = publish("study", reports, *((study, results) for study in studies))
+def _write_pages(studies: Iterable[Study], results: Path, reports: Path, others: Sequence[Source] = ()) -> bool:
+    """Write and print the page of each study, and write others; says whether the records contradict a claim."""
+    pages = publish("study", reports, *((study, results) for study in studies), others=others)
     return any(page.facts.contradicted for page in pages)
 
 
@@ -201,6 +206,4 @@ def _with_results(results: Path) -> list[str]:
     known = [name for name in names if (ABLATIONS / f"{name}.toml").is_file()]
     for name in sorted({*names} - {*known}):
         typer.echo(f"{name}: left out, its study is not in {ABLATIONS}/; name its .toml file", err=True)
-    if not known:
-        raise InputError(f"{results}: no results of a study in {ABLATIONS}/; `deeptwins run depth` makes some")
     return known

@@ -1,0 +1,145 @@
+"""What holds for every kind of page: those of `PAGES`, and the one that CONTRIBUTING adds as its worked example."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pages_made
+from deeptwins import pages
+from deeptwins.cli.pages import PAGES, spec_of
+from deeptwins.errors import InputError
+from deeptwins.pages.page import PageSpec, write, write_index
+
+NEEDLESS = ("torch", "triton", *(f"deeptwins.{folder}" for folder in ("data", "kernels", "nets", "train", "profile")))
+
+
+@dataclass(frozen=True)
+class Made:
+    """A page of some kind, written twice from the same results."""
+
+    spec: PageSpec[Any]
+    source: tuple[Any, ...]
+    pages: tuple[Path, Path]
+
+    def texts(self, page: int) -> dict[str, str]:
+        """The files of one of the two, by name."""
+        folder = self.pages[page].parent
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(folder)): path.read_bytes().decode() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """Add the worked example to the package; returns the folder that it lies in."""
+    folder = tmp_path_factory.mktemp("package")
+    pages_made.add_example(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "__path__", [*pages.__path__, str(folder)])
+        for kind, module in pages_made.EXAMPLE.items():
+            patch.setitem(PAGES, kind, module)
+        yield folder
+
+
+@pytest.fixture(scope="module", params=list(pages_made.KINDS))
+def made(request, example, tmp_path_factory):
+    """A kind's page; the working directory is where its results lie."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        pages_made.RESULTS[request.param](folder)
+        spec = spec_of(request.param)
+        (source,) = spec.find(Path("results"))
+        umask = os.umask(0o022)
+        try:
+            one, two = (write(spec, folder / name, *source).page for name in ("one", "two"))
+        finally:
+            os.umask(umask)
+        yield Made(spec, source, (one, two))
+
+
+def test_the_same_results_give_the_same_page(made):
+    """Written twice, no byte of any file differs, and none names a place on this machine."""
+    one, two = made.texts(0), made.texts(1)
+
+    assert {"index.html", "report.md", "summary.json"} <= one.keys()
+    assert one == two
+    assert [name for name, text in one.items() if str(made.pages[0].parents[2]) in text] == []
+
+
+def test_a_page_is_readable_to_all(made):
+    """It says its language, tables have captions, nothing comes from elsewhere, and everyone may read the files."""
+    text = made.texts(0)["index.html"]
+
+    assert '<html lang="en"' in text
+    assert text.count("<h1") == 1
+    assert text.count("<caption>") == text.count("<table") > 0
+    assert not re.search(r"<(script|link|img|iframe)\b", text)
+    for path in [made.pages[0].parent, *made.pages[0].parent.rglob("*")]:
+        assert oct(path.stat().st_mode & 0o777) == ("0o755" if path.is_dir() else "0o644"), path
+
+
+def test_every_picture_is_told_in_words_and_every_table_is_in_the_data(made):
+    """A figure has a title that describes it, also beside its file; the tables behind the page lie beside it."""
+    files = made.texts(0)
+    titles = re.findall(r"<title id=[^>]*>([^<]*)</title>", files["index.html"])
+    figures = [name for name in files if name.endswith(".svg")]
+    tables = {name: table for name, table in made.spec.data(made.spec.load(*made.source)).items() if len(table)}
+
+    assert len(titles) == files["index.html"].count("<svg") == len(figures) > 0
+    assert all(len(title) > len("a figure of something") for title in titles)
+    assert all(len(re.findall(r"<title id=[^>]*>[^<]+</title>", files[name])) == 1 for name in figures)
+    assert {name for name in files if name.startswith("data/")} == {f"data/{name}.csv" for name in tables}
+    for name, table in tables.items():
+        assert files[f"data/{name}.csv"].splitlines()[0] == ",".join(table.columns)
+        assert f"{name}.csv" in files["report.md"]
+
+
+def test_the_index_lists_a_page(made):
+    """The list of all pages links it, with its question."""
+    page = made.pages[0]
+
+    index = write_index(page.parents[1]).read_text(encoding="utf-8")
+
+    assert f'href="{page.parent.name}/index.html"' in index
+    assert made.spec.size(made.spec.load(*made.source)) in index
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(made, tmp_path):
+    """A file where the folder of pages should be is refused in one line that names it and says what to do."""
+    (tmp_path / "reports").touch()
+
+    with pytest.raises(InputError) as error:
+        write(made.spec, tmp_path / "reports", *made.source)
+
+    assert str(error.value).startswith(f"{tmp_path / 'reports' / made.pages[0].parent.name}: ")
+    assert "--reports" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_pages_need_nothing_that_trains(example):
+    """A fresh interpreter that loads all declarations loads neither torch nor a folder of ours that computes."""
+    code = (
+        "import sys, deeptwins.pages; from deeptwins.cli.pages import PAGES, spec_of;"
+        "deeptwins.pages.__path__.append(sys.argv[1]); PAGES |= dict(kind.split('=') for kind in sys.argv[2:]);"
+        "[spec_of(kind) for kind in PAGES]; print(*sys.modules)"
+    )
+    kinds = [f"{kind}={module}" for kind, module in pages_made.KINDS.items()]
+
+    done = subprocess.run(  # noqa: S603  our own code
+        [sys.executable, "-c", code, str(example), *kinds], capture_output=True, text=True, check=True
+    )
+
+    loaded = done.stdout.split()
+    assert {*pages_made.KINDS.values()} <= {*loaded}
+    assert [name for name in loaded if name.startswith(NEEDLESS)] == []
+
+
+def test_every_kind_of_page_is_tested_here():
+    """Whoever adds a kind of page says in `pages_made.RESULTS` how to make results for one."""
+    assert pages_made.RESULTS.keys() == pages_made.KINDS.keys()
