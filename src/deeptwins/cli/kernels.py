@@ -48,11 +48,11 @@ def _compile(results: Path) -> None:
     from deeptwins.records import kernels as kernel_records
 
     planned, path = compiled.plan(), kernel_records.path_of(results)
-    tables.prepare(path)  # what cannot be written is told before the minutes that it takes
+    tables.prepare(path)  # refuses a folder that cannot be written before minutes of compiling
     try:
         with typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar:
-            made = compiled.compile_all(planned, host.cores(), lambda: bar.update(1))
+            kernels = compiled.compile_all(planned, host.cores(), lambda: bar.update(1))
     except KeyboardInterrupt:
         typer.echo("interrupted; what has been compiled is in Triton's cache: the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
-    kernel_records.write(path, compiled.record(made))
+    kernel_records.write(path, compiled.record(kernels))

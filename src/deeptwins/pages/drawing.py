@@ -132,9 +132,9 @@ def rows(names: Sequence[str], xlabel: str, height: float) -> tuple[Figure, Axes
 
 
 def panels(titles: pd.Series, columns: int = COLUMNS, height: float | None = None) -> tuple[Figure, Panels]:
-    """Lay out one panel a title, with common y: the families are there to be compared. A lone panel needs no title."""
+    """Lay out a panel per title, with common y, so that they can be compared. A lone panel needs no title."""
     names = list(dict.fromkeys(titles))
-    rows = -(-len(names) // min(columns, COLUMNS))
+    rows = -(-len(names) // columns)
     columns = -(-len(names) // rows)  # that no row is nearly empty
     height = height or HEIGHTS[columns - 1]
     figure = canvas(height * rows + 0.3)
@@ -163,11 +163,11 @@ def styles(twins: pd.Series) -> dict[Any, dict[str, Any]]:
 def headings(table: pd.DataFrame, *keys: str) -> pd.Series:
     """Name the panel of each row: by the last key and, before a colon, those of the others that differ between rows."""
     names = table[keys[-1]].astype(str)
-    told = [key for key in keys[:-1] if table[key].nunique() > 1]
-    if not told:
+    varied = [key for key in keys[:-1] if table[key].nunique() > 1]
+    if not varied:
         return names
-    before = table[told].astype(str).agg(" ".join, axis="columns")
-    return ("depth " if told == ["depth"] else "") + before + ": " + names
+    before = table[varied].astype(str).agg(" ".join, axis="columns")
+    return ("depth " if varied == ["depth"] else "") + before + ": " + names
 
 
 def one_depth(table: pd.DataFrame) -> bool:
@@ -268,8 +268,8 @@ def legend(figure: Figure, axes: Panels, note: str = "") -> None:
     room = figure.bbox.width
     if note:
         blank = [Line2D([], [], linestyle="")]
-        told = figure.legend(blank, [note], loc="upper right", handlelength=0, handletextpad=0)
-        room -= told.get_window_extent().width
+        right = figure.legend(blank, [note], loc="upper right", handlelength=0, handletextpad=0)
+        room -= right.get_window_extent().width
     for rows in range(1, len(labels) + 1):
         written = figure.legend(handles, labels, loc="outside upper left", ncols=-(-len(labels) // rows))
         if rows == len(labels) or written.get_window_extent().width <= room:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -20,17 +19,18 @@ from deeptwins.pages.kernels import tables
 from deeptwins.pages.kernels.timings import DIRECTIONS
 from deeptwins.pages.wording import listed
 
-REGISTERS = {32: 64, 64: 32, 128: 16, 255: 8}  # a thread, and the warps that 64 Ki registers are then enough for
+# Warps by registers per thread: for so many the 64 Ki registers of a multiprocessor are enough.
+REGISTERS = {32: 64, 64: 32, 128: 16, 255: 8}
 RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
 PASSES = {"forward": "#2580c8", "backward": "#d55e00"}
 
 
 def registers(kernels: pd.DataFrame) -> Picture:
-    """Draw registers a thread: a panel a kernel, a column an architecture and layout, a dot a compiled kernel."""
+    """Draw registers per thread: a panel per kernel, a column per architecture and layout, a dot per compilation."""
     archs = {arch: i for i, arch in enumerate(dict.fromkeys(kernels["arch"]))}
     layouts = list(dict.fromkeys(kernels["layout"]))
     with drawing.styled():
-        figure, axes = _panels(kernels["kernel"], 4, 3.2)
+        figure, axes = drawing.panels(kernels["kernel"], 4, 3.2)
         for kernel, ax in axes.items():
             for i, layout in enumerate(layouts):
                 dots = kernels[(kernels["kernel"] == kernel) & (kernels["layout"] == layout)]
@@ -46,16 +46,16 @@ def registers(kernels: pd.DataFrame) -> Picture:
         first.set_yticks(list(shown), [f"{number}: {warps} warps" for number, warps in shown.items()])
         figure.supylabel("registers a thread")
         figure.supxlabel("architecture (sm_)")
-        _legend(figure, axes)
+        drawing.legend(figure, axes)
     caption = "Dots are compiled kernels. At the left, for how many warps the registers of a multiprocessor are enough."
     return Picture("registers", caption, _registers_in_words(kernels), figure)
 
 
 def traffic(sites: pd.DataFrame) -> Picture:
-    """Draw bytes an element: a panel a site, a bar an implementation, forward and backward."""
+    """Draw bytes per element: a panel per site, a bar per implementation, forward and backward."""
     sites = tables.compared(sites)
     with drawing.styled(axes__grid=False):
-        figure, axes = _panels(sites["site"], 3, 1.7)
+        figure, axes = drawing.panels(sites["site"], 3, 1.7)
         names = list(dict.fromkeys(sites["implementation"]))
         longest = (sites["bytes_per_element_forward"] + sites["bytes_per_element_backward"]).max()
         for site, ax in axes.items():
@@ -71,16 +71,16 @@ def traffic(sites: pd.DataFrame) -> Picture:
             ax.tick_params(left=False)
         next(iter(axes.values())).invert_yaxis()
         figure.supxlabel("bytes an element")
-        _legend(figure, axes)
+        drawing.legend(figure, axes)
     caption = f"Counted, not measured; {tables.COMPARED}. Sources are under Provenance."
     return Picture("traffic", caption, _traffic_in_words(sites), figure)
 
 
 def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
-    """Draw the modelled time, forward and backward together: a panel a site, a row a shape, a dot a GPU."""
+    """Draw the modelled time, forward and backward together: a panel per site, a row per shape, a dot per GPU."""
     floors = tables.modelled(floors, sites)
     with drawing.styled(axes__grid__axis="both"):
-        figure, axes = _panels(floors["site"], 2, 2.2)
+        figure, axes = drawing.panels(floors["site"], 2, 2.2)
         shapes = list(dict.fromkeys(floors["shape"]))
         for site, ax in axes.items():
             panel = floors[floors["site"] == site]
@@ -96,32 +96,13 @@ def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
         first.set_yticks(range(len(shapes)), shapes)
         first.set_ylim(len(shapes) - 0.4, -0.6)
         figure.supxlabel("microseconds, forward and backward (model)")
-        _legend(figure, axes)
+        drawing.legend(figure, axes)
     caption = f"Model, no measurement: bytes at peak bandwidth; {tables.COMPARED}."
     return Picture("floors", caption, _floors_in_words(floors), figure)
 
 
-def _panels(titles: Iterable[str], columns: int, height: float) -> tuple[Figure, dict[str, Axes]]:
-    """Lay out one panel a title, with common y."""
-    names = list(dict.fromkeys(titles))
-    columns = min(columns, len(names))
-    rows = -(-len(names) // columns)
-    figure = drawing.canvas(height * rows + 0.3)
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
-    for ax in grid[len(names) :]:
-        ax.remove()
-    for name, ax in zip(names, grid, strict=False):
-        ax.set_title(name)
-    return figure, dict(zip(names, grid, strict=False))
-
-
-def _legend(figure: Figure, axes: dict[str, Axes]) -> None:
-    handles, labels = next(iter(axes.values())).get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
-
-
 def roofline(frame: pd.DataFrame) -> Picture:
-    """Draw effective bandwidth against bytes moved: a panel a direction; the roof is the bandwidth of a copy."""
+    """Draw effective bandwidth against bytes moved: a panel per direction; the roof is the bandwidth of a copy."""
     directions = [direction for direction in DIRECTIONS if (frame["direction"] == direction).any()]
     colours, markers, copy = _colours(frame), _markers(frame["site"]), frame["copy_gb_per_s"].max()
     wide = frame["bytes"].max() > 50 * frame["bytes"].min()
@@ -156,7 +137,7 @@ def roofline(frame: pd.DataFrame) -> Picture:
 
 
 def speedups(frame: pd.DataFrame) -> Picture:
-    """Draw how many times as fast as eager the others are: joins and other sites apart, a row of panels a data type."""
+    """Draw how many times as fast as eager the others are: a column of panels per kind of site, a row per data type."""
     colours, markers = _colours(frame), _markers(frame["direction"])
     if len(colours) > 1:
         colours.pop("eager", None)
@@ -187,7 +168,7 @@ def speedups(frame: pd.DataFrame) -> Picture:
 
 
 def _site_by_site(ax: Axes, panel: pd.DataFrame, colours: dict[str, str], markers: dict[str, str]) -> None:
-    """Draw the speed-ups of one panel, a line a site, on which the directions are a little apart."""
+    """Draw the speed-ups of one panel, a line per shape, on which the directions are a little apart."""
     lines = {shape: i for i, shape in enumerate(dict.fromkeys(panel["shape"]))}
     aside = panel["direction"].map({DIRECTIONS[0]: -0.12, DIRECTIONS[1]: 0.12})
     panel = panel.assign(line=panel["shape"].map(lines) + aside)
@@ -208,7 +189,7 @@ def _markers(names: pd.Series) -> dict[str, str]:
 def _dots(
     ax: Axes, table: pd.DataFrame, columns: tuple[str, str, str], colours: dict[str, str], markers: dict[str, str]
 ) -> None:
-    """Draw a dot a timing at two of the columns, its colour the implementation, its marker by the third."""
+    """Draw a dot per timing at two of the columns; its colour is the implementation, its marker the third column."""
     x, y, style = columns
     sns.scatterplot(
         table, x=x, y=y, hue="implementation", style=style, palette=colours, markers=markers, s=36, alpha=0.8,

@@ -9,42 +9,42 @@ from deeptwins.pages.wording import count, listed, share
 from deeptwins.records.kernels import FULL_BITS, Compiled
 
 LAYOUT_NAMES = {"channels_last": "channels last", "contiguous": "channels first"}
-FAULTY = ("kernel", "sites", "dtype", "layout", "shape", "arch")  # say which kernel it is
+FAULTY = ("kernel", "sites", "dtype", "layout", "shape", "arch")  # identify a kernel
 SHARED = "shared memory (bytes)"
-COMPARED = "bf16"  # the type of the pictures, of the table of models, and of what has been counted of others
+COMPARED = "bf16"  # the data type in which implementations are compared, and of all figures
 
 
 def kernels(compiled: Compiled) -> pd.DataFrame:
-    """Tabulate the compiled kernels, a row each, with what is wrong with them."""
+    """Tabulate the compiled kernels, a row per kernel, with what is wrong with it."""
     return pd.DataFrame([row.model_dump() | {"faults": "; ".join(row.faults)} for row in compiled.kernels])
 
 
 def sites(compiled: Compiled) -> pd.DataFrame:
-    """Tabulate what sites move and launch, a row an implementation and data type."""
+    """Tabulate what sites move and launch, a row per site, implementation and data type."""
     return pd.DataFrame([row.model_dump() for row in compiled.sites]).astype(
         {"launches_forward": "Int64", "launches_backward": "Int64"}
     )
 
 
 def floors(compiled: Compiled) -> pd.DataFrame:
-    """Tabulate the model, a row a site, data type, shape and GPU; `total_us` is forward and backward together."""
+    """Tabulate the model, a row per site, data type, shape and GPU; `total_us` is forward and backward together."""
     table = pd.DataFrame([row.model_dump() for row in compiled.floors])
     return table.assign(total_us=(table["forward_us"] + table["backward_us"]).round(3))
 
 
 def compared(sites: pd.DataFrame) -> pd.DataFrame:
-    """Leave the sites at which the traffic of others is known, too."""
+    """Choose the sites at which the traffic of other implementations is known, too."""
     table = sites[sites["dtype"] == COMPARED]
     return table[table["site"].isin(table.loc[table["implementation"] != "triton", "site"])]
 
 
 def modelled(floors: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
-    """Leave those sites of the model that are compared, and the data type."""
+    """Choose the rows of the model that are compared, by site and data type."""
     return floors[(floors["dtype"] == COMPARED) & floors["site"].isin(compared(sites)["site"])]
 
 
 def verdict(kernels: pd.DataFrame, sites: pd.DataFrame) -> list[str]:
-    """Say in sentences what was found."""
+    """Say in sentences how many kernels spill, how many have full accesses, and what sites move."""
     total, spilled = len(kernels), int((kernels[["stack_bytes", "spill_instructions"]] > 0).any(axis=1).sum())
     archs = listed(dict.fromkeys(kernels["arch"]))
     none, verb = str(spilled or "None"), "spill" if spilled > 1 else "spills"
@@ -59,10 +59,10 @@ def verdict(kernels: pd.DataFrame, sites: pd.DataFrame) -> list[str]:
     table = compared(sites)
     total_bytes = table["bytes_per_element_forward"] + table["bytes_per_element_backward"]
     for site, group in table.assign(total=total_bytes).groupby("site", sort=False):
-        of = dict(zip(group["implementation"], group["total"], strict=True))
-        others = listed(f"{number:g} by {name}" for name, number in of.items() if name != "triton")
+        totals = dict(zip(group["implementation"], group["total"], strict=True))
+        others = listed(f"{number:g} by {name}" for name, number in totals.items() if name != "triton")
         what = f"with a residual to add ({site!s})" if site == "join" else f"without a residual ({site!s})"
-        sentences.append(f"Forward and backward, {what}, {COMPARED}: {of['triton']:g} bytes an element; {others}.")
+        sentences.append(f"Forward and backward, {what}, {COMPARED}: {totals['triton']:g} bytes an element; {others}.")
     return sentences
 
 
@@ -74,7 +74,7 @@ def summary(kernels: pd.DataFrame) -> Table:
 
 
 def details(kernels: pd.DataFrame) -> Table:
-    """Tabulate it by the sites that launch it."""
+    """Tabulate what a kernel is made of, by the sites that launch it."""
     return _metrics("The same by the sites that launch them", kernels, ["kernel", "sites"])
 
 
@@ -114,7 +114,7 @@ def faulty(kernels: pd.DataFrame) -> Table:
 
 
 def faults(kernels: pd.DataFrame) -> list[str]:
-    """Say what is wrong, a line a kernel that something is wrong with."""
+    """Say what is wrong, a line per kernel that something is wrong with."""
     wrong = kernels[kernels["faults"].astype(bool)].to_dict("records")
     return [f"{', '.join(row[key] for key in FAULTY)}: {row['faults']}" for row in wrong]
 
