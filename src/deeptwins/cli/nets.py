@@ -75,8 +75,7 @@ def show(  # noqa: PLR0913, PLR0917
 
 def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> None:
     """Write a diagram of nets, with their stages, to an SVG file."""
-    from deeptwins.pages import drawing
     from deeptwins.pages.study import diagram
 
     drawn = [diagram.Drawn(name, net, stages) for name, (net, stages) in nets.items()]
-    path.write_text(drawing.svg(diagram.draw(drawn), "nets", diagram.alt(drawn)), encoding="utf-8")
+    path.write_text(diagram.draw(drawn).svg, encoding="utf-8")

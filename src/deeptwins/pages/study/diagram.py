@@ -1,6 +1,6 @@
 """Diagrams of nets: their stages and blocks, twin by twin, and what is inside a block. Drawn from records alone.
 
-How a new shortcut, block order or norm is best drawn can be told here; until it is, it is drawn by its name.
+A new shortcut, block order or norm is drawn by its name, until the tables below say how to draw it better.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, PathPatch, Rectangle
 from matplotlib.path import Path
 
-from deeptwins.pages.drawing import CHANCE, DASHED, DEPTHS, INK, WIDTH, styled
+from deeptwins.pages.drawing import CHANCE, DASHED, DEPTHS, INK, WIDTH, Picture, styled
 from deeptwins.study.specs import Net
 
-Point = tuple[float, float]
+XY = tuple[float, float]  # a place or a size, in inches
 
 # He et al. 2016, "Identity mappings in deep residual networks", figure 4: each layer but the last, the last, and what
 # follows the addition.
@@ -48,17 +48,8 @@ NORMS = {"batch": "BN", "none": "bias", "scalar": "bias"}
 SIZES = {2: ("3x3", "3x3"), 3: ("1x1", "3x3", "1x1")}  # of the convolutions of a block, by their number
 STEMS = {"cifar": "3x3", "imagenet": "7x7, /2\npool, /2"}
 
-FIELDS = (
-    "family",
-    "depth",
-    "width",
-    "stem",
-    "shortcut",
-    "block_order",
-    "norm",
-    "initialization",
-    "grown_with",
-)  # of a net: what shows
+# The fields of a net that can be seen in its drawing.
+FIELDS = ("family", "depth", "width", "stem", "shortcut", "block_order", "norm", "initialization", "grown_with")
 
 # In inches: the height of a block, of an operation inside one, of a line of text, of a shortcut above what it skips.
 BLOCK, OPERATION, LINE, ARC = 0.42, 0.25, 0.17, 0.14
@@ -79,13 +70,16 @@ class Drawn:
 
     @property
     def outline(self) -> Hashable:
-        """What nets have in common that look the same from outside."""
-        ways = tuple(kind.around is None for kind in self.kinds)
-        return self.net.family, self.net.depth, self.net.stem, ways, repr(self.stages)
+        """What nets that look the same from outside have in common."""
+        plain = tuple(kind.around is None for kind in self.kinds)
+        return self.net.family, self.net.depth, self.net.stem, plain, repr(self.stages)
 
     @property
     def kinds(self) -> tuple[Drawn, ...]:
-        """Its kinds of blocks, each as a net of that kind: one, or with those that are added when it grows two."""
+        """Its kinds of blocks, each as a net that has no other.
+
+        There are two where the blocks that are added when it grows have another shortcut, else one.
+        """
         added = self.net.grown_with or self.net.shortcut
         if added == self.net.shortcut:
             return (self,)
@@ -94,14 +88,17 @@ class Drawn:
     @property
     def inside(self) -> tuple[str, ...]:
         """The operations of a block in order; `+` is the addition, if there is a shortcut."""
-        net, sizes = self.net, iter(SIZES.get(self.stages[0]["layers"], ()))
+        net, layers = self.net, self.stages[0]["layers"]
         inner, last, after = ORDERS.get(net.block_order, ("conv", "conv", net.block_order))
-        words = [*inner.split() * (self.stages[0]["layers"] - 1), *last.split()]
+        words = [*inner.split() * (layers - 1), *last.split()]
         if net.shortcut != "none":
-            weights = BRANCHES.get(net.shortcut), LEARNED.get(net.initialization)
-            words += [*(weight for weight in weights if weight), "+"]
-        names = {"norm": NORMS.get(net.norm, net.norm)}
-        return tuple(next(sizes, "conv") if word == "conv" else names.get(word, word) for word in words + after.split())
+            # What the branch is multiplied by, then the addition.
+            words += filter(None, (BRANCHES.get(net.shortcut), LEARNED.get(net.initialization)))
+            words.append("+")
+        words += after.split()
+        # Convolutions go by their size, where it is known, and the norm by its name.
+        sizes, norm = iter(SIZES.get(layers, ())), NORMS.get(net.norm, net.norm)
+        return tuple(next(sizes, "conv") if word == "conv" else norm if word == "norm" else word for word in words)
 
     @property
     def around(self) -> str | None:
@@ -113,16 +110,27 @@ def deepest(runs: pd.DataFrame) -> list[Drawn]:
     """Choose from the runs of a study what to draw: each twin's deepest net in each group, if records describe it.
 
     Args:
-        runs: one row a run and twin, with the fields of its net, and its `stages` or None.
+        runs: one row per run and twin, with the fields of its net, and its `stages` or None.
     """
-    told = runs[runs["stages"].notna() & (runs["depth"] == runs.groupby(["group", "twin"])["depth"].transform("max"))]
-    rows = told.drop_duplicates(["group", "twin"]).to_dict("records")
+    depths = runs.groupby(["group", "twin"])["depth"].transform("max")
+    described = runs[runs["stages"].notna() & (runs["depth"] == depths)]
+    rows = described.drop_duplicates(["group", "twin"]).to_dict("records")
     nets = [Net(**{key: row[key] for key in FIELDS if pd.notna(row[key])}) for row in rows]
     return [Drawn(row["twin"], net, row["stages"]) for row, net in zip(rows, nets, strict=True)]
 
 
-def draw(nets: Sequence[Drawn]) -> Figure:
+def draw(nets: Sequence[Drawn]) -> Picture:
     """Draw nets below each other, then the inside of their blocks; those that look the same are drawn once."""
+    caption = "The deepest nets; a box is a block, below a stage is its output."
+    if any(net.around for net in nets):
+        caption += " Dashed shortcuts change the shape."
+    if any(stage.get("added") for net in nets for stage in net.stages):
+        caption += " The last box of a stage stands for the blocks that were added when the net was grown."
+    return Picture("nets", caption, _in_words(nets), _figure(nets))
+
+
+def _figure(nets: Sequence[Drawn]) -> Figure:
+    """Lay out the drawings from the top, each below the names of its nets."""
     drawings: list[tuple[list[str], str, float, Callable[[Axes, float], None]]] = []
     for same in _alike(nets, lambda net: net.outline):
         what, height = f"{same[0].net.family}, depth {same[0].net.depth}", ARC + BLOCK + 2 * LINE
@@ -137,18 +145,18 @@ def draw(nets: Sequence[Drawn]) -> Figure:
         ax.set(xlim=(0, WIDTH), ylim=(-total, 0))
         ax.set_axis_off()
         top = 0.0
-        for names, what, height, drawn in drawings:
+        for names, what, height, drawing in drawings:
             for i, name in enumerate(names):
                 ax.text(0, top - i * LINE, name, va="top", fontsize=9.5, fontweight="bold")
             ax.text(WIDTH, top, what, va="top", ha="right", fontsize=9)
             top -= len(names) * LINE
-            drawn(ax, top - 0.06)
+            drawing(ax, top - 0.06)
             top -= height + SPACE
     return figure
 
 
-def alt(nets: Sequence[Drawn]) -> str:
-    """Say in words what the diagram shows."""
+def _in_words(nets: Sequence[Drawn]) -> str:
+    """Say what the diagram shows."""
     texts = []
     for same in _alike(nets, lambda net: net.outline):
         net = same[0]
@@ -173,10 +181,11 @@ def _blocks(nets: Iterable[Drawn]) -> list[list[Drawn]]:
 
 
 def _alike(nets: Iterable[Drawn], key: Callable[[Drawn], Hashable]) -> list[list[Drawn]]:
-    found: dict[Hashable, list[Drawn]] = {}
+    """Bring together the nets that have the same key."""
+    groups: dict[Hashable, list[Drawn]] = {}
     for net in nets:
-        found.setdefault(key(net), []).append(net)
-    return list(found.values())
+        groups.setdefault(key(net), []).append(net)
+    return list(groups.values())
 
 
 def _names(nets: Sequence[Drawn]) -> list[str]:
@@ -186,15 +195,11 @@ def _names(nets: Sequence[Drawn]) -> list[str]:
 
 def _outline(ax: Axes, top: float, drawn: Drawn) -> None:
     """Draw stem, stages and classifier from left to right, below a height."""
-    shape, y = [drawn.net.width, *drawn.stages[0]["output"][1:]], top - ARC - BLOCK / 2
-    counts = []  # of the blocks that one box of a stage stands for: what changes the shape and what is added are apart
-    for stage in drawn.stages:
-        changes, shape = int(stage["output"] != shape), stage["output"]
-        added = stage.get("added", 0)
-        counts.append([count for count in (changes, stage["blocks"] - changes - added, added) if count])
+    y = top - ARC - BLOCK / 2
+    counts = _boxes(drawn)
     boxes = sum(map(len, counts))
     room = WIDTH - STEM - POOL - LINEAR - GAP * (2 * boxes + len(counts) + 2) - 0.04
-    width, shape = min(0.46, room / boxes), [drawn.net.width, *drawn.stages[0]["output"][1:]]
+    width, shape = min(0.46, room / boxes), _stem_output(drawn)
     x = _box(ax, (0.02, y), (STEM, BLOCK), STEMS.get(drawn.net.stem, drawn.net.stem))
     for i, (stage, blocks) in enumerate(zip(drawn.stages, counts, strict=True)):
         start, colour = x + GAP, DEPTHS[i % len(DEPTHS)]
@@ -220,6 +225,24 @@ def _outline(ax: Axes, top: float, drawn: Drawn) -> None:
     _box(ax, (x + GAP, y), (LINEAR, BLOCK), "linear")
 
 
+def _boxes(drawn: Drawn) -> list[list[int]]:
+    """Count the blocks that each box of each stage stands for.
+
+    A first block that changes the shape has a box of its own, and so have the blocks that are added.
+    """
+    counts, shape = [], _stem_output(drawn)
+    for stage in drawn.stages:
+        changes, added = int(stage["output"] != shape), stage.get("added", 0)
+        counts.append([count for count in (changes, stage["blocks"] - changes - added, added) if count])
+        shape = stage["output"]
+    return counts
+
+
+def _stem_output(drawn: Drawn) -> list[int]:
+    """Return the shape that the first stage is given: its own, with the stem's channels."""
+    return [drawn.net.width, *drawn.stages[0]["output"][1:]]
+
+
 def _inside(ax: Axes, top: float, drawn: Drawn) -> None:
     """Draw the operations of a block from left to right, and the shortcut around those before the addition."""
     y = top - OPERATION / 2 - (ARC + LINE if drawn.around else 0)
@@ -236,12 +259,18 @@ def _inside(ax: Axes, top: float, drawn: Drawn) -> None:
             ax.text((fork + x + PLUS) / 2, above + 0.03, drawn.around or "", ha="center", va="bottom", fontsize=8)
             x += 2 * PLUS
         else:
-            colour = DEPTHS[0] if word[0].isdigit() else DEPTHS[1] if word in NORMS.values() else CHANCE
-            x = _box(ax, (x, y), (max(0.42, 0.12 + 0.075 * len(word)), OPERATION), word, colour)
+            x = _box(ax, (x, y), (max(0.42, 0.12 + 0.075 * len(word)), OPERATION), word, _colour(word))
     _line(ax, x, x + 2 * GAP, y)
 
 
-def _box(ax: Axes, at: Point, size: Point, text: str, colour: str = CHANCE) -> float:
+def _colour(word: str) -> str:
+    """Choose the colour of an operation: convolutions, which go by their size, and norms stand out."""
+    if word[0].isdigit():
+        return DEPTHS[0]
+    return DEPTHS[1] if word in NORMS.values() else CHANCE
+
+
+def _box(ax: Axes, at: XY, size: XY, text: str, colour: str = CHANCE) -> float:
     """Draw a box; `at` is the middle of its left side. Returns where it ends."""
     (x, y), (width, height) = at, size
     ax.add_patch(Rectangle((x, y - height / 2), width, height, fill=False, edgecolor=colour, linewidth=1.3))
@@ -254,11 +283,11 @@ def _line(ax: Axes, start: float, end: float, y: float) -> None:
     ax.plot([start, end], [y, y], color=INK, linewidth=0.9, solid_capstyle="butt")
 
 
-def _arc(ax: Axes, start: Point, end: Point, above: float, *, dashed: bool) -> None:
+def _arc(ax: Axes, start: XY, end: XY, above: float, *, dashed: bool) -> None:
     """Draw a shortcut: up from where it starts, across at a height, and down to where it ends."""
-    (left, right), r = (start[0], end[0]), 0.09
+    left, right, r = start[0], end[0], 0.09
     points = [start, (left, above - r), (left, above), (left + r, above)]
     points += [(right - r, above), (right, above), (right, above - r), end]
-    way = Path(points, [Path.MOVETO, Path.LINETO, *[Path.CURVE3] * 2, Path.LINETO, *[Path.CURVE3] * 2, Path.LINETO])
+    path = Path(points, [Path.MOVETO, Path.LINETO, *[Path.CURVE3] * 2, Path.LINETO, *[Path.CURVE3] * 2, Path.LINETO])
     style = DASHED if dashed else "solid"
-    ax.add_patch(PathPatch(way, fill=False, edgecolor=INK, linewidth=1.1, linestyle=style))
+    ax.add_patch(PathPatch(path, fill=False, edgecolor=INK, linewidth=1.1, linestyle=style))

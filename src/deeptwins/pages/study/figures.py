@@ -1,12 +1,12 @@
-"""From findings to figures; none computes a number that the text prints."""
+"""From findings to figures, each with what it shows in words; none computes a number that the text prints."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import seaborn as sns
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deeptwins.pages.drawing import (
@@ -18,6 +18,7 @@ from deeptwins.pages.drawing import (
     MARKERS,
     TWINS,
     End,
+    Picture,
     depth_axis,
     error_axis,
     headings,
@@ -33,13 +34,15 @@ from deeptwins.pages.drawing import (
     styled,
     styles,
 )
+from deeptwins.pages.wording import percent, share
+from deeptwins.pages.wording import points as signed
 
 ASIDE = {"train_error_pct": -0.16, "test_error_pct": 0.16}  # of a twin's row, so that intervals do not hide each other
 LABELS = {"train_error_pct": "training", "test_error_pct": "test"}
 
 
-def error_by_depth(by_depth: pd.DataFrame, final: pd.DataFrame) -> Figure:
-    """Draw training error against depth: a panel a family, a line a twin, 95 % intervals, seeds as faint dots."""
+def error_by_depth(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
+    """Draw training error against depth: a panel per family, a line per twin, 95 % intervals, seeds as faint dots."""
     table = by_depth[by_depth["metric"] == "train_error_pct"]
     with styled():
         figure, axes = panels(table["group"])
@@ -60,11 +63,13 @@ def error_by_depth(by_depth: pd.DataFrame, final: pd.DataFrame) -> Figure:
         error_axis(figure, axes, "training error", [*table["mean"], *table["high"].dropna(), *final["train_error_pct"]])
         label_ends(figure, axes, ends)
         legend(figure, axes)
-    return figure
+    caption = "Mean over seeds; bars are 95 % intervals, dots single seeds. Evaluation mode, no augmentation."
+    alt = f"Training error against depth. {in_words(table, 'mean', percent)}"
+    return Picture("error-by-depth", caption, alt, figure)
 
 
-def learning_curves(curves: pd.DataFrame) -> Figure:
-    """Draw errors against iterations, mean over seeds: a panel a family and twin, training dashed, test bold.
+def learning_curves(curves: pd.DataFrame) -> Picture:
+    """Draw errors against iterations, mean over seeds: a panel per family and twin, training dashed, test bold.
 
     A line has the colour of its depth or, where twins have one depth each, of its twin.
     """
@@ -92,10 +97,14 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
         first.plot([], [], color=INK, linewidth=1.9, label="test")
         first.plot([], [], color=INK, linewidth=1.0, linestyle=DASHED, label="training")
         legend(figure, axes, "" if alone else DEPTH_NOTE)
-    return figure
+    caption = "Error in evaluation mode, mean over seeds: training thin and dashed, test bold."
+    last = curves.groupby(["group", "twin", "depth"], sort=False).tail(1)
+    errors = in_words(last, "test_error_pct", percent)
+    alt = f"Training and test error against iterations; test error at the end: {errors}"
+    return Picture("learning-curves", caption, alt, figure)
 
 
-def gap_by_depth(comparisons: pd.DataFrame) -> Figure:
+def gap_by_depth(comparisons: pd.DataFrame) -> Picture:
     """Draw the difference in training error between twins against depth, paired by seed, with 95 % intervals."""
     table = comparisons[comparisons["metric"] == "train_error_pct"]
     table = table.assign(gap=table["twin"] + " minus " + table["other"])
@@ -112,13 +121,17 @@ def gap_by_depth(comparisons: pd.DataFrame) -> Figure:
             depth_axis(ax, panel["depth"])
         figure.supylabel("difference (points)")
         legend(figure, axes)
-    return figure
+    caption = "Difference in training error between twins of the same seed; bars are 95 % intervals."
+    gaps = in_words(table.assign(twin=table["gap"]), "difference", signed)
+    alt = f"Difference in training error against depth, in points. {gaps}"
+    return Picture("gap-by-depth", caption, alt, figure)
 
 
-def drift(drift: pd.DataFrame, final: pd.DataFrame) -> Figure:
-    """Draw how far the loss traces of twins lie apart: a panel a family and depth, a line a pair, in the twin's colour.
+def drift(drift: pd.DataFrame, final: pd.DataFrame) -> Picture:
+    """Draw how far the loss traces of twins lie apart: a panel per family and depth, a line per pair of twins.
 
-    The line is the median over seeds, the band reaches to the largest; dashed, the same between two seeds: chance.
+    The line is the median over seeds, in the first twin's colour; the band reaches to the largest. Dashed, the same
+    between two seeds: what chance alone makes.
     """
     table = drift.assign(panel=drift["group"] + ", depth " + drift["depth"].astype(str))
     with styled():
@@ -142,11 +155,12 @@ def drift(drift: pd.DataFrame, final: pd.DataFrame) -> Figure:
         share_axis(axes, table[["median", "largest", "between_seeds"]].to_numpy(float))
         figure.supylabel("difference (share of the loss)")
         legend(figure, axes)
-    return figure
+    caption = "Lines are medians over seeds, bands reach to the largest; dashed, two seeds of one twin: chance alone."
+    return Picture("drift", caption, _drift_in_words(drift), figure)
 
 
-def errors_by_twin(by_depth: pd.DataFrame, final: pd.DataFrame) -> Figure:
-    """Draw training and test error: a panel a family, a row a twin, 95 % intervals, seeds as faint dots."""
+def errors_by_twin(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
+    """Draw training and test error: a panel per family, a row per twin, 95 % intervals, seeds as faint dots."""
     table = by_depth[by_depth["metric"].isin(ASIDE)]
     twins = list(dict.fromkeys(table["twin"]))
     with styled():
@@ -171,10 +185,45 @@ def errors_by_twin(by_depth: pd.DataFrame, final: pd.DataFrame) -> Figure:
         for metric, label in LABELS.items():
             first.add_line(Line2D([], [], label=label, **_marker(metric, INK)))
         legend(figure, axes)
-    return figure
+    caption = "Mean over seeds, training filled and test hollow; bars are 95 % intervals, small dots single seeds."
+    return Picture("error-by-twin", caption, _twins_in_words(by_depth), figure)
 
 
 def _marker(metric: str, colour: str) -> dict[str, Any]:
     """Return the style of a mean: training errors are filled, test errors hollow."""
     fill = colour if metric == "train_error_pct" else "none"
     return {"color": colour, "marker": "o", "markersize": 6.5, "markerfacecolor": fill, "linestyle": ""}
+
+
+def in_words(table: pd.DataFrame, value: str, write: Callable[[float], str]) -> str:
+    """Read out the numbers of a figure against depth, line by line."""
+    lines = []
+    for (group, twin), cell in table.groupby(["group", "twin"], sort=False):
+        numbers = [f"{write(y)} at depth {depth}" for depth, y in zip(cell["depth"], cell[value], strict=True)]
+        lines.append(f"{group}, {twin}: {', '.join(numbers)}")
+    return f"{'; '.join(lines)}."
+
+
+def _drift_in_words(drift: pd.DataFrame) -> str:
+    """Describe each line of the drift by its ends."""
+    lines = []
+    for (group, depth, twin, other), cell in drift.groupby(["group", "depth", "twin", "other"], sort=False):
+        ends = [
+            f"{share(row['median'])} at iteration {row['iteration']:,}"
+            for row in cell.iloc[[0, -1]].drop_duplicates().to_dict("records")
+        ]
+        seeds = cell["between_seeds"].iloc[-1]
+        chance = "" if pd.isna(seeds) else f"; two seeds of {other} {share(seeds)} there"
+        lines.append(f"{group}, depth {depth}, {twin} and {other}: {', '.join(ends)}{chance}")
+    text = "Difference of the loss traces of two twins, as a share of the loss, against iterations, on a log scale. "
+    return f"{text}{'. '.join(lines)}."
+
+
+def _twins_in_words(by_depth: pd.DataFrame) -> str:
+    """Describe the errors of the twins of a single depth."""
+    lines = []
+    for (group, twin), cell in by_depth.groupby(["group", "twin"], sort=False):
+        means = cell.set_index("metric")["mean"]
+        errors = f"{percent(means['train_error_pct'])} in training, {percent(means['test_error_pct'])} in test"
+        lines.append(f"{group}, {twin}: {errors}")
+    return f"Training and test error of each twin. {'; '.join(lines)}."

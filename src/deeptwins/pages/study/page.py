@@ -1,29 +1,20 @@
-"""From a study's records to its page: `reports/<study>/index.html`, `report.md`, the figures, the data behind them."""
+"""The page of a study, `reports/<study>/`: what its records say, in words first, then in figures and tables."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import re
-import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from deeptwins.errors import InputError
-from deeptwins.findings import derive, frames
-from deeptwins.findings import inside as diagnostic_findings
-from deeptwins.findings.derive import Findings
-from deeptwins.findings.frames import Frames
-from deeptwins.findings.inside import Inside
-from deeptwins.pages import page as pages
-from deeptwins.pages.drawing import Picture
-from deeptwins.pages.page import Page, Section, illustrate
-from deeptwins.pages.study import descriptions, diagram, figures, prose, provenance, remarks, tables
-from deeptwins.pages.study.inside import sections
-from deeptwins.pages.study.inside import words as diagnostic_prose
-from deeptwins.pages.tables import shorten
+from deeptwins import study as studies
+from deeptwins.pages.page import PageSpec
+from deeptwins.pages.study import commands, prose, provenance, remarks, tables
+from deeptwins.pages.study.facts import Facts, load
+from deeptwins.pages.study.inside import words as inside_words
+from deeptwins.pages.study.sections import sections
+from deeptwins.pages.tables import Table, shorten
 from deeptwins.pages.wording import count
 from deeptwins.study import FOLDER, Study
 
@@ -58,206 +49,68 @@ same difference is what chance alone makes.
 """
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a command has to say about the page that it wrote."""
-
-    verdict: str
-    claims: tuple[str, ...]
-    """One line a claim: `family: claim: result`."""
-    contradicted: bool
-    page: Path
-    markdown: Path
+def find(results: Path) -> list[tuple[Study, Path]]:
+    """List the studies of `ablations/` that have records in a folder of results."""
+    files = sorted(FOLDER.glob("*.toml"), key=lambda path: path.stem)
+    return [(studies.load(path), results) for path in files if any((results / path.stem).glob("*.jsonl"))]
 
 
-def write(study: Study, results: Path, reports: Path) -> Report:
-    """Write the report of a study from its records. Same records, same bytes.
-
-    Raises:
-        InputError: there are no finished runs, a record is damaged, or the folder cannot be written.
-    """
-    data = frames.load(study, results)
-    if data.epochs.empty:
-        raise InputError(f"{results / study.name}: no run has finished yet; go on with `deeptwins run {_words(study)}`")
-    found = derive.derive(study, data)
-    verdict = prose.verdicts(study, data, found)
-    inside = diagnostic_findings.derive(data)
-    if flow := [claim.twin for claim in study.expect if claim.gradients]:
-        told = inside.gradient_flow[inside.gradient_flow["twin"].isin(flow)]
-        verdict[1:1] = diagnostic_prose.flow(told)  # right behind the answer
-    behind = {"runs": data.runs.drop(columns="stages"), "machines": data.machines}
-    for part in (found, inside):
-        behind |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
-    page = Page(
-        answer=prose.answer(study, found.claims),
-        cost=provenance.spent(data),
-        date=provenance.dates(data.runs),
-        name=_folder(study),
-        question=study.question,
-        source=study.source,
-        verdict=verdict,
-        remarks=remarks.remarks(study, data, found),
-        sections=[_shortened(section) for section in _sections(study, data, found, inside)],
-        runs=f"{data.asked - data.missing} of {data.asked} runs finished",
-        data=behind,
-    )
-    folder = pages.save(page, reports)
-    return Report(
-        verdict=" ".join(verdict),
-        claims=tuple(f"{group}: {claim}: {result}" for group, claim, _, result, _ in tables.claims(found.claims).rows),
-        contradicted=bool((found.claims["result"] == "contradicted").any()),
-        page=folder / "index.html",
-        markdown=folder / "report.md",
-    )
+def _verdict(facts: Facts) -> list[str]:
+    """Say what was found; where a claim is about gradients, they come right behind the answer."""
+    sentences = prose.verdicts(facts.study, facts.frames, facts.findings)
+    if twins := [claim.twin for claim in facts.study.expect if claim.gradients]:
+        flow = facts.inside.gradient_flow
+        sentences[1:1] = inside_words.flow(flow[flow["twin"].isin(twins)])
+    return sentences
 
 
-def _sections(study: Study, data: Frames, found: Findings, inside: Inside) -> list[Section]:
-    """Lay out the page; what the records have nothing to say about is left out."""
-    margin = study.flat_within_pct
-    agreed = len(found.agreements) > 0
-    depths = bool((found.trends["depths"] > 1).any())  # nothing can be drawn against a single depth
-    compared = [_compared(study, found, depths=depths)] if _beyond_agreement(found) else []
-    return [
-        *([_agreement(found, margin)] if agreed else []),
-        *([Section("Training error against depth", (_errors(found),))] if depths else compared),
-        Section("Learning curves", (_curves(found),)),
-        *(compared if depths else []),
-        *sections.sections(inside),
-        *_nets(data),
-        *([Section("Growth", tables=(tables.growth(found.growth),))] if len(found.growth) else []),
-        *([Section("What the study claims", tables=(tables.claims(found.claims),))] if study.expect else []),
-        *_published(found),
-        *([Section("Trends", tables=(tables.trends(found.trends, margin),))] if depths else []),
-        Section("All errors", tables=(tables.errors(found.by_depth),)),
-        Section("What it cost", tables=(provenance.cost(found.cost),)),
-        Section(
-            "Provenance",
-            tables=(provenance.origin(data), provenance.recipe(data.runs), provenance.nets(data.runs)),
-            paragraphs=(
-                ERRORS,
-                *([AGREEMENTS.format(within=margin)] if agreed else []),
-                *([DRIFT] if len(found.drift) else []),
-                *([DIFFERENCES.format(within=margin, points=count(margin, "point"))] if depths or not agreed else []),
-                FAILURES.format(above=study.fails_above_pct),
-            ),
-        ),
-        _reproduce(study, data),
-    ]
+def _lines(facts: Facts) -> list[str]:
+    verdict = " ".join(_verdict(facts))
+    return [f"{facts.study.name}: {verdict}", *(f"  {line}" for line in tables.results(facts.findings.claims))]
 
 
-def _shortened(section: Section) -> Section:
-    """Say once what all rows of a table say."""
-    return dataclasses.replace(section, tables=tuple(map(shorten, section.tables)))
+def _origin(facts: Facts) -> list[Table]:
+    frames = facts.frames
+    origin = (provenance.origin(frames), provenance.recipe(frames.runs), provenance.nets(frames.runs))
+    return [shorten(table) for table in origin]
 
 
-def _nets(data: Frames) -> list[Section]:
-    """Draw the deepest nets."""
-    nets = diagram.deepest(data.runs)
-    if not nets:
-        return []
-    caption = "The deepest nets; a box is a block, below a stage is its output."
-    if any(net.around for net in nets):
-        caption += " Dashed shortcuts change the shape."
-    if any(stage.get("added") for net in nets for stage in net.stages):
-        caption += " The last box of a stage stands for the blocks that were added when the net was grown."
-    return [Section("The nets", (illustrate("nets", caption, diagram.alt(nets), diagram.draw(nets)),))]
+def _method(facts: Facts) -> list[str]:
+    """Explain what is measured and how it is judged, as far as this page needs it."""
+    margin, agreed = facts.study.flat_within_pct, len(facts.findings.agreements) > 0
+    paragraphs = [ERRORS]
+    if agreed:
+        paragraphs.append(AGREEMENTS.format(within=margin))
+    if len(facts.findings.drift):
+        paragraphs.append(DRIFT)
+    if facts.several_depths or not agreed:
+        paragraphs.append(DIFFERENCES.format(within=margin, points=count(margin, "point")))
+    return [*paragraphs, FAILURES.format(above=facts.study.fails_above_pct)]
 
 
-def _beyond_agreement(found: Findings) -> bool:
-    """Tell whether twins are compared that no claim says agree."""
-    compared, agreed = (
-        {(row["group"], row["depth"], frozenset((row["twin"], row["other"]))) for row in table.to_dict("records")}
-        for table in (found.comparisons, found.agreements)
-    )
-    return not compared <= agreed
+def _data(facts: Facts) -> Mapping[str, pd.DataFrame]:
+    tables = {"runs": facts.frames.runs.drop(columns="stages"), "machines": facts.frames.machines}
+    for part in (facts.findings, facts.inside):
+        tables |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    return tables
 
 
-def _published(found: Findings) -> list[Section]:
-    """Set published values beside ours, those of our data and those of other data."""
-    parts = [tables.paper(found.against_paper)] if len(found.against_paper) else []
-    parts += [tables.across_scales(found.across_scales)] if len(found.across_scales) else []
-    return [Section("Against the paper", tables=tuple(parts))] if parts else []
-
-
-def _compared(study: Study, found: Findings, *, depths: bool) -> Section:
-    """Show how twins differ: against depth, or, of a single one, error by error."""
-    drawn = found.comparisons[found.comparisons["other"] == next(iter(study.twins))]
-    pictures = ((_gaps(drawn),) if len(drawn) else ()) if depths else (_by_twin(found),)
-    return Section(
-        "Differences between the twins", pictures, (tables.comparisons(found.comparisons, study.flat_within_pct),)
-    )
-
-
-def _agreement(found: Findings, margin: float) -> Section:
-    """Show how far twins that are claimed to agree do so; where nothing drifts there is nothing to draw."""
-    agreements, title = tables.agreements(found.agreements, margin), "Agreement of the twins"
-    if found.drift.empty:
-        return Section(title, tables=(agreements,))
-    if not found.drift["largest"].any():
-        same = "At every evaluation the loss traces of these twins are identical to the last bit."
-        return Section(title, tables=(agreements,), paragraphs=(same,))
-    return Section(title, (_drift(found),), (agreements, tables.drift(found.drift)))
-
-
-def _reproduce(study: Study, data: Frames) -> Section:
-    """Tell the commands that make this page."""
-    seeds = int(data.runs["seed"].max()) + 1  # there may be records of more seeds than asked for
-    if seeds > max(run.seed for run in study.runs) + 1:
-        study = study.model_copy(update={"seeds": seeds})
-    words = _words(study)
-    commands = (f"deeptwins run {words}", f"deeptwins report {words}")
-    if not _named(study):
-        return Section("How to reproduce", paragraphs=("With deeptwins installed:",), commands=commands)
-    told = "In a clone of the repository: the first line does what the others do, in its own environment."
-    return Section("How to reproduce", paragraphs=(told,), commands=(f"tox -e ablate -- {words}", *commands))
-
-
-def _named(study: Study) -> bool:
-    """Tell whether the command line finds a study by its name alone."""
-    return study.path.resolve() == (FOLDER / f"{study.name}.toml").resolve()
-
-
-def _words(study: Study) -> str:
-    """Return what to write after `deeptwins run` or `deeptwins report` to get this study, its settings and seeds."""
-    words = [study.name if _named(study) else str(study.path)]
-    words += [word for setting in study.settings for word in ("--set", setting)]
-    return shlex.join(words if study.seeds is None else [*words, "--seeds", str(study.seeds)])
-
-
-def _folder(study: Study) -> str:
-    """Name the folder of the page: another recipe is another page, e.g. `depth-shift-0`; more seeds are not."""
-    if not study.settings:
-        return study.name
-    text = "-".join(sorted({setting.removeprefix("recipe.").replace("=", "-", 1) for setting in study.settings}))
-    slug = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-")[:60]
-    if slug != text:  # then two texts may have the same slug
-        slug += "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{study.name}-{slug}"
-
-
-def _drift(found: Findings) -> Picture:
-    caption = "Lines are medians over seeds, bands reach to the largest; dashed, two seeds of one twin: chance alone."
-    return illustrate("drift", caption, descriptions.drift(found.drift), figures.drift(found.drift, found.final))
-
-
-def _errors(found: Findings) -> Picture:
-    caption = "Mean over seeds; bars are 95 % intervals, dots single seeds. Evaluation mode, no augmentation."
-    figure = figures.error_by_depth(found.by_depth, found.final)
-    return illustrate("error-by-depth", caption, descriptions.errors(found.by_depth), figure)
-
-
-def _curves(found: Findings) -> Picture:
-    caption = "Error in evaluation mode, mean over seeds: training thin and dashed, test bold."
-    figure = figures.learning_curves(found.curves)
-    return illustrate("learning-curves", caption, descriptions.curves(found.curves), figure)
-
-
-def _gaps(comparisons: pd.DataFrame) -> Picture:
-    caption = "Difference in training error between twins of the same seed; bars are 95 % intervals."
-    return illustrate("gap-by-depth", caption, descriptions.gaps(comparisons), figures.gap_by_depth(comparisons))
-
-
-def _by_twin(found: Findings) -> Picture:
-    caption = "Mean over seeds, training filled and test hollow; bars are 95 % intervals, small dots single seeds."
-    figure = figures.errors_by_twin(found.by_depth, found.final)
-    return illustrate("error-by-twin", caption, descriptions.comparison(found.by_depth), figure)
+PAGE = PageSpec(
+    load=load,
+    name=lambda facts: commands.folder(facts.study),
+    question=lambda facts: facts.study.question,
+    source=lambda facts: facts.study.source,
+    verdict=_verdict,
+    answer=lambda facts: prose.answer(facts.study, facts.findings.claims),
+    remarks=lambda facts: remarks.remarks(facts.study, facts.frames, facts.findings),
+    sections=sections,
+    origin=_origin,
+    method=_method,
+    commands=lambda facts: commands.commands(facts.study, facts.frames),
+    data=_data,
+    size=lambda facts: f"{facts.frames.asked - facts.frames.missing} of {facts.frames.asked} runs finished",
+    cost=lambda facts: provenance.spent(facts.frames),
+    date=lambda facts: provenance.dates(facts.frames.runs),
+    lines=_lines,
+    find=find,
+)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from deeptwins.findings.frames import FINISHED, Frames
-from deeptwins.pages.tables import Table
+from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import count
 from deeptwins.study.specs import UNSET, Net, Recipe
 
@@ -17,45 +17,52 @@ _HASHES = 3
 
 
 def cost(table: pd.DataFrame) -> Table:
-    """Tabulate training time."""
-    rows = [
-        [
-            row["group"],
-            str(row["depth"]),
-            str(row["runs"]),
-            f"{row['mean_seconds']:.1f}",
-            _minutes(row["total_seconds"]),
-        ]
-        for row in table.to_dict("records")
-    ]
-    total = ["all", "", str(table["runs"].sum()), "", _minutes(table["total_seconds"].sum())]
-    heads = ("family", "depth", "runs", "seconds a run", "minutes in all")
-    return Table("Training time; a run trains all its twins", heads, [*rows, total], 2)
+    """Tabulate training time, and in the last row all of it."""
+    sums: dict[Any, Any] = {key: table[key].sum() for key in ("runs", "total_seconds")}
+    total = {"group": "all", "depth": "", "mean_seconds": None} | sums
+    numbers = (
+        Column("runs", "runs"),
+        Column("seconds a run", "mean_seconds", lambda seconds: "" if seconds is None else f"{seconds:.1f}"),
+        Column("minutes in all", "total_seconds", _minutes),
+    )
+    words = (Column("family", "group"), Column("depth", "depth"))
+    rows: list[Mapping[Any, Any]] = [*table.to_dict("records"), total]
+    return Table.of(rows, "Training time; a run trains all its twins", words, numbers)
 
 
 def nets(runs: pd.DataFrame) -> Table:
     """Tabulate the nets and the hashes of their initial weights."""
-    rows = []
-    for (group, depth, twin), cell in runs.groupby(["group", "depth", "twin"], sort=False):
-        hashes = [text[:8] for text in dict.fromkeys(cell["weights_sha256"])]
-        shown = " ".join(hashes[:_HASHES]) + (" ..." if len(hashes) > _HASHES else "")
-        size = [_values(f"{value:,}" for value in cell[key]) for key in ("parameters", "flops")]
-        rows.append([str(group), str(depth), str(twin), _values(cell["shortcut"]), shown, *size])
-    heads = ("family", "depth", "twin", "shortcut", "initial weights (SHA-256, a seed)", "parameters", "FLOPs")
-    return Table("Nets; FLOPs of a forward pass of one image, two for each multiply-add", heads, rows, 5)
+    places = ["group", "depth", "twin"]
+    cells = runs.groupby(places, sort=False)
+    rows = [{key: cell[key] for key in cell} | dict(zip(places, place, strict=True)) for place, cell in cells]
+    words = (
+        Column("family", "group"),
+        Column("depth", "depth"),
+        Column("twin", "twin"),
+        Column("shortcut", "shortcut", _values),
+        Column("initial weights (SHA-256, a seed)", "weights_sha256", _hashes),
+    )
+    numbers = (Column("parameters", "parameters", _sizes), Column("FLOPs", "flops", _sizes))
+    return Table.of(rows, "Nets; FLOPs of a forward pass of one image, two for each multiply-add", words, numbers)
 
 
 def recipe(runs: pd.DataFrame) -> Table:
     """Tabulate how the nets were made and trained: every setting once, by twin where twins differ."""
     table = pd.DataFrame([_settings(run) for run in runs.to_dict("records")])
-    rows = []
-    for key in table:
-        cells = {str(twin): " or ".join(dict.fromkeys(cell)) for twin, cell in table[key].groupby(list(runs["twin"]))}
-        cells = {twin: f"varies: {cell}" if " or " in cell else cell for twin, cell in cells.items()}
-        shared = len({*cells.values()}) == 1
-        text = min(cells.values()) if shared else "; ".join(f"{twin}: {cells[twin]}" for twin in runs["twin"].unique())
-        rows.append([str(key), text])
-    return Table("The recipe, by the keys of a study file", ("key", "value"), rows, 2)
+    rows = [{"key": key, "value": _by_twin(table[key], runs["twin"])} for key in table]
+    columns = (Column("key", "key"), Column("value", "value"))
+    return Table.of(rows, "The recipe, by the keys of a study file", columns)
+
+
+def _by_twin(texts: pd.Series, twins: pd.Series) -> str:
+    """Say once what all twins have, else what each has; what the grid varies is said to vary."""
+    values = {}
+    for twin, cell in texts.groupby(list(twins)):
+        distinct = dict.fromkeys(cell)
+        values[twin] = f"{'varies: ' if len(distinct) > 1 else ''}{' or '.join(distinct)}"
+    if len({*values.values()}) == 1:
+        return next(iter(values.values()))
+    return "; ".join(f"{twin}: {values[twin]}" for twin in twins.unique())
 
 
 def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
@@ -81,17 +88,17 @@ def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
 
 def dates(runs: pd.DataFrame) -> str:
     """Return the days, UTC, on which training began, first and last; empty where records do not say."""
-    days = [str(started)[:10] for started in runs["started"].dropna()]
-    return "" if not days else min(days) if min(days) == max(days) else f"{min(days)} to {max(days)}"
+    days = sorted({str(started)[:10] for started in runs["started"].dropna()})
+    return " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""
 
 
 def spent(frames: Frames) -> str:
     """Return the measured training time of all runs together, and on what; on a CPU a run has a core of its own."""
-    each = frames.runs.drop_duplicates("run").dropna(subset="seconds")
-    machines = frames.machines[frames.machines["run"].isin(each["run"])]
+    runs = frames.runs.drop_duplicates("run").dropna(subset="seconds")
+    machines = frames.machines[frames.machines["run"].isin(runs["run"])]
     devices = _values(machines["gpu"].fillna(machines["cpu"]))
     unit = "core-minutes" if machines["gpu"].isna().all() else "min"
-    return f"{_minutes(each['seconds'].sum())} {unit} on {devices}"
+    return f"{_minutes(runs['seconds'].sum())} {unit} on {devices}"
 
 
 def origin(frames: Frames) -> Table:
@@ -100,26 +107,38 @@ def origin(frames: Frames) -> Table:
     counts = runs["status"].value_counts()
     images = "{0.train_images:,} training and {0.test_images:,} test images, {0.classes} classes, {0.image}"
     data = [f"{run.dataset}: {images.format(run)}, {run.checksum}" for run in runs.itertuples()]
-    hosts = [f"{each['cpu']}, {count(each['cores'], 'core')}, {each['os']}" for each in machines.to_dict("records")]
+    hosts = [f"{host['cpu']}, {count(host['cores'], 'core')}, {host['os']}" for host in machines.to_dict("records")]
     packages = [name for name in ("deeptwins", "torch", "triton", "numpy", "python") if name in machines]
     versions = {name: _values(machines[name].dropna()) for name in packages}
-    gpus = machines["gpu"].dropna()
+    gpus, date = machines["gpu"].dropna(), dates(runs)
     rows = [
-        ["runs", ", ".join(f"{counts[key]} {key}" for key in (*FINISHED, "failed", "unfinished") if key in counts)],
-        ["data", _values(data)],
-        ["machine", _values(hosts)],
-        ["device", _values(machines["device"]) + (f": {_values(gpus)}" if len(gpus) else "")],
-        ["versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)],
-        ["commit", _values(machines["commit"].dropna()) or "not known"],
-        ["training time", spent(frames)],
-        *([["date", date]] if (date := dates(runs)) else []),
+        ("runs", ", ".join(f"{counts[key]} {key}" for key in (*FINISHED, "failed", "unfinished") if key in counts)),
+        ("data", _values(data)),
+        ("machine", _values(hosts)),
+        ("device", _values(machines["device"]) + (f": {_values(gpus)}" if len(gpus) else "")),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)),
+        ("commit", _values(machines["commit"].dropna()) or "not known"),
+        ("training time", spent(frames)),
     ]
-    return Table("Where the numbers come from", ("what", "value"), rows, 2)
+    if date:
+        rows.append(("date", date))
+    return Table.facts(rows)
 
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:,.1f}"
 
 
+def _hashes(column: pd.Series) -> str:
+    """Write the first digits of some hashes, one per seed."""
+    hashes = [text[:8] for text in dict.fromkeys(column)]
+    return " ".join(hashes[:_HASHES]) + (" ..." if len(hashes) > _HASHES else "")
+
+
+def _sizes(column: pd.Series) -> str:
+    return _values(f"{value:,}" for value in column)
+
+
 def _values(column: Iterable[object]) -> str:
+    """Write each value once."""
     return "; ".join(dict.fromkeys(map(str, column)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import pandas as pd
 
 from deeptwins.findings.rows import NOT_TESTED
-from deeptwins.pages.tables import Table
+from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import apart, count, interval, number, p_value, points, power, published
 from deeptwins.study.claims import FAILS, STATEMENTS, Metric
 
@@ -20,131 +20,117 @@ FLOWS = {"vanish": "vanish", "explode": "explode", "healthy": "neither vanish no
 _TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}
 _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
 
+_FAMILY, _DEPTH, _TWIN = Column("family", "group"), Column("depth", "depth"), Column("twin", "twin")
+_MINUS = Column("minus", "other")
+_METRIC = Column("metric", "metric", METRICS.__getitem__)
+_VERDICT = Column("verdict", "verdict")
+_INTERVAL = Column("95 % interval", ("low", "high"), apart)
+_BOOTSTRAP = Column("bootstrap interval", ("bootstrap_low", "bootstrap_high"), apart)
+_HOLM = Column("p, Holm", "p_holm", p_value)
+_SEEDS = Column("seeds", "n")
+_OURS = ("ours (%)", "our difference", "95 % interval")
+
 
 def errors(by_depth: pd.DataFrame) -> Table:
     """Tabulate the errors of every net, and which fail to train, if any does."""
-    metrics = sorted(dict.fromkeys(by_depth["metric"]), key="running_error_pct".__eq__)  # that one last
-    failing = bool(by_depth["failed"].any())
+    # The running error is the last one, and the test error stands beside the noise of its test set.
+    metrics = sorted(dict.fromkeys(by_depth["metric"]), key=lambda metric: metric == "running_error_pct")
+    numbers = []
+    for metric in metrics:
+        numbers.append(Column(f"{METRICS[metric]} (%)", metric, lambda error: number(error["mean"])))
+        numbers.append(Column("95 % interval", metric, lambda error: interval(error["low"], error["high"])))
+        if metric == "test_error_pct":
+            numbers.append(Column("noise floor (points)", metric, lambda error: number(error["noise_floor"])))
+    words = [_FAMILY, _DEPTH, _TWIN]
+    if by_depth["failed"].any():
+        words.append(Column("training fails, seeds", ("outcome", "failed", "n"), "{}, {} of {}".format))
     rows = []
     for (group, depth, twin), cell in by_depth.groupby(["group", "depth", "twin"], sort=False):
-        first = cell.iloc[0]
-        row = [str(group), str(depth), str(twin)]
-        row += [f"{first['outcome']}, {first['failed']} of {first['n']}"] if failing else []
-        for metric, error in cell.set_index("metric").reindex(metrics).iterrows():
-            row += [number(error["mean"]), interval(error["low"], error["high"])]
-            row += [number(error["noise_floor"])] if metric == "test_error_pct" else []
-        rows.append([*row, str(cell["n"].max())])
-    names = ["family", "depth", "twin", *(["training fails, seeds"] if failing else [])]
-    heads = []
-    for metric in metrics:
-        heads += [f"{METRICS[metric]} (%)", "95 % interval"]
-        heads += ["noise floor (points)"] if metric == "test_error_pct" else []
-    return Table("Errors after the last iteration, mean over seeds", (*names, *heads, "seeds"), rows, len(names))
+        row = {"group": group, "depth": depth, "twin": twin, "most_seeds": cell["n"].max()}
+        first = {key: cell[key].iloc[0] for key in ("outcome", "failed", "n")}
+        rows.append(row | first | cell.set_index("metric").reindex(metrics).to_dict("index"))
+    caption = "Errors after the last iteration, mean over seeds"
+    return Table.of(rows, caption, words, [*numbers, Column("seeds", "most_seeds")])
 
 
 def trends(table: pd.DataFrame, margin: float) -> Table:
     """Tabulate what every verdict on a trend rests on."""
-    rows = [
-        [
-            *(row[key] for key in ("group", "twin")),
-            METRICS[row["metric"]],
-            row["verdict"],
-            points(row["difference"]),
-            apart(row["low"], row["high"]),
-            p_value(row["p_holm"]),
-            str(row["n"]),
-            _seeds(row["seeds_for"]),
-            *(p_value(row[key]) for key in ("p", "page_p_rises", "page_p_falls")),
-            apart(row["bootstrap_low"], row["bootstrap_high"]),
-            number(row["slope"], 3),
-            apart(row["slope_low"], row["slope_high"], 3),
-        ]
-        for row in table.to_dict("records")
-    ]
-    heads = ("family", "twin", "metric", "verdict", "deepest minus shallowest", "95 % interval", "p, Holm", "seeds")
-    more = ("p", "Page's p, rises", "Page's p, falls", "bootstrap interval", "slope a layer", "95 % interval")
-    return Table("Trends over depth, in points, paired by seed", (*heads, _seeds_for(margin), *more), rows, 4)
+    words = (_FAMILY, _TWIN, _METRIC, _VERDICT)
+    numbers = (
+        Column("deepest minus shallowest", "difference", points),
+        _INTERVAL,
+        _HOLM,
+        _SEEDS,
+        _seeds_for(margin),
+        Column("p", "p", p_value),
+        Column("Page's p, rises", "page_p_rises", p_value),
+        Column("Page's p, falls", "page_p_falls", p_value),
+        _BOOTSTRAP,
+        Column("slope a layer", "slope", lambda slope: number(slope, 3)),
+        Column("95 % interval", ("slope_low", "slope_high"), lambda low, high: apart(low, high, 3)),
+    )
+    return Table.of(table, "Trends over depth, in points, paired by seed", words, numbers)
 
 
 def comparisons(table: pd.DataFrame, margin: float) -> Table:
     """Tabulate differences between twins and, where any was tested, verdicts; the running error is in the data."""
     tested = bool((table["verdict"] != NOT_TESTED).any())
-    rows = [
-        [
-            row["group"],
-            "/".join(dict.fromkeys(str(row[key]) for key in ("depth_twin", "depth_other"))),
-            row["twin"],
-            row["other"],
-            METRICS[row["metric"]],
-            *([row["verdict"]] if tested else []),
-            points(row["difference"]),
-            apart(row["low"], row["high"]),
-            *([p_value(row["p_holm"])] if tested else []),
-            str(row["n"]),
-            _seeds(row["seeds_for"]),
-            p_value(row["p"]),
-            apart(row["bootstrap_low"], row["bootstrap_high"]),
-        ]
-        for row in table[table["metric"] != "running_error_pct"].to_dict("records")
-    ]
-    heads = ["family", "depth", "twin", "minus", "metric", *(["verdict"] if tested else [])]
-    numbers = ["points", "95 % interval", *(["p, Holm"] if tested else []), "seeds", _seeds_for(margin)]
-    caption = "Differences between twins, in points, paired by seed"
-    return Table(caption, (*heads, *numbers, "p", "bootstrap interval"), rows, len(heads))
+    words = [_FAMILY, Column("depth", ("depth_twin", "depth_other"), _both), _TWIN, _MINUS, _METRIC]
+    numbers = [Column("points", "difference", points), _INTERVAL]
+    if tested:
+        words.append(_VERDICT)
+        numbers.append(_HOLM)
+    numbers += [_SEEDS, _seeds_for(margin), Column("p", "p", p_value), _BOOTSTRAP]
+    shown = table[table["metric"] != "running_error_pct"]
+    return Table.of(shown, "Differences between twins, in points, paired by seed", words, numbers)
 
 
 def agreements(table: pd.DataFrame, margin: float) -> Table:
     """Tabulate what every verdict on an agreement rests on."""
-    rows = [
-        [
-            row["group"],
-            str(row["depth"]),
-            row["twin"],
-            row["other"],
-            METRICS[row["metric"]],
-            row["verdict"],
-            points(row["difference"]),
-            apart(row["low"], row["high"]),
-            str(row["n"]),
-            _seeds(row["seeds_for"]),
-            apart(row["bootstrap_low"], row["bootstrap_high"]),
-        ]
-        for row in table.to_dict("records")
-    ]
-    heads = ("family", "depth", "twin", "minus", "metric", "verdict", "points", "95 % interval", "seeds")
-    caption = "Agreement of twins, in points, paired by seed"
-    return Table(caption, (*heads, _seeds_for(margin), "bootstrap interval"), rows, 6)
+    words = (_FAMILY, _DEPTH, _TWIN, _MINUS, _METRIC, _VERDICT)
+    numbers = (Column("points", "difference", points), _INTERVAL, _SEEDS, _seeds_for(margin), _BOOTSTRAP)
+    return Table.of(table, "Agreement of twins, in points, paired by seed", words, numbers)
 
 
 def drift(table: pd.DataFrame) -> Table:
     """Tabulate how far loss traces lie apart: at the first evaluation, at the last, and where it is furthest."""
     rows = []
-    for (group, depth, twin, other), cell in table.groupby(["group", "depth", "twin", "other"], sort=False):
+    for _, cell in table.groupby(["group", "depth", "twin", "other"], sort=False):
         places = {"first": cell.index[0], "furthest apart": cell["largest"].idxmax(), "last": cell.index[-1]}
         if not cell["largest"].any():
             del places["furthest apart"]
-        for i, row in cell.loc[sorted({*places.values()})].iterrows():
-            evaluation = ", ".join(name for name, place in places.items() if place == i)
-            numbers = [power(row[key]) for key in ("median", "largest", "between_seeds")]
-            words = [str(group), str(depth), f"{twin} and {other}", evaluation]
-            rows.append([*words, f"{row['iteration']:,}", *numbers, str(row["n"])])
-    heads = ("family", "depth", "twins", "evaluation", "iteration", "median", "largest", "between two seeds", "seeds")
-    return Table(
-        "Difference of the loss traces, as a share of the loss; every evaluation is in the data", heads, rows, 4
+        for place in sorted({*places.values()}):
+            evaluation = ", ".join(name for name, at in places.items() if at == place)
+            rows.append(cell.loc[place].to_dict() | {"evaluation": evaluation})
+    words = (
+        _FAMILY,
+        _DEPTH,
+        Column("twins", ("twin", "other"), "{} and {}".format),
+        Column("evaluation", "evaluation"),
     )
+    numbers = (
+        Column("iteration", "iteration", "{:,}".format),
+        Column("median", "median", power),
+        Column("largest", "largest", power),
+        Column("between two seeds", "between_seeds", power),
+        _SEEDS,
+    )
+    caption = "Difference of the loss traces, as a share of the loss; every evaluation is in the data"
+    return Table.of(rows, caption, words, numbers)
 
 
 def claims(table: pd.DataFrame) -> Table:
     """Tabulate what the study expected and what the records say."""
-    rows = [
-        [row["group"], claim(row), row["verdict"], _MARKS[row["result"]], str(row["n"])]
-        for row in table.to_dict("records")
-    ]
-    heads = ("family", "claim", "verdict", "result", "seeds")
-    return Table("What the study expects, and what the records say", heads, rows, 4)
+    words = (_FAMILY, Column("claim", claim), _VERDICT, Column("result", "result", _MARKS.__getitem__))
+    return Table.of(table, "What the study expects, and what the records say", words, (_SEEDS,))
 
 
-def claim(row: Mapping[Hashable, Any]) -> str:
+def results(table: pd.DataFrame) -> list[str]:
+    """Say what became of each claim, a line per claim, for a terminal."""
+    return [f"{row['group']}: {claim(row)}: {_MARKS[row['result']]}" for row in table.to_dict("records")]
+
+
+def claim(row: Mapping[Any, Any]) -> str:
     """Say what a study claims."""
     key, value = next((key, row[key]) for key in STATEMENTS if key in row and not pd.isna(row[key]))
     text = f"{METRICS[row['metric']]} of {row['twin']} "
@@ -167,25 +153,16 @@ def claim(row: Mapping[Hashable, Any]) -> str:
 
 def paper(table: pd.DataFrame) -> Table:
     """Tabulate published values beside ours."""
-    rows = [
-        [
-            row["group"],
-            str(row["depth"]),
-            row["twin"],
-            METRICS[row["metric"]],
-            row["source"],
-            published(row["paper"]),
-            number(row["mean"]),
-            interval(row["low"], row["high"]),
-            points(row["difference"]),
-            str(row["n"]),
-            row["reading"],
-        ]
-        for row in table.to_dict("records")
-    ]
-    heads = ("family", "depth", "twin", "metric", "source", "paper (%)", "ours (%)", "95 % interval", "difference")
-    caption = "Published values beside ours, and whether they lie inside our interval"
-    return Table(caption, (*heads, "seeds", "reading"), rows, 5)
+    words = (_FAMILY, _DEPTH, _TWIN, _METRIC, Column("source", "source"))
+    numbers = (
+        Column("paper (%)", "paper", published),
+        Column("ours (%)", "mean", number),
+        Column("95 % interval", ("low", "high"), interval),
+        Column("difference", "difference", points),
+        _SEEDS,
+        Column("reading", "reading"),
+    )
+    return Table.of(table, "Published values beside ours, and whether they lie inside our interval", words, numbers)
 
 
 def across_scales(table: pd.DataFrame) -> Table:
@@ -195,19 +172,25 @@ def across_scales(table: pd.DataFrame) -> Table:
     """
     rows = []
     for _, cell in table.groupby(["twin", "other", "metric", "group", "depth"], sort=False, dropna=False):
-        for i, row in enumerate(cell.to_dict("records")):
-            alone = pd.isna(row["other"])
-            family = f"family {row['paper_family']}, " if row["paper_family"] != row["family"] else ""
-            there = depths(row["paper_depth"], row["paper_depth_other"])
-            words = [row["twin"], "-" if alone else row["other"], METRICS[row["metric"]], row["source"]]
-            words += [f"{row['data']}, {family}{there}"]
-            words += [f"{row['group']}, {depths(row['depth_twin'], row['depth_other'])}", row["reading"]]
-            ours = ["as above"] * 3 if i else _ours(row)
-            rows.append([*words, *_theirs(row), *ours, str(row["n"])])
-    heads = ("twin", "against", "metric", "source", "published", "ours", "reading")
-    numbers = ("paper (%)", "paper's difference", "ours (%)", "our difference", "95 % interval", "seeds")
+        first, *others = cell.to_dict("records")
+        rows += [first | _ours(first), *(row | dict.fromkeys(_OURS, "as above") for row in others)]
+    words = (
+        _TWIN,
+        Column("against", "other", lambda other: "-" if pd.isna(other) else other),
+        _METRIC,
+        Column("source", "source"),
+        Column("published", _published_net),
+        Column("ours", lambda row: f"{row['group']}, {depths(row['depth_twin'], row['depth_other'])}"),
+        Column("reading", "reading"),
+    )
+    numbers = (
+        Column("paper (%)", _published_values),
+        Column("paper's difference", _published_difference),
+        *(Column(head, head) for head in _OURS),
+        _SEEDS,
+    )
     caption = "Published values of other data beside ours, and whether differences (in points) have the same direction"
-    return Table(caption, (*heads, *numbers), rows, len(heads))
+    return Table.of(rows, caption, words, numbers)
 
 
 def depths(twin: float, other: float) -> str:
@@ -217,43 +200,54 @@ def depths(twin: float, other: float) -> str:
 
 def growth(table: pd.DataFrame) -> Table:
     """Tabulate what growing changed in the nets that were grown."""
-    rows = [
-        [
-            row["group"],
-            f"{row['depth_before']} to {row['depth']}",
-            row["twin"],
-            f"{row['iteration']:,}",
-            power(row["largest_difference"]),
-            *(f"{row[f'train_error_{when}_pct']:.2f}" for when in ("before", "after")),
-            str(row["n"]),
-        ]
-        for row in table.to_dict("records")
-    ]
-    heads = ("family", "depth", "twin", "at iteration", "largest change of a logit", "training error before (%)")
+    words = (_FAMILY, Column("depth", ("depth_before", "depth"), "{} to {}".format), _TWIN)
+    numbers = (
+        Column("at iteration", "iteration", "{:,}".format),
+        Column("largest change of a logit", "largest_difference", power),
+        Column("training error before (%)", "train_error_before_pct", "{:.2f}".format),
+        Column("after (%)", "train_error_after_pct", "{:.2f}".format),
+        _SEEDS,
+    )
     caption = "Nets before and after they were grown; the largest change over all training images and seeds"
-    return Table(caption, (*heads, "after (%)", "seeds"), rows, 3)
+    return Table.of(table, caption, words, numbers)
 
 
-def _theirs(row: Mapping[Hashable, Any]) -> list[str]:
-    """Write published values, and their difference: to two decimals, since that is how they are published."""
+def _both(depth: object, other: object) -> str:
+    """Write the depth of two twins, as 20, or as 20/56 where they differ."""
+    return str(depth) if depth == other else f"{depth}/{other}"
+
+
+def _published_net(row: Mapping[Any, Any]) -> str:
+    """Name the data and the depth of published values, and their family where ours is another."""
+    family = f"family {row['paper_family']}, " if row["paper_family"] != row["family"] else ""
+    return f"{row['data']}, {family}{depths(row['paper_depth'], row['paper_depth_other'])}"
+
+
+def _published_values(row: Mapping[Any, Any]) -> str:
+    """Write a published value, or the two that are compared."""
     if pd.isna(row["other"]):
-        return [published(row["paper"]), "-"]
-    values = [row["paper"], row["paper_other"]]
-    difference = "-" if FAILS in values else f"{round(values[0] - values[1], 2) + 0.0:+.2f}"
-    return [" against ".join(map(published, values)), difference]
+        return published(row["paper"])
+    return f"{published(row['paper'])} against {published(row['paper_other'])}"
 
 
-def _ours(row: Mapping[Hashable, Any]) -> list[str]:
-    """Write our errors, their difference and its interval."""
+def _published_difference(row: Mapping[Any, Any]) -> str:
+    """Write the difference of published values: to two decimals, since that is how they are published."""
+    if pd.isna(row["other"]) or FAILS in {row["paper"], row["paper_other"]}:
+        return "-"
+    return f"{round(row['paper'] - row['paper_other'], 2) + 0.0:+.2f}"
+
+
+def _ours(row: Mapping[Any, Any]) -> dict[str, str]:
+    """Write our errors, their difference and its interval, by their heads."""
     if pd.isna(row["other"]):
-        return [number(row["mean"]), "-", "-"]
-    errors = f"{number(row['mean'])} against {number(row['other_mean'])}"
-    return [errors, points(row["difference"]), apart(row["low"], row["high"])]
+        cells = (number(row["mean"]), "-", "-")
+    else:
+        errors = f"{number(row['mean'])} against {number(row['other_mean'])}"
+        cells = (errors, points(row["difference"]), apart(row["low"], row["high"]))
+    return dict(zip(_OURS, cells, strict=True))
 
 
-def _seeds(needed: float) -> str:
-    return f"{needed:,.0f}" if math.isfinite(needed) else "-"
-
-
-def _seeds_for(margin: float) -> str:
-    return f"seeds to see {count(margin, 'point')}"
+def _seeds_for(margin: float) -> Column:
+    """Give the seeds that it takes to see a difference of this size a column."""
+    head = f"seeds to see {count(margin, 'point')}"
+    return Column(head, "seeds_for", lambda seeds: f"{seeds:,.0f}" if math.isfinite(seeds) else "-")

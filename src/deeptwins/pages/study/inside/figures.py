@@ -1,4 +1,4 @@
-"""From what was found inside the nets to figures; none computes a number that the text prints."""
+"""From findings inside the nets to figures, each with what it shows in words."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from deeptwins.findings.inside import EVALUATIONS
+from deeptwins.findings.inside import EVALUATIONS, Inside
 from deeptwins.pages.drawing import (
     HUES,
     Panels,
+    Picture,
     headings,
     legend,
     name_x_once,
@@ -26,44 +27,65 @@ from deeptwins.pages.drawing import (
     styled,
     styles,
 )
+from deeptwins.pages.study.figures import in_words
+from deeptwins.pages.study.inside.words import two_digits
 
 RESPONSES = {"in order": ("layer", "response_std"), "ranked": ("rank", "response_std")}
 # From blue by grey to orange, which the colour-blind see, too; and the later the evaluation, the longer the dashes.
 TIMES = (HUES[1], HUES[4], HUES[0])
 DASHES: tuple[Any, ...] = ((0, (1, 1)), (0, (2.5, 1.2)), (0, (5, 1.2)), (0, (9, 1.2)), "-")
 LENGTH_NOTE = "the deeper a net, the longer and thicker its line"
-SPREAD = 30.0  # largest by least value, from which on a linear axis would lay the least on the floor
+# From this ratio on, of the largest value to the least, a linear axis would lay the least on the floor.
+SPREAD = 30.0
+NORMALIZED = "after its batch normalization"
+UNNORMALIZED = "after its normalization or, in nets without, its bias"
 STATISTICS = {"mean": ("layer", "running_mean_error"), "standard deviation": ("layer", "running_std_error")}
 
 
-def layer_responses(responses: pd.DataFrame) -> Figure:
-    """Draw the response of each 3x3 layer, in order and ranked: two panels a family, a line a net."""
-    table = _sides(responses, RESPONSES)
+def layer_responses(inside: Inside) -> Picture:
+    """Draw the response of each 3x3 layer, in order and ranked: two panels per family, a line per net."""
+    table = _sides(inside.responses, RESPONSES)
     with styled():
         figure, axes = panels(table["panel"], columns=len(RESPONSES), height=2.4)
         _value_axis(axes, table["value"].to_numpy(float))
         _draw_nets(figure, axes, table)
         _number(axes, "layer")
         figure.supylabel("standard deviation")
-    return figure
+    after = NORMALIZED if _normalized(inside) else UNNORMALIZED
+    caption = (
+        f"What leaves each 3x3 layer, {after}, before ReLU: its standard deviation over the test set, median over"
+        " seeds; in order of the layers, and ranked."
+    )
+    medians = _medians_in_words(inside.responses, "response_std")
+    alt = f"Standard deviation of each layer's response, in order and ranked; median over layers: {medians}"
+    return Picture("layer-responses", caption, alt, figure)
 
 
-def branches(branches: pd.DataFrame) -> Figure:
-    """Draw the share of each block's branch: a panel a family, a line a net."""
-    table = branches.assign(panel=branches["group"], place=branches["block"], value=branches["branch_share"])
+def branches(inside: Inside) -> Picture:
+    """Draw the share of each block's branch: a panel per family, a line per net."""
+    table = inside.branches
+    table = table.assign(panel=table["group"], place=table["block"], value=table["branch_share"])
     with styled():
         figure, axes = panels(table["panel"])
         _value_axis(axes, table["value"].to_numpy(float))
         _draw_nets(figure, axes, table)
         _number(axes, "block")
         figure.supylabel("||F(x)|| / ||x||")
-    return figure
+    caption = (
+        "Norm of what each block adds to its shortcut, as a share of its input's, over the test set; median over seeds."
+        " A plain block has no shortcut: there it is the norm of what would be added."
+    )
+    medians = _medians_in_words(inside.branches, "branch_share")
+    alt = f"Norm of each block's branch as a share of its input's; median over blocks: {medians}"
+    return Picture("branches", caption, alt, figure)
 
 
-def gradients(gradients: pd.DataFrame) -> Figure:
-    """Draw the gradient norm of each layer of the deepest nets: a panel a family and twin, a line an evaluation."""
-    table = gradients.assign(panel=headings(gradients, "group", "depth", "twin"))
-    shown = [name for name in EVALUATIONS if name in set(table["evaluation"])]
+def gradients(inside: Inside) -> Picture:
+    """Draw the gradient norm of each layer of the deepest nets: a panel per family and twin, a line per evaluation."""
+    table = inside.gradients
+    table = table.assign(panel=headings(table, "group", "depth", "twin"))
+    names = set(table["evaluation"])
+    shown = [name for name in EVALUATIONS if name in names]
     with styled():
         figure, axes = panels(table["panel"], columns=table["twin"].nunique())
         colours = palette(pd.Series(shown), sns.blend_palette(TIMES, len(shown)))
@@ -78,24 +100,69 @@ def gradients(gradients: pd.DataFrame) -> Figure:
         share_axis(axes, table["norm"].to_numpy(float))
         figure.supylabel("L2 norm of the gradient")
         legend(figure, axes)
-    return figure
+    caption = (
+        "L2 norm of the gradient of each layer's weights in the last step before an evaluation, median over seeds."
+    )
+    if (table["norm"] == 0).any():
+        caption += " At the bottom, 0: there it is exactly 0 in most seeds."
+    if inside.gradient_flow["grown"].any():
+        caption += " Of nets that were grown, evaluations since."
+    return Picture("gradients", caption, _gradients_in_words(inside.gradients), figure)
 
 
-def running_statistics(statistics: pd.DataFrame) -> Figure:
-    """Draw how far running statistics lie from precise ones by layer, in the deepest nets: two panels a family."""
-    deepest = statistics.groupby(["group", "twin"])["depth"].transform("max")
-    table = _sides(statistics[statistics["depth"] == deepest], STATISTICS)
+def running_statistics(inside: Inside) -> Picture:
+    """Draw how far running statistics lie from precise ones by layer, in the deepest nets: two panels per family."""
+    statistics = inside.running_statistics
+    deepest = statistics[statistics["depth"] == statistics.groupby(["group", "twin"])["depth"].transform("max")]
+    table = _sides(deepest, STATISTICS)
     with styled():
         figure, axes = panels(table["panel"], columns=len(STATISTICS), height=2.4)
         share_axis(axes, table["value"].to_numpy(float))
         _draw_nets(figure, axes, table)
         _number(axes, "layer")
         figure.supylabel("error of running statistics")
-    return figure
+    caption = (
+        "Running statistics of batch normalization against precise ones, measured with the final weights; deepest nets,"
+        " root mean square over channels, median over seeds. Means are off in precise standard deviations, standard"
+        " deviations by the logarithm of their ratio."
+    )
+    medians = _medians_in_words(deepest, "running_mean_error")
+    alt = f"Error of running means and standard deviations by layer; of means, median over layers: {medians}"
+    return Picture("running-statistics", caption, alt, figure)
+
+
+def _normalized(inside: Inside) -> bool:
+    """Tell whether all nets are known to have batch normalization: one without it has no running statistics."""
+    key = ["group", "depth", "twin"]
+    nets = {*inside.responses[key].itertuples(index=False, name=None)}
+    normalized = {*inside.running_statistics[key].itertuples(index=False, name=None)}
+    return nets <= normalized
+
+
+def _medians_in_words(table: pd.DataFrame, value: str) -> str:
+    """Read out the median of each net over its layers or blocks."""
+    medians = table.groupby(["group", "twin", "depth"], sort=False)[value].median().reset_index()
+    return in_words(medians, value, two_digits)
+
+
+def _gradients_in_words(gradients: pd.DataFrame) -> str:
+    """Read out the gradients of the first and the last layer of each net, at its last evaluation."""
+    lines = []
+    for (group, twin, depth), cell in gradients.groupby(["group", "twin", "depth"], sort=False):
+        norms = cell[cell["iteration"] == cell["iteration"].max()].sort_values("layer")["norm"]
+        first, last = two_digits(norms.iloc[0]), two_digits(norms.iloc[-1])
+        lines.append(f"{group}, {twin}, depth {depth}: {first} in its first layer, {last} in its last")
+    text = "L2 norm of the gradient of each layer at some evaluations, on a log scale; at the last evaluation: "
+    return f"{text}{'; '.join(lines)}."
 
 
 def _sides(table: pd.DataFrame, sides: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """Lay out what is drawn side by side in each family: under each name, what goes to the right, and what up."""
+    """Lay out what is drawn side by side in each family.
+
+    Args:
+        table: one row per layer.
+        sides: by the name of the side, the columns that are drawn to the right and upwards.
+    """
     groups = [group for _, group in table.groupby("group", sort=False)]
     parts = [
         group.assign(side=side, place=group[place], value=group[value])
@@ -107,7 +174,7 @@ def _sides(table: pd.DataFrame, sides: Mapping[str, tuple[str, str]]) -> pd.Data
 
 
 def _draw_nets(figure: Figure, axes: Panels, table: pd.DataFrame) -> None:
-    """Draw a line a net, in its twin's colour, the deeper the thicker, with a dot at its end if twins have several.
+    """Draw a line per net, in its twin's colour, the deeper the thicker, with a dot at its end if twins have several.
 
     The table's columns say what is drawn: in which `panel`, at which `place` to the right, which `value` above.
     """

@@ -1,4 +1,4 @@
-"""What was found inside the nets, in words and rows: whether gradients vanish, figures, precise statistics."""
+"""From findings inside the nets to sentences and tables: whether gradients vanish, and precise statistics."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins.pages.study.descriptions import described
 from deeptwins.pages.study.tables import FLOWS
-from deeptwins.pages.tables import Table
+from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import count, interval, listed, of_group, points
 
 _SOMETIMES, _GROWN = "sometimes vanish", "are not judged"
@@ -25,60 +24,81 @@ _CLOSED = (
     "The weights of a branch have a gradient as small as what the branch is multiplied by, however large the one that"
     " arrives: where the last branches started at 0 and are still near it, the ratio is large, and nothing explodes."
 )
-_NAMED = 2  # twins of which there is nothing special to say, at most
+_NAMED = 2  # twins whose gradients are healthy are named up to this number; of more, the number is given
 _RATIO = " times as large in the first tenth of the layers as in the last"
 
 
 def flow(gradient_flow: pd.DataFrame) -> list[str]:
-    """Say in one sentence a family whether the gradients of its deepest nets reach their first layers."""
-    words = [_said(row) for row in gradient_flow.to_dict("records")]
+    """Say in one sentence per family whether the gradients of its deepest nets reach their first layers."""
+    table = gradient_flow.assign(behaviour=[_behaviour(row) for row in gradient_flow.to_dict("records")])
     sentences = []
-    for group, nets in gradient_flow.assign(said=words).groupby("group", sort=False):
+    for group, nets in table.groupby("group", sort=False):
         clauses: list[str] = []
-        for said in _ORDER:
-            rows = nets[nets["said"] == said]
+        for behaviour in _ORDER:
+            rows = nets[nets["behaviour"] == behaviour]
             if rows.empty:
                 continue
             twins = listed(list(rows["twin"]))
-            if said == FLOWS["healthy"] and len(rows) > _NAMED:
+            if behaviour == FLOWS["healthy"] and len(rows) > _NAMED:
                 twins = f"{'all' if len(rows) == len(nets) else 'the other'} {count(len(rows), 'twin')}"
+            # What a ratio is of is said once in a sentence.
             sizes = _sizes(rows, "" if any(_RATIO in clause for clause in clauses) else _RATIO)
-            why = ", to which layers were added that pass on what arrives" if said == _GROWN else ""
-            clauses.append(f"{said} in {twins}{why} ({sizes})")
-        sentences.append(of_group(group, gradient_flow["group"], f"gradients {'; they '.join(clauses)}."))
+            why = ", to which layers were added that pass on what arrives" if behaviour == _GROWN else ""
+            clauses.append(f"{behaviour} in {twins}{why} ({sizes})")
+        sentences.append(of_group(group, table["group"], f"gradients {'; they '.join(clauses)}."))
     return sentences
 
 
-def closed(gradient_flow: pd.DataFrame) -> str:
-    """Warn of what looks like gradients that explode, and is none, where a ratio says that they do or may; else ''."""
+def closed(gradient_flow: pd.DataFrame) -> list[str]:
+    """Warn where a ratio suggests that gradients explode, but branches that are nearly closed may be the reason."""
     large = gradient_flow["may_explode"] & (gradient_flow["zeros"] == 0) & (gradient_flow["n"] > 1)
-    return _CLOSED if large.any() else ""
+    return [_CLOSED] if large.any() else []
 
 
 def flows(gradient_flow: pd.DataFrame) -> Table:
     """Tabulate what the sentences on gradients rest on."""
-    rows = [
-        [
-            row["group"],
-            str(row["depth"]),
-            row["twin"],
-            "not judged: grown" if row["grown"] else _said(row),
-            _zeros(row) if row["zeros"] else _short(row["ratio"]),
-            "-" if pd.isna(row["low"]) else f"{_short(row['low'])} to {_short(row['high'])}",
-            f"{_short(row['lowest'])} to {_short(row['highest'])}",
-            _short(row["least"]),
-            f"{row['least_at']:,}",
-            str(row["n"]),
-        ]
-        for row in gradient_flow.to_dict("records")
-    ]
-    heads = ("family", "depth", "twin", "gradients", "ratio", "95 % interval", "of single seeds", "least")
+    words = (
+        Column("family", "group"),
+        Column("depth", "depth"),
+        Column("twin", "twin"),
+        Column("gradients", lambda row: "not judged: grown" if row["grown"] else _behaviour(row)),
+    )
+    numbers = (
+        Column("ratio", lambda row: _zeros(row) if row["zeros"] else two_digits(row["ratio"])),
+        Column("95 % interval", ("low", "high"), lambda low, high: "-" if pd.isna(low) else _range(low, high)),
+        Column("of single seeds", ("lowest", "highest"), _range),
+        Column("least", "least", two_digits),
+        Column("at iteration", "least_at", "{:,}".format),
+        Column("seeds", "n"),
+    )
     caption = "Gradient norms of the deepest nets: the ratio of the first tenth of the layers to the last"
-    return Table(caption, (*heads, "at iteration", "seeds"), rows, 4)
+    return Table.of(gradient_flow, caption, words, numbers)
 
 
-def _said(row: Mapping[Hashable, Any]) -> str:
-    """Say what gradients do."""
+def precise(precise: pd.DataFrame) -> Table:
+    """Tabulate test errors with running and with precise statistics."""
+    words = (Column("family", "group"), Column("depth", "depth"), Column("twin", "twin"))
+    numbers = (
+        Column("running (%)", "running_pct", "{:.1f}".format),
+        Column("precise (%)", "precise_pct", "{:.1f}".format),
+        Column("difference (points)", "difference", points),
+        Column("95 % interval", ("low", "high"), interval),
+        Column("seeds", "n"),
+    )
+    return Table.of(precise, "Test error with running and with precise statistics, paired by seed", words, numbers)
+
+
+def two_digits(value: float) -> str:
+    """Write a positive number to two digits."""
+    return f"{float(f'{value:.2g}'):,g}" if math.isfinite(value) else "-"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{two_digits(low)} to {two_digits(high)}"
+
+
+def _behaviour(row: Mapping[Hashable, Any]) -> str:
+    """Say what the gradients of a net do."""
     if row["grown"]:
         return _GROWN
     if row["verdict"] in FLOWS:
@@ -91,68 +111,10 @@ def _sizes(rows: pd.DataFrame, of: str) -> str:
     ratios = rows.loc[rows["zeros"] == 0, "ratio"]
     sizes = [_zeros(row, " in the first tenth of the layers") for row in rows.to_dict("records") if row["zeros"]]
     if len(ratios):
-        sizes.insert(0, " to ".join(dict.fromkeys(map(_short, (ratios.min(), ratios.max())))) + of)
+        ends = dict.fromkeys((two_digits(ratios.min()), two_digits(ratios.max())))
+        sizes.insert(0, " to ".join(ends) + of)
     return ", ".join(sizes)
 
 
 def _zeros(row: Mapping[Hashable, Any], where: str = "") -> str:
     return f"exactly 0{where} in {row['zeros']} of {count(row['n'], 'seed')}"
-
-
-def _short(value: float) -> str:
-    """Write a positive number to two digits."""
-    return f"{float(f'{value:.2g}'):,g}" if math.isfinite(value) else "-"
-
-
-def precise(precise: pd.DataFrame) -> Table:
-    """Tabulate test errors with running and with precise statistics."""
-    rows = [
-        [
-            row["group"],
-            str(row["depth"]),
-            row["twin"],
-            *(f"{row[key]:.1f}" for key in ("running_pct", "precise_pct")),
-            points(row["difference"]),
-            interval(row["low"], row["high"]),
-            str(row["n"]),
-        ]
-        for row in precise.to_dict("records")
-    ]
-    heads = ("family", "depth", "twin", "running (%)", "precise (%)", "difference (points)", "95 % interval", "seeds")
-    return Table("Test error with running and with precise statistics, paired by seed", heads, rows, 3)
-
-
-def responses(responses: pd.DataFrame) -> str:
-    """Describe the figure of the layer responses."""
-    numbers = _over_places(responses, "response_std")
-    return f"Standard deviation of each layer's response, in order and ranked; median over layers: {numbers}"
-
-
-def branches(branches: pd.DataFrame) -> str:
-    """Describe the figure of the branches' shares."""
-    numbers = _over_places(branches, "branch_share")
-    return f"Norm of each block's branch as a share of its input's; median over blocks: {numbers}"
-
-
-def gradients(gradients: pd.DataFrame) -> str:
-    """Describe the figure of the gradients."""
-    lines = []
-    for (group, twin, depth), cell in gradients.groupby(["group", "twin", "depth"], sort=False):
-        last = cell[cell["iteration"] == cell["iteration"].max()]
-        first, *_, end = last.sort_values("layer")["norm"]
-        lines.append(f"{group}, {twin}, depth {depth}: {_short(first)} in its first layer, {_short(end)} in its last")
-    text = "L2 norm of the gradient of each layer at some evaluations, on a log scale; at the last evaluation: "
-    return f"{text}{'; '.join(lines)}."
-
-
-def running_statistics(statistics: pd.DataFrame) -> str:
-    """Describe the figure of running statistics against precise ones."""
-    deepest = statistics[statistics["depth"] == statistics.groupby(["group", "twin"])["depth"].transform("max")]
-    numbers = _over_places(deepest, "running_mean_error")
-    return f"Error of running means and standard deviations by layer; of means, median over layers: {numbers}"
-
-
-def _over_places(table: pd.DataFrame, value: str) -> str:
-    """Read out the median of each net over its layers or blocks."""
-    medians = table.groupby(["group", "twin", "depth"], sort=False)[value].median().reset_index()
-    return described(medians, value, _short)

@@ -1,0 +1,49 @@
+"""How a study is named: the commands that make its page again, and the folder of the page."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+
+from deeptwins.findings.frames import Frames
+from deeptwins.pages.page import Commands
+from deeptwins.study import FOLDER, Study
+
+
+def commands(study: Study, frames: Frames) -> Commands:
+    """Write the commands that make the page of a study."""
+    seeds = int(frames.runs["seed"].max()) + 1  # there may be records of more seeds than asked for
+    if seeds > max(run.seed for run in study.runs) + 1:
+        study = study.model_copy(update={"seeds": seeds})
+    name = words(study)
+    lines = (f"deeptwins run {name}", f"deeptwins report {name}")
+    if not _in_folder(study):
+        return Commands("With deeptwins installed:", lines)
+    where = "In a clone of the repository: the first line does what the others do, in its own environment."
+    return Commands(where, (f"tox -e ablate -- {name}", *lines))
+
+
+def words(study: Study) -> str:
+    """Return what to write after `deeptwins run` or `deeptwins report` to get this study, its settings and seeds."""
+    parts = [study.name if _in_folder(study) else str(study.path)]
+    parts += [part for setting in study.settings for part in ("--set", setting)]
+    if study.seeds is not None:
+        parts += ["--seeds", str(study.seeds)]
+    return shlex.join(parts)
+
+
+def folder(study: Study) -> str:
+    """Name the folder of the page: another recipe is another page, e.g. `depth-shift-0`; more seeds are not."""
+    if not study.settings:
+        return study.name
+    text = "-".join(sorted({setting.removeprefix("recipe.").replace("=", "-", 1) for setting in study.settings}))
+    slug = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-")[:60]
+    if slug != text:  # then two texts may have the same slug
+        slug += "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{study.name}-{slug}"
+
+
+def _in_folder(study: Study) -> bool:
+    """Tell whether the study lies in `ablations/`, so that the command line finds it by its name alone."""
+    return study.path.resolve() == (FOLDER / f"{study.name}.toml").resolve()

@@ -1,0 +1,137 @@
+"""The sections of a study's page: a line of `SECTIONS` for each, a function of the facts that returns what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from deeptwins.findings.inside import Inside
+from deeptwins.pages.drawing import Picture
+from deeptwins.pages.page import Section
+from deeptwins.pages.study import diagram, figures, provenance, tables
+from deeptwins.pages.study.facts import Facts
+from deeptwins.pages.study.inside import figures as inside_figures
+from deeptwins.pages.study.inside import words as inside_words
+from deeptwins.pages.tables import Table, shorten
+
+Part = Picture | Table | str  # a string is a paragraph
+
+
+def sections(facts: Facts) -> list[Section]:
+    """Lay out the page; a section that the records have nothing to say about is left out."""
+    contents = [(title, [*content(facts)]) for title, content in SECTIONS]
+    return [section(title, parts) for title, parts in contents if parts]
+
+
+def section(title: str, parts: Iterable[Part]) -> Section:
+    """Make a section; what all rows of a table say is said once."""
+    parts = list(parts)
+    return Section(
+        title,
+        pictures=tuple(part for part in parts if isinstance(part, Picture)),
+        tables=tuple(shorten(part) for part in parts if isinstance(part, Table)),
+        paragraphs=tuple(part for part in parts if isinstance(part, str)),
+    )
+
+
+def _agreement(facts: Facts) -> list[Part]:
+    """Show how far twins that are claimed to agree do so; where nothing drifts there is nothing to draw."""
+    findings = facts.findings
+    if findings.agreements.empty:
+        return []
+    agreements = tables.agreements(findings.agreements, facts.study.flat_within_pct)
+    if findings.drift.empty:
+        return [agreements]
+    if not findings.drift["largest"].any():
+        return [agreements, "At every evaluation the loss traces of these twins are identical to the last bit."]
+    return [figures.drift(findings.drift, findings.final), agreements, tables.drift(findings.drift)]
+
+
+def _errors_by_depth(facts: Facts) -> list[Part]:
+    """Draw the error that deep nets are about."""
+    return [figures.error_by_depth(facts.findings.by_depth, facts.findings.final)] if facts.several_depths else []
+
+
+def _differences_at_one_depth(facts: Facts) -> list[Part]:
+    """Compare twins error by error, where there is no depth to draw against."""
+    if facts.several_depths or not facts.compared:
+        return []
+    picture = figures.errors_by_twin(facts.findings.by_depth, facts.findings.final)
+    return [picture, tables.comparisons(facts.findings.comparisons, facts.study.flat_within_pct)]
+
+
+def _differences_by_depth(facts: Facts) -> list[Part]:
+    """Compare twins depth by depth; drawn are the differences from the study's first twin."""
+    if not facts.several_depths or not facts.compared:
+        return []
+    table = facts.findings.comparisons
+    drawn = table[table["other"] == next(iter(facts.study.twins))]
+    pictures = [figures.gap_by_depth(drawn)] if len(drawn) else []
+    return [*pictures, tables.comparisons(table, facts.study.flat_within_pct)]
+
+
+def _nets(facts: Facts) -> list[Part]:
+    """Draw the deepest nets, if the records describe them."""
+    nets = diagram.deepest(facts.frames.runs)
+    return [diagram.draw(nets)] if nets else []
+
+
+def _trends(facts: Facts) -> list[Part]:
+    """Tabulate what depth does to errors."""
+    return [tables.trends(facts.findings.trends, facts.study.flat_within_pct)] if facts.several_depths else []
+
+
+def responses(inside: Inside) -> list[Part]:
+    """Show what leaves each layer."""
+    return [inside_figures.layer_responses(inside)] if len(inside.responses) else []
+
+
+def gradients(inside: Inside) -> list[Part]:
+    """Show the gradients of the layers, and say whether they vanish or explode."""
+    if inside.gradients.empty:
+        return []
+    flow = inside.gradient_flow
+    sentences = [*inside_words.flow(flow), *inside_words.closed(flow)]
+    return [inside_figures.gradients(inside), inside_words.flows(flow), *sentences]
+
+
+def branches(inside: Inside) -> list[Part]:
+    """Show what each block adds to its shortcut."""
+    return [inside_figures.branches(inside)] if len(inside.branches) else []
+
+
+def running_statistics(inside: Inside) -> list[Part]:
+    """Show how far running statistics lie from precise ones, and what that does to the test error."""
+    if inside.running_statistics.empty:
+        return []
+    return [inside_figures.running_statistics(inside), *_filled(inside_words.precise(inside.precise))]
+
+
+def _filled(*some: Table) -> list[Table]:
+    """Leave out tables without a row."""
+    return [table for table in some if table.rows]
+
+
+SECTIONS: tuple[tuple[str, Callable[[Facts], Iterable[Part]]], ...] = (
+    ("Agreement of the twins", _agreement),
+    ("Training error against depth", _errors_by_depth),
+    ("Differences between the twins", _differences_at_one_depth),
+    ("Learning curves", lambda facts: [figures.learning_curves(facts.findings.curves)]),
+    ("Differences between the twins", _differences_by_depth),
+    ("Layer responses", lambda facts: responses(facts.inside)),
+    ("Gradients", lambda facts: gradients(facts.inside)),
+    ("Residual branches", lambda facts: branches(facts.inside)),
+    ("Statistics of batch normalization", lambda facts: running_statistics(facts.inside)),
+    ("The nets", _nets),
+    ("Growth", lambda facts: _filled(tables.growth(facts.findings.growth))),
+    ("What the study claims", lambda facts: [tables.claims(facts.findings.claims)] if facts.study.expect else []),
+    (
+        "Against the paper",
+        lambda facts: _filled(
+            tables.paper(facts.findings.against_paper), tables.across_scales(facts.findings.across_scales)
+        ),
+    ),
+    ("Trends", _trends),
+    ("All errors", lambda facts: [tables.errors(facts.findings.by_depth)]),
+    ("What it cost", lambda facts: [provenance.cost(facts.findings.cost)]),
+)
+"""The title of each section, and its content: pictures, tables, then paragraphs. In the order of the page."""
