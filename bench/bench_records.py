@@ -6,7 +6,8 @@ import pytest
 
 import made
 from deeptwins import records
-from deeptwins.pages.study import page
+from deeptwins.pages.page import write
+from deeptwins.pages.study.page import PAGE
 
 
 @pytest.mark.gate
@@ -30,4 +31,4 @@ def bench_report(benchmark, tmp_path):
     """The frames, findings, figures and page of 1,002 finished runs."""
     study = made.load(tmp_path, made.TOML.replace("seed = [0, 1, 2]", f"seed = {list(range(167))}"))
     results = made.results(tmp_path, study)
-    benchmark.pedantic(page.write, (study, results, tmp_path / "reports"), rounds=3, warmup_rounds=1)
+    benchmark.pedantic(write, (PAGE, tmp_path / "reports", study, results), rounds=3, warmup_rounds=1)

@@ -62,8 +62,9 @@ REPORT = """
 import sys
 from pathlib import Path
 from deeptwins import study
-from deeptwins.pages.study import page
-page.write(study.load(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
+from deeptwins.pages.page import write
+from deeptwins.pages.study.page import PAGE
+write(PAGE, Path(sys.argv[3]), study.load(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 

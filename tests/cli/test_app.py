@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,8 +22,6 @@ from deeptwins import cli, records
 from deeptwins.cli.pages import PAGES
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.pages import page as pages
-from deeptwins.pages.study import page as study_page
-from deeptwins.pages.study.page import Report
 from deeptwins.profile import roofline
 from deeptwins.records import profiles
 from deeptwins.train import scheduling
@@ -116,13 +115,14 @@ def reported(monkeypatch):
         def __init__(self):
             self.studies = []
 
-        def write(self, study, _results, reports):
+        def write(self, _spec, reports, study, _results):
             self.studies.append(study)
-            page = reports / study.name / "index.html"
-            return Report("It works.", ("cifar: plain rises: held",), self.contradicted, page, page)
+            lines = (f"{study.name}: It works.", "  cifar: plain rises: held")
+            facts = SimpleNamespace(contradicted=self.contradicted)
+            return pages.Written(facts, (), lines, reports / study.name / "index.html")
 
     stand_in = Reported()
-    monkeypatch.setattr(study_page, "write", stand_in.write)
+    monkeypatch.setattr(pages, "write", stand_in.write)
     monkeypatch.setattr(pages, "write_index", lambda reports: reports / "index.html")
     return stand_in
 
@@ -416,7 +416,7 @@ def test_run_with_report_writes_the_pages_too(call, trained, reported):
     assert code == 0
     assert out == (
         "2 runs are finished\n"
-        "tiny: It works.\n  cifar: plain rises: held\n  reports/tiny/index.html\nall reports: reports/index.html\n"
+        "tiny: It works.\n  cifar: plain rises: held\nreports/tiny/index.html\nall reports: reports/index.html\n"
     )
     assert [len(study.runs) for study in reported.studies] == [6]
 
@@ -494,7 +494,7 @@ def test_report_prints_verdict_and_page(call, reported):
 
     assert code == 0
     assert out == (
-        "tiny: It works.\n  cifar: plain rises: held\n  pages/tiny/index.html\nall reports: pages/index.html\n"
+        "tiny: It works.\n  cifar: plain rises: held\npages/tiny/index.html\nall reports: pages/index.html\n"
     )
     assert [run.recipe.iterations for run in reported.studies[0].runs] == [7] * 6
 

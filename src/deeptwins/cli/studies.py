@@ -25,7 +25,7 @@ from deeptwins.cli.console import (
     read_duration,
     refuse,
 )
-from deeptwins.cli.pages import publish, sources
+from deeptwins.cli.pages import publish, sources, spec_of
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
@@ -201,9 +201,8 @@ def _write_pages(studies: Iterable[Study], results: Path, reports: Path, others:
 
 
 def _with_results(results: Path) -> list[str]:
-    """Name the studies that have results."""
-    names = sorted({path.parent.name for path in results.glob("*/*.jsonl")})
-    known = [name for name in names if (ABLATIONS / f"{name}.toml").is_file()]
-    for name in sorted({*names} - {*known}):
+    """Name the studies that have results, but for those that are not in `ablations/`: they are said to be left out."""
+    known = [study.name for study, _ in spec_of("study").find(results)]
+    for name in sorted({path.parent.name for path in results.glob("*/*.jsonl")} - {*known}):
         typer.echo(f"{name}: left out, its study is not in {ABLATIONS}/; name its .toml file", err=True)
     return known

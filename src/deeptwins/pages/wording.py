@@ -12,7 +12,7 @@ def published(value: object) -> str:
 
 
 def percent(value: float) -> str:
-    """Return an error as text."""
+    """Return an error in percent as text."""
     return f"{value:.1f} %"
 
 
@@ -52,7 +52,10 @@ def count(n: float, unit: str) -> str:
 
 
 def place_of(group: object, groups: Iterable[object]) -> str:
-    """Name a family or setting, by what tells it from the others; empty where there is only one."""
+    """Name a family or setting, by what tells it from the others; empty where there is only one.
+
+    Of `cifar, warmup 0` beside `cifar, warmup 45` that is `warmup 0`; of `cifar` beside `imagenet`, `family cifar`.
+    """
     names = [str(name) for name in dict.fromkeys(groups)]
     family, _, label = str(group).partition(", ")
     if len(names) == 1:
@@ -61,7 +64,7 @@ def place_of(group: object, groups: Iterable[object]) -> str:
 
 
 def within(group: object, groups: Iterable[object]) -> str:
-    """Name a family or setting in brackets, behind what is said of it; nothing where there is only one."""
+    """Name a family or setting in brackets, to stand behind what it is about; empty where there is only one."""
     return f" ({where})" if (where := place_of(group, groups)) else ""
 
 
@@ -97,8 +100,8 @@ def power(value: float, decimals: int = 1) -> str:
     """Return a number as text like 2.1e-7, whatever its size."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else "-"
-    digits, exponent = f"{value:.{decimals}e}".split("e")
-    return f"{digits}e{int(exponent)}"
+    mantissa, exponent = f"{value:.{decimals}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def p_value(p: float) -> str:

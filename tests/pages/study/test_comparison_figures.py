@@ -22,7 +22,7 @@ STUDIES = {
 
 
 def drawn(study, level=made.level):
-    """The figure of a made-up study, and the tables behind it."""
+    """The picture of a made-up study, and the table behind it."""
     last = made.last(study, level)
     final = derive.final(last)
     summary = table(ErrorSummary, derive.by_depth(final, 20))
@@ -32,19 +32,19 @@ def drawn(study, level=made.level):
 @pytest.mark.parametrize("study", STUDIES)
 def test_any_study_of_one_depth_can_be_drawn(study):
     """Few twins or many, one seed or three, one family or two: the figure is well-formed SVG, with all twins named."""
-    figure, summary = drawn(STUDIES[study])
+    picture, summary = drawn(STUDIES[study])
 
-    root = ET.fromstring(drawing.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
+    root = ET.fromstring(picture.svg)  # noqa: S314 - our own
 
     words = {text.text for text in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {*summary["twin"], "training", "test"} <= words
 
 
-def test_a_row_a_twin_and_a_mark_an_error():
+def test_a_row_per_twin_and_a_mark_per_error():
     """Each twin has its row, from the first at the top, and in it the means of training, filled, and test, hollow."""
-    figure, summary = drawn(STUDIES["two twins"])
+    picture, summary = drawn(STUDIES["two twins"])
 
-    (ax,) = figure.axes
+    (ax,) = picture.figure.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
     marks = [line for line in ax.get_lines() if len(line.get_xdata())]
@@ -59,18 +59,19 @@ def test_a_row_a_twin_and_a_mark_an_error():
 
 def test_each_family_has_a_panel():
     """Two families stand side by side, with the twins named once and errors on the same scale."""
-    figure, _ = drawn(STUDIES["two families"], lambda run, twin: 90.0 if run.twins[twin].depth == 20 else 1.0)
+    picture, _ = drawn(STUDIES["two families"], lambda run, twin: 90.0 if run.twins[twin].depth == 20 else 1.0)
 
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["cifar", "imagenet"]
-    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
-    assert {ax.get_xscale() for ax in figure.axes} == {"function"}
+    axes = picture.figure.axes
+    assert [ax.get_title(loc="left") for ax in axes] == ["cifar", "imagenet"]
+    assert axes[0].get_xlim() == axes[1].get_xlim()
+    assert {ax.get_xscale() for ax in axes} == {"function"}
 
 
 def test_errors_alike_have_a_plain_scale():
     """Where errors do not differ by much, the scale is linear, and nothing is cut off."""
-    figure, summary = drawn(STUDIES["two twins"], lambda run, twin: 20.0 + run.seed)
+    picture, summary = drawn(STUDIES["two twins"], lambda run, twin: 20.0 + run.seed)
 
-    (ax,) = figure.axes
+    (ax,) = picture.figure.axes
     assert ax.get_xscale() == "linear"
     assert ax.get_xlim()[0] == 0
     assert ax.get_xlim()[1] > summary["high"].max()

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 import made
-from deeptwins.pages import drawing
+from deeptwins.pages.page import write
 from deeptwins.pages.study import diagram
-from deeptwins.pages.study import page as study_page
 from deeptwins.pages.study.diagram import Drawn
+from deeptwins.pages.study.page import PAGE
 
 # What is drawn needs no torch; the nets that it is compared with do.
 inspection = pytest.importorskip("deeptwins.nets.inspection", reason="nets need torch")
@@ -29,7 +29,7 @@ def drawn(net, name="twin", image=(3, 32, 32)):
 
 def texts(nets):
     """All words of a drawing, in order."""
-    return [text.get_text() for text in diagram.draw(nets).axes[0].texts]
+    return [text.get_text() for text in diagram.draw(nets).figure.axes[0].texts]
 
 
 @pytest.mark.parametrize("family", ["cifar", "cifar-bottleneck"])
@@ -67,7 +67,7 @@ def test_a_drawn_block_computes_what_the_block_does(order, shortcut, family):
 def test_everything_can_be_drawn(field, name):
     """Each line of the tables is drawn: what the diagram does not know, by its name."""
     net = drawn(spec(**{field: name}))
-    svg = drawing.svg(diagram.draw([net]), "nets", diagram.alt([net]))
+    svg = diagram.draw([net]).svg
 
     ET.fromstring(svg)  # noqa: S314  our own
     if (field, name) in nets_made.EXAMPLES and field != "initialization":
@@ -75,10 +75,10 @@ def test_everything_can_be_drawn(field, name):
 
 
 def test_plain_and_residual_differ_in_their_shortcuts():
-    """Only the residual twin has arcs, one a drawn block and one inside, dashed where the shape changes."""
+    """Only the residual twin has arcs, one per drawn block and one inside, dashed where the shape changes."""
     arcs = []
     for shortcut in ("none", "zero-pad"):
-        figure = diagram.draw([drawn(spec(depth=56, shortcut=shortcut))])
+        figure = diagram.draw([drawn(spec(depth=56, shortcut=shortcut))]).figure
         paths = [patch for patch in figure.axes[0].patches if type(patch).__name__ == "PathPatch"]
         arcs.append([patch.get_linestyle() != "solid" for patch in paths])
 
@@ -89,7 +89,8 @@ def test_deep_nets_stay_small():
     """However deep, a stage is at most two boxes, the second with how often it comes."""
     shallow, deep = ([drawn(spec(depth=depth))] for depth in (14, 110))
 
-    assert diagram.draw(shallow).get_size_inches().tolist() == diagram.draw(deep).get_size_inches().tolist()
+    sizes = [diagram.draw(nets).figure.get_size_inches().tolist() for nets in (shallow, deep)]
+    assert sizes[0] == sizes[1]
     assert [text for text in texts(deep) if text.startswith("\N{MULTIPLICATION SIGN}")] == [
         f"\N{MULTIPLICATION SIGN} {n}" for n in (18, 17, 17)
     ]
@@ -100,20 +101,21 @@ def test_deep_nets_stay_small():
 def test_added_blocks_are_drawn_apart(grown_with, arcs):
     """The blocks that a net is grown by have a box of their own in each stage, and the shortcut that they have."""
     nets = [drawn(spec(depth=20, shortcut="none", grown_from=8, grown_with=grown_with))]
-    paths = [patch for patch in diagram.draw(nets).axes[0].patches if type(patch).__name__ == "PathPatch"]
+    paths = [patch for patch in diagram.draw(nets).figure.axes[0].patches if type(patch).__name__ == "PathPatch"]
 
     assert [text for text in texts(nets) if text.startswith(("+ ", diagram.TIMES))] == ["+ 2", "+ 2", "+ 2"]
     assert len(paths) == arcs
     assert (
-        "blocks without shortcuts, those added with shortcuts: 3 (of which 2 added) to" in diagram.alt(nets) or not arcs
+        "blocks without shortcuts, those added with shortcuts: 3 (of which 2 added) to" in diagram.draw(nets).alt
+        or not arcs
     )
-    assert ("Inside a block of twin (added)" in diagram.alt(nets)) == bool(arcs)
+    assert ("Inside a block of twin (added)" in diagram.draw(nets).alt) == bool(arcs)
 
 
 def test_nothing_leaves_the_page():
     """Four stages of bottlenecks, and more names than a line holds, stay within the width of a page."""
     nets = [drawn(spec("imagenet", 152), f"a-rather-long-name-{i}") for i in range(12)]
-    figure = diagram.draw(nets)
+    figure = diagram.draw(nets).figure
     figure.draw_without_rendering()
     for artist in [*figure.axes[0].texts, *figure.axes[0].patches]:
         box = artist.get_window_extent()
@@ -130,7 +132,7 @@ def test_what_looks_the_same_is_drawn_once():
     assert texts(nets).count("one, two, three") == 1
     assert texts(nets).count("cifar, depth 8") == 1
     assert "one, two" in texts(nets)
-    assert diagram.alt(nets).count("Inside a block of") == 2
+    assert diagram.draw(nets).alt.count("Inside a block of") == 2
 
 
 def test_the_deepest_of_each_group_are_drawn():
@@ -168,7 +170,7 @@ def test_a_page_has_the_nets_where_records_describe_them(tmp_path):
                     **stages,
                 }
             made.write(tmp_path / "results", run, lines)
-        page = study_page.write(small, tmp_path / "results", tmp_path / "reports").page
+        page = write(PAGE, tmp_path / "reports", small, tmp_path / "results").page
 
         assert ("The nets" in page.read_text(encoding="utf-8")) == described
         assert "stages" not in (page.parent / "data" / "runs.csv").read_text(encoding="utf-8")

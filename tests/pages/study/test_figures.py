@@ -15,10 +15,8 @@ HEAD, TAIL = made.TOML.split("[twins]")[0], "[recipe]" + made.TOML.split("[recip
 FIVE = "\n".join(f't{i} = {{ shortcut = "s{i}" }}' for i in range(5))
 GRID = '[[vary]]\nfamily = "cifar"\n'
 STUDIES = {
-    "shipped": made.TOML,
     "one run": f"{HEAD}[twins]\na = {{}}\nb = {{ width = 8 }}\n{GRID}depth = 20\nseed = 0\n{TAIL}",
     "one twin": f"{HEAD}[twins]\na = {{}}\n{GRID}depth = [20, 32]\nseed = [0, 1]\n{TAIL}",
-    "agreeing": made.AGREEING,
     "five": f"{HEAD}[twins]\n{FIVE}\n{GRID}depth = [8, 14, 20, 26, 32, 38, 44, 50]\nseed = [0, 1]\n{TAIL}",
 }
 
@@ -29,51 +27,67 @@ def derived(folder, text=made.TOML, level=made.level):
     return derive.derive(study, frames.load(study, made.results(folder, study, level)))
 
 
-def drawn(found):
+def drawn(findings):
     """All figures that a report draws."""
-    yield figures.error_by_depth(found.by_depth, found.final)
-    yield figures.learning_curves(found.curves)
-    if len(found.comparisons):
-        yield figures.gap_by_depth(found.comparisons)
-    if len(found.drift):
-        yield figures.drift(found.drift, found.final)
+    yield figures.error_by_depth(findings.by_depth, findings.final)
+    yield figures.learning_curves(findings.curves)
+    if len(findings.comparisons):
+        yield figures.gap_by_depth(findings.comparisons)
+    if len(findings.drift):
+        yield figures.drift(findings.drift, findings.final)
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def findings(shipped):
     """The findings of the study that ships."""
-    return derived(tmp_path_factory.mktemp("study"))
+    return shipped.facts.findings
 
 
 @pytest.fixture(scope="module")
-def svgs(found):
+def pictures(findings):
+    """The figures of the study that ships, by name."""
+    return {picture.name: picture for picture in drawn(findings)}
+
+
+@pytest.fixture(scope="module")
+def svgs(pictures):
     """The figures of the study that ships, as text."""
-    return {name: drawing.svg(figure, name, "alt") for name, figure in zip("abc", drawn(found), strict=True)}
+    return {name: picture.svg for name, picture in pictures.items()}
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_any_study_can_be_drawn(tmp_path, study):
-    """One twin or five, one depth or eight, one seed or three: every figure is well-formed SVG."""
-    for figure in drawn(derived(tmp_path, STUDIES[study])):
-        root = ET.fromstring(drawing.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
+    """One twin or five, one depth or eight, one seed or two: every figure is well-formed SVG."""
+    for picture in drawn(derived(tmp_path, STUDIES[study])):
+        root = ET.fromstring(picture.svg)  # noqa: S314 - our own
 
         assert root.tag.endswith("svg")
 
 
-def test_a_panel_a_family_and_a_line_a_twin(found):
-    """Training error against depth has one panel a family, and in it the means of each twin at its depths."""
-    figure = figures.error_by_depth(found.by_depth, found.final)
+def test_the_studies_that_ship_can_be_drawn(shipped, agreeing):
+    """Two families, or twins that agree: every figure on their pages is well-formed SVG, and says what it shows."""
+    for written in (shipped, agreeing):
+        paths = sorted(written.page.parent.glob("*.svg"))
+        assert len(paths) >= 3
+        for path in paths:
+            root = ET.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314 - our own
+            assert root.find("{http://www.w3.org/2000/svg}title").text.endswith(".")
+
+
+def test_a_panel_per_family_and_a_line_per_twin(findings, pictures):
+    """Training error against depth has one panel per family, and in it the means of each twin at its depths."""
+    figure = pictures["error-by-depth"].figure
 
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["cifar", "imagenet"]
-    table = found.by_depth.query("metric == 'train_error_pct' and group == 'cifar'")
+    table = findings.by_depth.query("metric == 'train_error_pct' and group == 'cifar'")
     for line, twin in zip(figure.axes[0].get_lines(), ["plain", "residual"], strict=True):
         assert line.get_label() == twin
         assert list(line.get_ydata()) == list(table.loc[table["twin"] == twin, "mean"])
 
 
-def test_learning_curves_have_a_panel_a_family_and_twin(found):
-    """Learning curves show a thin dashed and a bold line a depth in each panel, and say which depth it is."""
-    figure = figures.learning_curves(found.curves)
+def test_learning_curves_have_a_panel_per_family_and_twin(pictures):
+    """Learning curves show a thin dashed and a bold line per depth in each panel, and say which depth it is."""
+    figure = pictures["learning-curves"].figure
 
     assert [ax.get_title(loc="left") for ax in figure.axes] == [
         "cifar: plain",
@@ -89,9 +103,9 @@ def test_learning_curves_have_a_panel_a_family_and_twin(found):
 
 def test_learning_curves_of_one_depth_have_their_twins_colours(tmp_path):
     """Of one family and depth a panel is a twin, by its name alone and in its colour; the depth is not repeated."""
-    found = derived(tmp_path, STUDIES["five"].replace("[8, 14, 20, 26, 32, 38, 44, 50]", "8"))
+    findings = derived(tmp_path, STUDIES["five"].replace("[8, 14, 20, 26, 32, 38, 44, 50]", "8"))
 
-    figure = figures.learning_curves(found.curves)
+    figure = figures.learning_curves(findings.curves).figure
 
     assert [ax.get_title(loc="left") for ax in figure.axes] == [f"t{i}" for i in range(5)]
     assert [ax.get_lines()[1].get_color() for ax in figure.axes] == list(drawing.TWINS[:5])
@@ -99,9 +113,9 @@ def test_learning_curves_of_one_depth_have_their_twins_colours(tmp_path):
     assert [bool(ax.get_xlabel()) for ax in figure.axes] == [False, False, True, True, True]
 
 
-def test_low_errors_stay_legible_beside_high_ones(found):
+def test_low_errors_stay_legible_beside_high_ones(pictures):
     """An error of 2 % beside one of 60 % stands clear of the axis: at least a tenth of the panel's height."""
-    ax = figures.error_by_depth(found.by_depth, found.final).axes[0]
+    ax = pictures["error-by-depth"].figure.axes[0]
 
     low, high = (ax.transData.transform((20, error))[1] for error in (0, 60))
     assert (ax.transData.transform((20, 2.0))[1] - low) / (high - low) > 0.1
@@ -110,30 +124,30 @@ def test_low_errors_stay_legible_beside_high_ones(found):
 
 def test_errors_alike_have_a_plain_scale(tmp_path):
     """Where errors do not differ by much, the scale is linear."""
-    found = derived(tmp_path, level=lambda run, _: 20 + run.seed)
+    findings = derived(tmp_path, level=lambda run, _: 20 + run.seed)
 
-    assert figures.error_by_depth(found.by_depth, found.final).axes[0].get_yscale() == "linear"
+    assert figures.error_by_depth(findings.by_depth, findings.final).figure.axes[0].get_yscale() == "linear"
 
 
-def test_nothing_is_cut_off(found):
+def test_nothing_is_cut_off(pictures):
     """Every point of every figure lies within its panel."""
-    for figure in drawn(found):
-        for ax in figure.axes:
+    for picture in pictures.values():
+        for ax in picture.figure.axes:
             for line in ax.get_lines():
                 assert all(ax.get_ylim()[0] <= y <= ax.get_ylim()[1] for y in line.get_ydata())
 
 
 def drift(folder, level=made.alike, text=made.AGREEING):
     """The figure of the drift."""
-    found = derived(folder, text, level)
-    return figures.drift(found.drift, found.final)
+    findings = derived(folder, text, level)
+    return figures.drift(findings.drift, findings.final).figure
 
 
-def test_drift_has_a_line_a_pair_and_a_yardstick(tmp_path):
-    """Drift is drawn on a log scale, a line a pair in the twin's colour, and dashed grey what two seeds differ by."""
-    found = derived(tmp_path, made.AGREEING, made.alike)
+def test_drift_has_a_line_per_pair_and_a_yardstick(agreeing):
+    """Drift is drawn on a log scale, a line per pair in the twin's colour, and dashed grey what two seeds differ by."""
+    findings = agreeing.facts.findings
 
-    (ax,) = figures.drift(found.drift, found.final).axes
+    (ax,) = figures.drift(findings.drift, findings.final).figure.axes
     compiled, triton, chance = ax.get_lines()
 
     assert ax.get_yscale() == "log"
@@ -144,12 +158,12 @@ def test_drift_has_a_line_a_pair_and_a_yardstick(tmp_path):
     ]
     assert [compiled.get_color(), triton.get_color()] == list(drawing.TWINS[1:3])  # eager has the first everywhere
     assert (chance.get_color(), chance.get_linestyle()) == (drawing.CHANCE, "--")
-    assert list(triton.get_ydata()) == list(found.drift.loc[found.drift["twin"] == "triton", "median"])
+    assert list(triton.get_ydata()) == list(findings.drift.loc[findings.drift["twin"] == "triton", "median"])
     assert list(triton.get_xdata()) == [12, 24, 36, 48]
-    assert list(chance.get_ydata()) == list(found.drift["between_seeds"].head(4))
+    assert list(chance.get_ydata()) == list(findings.drift["between_seeds"].head(4))
 
 
-def test_drift_has_a_panel_a_family_and_depth(tmp_path):
+def test_drift_has_a_panel_per_family_and_depth(tmp_path):
     """Nets of another depth or family drift in a panel of their own."""
     grid = '[[vary]]\nfamily = "imagenet"\ndepth = 18\nseed = [0, 1]\n[recipe]'
     text = made.AGREEING.replace("depth = 8", "depth = [8, 14]").replace("[recipe]", grid)
@@ -179,8 +193,8 @@ def test_no_drift_at_all_can_be_drawn(tmp_path, zero, seeds):
 
 def test_labels_do_not_overlap(tmp_path):
     """Where lines end at the same height their labels are moved apart."""
-    found = derived(tmp_path, level=lambda *_: 5.0)
-    figure = figures.learning_curves(found.curves)
+    findings = derived(tmp_path, level=lambda *_: 5.0)
+    figure = figures.learning_curves(findings.curves).figure
     figure.draw_without_rendering()
 
     boxes = sorted((text.get_window_extent() for text in figure.axes[0].texts), key=lambda box: box.y0)
@@ -188,11 +202,11 @@ def test_labels_do_not_overlap(tmp_path):
     assert all(below.y1 <= above.y0 + 1 for below, above in pairwise(boxes))
 
 
-def test_svg_is_the_same_every_time(found, svgs):
+def test_svg_is_the_same_every_time(findings, svgs):
     """The same findings give the same bytes, with no date in them."""
-    again = drawing.svg(figures.error_by_depth(found.by_depth, found.final), "a", "alt")
+    again = figures.error_by_depth(findings.by_depth, findings.final).svg
 
-    assert again == svgs["a"]
+    assert again == svgs["error-by-depth"]
     assert not re.search(r"20\d\d-\d\d-\d\d", again)
 
 
@@ -208,8 +222,8 @@ def test_ink_follows_the_page(svgs):
 
 def test_text_is_text(svgs):
     """Labels can be read by machines and are set in the page's typeface, not in one that came with matplotlib."""
-    assert ">cifar</text>" in svgs["a"]
-    assert "DejaVu" not in svgs["a"]
+    assert ">cifar</text>" in svgs["error-by-depth"]
+    assert "DejaVu" not in svgs["error-by-depth"]
 
 
 def test_figures_on_one_page_share_no_id(svgs):
@@ -225,9 +239,10 @@ def test_figures_on_one_page_share_no_id(svgs):
     assert len(seen) == len(set(seen))
 
 
-def test_alternative_text_is_escaped(found):
+def test_alternative_text_is_escaped(pictures):
     """The words for those who cannot see the figure are its title, whatever is in them."""
-    root = ET.fromstring(drawing.svg(figures.gap_by_depth(found.comparisons), "gap", "a < b & c"))  # noqa: S314 - our own
+    svg = drawing.svg(pictures["gap-by-depth"].figure, "gap", "a < b & c")
+    root = ET.fromstring(svg)  # noqa: S314 - our own
 
     assert root.find("{http://www.w3.org/2000/svg}title").text == "a < b & c"
     assert root.get("role") == "img"

@@ -1,6 +1,5 @@
 """Sections about the inside of nets: their figures, captions, words and tables."""
 
-import json
 import math
 import re
 from xml.etree import ElementTree as ET
@@ -10,28 +9,32 @@ import pytest
 
 import made
 from deeptwins.findings import frames
-from deeptwins.findings import inside as diagnostic_findings
-from deeptwins.pages import drawing
-from deeptwins.pages.study import page
-from deeptwins.pages.study.inside import figures
-from deeptwins.pages.study.inside import sections as diagnostic_report
-from deeptwins.pages.study.inside import words as diagnostic_prose
+from deeptwins.findings import inside as findings
+from deeptwins.pages.study import page, sections
+from deeptwins.pages.study.inside import figures, words
 from deeptwins.study import Study
 
 RATIOS = {"a": 1.2, "b": 0.4, "c": 0.9, "d": 0.01}
 TITLES = ["Layer responses", "Gradients", "Residual branches", "Statistics of batch normalization"]
+PARTS = [sections.responses, sections.gradients, sections.branches, sections.running_statistics]
 
 
 def derived(folder, study: Study, **options):
     """Derive the findings of a study whose runs have left diagnostics."""
-    return diagnostic_findings.derive(frames.load(study, made.looked_into(folder, study, **options)))
+    return findings.derive(frames.load(study, made.looked_into(folder, study, **options)))
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def inside(tmp_path_factory):
     """The findings of the study that ships."""
     folder = tmp_path_factory.mktemp("study")
     return derived(folder, made.load(folder))
+
+
+def contents(inside):
+    """What the sections about the inside of nets hold, by title."""
+    titles = dict(zip(TITLES, PARTS, strict=True))
+    return {title: content for title, part in titles.items() if (content := part(inside))}
 
 
 def titles(figure):
@@ -39,32 +42,26 @@ def titles(figure):
     return [ax.get_title(loc="left") for ax in figure.axes]
 
 
-def test_sections_show_what_the_records_say(found):
-    """Four sections, each with a picture whose words stand in it; the data lie beside."""
-    sections = diagnostic_report.sections(found)
-
-    assert [section.title for section in sections] == TITLES
-    for section in sections:
-        (picture,) = section.pictures
+def test_sections_show_what_the_records_say(inside):
+    """Four sections, each with a picture whose words stand in it."""
+    assert [*contents(inside)] == TITLES
+    for picture, *_ in contents(inside).values():
         root = ET.fromstring(picture.svg)  # noqa: S314 - our own
         assert root.find("{http://www.w3.org/2000/svg}title").text == picture.alt
         assert "cifar" in picture.alt
         assert "\n" not in picture.caption
 
 
-def test_what_old_records_do_not_say_is_left_out(tmp_path):
+def test_what_old_records_do_not_say_is_left_out(shipped):
     """Records from before the other diagnostics show their responses, and nothing else."""
-    study = made.load(tmp_path)
-    inside = diagnostic_findings.derive(frames.load(study, made.results(tmp_path, study)))
-
-    assert [section.title for section in diagnostic_report.sections(inside)] == TITLES[:1]
+    assert [*contents(shipped.facts.inside)] == TITLES[:1]
 
 
 def test_nets_without_batch_normalization_show_no_statistics(tmp_path):
     """Where there are no running statistics there is no section about them."""
     study = made.small(tmp_path)
 
-    assert [part.title for part in diagnostic_report.sections(derived(tmp_path, study, error=None))] == TITLES[:3]
+    assert [*contents(derived(tmp_path, study, error=None))] == TITLES[:3]
 
 
 def test_one_evaluation_of_one_net_can_be_drawn(tmp_path):
@@ -74,12 +71,12 @@ def test_one_evaluation_of_one_net_can_be_drawn(tmp_path):
     recipe = study.runs[0].recipe.model_copy(update={"evaluate_every": 240})
     study = study.model_copy(update={"runs": [study.runs[0].model_copy(update={"recipe": recipe})]})
 
-    assert [part.title for part in diagnostic_report.sections(derived(tmp_path, study))] == TITLES
+    assert [*contents(derived(tmp_path, study))] == TITLES
 
 
-def test_responses_are_drawn_in_order_and_ranked(found):
+def test_responses_are_drawn_in_order_and_ranked(inside):
     """As in the paper's figure 7: the same layers in order and, beside it, from the largest to the smallest."""
-    figure = figures.layer_responses(found.responses)
+    figure = figures.layer_responses(inside).figure
 
     assert titles(figure) == ["cifar: in order", "cifar: ranked", "imagenet: in order", "imagenet: ranked"]
     for in_order, ranked in zip(figure.axes[0].get_lines(), figure.axes[1].get_lines(), strict=True):
@@ -91,9 +88,10 @@ def test_twins_of_one_depth_are_told_apart(tmp_path):
     """Ten twins of one depth: no two lines alike, no depth at their ends, a legend that stays on the figure."""
     twins = [f"a-rather-long-name-{i}" for i in range(10)]
     study = made.small(tmp_path, "\n".join(f"{twin} = {{}}" for twin in twins), made.GRID.replace("[20, 56]", "20"))
-    found = derived(tmp_path, study)
+    inside = derived(tmp_path, study)
 
-    for figure in (figures.layer_responses(found.responses), figures.running_statistics(found.running_statistics)):
+    for picture in (figures.layer_responses(inside), figures.running_statistics(inside)):
+        figure = picture.figure
         lines = figure.axes[0].get_lines()
         assert [line.get_label() for line in lines] == twins
         assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 10
@@ -104,27 +102,28 @@ def test_twins_of_one_depth_are_told_apart(tmp_path):
         assert titles(figure)[0] in {"in order", "mean"}
 
 
-def test_gradients_have_a_panel_a_deepest_net_and_a_line_an_evaluation(found):
+def test_gradients_have_a_panel_per_deepest_net_and_a_line_per_evaluation(inside):
     """Gradients are drawn by layer on a log scale; evaluations differ in colour and in their dashes."""
-    figure = figures.gradients(found.gradients)
+    picture = figures.gradients(inside)
+    figure = picture.figure
 
     assert titles(figure) == ["cifar 56: plain", "cifar 56: residual", "imagenet 34: plain", "imagenet 34: residual"]
     for ax in figure.axes:
         lines = ax.get_lines()
         assert ax.get_yscale() == "log"
-        assert [line.get_label() for line in lines] == list(diagnostic_findings.EVALUATIONS)
+        assert [line.get_label() for line in lines] == list(findings.EVALUATIONS)
         assert len({line.get_color() for line in lines}) == 5
     assert list(figure.axes[0].get_lines()[0].get_ydata()) == pytest.approx([1 / layer for layer in range(1, 57)])
-    dashes = set(re.findall('stroke-dasharray: ([^;"]+)', drawing.svg(figure, "gradients", "")))
+    dashes = set(re.findall('stroke-dasharray: ([^;"]+)', picture.svg))
     assert len(dashes) == 4  # all but the last
 
 
 def test_gradients_of_0_have_a_place_of_their_own(tmp_path):
     """Norms that are exactly 0 are drawn below all others, and the caption and the words for the figure say so."""
-    found = derived(tmp_path, made.small(tmp_path), norm=lambda _seed, layer, _: 0.0 if layer < 20 else 1.0)
+    inside = derived(tmp_path, made.small(tmp_path), norm=lambda _seed, layer, _: 0.0 if layer < 20 else 1.0)
 
-    ax = figures.gradients(found.gradients).axes[0]
-    (picture,) = next(part for part in diagnostic_report.sections(found) if part.title == "Gradients").pictures
+    picture = figures.gradients(inside)
+    ax = picture.figure.axes[0]
 
     assert ax.get_ylim()[0] < min(ax.get_lines()[0].get_ydata()) == 0
     assert "0" in [label.get_text() for label in ax.get_yticklabels()]
@@ -136,14 +135,14 @@ def test_gradients_of_0_have_a_place_of_their_own(tmp_path):
 def test_one_wild_net_does_not_flatten_the_others(tmp_path, wild, scale):
     """Responses that differ little have an axis from 0; where one is far larger they have powers of ten."""
     study = made.small(tmp_path)
-    found = derived(tmp_path, study, response=lambda _seed, layer: wild if layer == 9 else 1.0)
+    inside = derived(tmp_path, study, response=lambda _seed, layer: wild if layer == 9 else 1.0)
 
-    assert figures.layer_responses(found.responses).axes[0].get_yscale() == scale
+    assert figures.layer_responses(inside).figure.axes[0].get_yscale() == scale
 
 
-def test_nets_of_several_depths_are_told_apart_without_words_on_the_lines(found):
+def test_nets_of_several_depths_are_told_apart_without_words_on_the_lines(inside):
     """The deeper net has the longer and the thicker line, as a note says; no text lies over the lines."""
-    figure = figures.branches(found.branches)
+    figure = figures.branches(inside).figure
 
     ax = figure.axes[0]
     plain = [line for line in ax.get_lines() if line.get_color() == ax.get_lines()[0].get_color()]
@@ -156,52 +155,45 @@ def test_nets_of_several_depths_are_told_apart_without_words_on_the_lines(found)
 
 
 @pytest.mark.parametrize(
-    ("error", "words"), [(0.1, "its batch normalization"), (None, "or, in nets without, its bias")]
+    ("error", "after"), [(0.1, "its batch normalization"), (None, "or, in nets without, its bias")]
 )
-def test_the_caption_names_what_layers_have(tmp_path, error, words):
+def test_the_caption_names_what_layers_have(tmp_path, error, after):
     """Where every net has batch normalization responses are said to be those behind it; else others are told."""
-    first, *_ = diagnostic_report.sections(derived(tmp_path, made.small(tmp_path), error=error))
+    picture = figures.layer_responses(derived(tmp_path, made.small(tmp_path), error=error))
 
-    assert words in first.pictures[0].caption
+    assert after in picture.caption
 
 
-def test_nothing_is_cut_off(found):
+def test_nothing_is_cut_off(inside):
     """Every point of every figure lies within its panel."""
-    for figure in (
-        figures.layer_responses(found.responses),
-        figures.gradients(found.gradients),
-        figures.branches(found.branches),
-        figures.running_statistics(found.running_statistics),
-    ):
-        ET.fromstring(drawing.svg(figure, "name", "what it shows"))  # noqa: S314 - our own
-        for ax in figure.axes:
+    for picture, *_ in contents(inside).values():
+        for ax in picture.figure.axes:
             for line in ax.get_lines():
                 assert all(ax.get_ylim()[0] <= y <= ax.get_ylim()[1] for y in line.get_ydata())
 
 
 @pytest.mark.parametrize(
-    ("slope", "said", "ratio"),
+    ("slope", "behaviour", "ratio"),
     [(0.0, "neither vanish nor explode", "1"), (0.1, "vanish", "0.0061"), (-0.1, "explode", "160")],
 )
-def test_words_say_whether_gradients_vanish(tmp_path, slope, said, ratio):
+def test_words_say_whether_gradients_vanish(tmp_path, slope, behaviour, ratio):
     """The sentence on gradients is computed: what they do in the deepest nets; the table has the numbers behind."""
-    found = derived(tmp_path, made.small(tmp_path), norm=lambda _seed, layer, _iteration: math.exp(slope * layer))
+    inside = derived(tmp_path, made.small(tmp_path), norm=lambda _seed, layer, _iteration: math.exp(slope * layer))
 
-    (sentence,) = diagnostic_prose.flow(found.gradient_flow)
-    table = diagnostic_prose.flows(found.gradient_flow)
+    (sentence,) = words.flow(inside.gradient_flow)
+    table = words.flows(inside.gradient_flow)
 
     size = f"{ratio} times as large in the first tenth of the layers as in the last"
-    assert sentence == f"Gradients {said} in plain and residual ({size})."
+    assert sentence == f"Gradients {behaviour} in plain and residual ({size})."
     for row, twin in zip(table.rows, ("plain", "residual"), strict=True):
         spread = [f"{ratio} to {ratio}"] * 2
-        assert row[:-2] == ["cifar", "56", twin, said, ratio, *spread, ratio]
+        assert row[:-2] == ["cifar", "56", twin, behaviour, ratio, *spread, ratio]
         assert len(row) == len(table.columns)
 
 
 def test_twins_whose_gradients_differ_are_told_apart(tmp_path):
     """Where the gradients of one twin vanish, and of the others do not, that one is named, and the others counted."""
-    found = derived(tmp_path, made.small(tmp_path))
-    row = found.gradient_flow.head(1)
+    row = derived(tmp_path, made.small(tmp_path)).gradient_flow.head(1)
     flow = pd.concat(
         [
             row.assign(twin=twin, ratio=ratio, verdict="vanish" if twin == "d" else "healthy")
@@ -209,8 +201,8 @@ def test_twins_whose_gradients_differ_are_told_apart(tmp_path):
         ]
     )
 
-    (one,) = diagnostic_prose.flow(flow)
-    first, second = diagnostic_prose.flow(pd.concat([flow, flow.assign(group="imagenet").iloc[:3]]))
+    (one,) = words.flow(flow)
+    first, second = words.flow(pd.concat([flow, flow.assign(group="imagenet").iloc[:3]]))
 
     size = "times as large in the first tenth of the layers as in the last"
     vanish = f"vanish in d (0.01 {size}); they neither vanish nor explode in the other 3 twins (0.4 to 1.2)."
@@ -221,34 +213,33 @@ def test_twins_whose_gradients_differ_are_told_apart(tmp_path):
 
 def flow_of(tmp_path, **options):
     """The section on gradients of a small study."""
-    found = derived(tmp_path, made.small(tmp_path), **options)
-    return next(part for part in diagnostic_report.sections(found) if part.title == "Gradients")
+    return sections.section("Gradients", sections.gradients(derived(tmp_path, made.small(tmp_path), **options)))
 
 
 @pytest.mark.parametrize(
-    ("ratios", "said"),
+    ("ratios", "behaviour"),
     [
         ((0.02, 0.1, 0.5), "may vanish but do not explode"),
         ((2.0, 10.0, 50.0), "may explode but do not vanish"),
         ((0.01, 1.0, 100.0), "may or may not vanish or explode"),
     ],
 )
-def test_words_leave_open_only_what_the_interval_does(tmp_path, ratios, said):
+def test_words_leave_open_only_what_the_interval_does(tmp_path, ratios, behaviour):
     """What the interval excludes is not said to be possible."""
     section = flow_of(tmp_path, norm=lambda seed, layer, _: ratios[seed] if layer < 20 else 1.0)
 
-    assert section.paragraphs[0].startswith(f"Gradients {said} in plain and residual (")
-    assert section.tables[0].rows[0][3] == said
-    assert any("nothing explodes" in text for text in section.paragraphs) == (not said.endswith("do not explode"))
+    assert section.paragraphs[0].startswith(f"Gradients {behaviour} in plain and residual (")
+    assert section.tables[0].rows[0][3] == behaviour
+    assert any("nothing explodes" in text for text in section.paragraphs) == (not behaviour.endswith("do not explode"))
 
 
 def test_gradients_of_0_are_counted_in_words_and_rows(tmp_path):
     """In how many seeds gradients are exactly 0 is told, and nothing that is no number is printed."""
     section = flow_of(tmp_path, norm=lambda seed, layer, _: 0.0 if seed and layer < 20 else 1.0)
 
-    (words, *_), (table,) = section.paragraphs, section.tables
+    sentence, (table,) = section.paragraphs[0], section.tables
     zeros = "exactly 0 in the first tenth of the layers in 2 of 3 seeds"
-    assert words == f"Gradients sometimes vanish in plain and residual ({', '.join([zeros] * 2)})."
+    assert sentence == f"Gradients sometimes vanish in plain and residual ({', '.join([zeros] * 2)})."
     assert table.rows[0][3:7] == ["sometimes vanish", "exactly 0 in 2 of 3 seeds", "-", "0 to 1"]
     assert not any("nan" in cell for row in table.rows for cell in row)
 
@@ -266,11 +257,11 @@ def test_grown_nets_are_said_not_to_be_judged(tmp_path):
     assert "grown, evaluations since" in section.pictures[0].caption
 
 
-def test_precise_statistics_have_a_row_a_net(tmp_path):
+def test_precise_statistics_have_a_row_per_net(tmp_path):
     """The table says what precise statistics change in each net, in points."""
-    found = derived(tmp_path, made.small(tmp_path), precise=lambda seed, error: error - 2 - seed)
+    inside = derived(tmp_path, made.small(tmp_path), precise=lambda seed, error: error - 2 - seed)
 
-    table = diagnostic_prose.precise(found.precise)
+    table = words.precise(inside.precise)
 
     nets = [["cifar", depth, twin] for depth in ("20", "56") for twin in ("plain", "residual")]
     assert [row[:3] for row in table.rows] == nets
@@ -284,9 +275,8 @@ def test_a_study_that_asks_about_gradients_is_answered_at_the_top(tmp_path):
     study = made.load(tmp_path, f"{answer}\n{made.TOML.split('[[expect]]')[0]}{claims}")
     results = made.looked_into(tmp_path, study, norm=lambda _seed, layer, _iteration: math.exp(0.1 * layer))
 
-    page.write(study, results, tmp_path)
+    answer, *evidence = page.PAGE.verdict(page.PAGE.load(study, results))
 
-    answer, *evidence = json.loads(tmp_path.joinpath("depth", "summary.json").read_text())["verdict"]
     assert answer == "They vanish."
     assert "radients vanish in plain" in evidence[0]
     assert "residual" not in evidence[0]

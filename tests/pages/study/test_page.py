@@ -12,7 +12,8 @@ import made
 from deeptwins import study as studies
 from deeptwins.errors import InputError
 from deeptwins.pages import page as pages
-from deeptwins.pages.study import page as study_page
+from deeptwins.pages.page import write as write_page
+from deeptwins.pages.study.page import PAGE
 
 
 class Outline(HTMLParser):
@@ -32,17 +33,14 @@ class Outline(HTMLParser):
         self.text += data
 
 
-@pytest.fixture(scope="module")
-def made_report(tmp_path_factory):
-    """The report of the study that ships, from made-up records."""
-    folder = tmp_path_factory.mktemp("report")
-    study = made.load(folder)
-    return study_page.write(study, made.results(folder, study), folder / "reports")
+def markdown(written):
+    """The page as Markdown."""
+    return written.page.with_name("report.md").read_text(encoding="utf-8")
 
 
-def test_the_verdict_comes_first(made_report):
+def test_the_verdict_comes_first(shipped):
     """The page opens with the question, then the verdict in words, then the figure."""
-    text = made_report.page.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+    text = shipped.page.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
 
     question = text.index("Does training error rise with depth when there is no shortcut?</h1>")
     words = text.index("without shortcuts, training error rises from ", question)
@@ -64,10 +62,10 @@ def test_claims(tmp_path):
     study = made.load(tmp_path)
     results = made.results(tmp_path, study, lambda run, twin: 100 - run.twins[twin].depth)
 
-    written = study_page.write(study, results, tmp_path / "reports")
+    written = write_page(PAGE, tmp_path / "reports", study, results)
 
-    assert written.contradicted
-    assert "cifar: training error of plain rises: ✗ contradicted" in written.claims
+    assert written.facts.contradicted
+    assert "  cifar: training error of plain rises: ✗ contradicted" in written.lines
     assert "✗ contradicted" in written.page.read_text(encoding="utf-8")
 
 
@@ -76,30 +74,30 @@ def test_a_provisional_report_says_so(tmp_path):
     study = made.small(tmp_path)
     made.write(tmp_path / "results", study.runs[0])
 
-    written = study_page.write(study, tmp_path / "results", tmp_path / "reports")
+    written = write_page(PAGE, tmp_path / "reports", study, tmp_path / "results")
 
-    for path in (written.page, written.markdown):
-        assert "Provisional: 1 of 6 runs have finished." in path.read_text(encoding="utf-8")
+    for text in (written.page.read_text(encoding="utf-8"), markdown(written)):
+        assert "Provisional: 1 of 6 runs have finished." in text
 
 
-def test_met_claims_contradict_nothing(made_report):
+def test_met_claims_contradict_nothing(shipped):
     """Where every claim is met nothing is contradicted."""
-    assert not made_report.contradicted
-    assert made_report.claims[0] == "cifar: training error of plain rises: ✓ met"
+    assert not shipped.facts.contradicted
+    assert shipped.lines[1] == "  cifar: training error of plain rises: ✓ met"
 
 
-def test_the_paper_is_beside_ours(made_report):
+def test_the_paper_is_beside_ours(shipped):
     """Published values stand beside ours, with their source."""
-    text = made_report.markdown.read_text(encoding="utf-8")
+    text = markdown(shipped)
 
     assert re.search(
         r"\| cifar \| 56 \| residual \| test error \| table 6 \| 6\.97 \| \d\.\d \| .* \| outside \|", text
     )
 
 
-def test_the_page_needs_nothing_else(made_report):
+def test_the_page_needs_nothing_else(shipped):
     """The page holds its styles and figures; it loads nothing and runs no script."""
-    outline = Outline(made_report.page.read_text(encoding="utf-8"))
+    outline = Outline(shipped.page.read_text(encoding="utf-8"))
 
     names = [tag for tag, _ in outline.tags]
     assert names.count("svg") == 4
@@ -108,12 +106,12 @@ def test_the_page_needs_nothing_else(made_report):
     references = [value for _, attrs in outline.tags for key, value in attrs.items() if key in {"href", "src"}]
     assert references
     for reference in references:
-        assert (made_report.page.parent / reference).is_file()
+        assert (shipped.page.parent / reference).is_file()
 
 
-def test_the_page_is_readable_to_all(made_report):
+def test_the_page_is_readable_to_all(shipped):
     """It says its language, has one main heading, captions and scopes in tables, titles in figures."""
-    outline = Outline(made_report.page.read_text(encoding="utf-8"))
+    outline = Outline(shipped.page.read_text(encoding="utf-8"))
     count = [tag for tag, _ in outline.tags].count
 
     assert ("html", {"lang": "en"}) in outline.tags
@@ -123,33 +121,25 @@ def test_the_page_is_readable_to_all(made_report):
     assert all(attrs["role"] == "img" for tag, attrs in outline.tags if tag == "svg")
 
 
-def test_alternative_texts_say_the_numbers(made_report):
+def test_alternative_texts_say_the_numbers(shipped):
     """Who cannot see the first figure reads its numbers."""
-    text = made_report.markdown.read_text(encoding="utf-8")
+    text = markdown(shipped)
 
     alt = re.search(r"!\[([^]]*)\]\(error-by-depth\.svg\)", text).group(1)
     assert re.search(r"cifar, plain: \d\.\d % at depth 20, .* at depth 56; cifar, residual: ", alt)
 
 
-def test_every_file_of_the_markdown_is_there(made_report):
+def test_every_file_of_the_markdown_is_there(shipped):
     """The Markdown points at figures and data beside it."""
-    links = re.findall(r"\]\(([^)]*)\)", made_report.markdown.read_text(encoding="utf-8"))
+    links = re.findall(r"\]\(([^)]*)\)", markdown(shipped))
 
     assert len(links) > 10
-    assert all((made_report.markdown.parent / link).is_file() for link in links)
+    assert all((shipped.page.parent / link).is_file() for link in links)
 
 
 def headings(written):
     """The headings of a page's sections, in order."""
-    return re.findall(r"^## (.*)$", written.markdown.read_text(encoding="utf-8"), re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def agreeing(tmp_path_factory):
-    """The report of a study whose twins should agree, and do."""
-    folder = tmp_path_factory.mktemp("agreeing")
-    study = made.load(folder, made.AGREEING, "kernel")
-    return study_page.write(study, made.results(folder, study, made.alike), folder / "reports")
+    return re.findall(r"^## (.*)$", markdown(written), re.MULTILINE)
 
 
 def test_agreement_comes_first(agreeing):
@@ -165,7 +155,7 @@ def test_agreement_comes_first(agreeing):
         "How to reproduce",
     ]
     assert not (agreeing.page.parent / "error-by-depth.svg").exists()
-    text = agreeing.markdown.read_text(encoding="utf-8")
+    text = markdown(agreeing)
     assert (
         text.index("**triton agrees with eager: ")
         < text.index("](drift.svg)")
@@ -182,17 +172,17 @@ def test_agreement_is_claimed(agreeing, tmp_path):
     study = made.load(tmp_path, made.AGREEING, "kernel")
     results = made.results(tmp_path, study, lambda run, twin: 2 + run.seed + 9 * (twin == "triton"))
 
-    written = study_page.write(study, results, tmp_path / "reports")
+    facts = PAGE.load(study, results)
 
-    assert not agreeing.contradicted
-    assert agreeing.claims[1] == "cifar: training error of triton agrees with that of eager: ✓ met"
-    assert written.contradicted
-    assert written.claims[1] == "cifar: training error of triton agrees with that of eager: ✗ contradicted"
+    assert not agreeing.facts.contradicted
+    assert agreeing.lines[2] == "  cifar: training error of triton agrees with that of eager: ✓ met"
+    assert facts.contradicted
+    assert PAGE.lines(facts)[2] == "  cifar: training error of triton agrees with that of eager: ✗ contradicted"
 
 
 def test_the_drift_is_told_to_who_cannot_see_it(agreeing, tmp_path):
     """The figure of the drift says in words where each line begins and ends, and what chance makes."""
-    text = agreeing.markdown.read_text(encoding="utf-8")
+    text = markdown(agreeing)
 
     alt = re.search(r"!\[([^]]*)\]\(drift\.svg\)", text).group(1)
     compiled, triton = re.findall(r"cifar, depth 8, (.*?)\. ?(?=cifar|$)", alt)
@@ -210,9 +200,10 @@ def test_what_does_not_drift_is_told_in_words(tmp_path):
     """Loss traces that are identical to the last bit are not drawn; the page says so, and gives no numbers of it."""
     study = made.load(tmp_path, made.AGREEING, "kernel")
 
-    written = study_page.write(study, made.results(tmp_path, study, lambda run, _: 2 + run.seed), tmp_path / "reports")
+    results = made.results(tmp_path, study, lambda run, _: 2 + run.seed)
+    written = write_page(PAGE, tmp_path / "reports", study, results)
 
-    text = written.markdown.read_text(encoding="utf-8")
+    text = markdown(written)
     assert "At every evaluation the loss traces of these twins are identical to the last bit." in text
     assert not (written.page.parent / "drift.svg").exists()
     assert "| triton and eager |" not in text
@@ -225,49 +216,39 @@ def test_nets_that_have_no_loss_do_not_drift(tmp_path):
         lines = made.records(run, diverged=["eager"], diverged_at=1)
         made.write(tmp_path / "results", run, lines)
 
-    written = study_page.write(study, tmp_path / "results", tmp_path / "reports")
+    written = write_page(PAGE, tmp_path / "reports", study, tmp_path / "results")
 
-    assert written.verdict.startswith("compiled differs from eager: training error ")
-    assert "loss traces" not in written.verdict
+    assert written.lines[0].startswith("kernel: compiled differs from eager: training error ")
+    assert "loss traces" not in written.lines[0]
     assert not (written.page.parent / "drift.svg").exists()
     assert headings(written)[0] == "Agreement of the twins"
-    assert "identical" not in written.markdown.read_text(encoding="utf-8")
+    assert "identical" not in markdown(written)
 
 
-def test_a_single_depth_has_a_page(tmp_path):
+def test_a_single_depth_has_a_page(one_depth):
     """A study of one depth opens with how its twins compare, and draws nothing against depth."""
-    study = made.small(tmp_path, grid=made.GRID.replace("[20, 56]", "20"))
-
-    written = study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
-
-    assert headings(written)[:4] == [
+    assert headings(one_depth)[:4] == [
         "Differences between the twins",
         "Learning curves",
         "Layer responses",
         "All errors",
     ]
-    assert (written.page.parent / "error-by-twin.svg").is_file()
-    assert not list(written.page.parent.glob("*-by-depth.svg"))
+    assert (one_depth.page.parent / "error-by-twin.svg").is_file()
+    assert not list(one_depth.page.parent.glob("*-by-depth.svg"))
 
 
 def test_a_single_twin_has_a_page(tmp_path):
     """A study of one twin has nothing to compare."""
     study = made.small(tmp_path, "plain = {}")
 
-    written = study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
+    written = write_page(PAGE, tmp_path / "reports", study, made.results(tmp_path, study))
 
     assert headings(written)[:3] == ["Training error against depth", "Learning curves", "Layer responses"]
 
 
-def test_a_study_of_one_depth_draws_its_twins(tmp_path):
+def test_a_study_of_one_depth_draws_its_twins(one_depth):
     """Of one depth the page draws each twin's errors, and tells them to who cannot see them."""
-    study = made.small(tmp_path, grid=made.GRID.replace("[20, 56]", "20"))
-
-    written = study_page.write(
-        study, made.results(tmp_path, study, lambda run, _: 5.0 + run.seed), tmp_path / "reports"
-    )
-
-    text = written.markdown.read_text(encoding="utf-8")
+    text = markdown(one_depth)
     alt = re.search(r"!\[([^]]*)\]\(error-by-twin\.svg\)", text).group(1)
     assert "cifar, residual: 6.0 % in training, 8.0 % in test" in alt
     assert "| residual | training error | agree | +0.0 |" in text
@@ -283,9 +264,9 @@ def test_other_data_and_failures_are_on_the_page(tmp_path):
     study = made.load(tmp_path, made.TOML.replace("[twins]", 'scale = "Ours are small."\n[twins]', 1) + far)
     results = made.results(tmp_path, study, lambda run, twin: 3.0 + run.seed + 0.5 * (twin == "residual"))
 
-    written = study_page.write(study, results, tmp_path / "reports")
+    written = write_page(PAGE, tmp_path / "reports", study, results)
 
-    text = written.markdown.read_text(encoding="utf-8")
+    text = markdown(written)
     assert "| plain | - | fails there, trains here |" in text
     assert re.search(r"^Published on cifar10 at depth 110 \(table 6\): .* Ours are small\.$", text, re.MULTILINE)
     assert text.index("Published on cifar10") < text.index("## ")
@@ -296,107 +277,113 @@ def test_growth_is_on_the_page(tmp_path):
     grid = '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = [0, 1]\ngrow_at = 100\n'
     study = made.load_text(f"[twins]\na = {{}}\nb = {{ grown_from = 8 }}\n{grid}")
 
-    written = study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
+    written = write_page(PAGE, tmp_path / "reports", study, made.results(tmp_path, study))
 
     assert "Growth" in headings(written)
-    assert "| cifar | 8 to 20 | b | 100 | 2.0e-6 | 40.00 | 40.00 | 2 |" in written.markdown.read_text(encoding="utf-8")
-
-
-def commands(written):
-    """The commands on a page."""
-    return re.findall(r"^    (.*)$", written.markdown.read_text(encoding="utf-8"), re.MULTILINE)
+    assert "| cifar | 8 to 20 | b | 100 | 2.0e-6 | 40.00 | 40.00 | 2 |" in markdown(written)
 
 
 @pytest.fixture
-def write(tmp_path, monkeypatch):
-    """Write the report of a shipped-like study (in ablations/ of the working directory) as the command would."""
+def load(tmp_path, monkeypatch):
+    """Load a shipped-like study (in ablations/ of the working directory) and its records as the command would."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ablations").mkdir()
     made.small(tmp_path / "ablations")
 
-    def writer(settings=(), seeds=None, path=Path("ablations", "small.toml")):
-        asked = studies.load(path, settings, seeds)
-        return study_page.write(asked, made.results(tmp_path, asked), Path("reports"))
+    def loader(settings=(), seeds=None, path=Path("ablations", "small.toml")):
+        study = studies.load(path, settings, seeds)
+        return PAGE.load(study, made.results(tmp_path, study))
 
-    return writer
+    return loader
 
 
-def test_it_says_how_to_reproduce(write):
+def test_it_says_how_to_reproduce(load, tmp_path):
     """The commands that make the page are on it, in HTML and Markdown."""
-    written = write()
+    written = write_page(PAGE, Path("reports"), load().study, tmp_path / "results")
 
-    assert commands(written) == ["tox -e ablate -- small", "deeptwins run small", "deeptwins report small"]
-    for command in commands(written):
+    commands = ["tox -e ablate -- small", "deeptwins run small", "deeptwins report small"]
+    assert re.findall(r"^    (.*)$", markdown(written), re.MULTILINE) == commands
+    for command in commands:
         assert f"{command}\n" in written.page.read_text(encoding="utf-8")
 
 
-def test_settings_and_seeds_are_in_the_commands(write):
+def test_settings_and_seeds_are_in_the_commands(load):
     """What was changed for this page is in the commands that make it, quoted for the shell, and said at the top."""
-    written = write(["recipe.shift=0", "recipe.milestones=[9, 10]"], seeds=2)
+    facts = load(["recipe.shift=0", "recipe.milestones=[9, 10]"], seeds=2)
 
     words = "small --set recipe.shift=0 --set 'recipe.milestones=[9, 10]' --seeds 2"
-    assert commands(written) == [f"tox -e ablate -- {words}", f"deeptwins run {words}", f"deeptwins report {words}"]
-    page = written.page.read_text(encoding="utf-8")
-    changes = "The study&#39;s recipe with these changes: recipe.shift=0, recipe.milestones=[9, 10]."
-    assert page.index(changes) < page.index("<svg")
+    commands = f"tox -e ablate -- {words}", f"deeptwins run {words}", f"deeptwins report {words}"
+    assert PAGE.commands(facts).lines == commands
+    changes = "The study's recipe with these changes: recipe.shift=0, recipe.milestones=[9, 10]."
+    assert PAGE.remarks(facts)[0] == changes
 
 
-def test_a_study_given_by_path_is_reproduced_by_path(write, tmp_path):
+def test_a_study_given_by_path_is_reproduced_by_path(load, tmp_path):
     """Outside ablations/ a study goes by its path, and tox has no line: it may not be in the clone."""
     (tmp_path / "my studies").mkdir()
     made.small(tmp_path / "my studies")
 
-    written = write(path=Path("my studies", "small.toml"))
+    facts = load(path=Path("my studies", "small.toml"))
 
-    assert commands(written) == ["deeptwins run 'my studies/small.toml'", "deeptwins report 'my studies/small.toml'"]
+    commands = "deeptwins run 'my studies/small.toml'", "deeptwins report 'my studies/small.toml'"
+    assert PAGE.commands(facts).lines == commands
 
 
-def test_records_of_more_seeds_than_asked_for_are_reproduced(write, tmp_path):
+def test_records_of_more_seeds_than_asked_for_are_reproduced(load, tmp_path):
     """A page shows all seeds that there are; the commands ask for as many."""
-    path = Path("ablations", "small.toml")
-    made.results(tmp_path, studies.load(path, seeds=4))
+    made.results(tmp_path, studies.load(Path("ablations", "small.toml"), seeds=4))
 
-    assert commands(write())[1] == "deeptwins run small --seeds 4"
+    assert PAGE.commands(load()).lines[1] == "deeptwins run small --seeds 4"
 
 
-def test_another_recipe_is_another_page(write, tmp_path):
+def test_another_recipe_is_another_page(load, tmp_path):
     """A changed recipe has a page of its own, and the index tells them apart; more seeds are no change."""
-    own, more = write().page, write(seeds=4).page
-    others = [
-        write([f"recipe.{change}"]).page for change in ("shift=0", "shift=1", "milestones=[1, 2]", "milestones=[12]")
-    ]
-    pages.write_index(tmp_path / "reports")
+    changes = ("shift=0", "shift=1", "milestones=[1, 2]", "milestones=[12]")
+    others = [load([f"recipe.{change}"]) for change in changes]
+    names = [PAGE.name(facts) for facts in others]
 
-    assert own == more == Path("reports", "small", "index.html")
-    assert others[0] == Path("reports", "small-shift-0", "index.html")
-    assert len({own, *others}) == 5
-    index = (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
-    assert all(f'href="{page.parent.name}/index.html"' in index for page in others)
+    assert PAGE.name(load()) == PAGE.name(load(seeds=4)) == "small"
+    assert names[0] == "small-shift-0"
+    assert len({"small", *names}) == 5
+    for study in (load().study, load(["recipe.shift=0"]).study):
+        write_page(PAGE, tmp_path / "reports", study, made.results(tmp_path, study))
+    index = pages.write_index(tmp_path / "reports").read_text(encoding="utf-8")
+    assert all(f'href="{name}/index.html"' in index for name in ("small", names[0]))
     assert index.count("with these changes: recipe.shift=0.") == 1
 
 
 @pytest.mark.parametrize("value", ["folder:../../elsewhere", "..", "a/" * 200])
-def test_a_setting_cannot_lead_out_of_the_folder(write, value):
+def test_a_setting_cannot_lead_out_of_the_folder(load, value):
     """Whatever `--set` says, the page lies in one folder, of a length that file systems take, beside the others."""
-    folder = write([f"recipe.dataset={value}"]).page.parent
+    name = PAGE.name(load([f"recipe.dataset={value}"]))
 
-    assert folder.parent == Path("reports")
-    assert folder.name.startswith("small-dataset-")
-    assert len(folder.name) < 100
+    assert Path(name).name == name
+    assert name.startswith("small-dataset-")
+    assert len(name) < 100
 
 
-def test_trends_and_recipe_are_on_the_page(made_report):
+def test_studies_with_records_are_found(load, tmp_path):
+    """Of the studies in ablations/ those that have records have a page, in alphabetical order."""
+    for name in ("untrained", "first"):
+        made.small(tmp_path / "ablations", name=name)
+    results = made.results(tmp_path, studies.load(Path("ablations", "first.toml")))
+    load()
+
+    assert [(study.name, where) for study, where in PAGE.find(results)] == [("first", results), ("small", results)]
+
+
+def test_trends_and_recipe_are_on_the_page(shipped):
     """The numbers behind every verdict, and the recipe, are there to read."""
-    text = made_report.markdown.read_text(encoding="utf-8")
+    text = markdown(shipped)
 
     assert "| cifar | plain | training error | rises | " in text
     assert "| iterations | 240 (21.4 epochs) |" in text
 
 
-def test_the_source_is_told_as_written(made_report):
+def test_the_source_is_told_as_written(shipped):
     """A study's source stands under the question."""
-    assert "\nSource: He et al. 2015, section 4.2, figure 6\n" in made_report.markdown.read_text(encoding="utf-8")
-    assert ">Source: He et al. 2015, section 4.2, figure 6<" in made_report.page.read_text(encoding="utf-8")
+    assert "\nSource: He et al. 2015, section 4.2, figure 6\n" in markdown(shipped)
+    assert ">Source: He et al. 2015, section 4.2, figure 6<" in shipped.page.read_text(encoding="utf-8")
 
 
 NASTY = "</title><script>alert(1)</script> a|b\n# c [d](e) *f* `g` & $h$"
@@ -405,14 +392,14 @@ NASTY = "</title><script>alert(1)</script> a|b\n# c [d](e) *f* `g` & $h$"
 def test_texts_of_a_study_stay_texts(tmp_path):
     """Whatever a study's author writes is shown as written: no markup of theirs works in HTML or Markdown."""
     study = made.small(tmp_path, question=NASTY)
-    written = study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
+    written = write_page(PAGE, tmp_path / "reports", study, made.results(tmp_path, study))
     pages.write_index(tmp_path / "reports")
 
     for path in (written.page, tmp_path / "reports" / "index.html"):
         outline = Outline(path.read_text(encoding="utf-8"))
         assert "script" not in [tag for tag, _ in outline.tags]
         assert "<script>alert(1)</script> a|b" in outline.text
-    first = written.markdown.read_text(encoding="utf-8").splitlines()[0]
+    first = markdown(written).splitlines()[0]
     assert first == r"# \</title\>\<script\>alert(1)\</script\> a\|b \# c \[d\](e) \*f\* \`g\` \& \$h\$"
 
 
@@ -422,7 +409,7 @@ def test_same_records_same_bytes(tmp_path):
     results = made.results(tmp_path, study)
     written = []
     for name in ("one", "two"):
-        study_page.write(study, results, tmp_path / name)
+        write_page(PAGE, tmp_path / name, study, results)
         pages.write_index(tmp_path / name)
         files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
         written.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
@@ -435,10 +422,10 @@ def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
     """When writing fails midway, the page that was there is untouched and nothing half-written stays."""
     study = made.small(tmp_path)
     results = made.results(tmp_path, study)
-    folder = study_page.write(study, results, tmp_path / "reports").page.parent
+    folder = write_page(PAGE, tmp_path / "reports", study, results).page.parent
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     made.write(results, study.runs[0], made.records(study.runs[0], lambda *_: 1.0))
-    write_text = study_page.Path.write_text
+    write_text = Path.write_text
 
     def full(path, *args, **kwargs):
         if path.name == "index.html":
@@ -447,7 +434,7 @@ def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pages.Path, "write_text", full)
     with pytest.raises(InputError, match="No space left on device"):
-        study_page.write(study, results, tmp_path / "reports")
+        write_page(PAGE, tmp_path / "reports", study, results)
 
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
@@ -458,7 +445,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "reports").touch()
 
     with pytest.raises(InputError, match=r"reports/small: .*--reports"):
-        study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
+        write_page(PAGE, tmp_path / "reports", study, made.results(tmp_path, study))
 
 
 def test_no_finished_run_is_one_line(tmp_path):
@@ -467,7 +454,7 @@ def test_no_finished_run_is_one_line(tmp_path):
     made.write(tmp_path / "results", study.runs[0], made.records(study.runs[0], status=None))
 
     with pytest.raises(InputError, match=r"no run has finished yet; go on with `deeptwins run .*small\.toml`"):
-        study_page.write(study, tmp_path / "results", tmp_path / "reports")
+        PAGE.load(study, tmp_path / "results")
 
 
 def test_the_index_lists_every_report(tmp_path):
@@ -475,7 +462,7 @@ def test_the_index_lists_every_report(tmp_path):
     for name in ("zeta", "alpha"):
         study = made.small(tmp_path, question=f"Does {name} rise?", name=name)
         made.write(tmp_path / "results", study.runs[0])
-        study_page.write(study, tmp_path / "results", tmp_path / "reports")
+        write_page(PAGE, tmp_path / "reports", study, tmp_path / "results")
 
     outline = Outline(pages.write_index(tmp_path / "reports").read_text(encoding="utf-8"))
 
@@ -491,7 +478,7 @@ def test_the_index_gives_answers_costs_and_dates(tmp_path):
     """Every report has a row with its question, its answer, what it cost and when; the answer comes before the rest."""
     answer = '[answer]\nmet = "Yes, it does."\ncontradicted = "No."\n'
     study = made.load(tmp_path, made.TOML.replace("[twins]", f"{answer}[twins]", 1))
-    written = study_page.write(study, made.results(tmp_path, study), tmp_path / "reports")
+    written = write_page(PAGE, tmp_path / "reports", study, made.results(tmp_path, study))
 
     text = pages.write_index(tmp_path / "reports").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
 
@@ -506,7 +493,7 @@ def test_the_index_gives_answers_costs_and_dates(tmp_path):
     ):
         assert part in rows[1]
     assert text.index("<p>Yes, it does.</p>") < text.index("<p>Family cifar: without shortcuts")
-    page = written.markdown.read_text(encoding="utf-8")
+    page = markdown(written)
     assert page.index("**Yes, it does.**") < page.index("**Family cifar: without")
     assert "| training time | 10.2 core-minutes on AMD EPYC |" in page
     assert "| date | 2026-11-20 to 2026-11-22 |" in page
@@ -518,7 +505,7 @@ def test_a_page_without_answer_or_date_is_listed(tmp_path):
     for run in study.runs:
         first, *rest = made.records(run)
         made.write(tmp_path / "results", run, [{key: first[key] for key in first if key != "started"}, *rest])
-    study_page.write(study, tmp_path / "results", tmp_path / "reports")
+    write_page(PAGE, tmp_path / "reports", study, tmp_path / "results")
 
     text = pages.write_index(tmp_path / "reports").read_text(encoding="utf-8")
 

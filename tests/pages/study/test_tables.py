@@ -19,12 +19,9 @@ def test_every_metric_has_a_label():
     assert list(tables.METRICS) == list(comparisons.METRICS) == list(get_args(Metric))
 
 
-def test_the_table_of_trends(tmp_path):
+def test_the_table_of_trends(shipped):
     """Every verdict stands beside the numbers that it rests on; a tiny p is bounded, a missing one is a dash."""
-    study = made.load(tmp_path)
-    data = frames.load(study, made.results(tmp_path, study))
-
-    table = tables.trends(derive.derive(study, data).trends, 1.0)
+    table = tables.trends(shipped.facts.findings.trends, 1.0)
 
     assert len(table.rows) == 2 * 2 * 3
     cifar, imagenet = (next(row for row in table.rows if row[0] == name) for name in ("cifar", "imagenet"))
@@ -53,16 +50,14 @@ def test_the_table_of_agreements(tmp_path):
     ]
 
 
-def test_the_table_of_the_drift(tmp_path):
+def test_the_table_of_the_drift(agreeing):
     """Drift is told at the first evaluation, where it is furthest and at the last; no drift is furthest nowhere."""
-    study = made.load(tmp_path, made.AGREEING, "kernel")
-    data = frames.load(study, made.results(tmp_path, study, made.alike))
-    found = derive.derive(study, data).drift
-    found.loc[found["twin"] == "compiled", ["median", "largest"]] = 0.0
-    found.loc[(found["twin"] == "triton") & (found["iteration"] == 24), "largest"] = 0.25
-    found.loc[found["iteration"] == 48, "between_seeds"] = float("nan")
+    drift = agreeing.facts.findings.drift.copy()
+    drift.loc[drift["twin"] == "compiled", ["median", "largest"]] = 0.0
+    drift.loc[(drift["twin"] == "triton") & (drift["iteration"] == 24), "largest"] = 0.25
+    drift.loc[drift["iteration"] == 48, "between_seeds"] = float("nan")
 
-    rows = tables.drift(found).rows
+    rows = tables.drift(drift).rows
 
     assert [row[2:5] for row in rows] == [
         ["compiled and eager", "first", "12"],

@@ -18,21 +18,21 @@ from deeptwins.study.claims import FAILS
 
 _AGREEMENTS = {"agree": "agrees with", "differ": "differs from", "inconclusive": "may or may not agree with"}
 _READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"}
-_NAMED = 2  # claims of a kind that an answer names, at most
+_NAMED = 2  # claims with one result are named up to this number; of more, the number is given
 
 
-def verdicts(study: Study, frames: Frames, found: Findings) -> list[str]:
-    """Say what was found: the answer, if the study words one, and then the evidence.
+def verdicts(study: Study, frames: Frames, findings: Findings) -> list[str]:
+    """Say what the records show: the answer, if the study words one, and then the evidence.
 
-    That is which twins agree, where the study claims that some do; else what depth does to errors, where depth varies,
-    and how twins compare, at a single depth or where a claim says that they do.
+    The evidence is, where the study claims that twins agree, whether they do; else, where depth varies, what it does to
+    errors. Then follows how twins compare: all of them at a single depth, else those of which a claim says how.
     """
-    evidence = _agreements(found.agreements, found.drift)
-    trended = bool((found.trends["depths"] > 1).any()) or found.comparisons.empty
+    evidence = _agreements(findings.agreements, findings.drift)
+    trended = bool((findings.trends["depths"] > 1).any()) or findings.comparisons.empty
     if trended and (not evidence or any(claim.trend for claim in study.expect)):
-        evidence += _trends(study, frames, found)
-    answered = [answer(study, found.claims)] if study.answer and len(found.claims) else []
-    return [*answered, *evidence, *_comparisons(study, found)]
+        evidence += _trends(study, frames, findings)
+    answered = [answer(study, findings.claims)] if study.answer and len(findings.claims) else []
+    return [*answered, *evidence, *_comparisons(study, findings)]
 
 
 def answer(study: Study, claims: pd.DataFrame) -> str:
@@ -45,22 +45,24 @@ def answer(study: Study, claims: pd.DataFrame) -> str:
     if study.answer and {*results} == {CONTRADICTED}:
         return study.answer.contradicted
     seeds = " One seed supports no verdict." if UNDECIDED in results and claims["n"].max() == 1 else ""
-    told = [_told(result, claims) for result in (MET, CONTRADICTED, UNDECIDED) if result in results]
-    if len(told) == 1:
-        return f"{told[0]}{seeds}"
-    return f"{'In part' if MET in results else 'Not as claimed'}. {' '.join(told)}{seeds}"
+    sentences = [_with_result(result, claims) for result in (MET, CONTRADICTED, UNDECIDED) if result in results]
+    if len(sentences) == 1:
+        return f"{sentences[0]}{seeds}"
+    return f"{'In part' if MET in results else 'Not as claimed'}. {' '.join(sentences)}{seeds}"
 
 
-def _told(result: str, claims: pd.DataFrame) -> str:
-    """Name the claims of which a result is true, or count them where they are many."""
+def _with_result(result: str, claims: pd.DataFrame) -> str:
+    """Name the claims that have a result, or count them where they are many, as in `Met: 3 of 4 claims`."""
     rows = claims[claims["result"] == result].to_dict("records")
+    if len(rows) > _NAMED:
+        return f"{result.capitalize()}: {len(rows)} of {len(claims)} claims."
     doubt = "whether " if result == UNDECIDED else ""
-    named = "; ".join(doubt + claim(row) + within(row["group"], claims["group"]) for row in rows)
-    return f"{result.capitalize()}: {named if len(rows) <= _NAMED else f'{len(rows)} of {len(claims)} claims'}."
+    names = [doubt + claim(row) + within(row["group"], claims["group"]) for row in rows]
+    return f"{result.capitalize()}: {'; '.join(names)}."
 
 
 def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
-    """Say in one sentence a family and pair of twins whether their errors agree, and how far their losses drift."""
+    """Say in a sentence per family and pair of twins whether their errors agree, and how far their losses drift."""
     sentences = []
     for (group, twin, other), rows in agreements.groupby(["group", "twin", "other"], sort=False):
         metrics = {metric: _agree(cell["verdict"]) for metric, cell in rows.groupby("metric", sort=False)}
@@ -73,7 +75,8 @@ def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
         if len(traces):
             clauses.append(f"loss traces {_drift(traces)}")
         sentence = f"{twin} {_AGREEMENTS[_agree(metrics.values())]} {other}: {'; '.join(clauses)}."
-        several = agreements["group"].nunique() > 1  # else the sentence begins with a name, as it is written
+        # Without a family the sentence begins with the name of a twin, which keeps its case.
+        several = agreements["group"].nunique() > 1
         sentences.append(of_group(group, agreements["group"], sentence) if several else sentence)
     return sentences
 
@@ -83,7 +86,7 @@ def _agree(verdicts: Iterable[str]) -> str:
 
 
 def _difference(depths: pd.DataFrame, verdict: str) -> str:
-    """Say how an error of a twin compares with that of the other: of the depths that decide, where it does worst."""
+    """Say how an error of two twins compares: of the depths with the overall verdict, where they lie furthest apart."""
     decisive = depths[depths["verdict"] == verdict]
     row = decisive.iloc[decisive["difference"].abs().to_numpy().argmax()]
     place = f" at depth {row['depth']}, the worst of {len(depths)} depths" if len(depths) > 1 else ""
@@ -105,18 +108,11 @@ def _drift(traces: pd.DataFrame) -> str:
     return text if pd.isna(chance) else f"{text}, where two seeds of {furthest['other']} differ by {share(chance)}"
 
 
-def _trends(study: Study, frames: Frames, found: Findings) -> list[str]:
-    """Say in one sentence a family what training error does with depth, twin by twin."""
-    shortcuts = frames.runs.groupby("twin", sort=False)["shortcut"].agg(lambda names: "/".join(dict.fromkeys(names)))
-    bare = [twin for twin in study.twins if shortcuts.get(twin) == "none"]
-    others = [twin for twin in study.twins if twin not in bare]
-    names = {twin: f"in the {twin} twin" for twin in study.twins}
-    if len(bare) == 1 and shortcuts[others].is_unique:
-        names = {bare[0]: "without shortcuts"} | {twin: f"with {shortcuts[twin]} shortcuts" for twin in others}
-        if len(others) == 1:
-            names[others[0]] = "with them"
-    table = found.trends[found.trends["metric"] == "train_error_pct"]
-    diverged = found.final[found.final["train_loss"].isna()].groupby(["group", "twin", "depth"]).size()
+def _trends(study: Study, frames: Frames, findings: Findings) -> list[str]:
+    """Say in a sentence per family what training error does with depth, twin by twin."""
+    names = _by_shortcut(study, frames)
+    table = findings.trends[findings.trends["metric"] == "train_error_pct"]
+    diverged = findings.final[findings.final["train_loss"].isna()].groupby(["group", "twin", "depth"]).size()
     sentences = []
     for group, rows in table.groupby("group", sort=False):
         trend = {row["twin"]: row for row in rows.to_dict("records")}
@@ -125,6 +121,7 @@ def _trends(study: Study, frames: Frames, found: Findings) -> list[str]:
         twins = [twin for twin in names if twin in trend]
         first = trend[twins[0]]
         flat = study.flat_within_pct
+        # The first twin sets what the others are compared with: "... rises from ...; with them it does not: ...".
         clauses = [f"{names[twins[0]]}, training error {_movement(first, flat)}"]
         clauses += [f"{names[twin]} it {_movement(trend[twin], flat, first['verdict'])}" for twin in twins[1:]]
         sentence = "; ".join(clauses) + "."
@@ -132,8 +129,29 @@ def _trends(study: Study, frames: Frames, found: Findings) -> list[str]:
     return sentences
 
 
+def _by_shortcut(study: Study, frames: Frames) -> dict[str, str]:
+    """Say of each twin which it is: by its shortcuts, where these tell one without from the others; else by its name.
+
+    The twin without shortcuts comes first.
+    """
+    shortcuts = frames.runs.groupby("twin", sort=False)["shortcut"].agg(lambda names: "/".join(dict.fromkeys(names)))
+    without = [twin for twin in study.twins if shortcuts.get(twin) == "none"]
+    others = [twin for twin in study.twins if twin not in without]
+    if len(without) != 1 or not shortcuts[others].is_unique:
+        return {twin: f"in the {twin} twin" for twin in study.twins}
+    if len(others) == 1:
+        return {without[0]: "without shortcuts", others[0]: "with them"}
+    return {without[0]: "without shortcuts"} | {twin: f"with {shortcuts[twin]} shortcuts" for twin in others}
+
+
 def _movement(trend: Mapping[Hashable, Any], flat_within_pct: float, first: object = None) -> str:
-    """Say how one twin's error moves with depth, as the predicate of a sentence."""
+    """Say how one twin's error moves with depth, as the predicate of a sentence.
+
+    Args:
+        trend: of the twin.
+        flat_within_pct: the study's margin.
+        first: the verdict on the twin of which the sentence has spoken before, if it has.
+    """
     n, verdict = int(trend["n"]), trend["verdict"]
     if n == 0:
         return "has no seed that finished at every depth"
@@ -149,60 +167,96 @@ def _movement(trend: Mapping[Hashable, Any], flat_within_pct: float, first: obje
     evidence = f"{points(trend['difference'])} points, {evidence}"
     if verdict == "inconclusive":
         return f"shows no clear trend: {start}, {end} ({evidence})"
-    denial = "does not: it " if first == "rises" != verdict else ""
+    # Where the error of the twin before rises and this one's does not, that is said first.
+    denial = "does not: it " if first == "rises" and verdict != "rises" else ""
     if verdict == "flat":
         limit = count(flat_within_pct, "point")
         return f"{denial or 'stays flat: it '}changes by less than {limit} ({start}, {end}: {evidence})"
-    return f"{denial}{verdict}{' too,' if first == verdict else ''} from {start} to {end} ({evidence})"
+    too = " too," if first == verdict else ""
+    return f"{denial}{verdict}{too} from {start} to {end} ({evidence})"
 
 
-def _comparisons(study: Study, found: Findings) -> list[str]:
-    """Say how twins compare with another, a sentence for each place: which have higher errors, lower, or alike ones."""
+def _comparisons(study: Study, findings: Findings) -> list[str]:
+    """Say how twins compare with another, a sentence per family, depth, other twin and error.
+
+    Differences that are not tested are left out, and so are those of twins that a claim says agree: they have sentences
+    of their own.
+    """
     stated = [claim.metric for claim in study.expect if not claim.trend and not claim.agrees_with]
-    table = found.comparisons[found.comparisons["metric"].isin(stated or ["train_error_pct"])]
+    table = findings.comparisons[findings.comparisons["metric"].isin(stated or ["train_error_pct"])]
     place, keys = ["group", "depth", "other", "metric"], ("group", "depth", "twin", "metric")
-    told = {*found.agreements[[*place, "twin"]].itertuples(index=False, name=None)}
-    new = [key not in told for key in table[[*place, "twin"]].itertuples(index=False, name=None)]
-    table = table[(table["verdict"] != NOT_TESTED) & pd.Series(new, table.index, dtype=bool)]
-    cells = {tuple(row[key] for key in keys): row for row in found.by_depth.to_dict("records")}
+    agreed = pd.MultiIndex.from_frame(findings.agreements[[*place, "twin"]])
+    pairs = pd.MultiIndex.from_frame(table[[*place, "twin"]])
+    table = table[(table["verdict"] != NOT_TESTED) & ~pairs.isin(agreed)]
+    cells = {tuple(row[key] for key in keys): row for row in findings.by_depth.to_dict("records")}
     sentences = []
     for (group, depth, other, metric), rows in table.groupby(place, sort=False):
-        outcomes = {
-            row["twin"]: cells[group, row["depth_twin"], row["twin"], metric] for row in rows.to_dict("records")
-        }
+        nets = zip(rows["twin"], rows["depth_twin"], strict=True)
+        outcomes = {twin: cells[group, twin_depth, twin, metric] for twin, twin_depth in nets}
         baseline = cells[group, rows["depth_other"].iloc[0], other, metric]
         at = f" at depth {depth}" if table["depth"].nunique() > 1 else ""
         fails = " and which fails to train" if baseline["outcome"] == FAILS else ""
         error = f"whose {METRICS[str(metric)]}{at} is {percent(baseline['mean'])}{fails} ({_seeds(rows['n'])})"
         sentence = f"against {other}, {error}: {_against(rows, outcomes, study.flat_within_pct)}."
-        sentences.append(of_group(group, found.final["group"], sentence))
+        sentences.append(of_group(group, findings.final["group"], sentence))
     return sentences
 
 
 def _against(rows: pd.DataFrame, outcomes: Mapping[Any, Mapping[Hashable, Any]], margin: float) -> str:
-    """Sort twins by how they compare with the other: each with its difference in points and the interval."""
-    kinds: dict[str, list[str]] = {"above": [], "below": [], "agree": [], "inconclusive": [], FAILS: []}
-    failed = {twin: f"{ours['failed']} of {count(ours['n'], 'seed')}" for twin, ours in outcomes.items()}
-    seeds = {failed[twin] for twin, ours in outcomes.items() if ours["outcome"] == FAILS}
-    for row in sorted(rows.to_dict("records"), key=lambda row: list(kinds).index(row["verdict"])):
-        ours = outcomes[row["twin"]]
-        if ours["outcome"] == FAILS:
-            often = f", {failed[row['twin']]}" if len(seeds) > 1 else ""  # else it is said once for all
-            kinds[FAILS].append(f"{row['twin']} ({percent(ours['mean'])}{often})")
-            continue
-        first = not any(named for kind, named in kinds.items() if kind != FAILS)  # it says what the numbers are
-        evidence = points(row["difference"]) + (" points" if first else "")
-        if row["n"] > 1:
-            evidence += f",{' 95 % interval' if first else ''} {apart(row['low'], row['high'])}"
-        evidence += f", fails in {failed[row['twin']]}" if ours["failed"] else ""
-        kinds[row["verdict"]].append(f"{row['twin']} ({evidence})")
-    words = {"above": "higher in ", "below": "lower in ", "agree": f"within {count(margin, 'point')} in "}
-    words["inconclusive"] = "not clearly different in "
-    clauses = [f"{word}{listed(kinds[kind])}" for kind, word in words.items() if kinds[kind]]
-    if failing := kinds[FAILS]:
-        often = f"{'' if len(failing) == 1 else ', each'} in {seeds.pop()}" if len(seeds) == 1 else ""
-        clauses.append(f"{listed(failing)} {'fails' if len(failing) == 1 else 'fail'} to train{often}")
+    """Sort twins by how they compare with the other: each with its difference in points and the interval.
+
+    Args:
+        rows: their differences from the other.
+        outcomes: their errors, by twin, and in how many seeds they fail to train.
+        margin: the points within which twins agree.
+    """
+    words = {
+        "above": "higher in",
+        "below": "lower in",
+        "agree": f"within {count(margin, 'point')} in",
+        "inconclusive": "not clearly different in",
+    }
+    rows = rows.sort_values("verdict", key=lambda verdicts: verdicts.map([*words].index), kind="stable")
+    fails = rows["twin"].map(lambda twin: outcomes[twin]["outcome"] == FAILS)
+    clauses: list[str] = []
+    for verdict, word in words.items():
+        twins: list[str] = []
+        for row in rows[~fails & (rows["verdict"] == verdict)].to_dict("records"):
+            failed = _often(outcomes[row["twin"]]) if outcomes[row["twin"]]["failed"] else ""
+            # The first twin of the sentence says what the numbers are.
+            evidence = _evidence(row, spelled_out=not clauses and not twins)
+            twins.append(f"{row['twin']} ({evidence}{f', fails in {failed}' if failed else ''})")
+        if twins:
+            clauses.append(f"{word} {listed(twins)}")
+    if fails.any():
+        clauses.append(_failing({twin: outcomes[twin] for twin in rows.loc[fails, "twin"]}))
     return "; ".join(clauses)
+
+
+def _evidence(row: Mapping[Hashable, Any], *, spelled_out: bool) -> str:
+    """Write a difference and its interval, as `+5.0 points, 95 % interval 4.8 to 5.2`, or as `+5.0, 4.8 to 5.2`."""
+    text = f"{points(row['difference'])}{' points' if spelled_out else ''}"
+    if row["n"] == 1:
+        return text
+    return f"{text},{' 95 % interval' if spelled_out else ''} {apart(row['low'], row['high'])}"
+
+
+def _failing(outcomes: Mapping[Any, Mapping[Hashable, Any]]) -> str:
+    """Name the twins that fail to train, and in how many seeds: once, where it is the same number for all."""
+    often = {twin: _often(outcome) for twin, outcome in outcomes.items()}
+    same = len({*often.values()}) == 1
+    twins = [
+        f"{twin} ({percent(outcome['mean'])}{'' if same else f', {often[twin]}'})" for twin, outcome in outcomes.items()
+    ]
+    text = f"{listed(twins)} {'fails' if len(twins) == 1 else 'fail'} to train"
+    if not same:
+        return text
+    return f"{text}{'' if len(twins) == 1 else ', each'} in {next(iter(often.values()))}"
+
+
+def _often(outcome: Mapping[Hashable, Any]) -> str:
+    """Say in how many seeds a twin fails to train."""
+    return f"{outcome['failed']} of {count(outcome['n'], 'seed')}"
 
 
 def _seeds(numbers: pd.Series) -> str:
