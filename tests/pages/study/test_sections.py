@@ -12,7 +12,7 @@ def test_a_figure_is_a_function_and_a_line(tmp_path, monkeypatch, one_depth):
     """CONTRIBUTING's example of a figure, pasted where it says, is on the page with its caption and its words."""
     text = ROOT.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
     code, line = re.search(
-        r"pages/study/figures\.py`:\n\n```python\n(.*?)```.*?`SECTIONS` of .*?```python\n(.*?)```", text, re.DOTALL
+        r"pages/study/figures\.py`:\n\n```python\n(.*?)```.*?`SECTIONS` of .*?```\n(.*?)```", text, re.DOTALL
     ).groups()
     names = {**vars(figures)}
     exec(code, names)  # noqa: S102  our own text
