@@ -8,7 +8,7 @@ from deeptwins import study
 from deeptwins.gate import runs
 from deeptwins.gate.compare.mutations import MUTATIONS
 from deeptwins.gate.judge import sensitivity
-from deeptwins.gate.page import page
+from deeptwins.gate.page import page as gate_page
 from deeptwins.pages.choices import page as choices_page
 from deeptwins.pages.kernels import page as kernels_page
 from deeptwins.pages.page import write
@@ -77,7 +77,7 @@ def test_the_page_of_the_choices_is_what_the_timings_say(tmp_path):
 
 def test_the_page_of_the_gate_is_what_its_runs_say(tmp_path):
     """Made anew from the runs, text and tables are the committed ones to the letter."""
-    made = page.write(RESULTS, tmp_path).page.parent
+    made = write(gate_page.PAGE, tmp_path, RESULTS).page.parent
 
     assert_same(Path("reports", "reference", "performance"), made)
 

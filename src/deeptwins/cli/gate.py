@@ -224,7 +224,7 @@ def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *
     if asked.kind == "paired" and worktrees.only_prose(asked.repository, asked.base, asked.head, asked.suite.parts):
         said = f"Only prose differs between {asked.base[:12]} and {asked.head[:12]}: nothing to measure."
         typer.echo(said)
-        _summarize(summary, f"{said}\n")
+        _write_summary(summary, f"{said}\n")
         return 0
     other = "itself" if asked.base == asked.head else asked.base[:12]
     typer.echo(f"{asked.head[:12]}{' (with changes)' * asked.dirty} against {other}", err=True)
@@ -242,18 +242,20 @@ def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *
 def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> int:
     """Keep a run, write the page, print what was found; returns the exit code."""
     from deeptwins.gate import runs
-    from deeptwins.gate.judge.conclusion import conclude
-    from deeptwins.gate.page import page
+    from deeptwins.gate.page.facts import judge_run
+    from deeptwins.gate.page.summary import summary as summarize
+    from deeptwins.gate.page.tables import compared
     from deeptwins.pages.page import write
 
     typer.echo(f"this run: {runs.write(results, run)}")
-    _summarize(summary, page.summary(run))
-    written, found = write(spec_of("performance"), reports, results), conclude(run)
-    print_page(replace(written, tables=page.compared(run, found), lines=found.lines))
+    judged = judge_run(run)
+    _write_summary(summary, summarize(judged))
+    written, conclusion = write(spec_of("performance"), reports, results), judged.conclusion
+    print_page(replace(written, tables=compared(judged), lines=conclusion.lines))
     print_index(reports)
     if run.failure == "interrupted":
         return INTERRUPTED
-    return 0 if run.kind == "anchor" and found.code in {1, 3} else found.code
+    return 0 if run.kind == "anchor" and conclusion.code in {1, 3} else conclusion.code
 
 
 def _test_itself(asked: Request, trials: int | None, results: Path, reports: Path) -> None:
@@ -285,7 +287,7 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _summarize(path: Path | None, text: str) -> None:
+def _write_summary(path: Path | None, text: str) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

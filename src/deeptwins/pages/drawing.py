@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import textwrap
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -97,7 +98,9 @@ class Picture:
 def svg(figure: Figure, name: str, alt: str) -> str:
     """Render a figure as standalone SVG whose ink follows the reader's light or dark mode. Same figure, same text."""
     buffer = io.StringIO()
-    with styled():
+    with styled(), warnings.catch_warnings():
+        # Of letters that matplotlib's font lacks; the reader's browser has them.
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)

@@ -10,7 +10,7 @@ import gate_made as made
 from deeptwins.errors import InputError
 from deeptwins.gate.judge.history import history
 from deeptwins.gate.judge.steps import LEAST, noise, steps
-from deeptwins.gate.page import run_tables
+from deeptwins.gate.page import tables
 from deeptwins.gate.runs import Environment, Git
 
 MARGIN = math.log1p(0.03)
@@ -253,7 +253,7 @@ def test_many_nets_that_change_at_once_are_one_row():
         anchored(i, benchmarks=(), exact={f"net {n}": {"operators": (9, i // 2)} for n in range(12)}) for i in (1, 2, 4)
     ]
 
-    table = run_tables.exact_steps(history(runs).exact)
+    table = tables.exact_steps(history(runs).exact)
 
     assert [row[:2] + row[-2:] for row in table.rows] == [["net 0", "11", "0", "1"], ["net 0", "11", "1", "2"]]
 

@@ -5,60 +5,29 @@ import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
-import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.special import stdtr
 
+import compared_made
 import gate_made as made
+from compared_made import BROKEN, PREFIX, SAME, SLOW, TOOLS, timed
 from deeptwins.errors import InputError
 from deeptwins.gate import runs
-from deeptwins.gate.judge import sensitivity
-from deeptwins.gate.page import page, tables
+from deeptwins.gate.page.page import PAGE
 from deeptwins.gate.runs import Environment, Git
+from deeptwins.pages.page import write
 
-PREFIX = "bench/bench_gate.py::bench_"
-SLOW, SAME, FAST, BROKEN = (f"{PREFIX}{name}" for name in ("step[cifar-56-residual]", "frames", "append", "report"))
-TOOLS = {"triton": "3.9.0"}
-HOSTILE = "x]<script>alert(1)</script>|`*_[a](http://e.vil)\n# @octocat #1 www.e.vil -- <!-- \u202e"
+HOSTILE = "x]<script>alert(1)</script>|`*_[a](http://e.vil)\n# @octocat #1 www.e.vil -- <!-- \u202e \u6f22"
 
 
 def stored(results, kind, *benchmarks, at=0, **changes):
     """Store a run that was the `at`-th."""
-    sample = made.run(
-        *(changes.pop("benchmarks", None) or benchmarks),
-        kind=kind,
-        id=f"{at:08x}",
-        started=f"2026-01-01T{at:02d}:00:00Z",
-        **changes,
-    )
-    runs.write(results, sample)
-    return sample
+    runs.write(results, made.run(*benchmarks, kind=kind, **numbered(at), **changes))
 
 
-def timed(name, log_ratio=0.0, **changes):
-    """A benchmark of three pairs and two blocks."""
-    return made.benchmark(name, log_ratio, **{"pairs": 4, "blocks": 2, "noise": 0.004} | changes)
-
-
-def paired(results, at=20, **changes):
-    """Store a comparison: slower, faster, the same, failed, missing, rejected; exact differences of each kind."""
-    failed = {"status": "failed", "reason": "RuntimeError: boom", "pairs": ()}
-    benchmarks = (
-        timed(SLOW, 0.1, confirmation=0.11, changes={"margin": 0.04, "controls": 20}),
-        timed(FAST, -0.2, confirmation=-0.2),
-        timed(SAME, rejected=1),
-        timed(BROKEN, changes=failed),
-    )
-    exact = {
-        "kernel[sm_80]": {"vector_share": (1.0, 0.75), "registers": (40, 32), "barriers": (1, 1)},
-        "kernel[sm_90]": {"opcodes_sha256": ("a" * 64, "b" * 64), "stack_bytes": (0, 0)},
-    }
-    fields = {"toolchain": TOOLS, "exact": exact, "unavailable": {"compiled": "torch.compile needs a C++ compiler"}}
-    fields["expected"] = (SLOW, FAST, SAME, BROKEN, f"{PREFIX}gone", *exact)
-    return stored(results, "paired", *benchmarks, at=at, **fields | changes)
+def numbered(at):
+    """What tells the `at`-th run from others."""
+    return {"id": f"{at:08x}", "started": f"2026-01-01T{at:02d}:00:00Z"}
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +51,14 @@ def results(tmp_path_factory):
     )
     stored(folder, "mutant", at=16, injected="one extra kernel", exact={"k": {"launches_forward": (1, 1)}})
     stored(folder, "imported", timed("other"), at=17)
-    paired(folder)
+    runs.write(folder, compared_made.run(**numbered(20)))
     return folder
 
 
 @pytest.fixture(scope="module")
 def written(results, tmp_path_factory):
     """Their page."""
-    return page.write(results, tmp_path_factory.mktemp("reports"))
+    return write(PAGE, tmp_path_factory.mktemp("reports"), results)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +74,7 @@ def rows_of(text):
 
 def test_the_same_runs_give_the_same_page(results, written, tmp_path):
     """Written twice, no file differs, and none names a place on this machine."""
-    again, first = page.write(results, tmp_path / "again").page.parent, written.page.parent
+    again, first = write(PAGE, tmp_path / "again", results).page.parent, written.page.parent
     names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
 
     assert {"index.html", "ratios.svg", "history.svg", "self-test.svg", "sensitivity.svg", "data/exact.csv"} <= {*names}
@@ -119,28 +88,28 @@ def test_the_same_runs_give_the_same_page(results, written, tmp_path):
 def test_nothing_is_left_of_a_page_that_was_there_before(tmp_path):
     """Pictures and data that a page no longer has go; what others put there stays."""
     stored(tmp_path, "paired", made.benchmark(rejected=1), at=1)
-    folder = page.write(tmp_path, tmp_path / "reports").page.parent
+    folder = write(PAGE, tmp_path / "reports", tmp_path).page.parent
     folder.joinpath("notes.csv").write_text("mine")
     folder.joinpath("old.svg").write_text("<svg/>")
     assert folder.joinpath("data", "rejected.csv").exists()
     stored(tmp_path, "paired", made.benchmark(), at=2)
 
-    page.write(tmp_path, tmp_path / "reports")
+    write(PAGE, tmp_path / "reports", tmp_path)
 
-    fresh = page.write(tmp_path, tmp_path / "fresh").page.parent
+    fresh = write(PAGE, tmp_path / "fresh", tmp_path).page.parent
     names = [sorted(str(path.relative_to(each)) for path in each.rglob("*")) for each in (fresh, folder)]
     assert names[1] == sorted([*names[0], "notes.csv"])
 
 
 def test_the_verdict_comes_first(written, text):
     """That of the newest comparison, then what it rests on, then how far the gate itself can be believed."""
-    assert written.verdict[0].startswith(f"Slower: {SLOW} by 10.")
-    told = "\n".join(written.verdict)
-    assert "5 exact checks, 3 of them different; 3 benchmarks timed, 0 inconclusive, 1 not measured." in told
-    assert f"Machine: {made.MACHINE}" in told
-    assert "0 of 3 A/A runs gave a false alarm (95 % interval of the rate: 0 to 71 %)" in told
-    assert "Smallest slowdown that it finds in 80 %" in told
-    places = [text.index(line) for line in written.verdict]
+    assert written.lines[0].startswith(f"Slower: {SLOW} by 10.")
+    verdict = "\n".join(written.lines)
+    assert "5 exact checks, 3 of them different; 3 benchmarks timed, 0 inconclusive, 1 not measured." in verdict
+    assert f"Machine: {made.MACHINE}" in verdict
+    assert "0 of 3 A/A runs gave a false alarm (95 % interval of the rate: 0 to 71 %)" in verdict
+    assert "Smallest slowdown that it finds in 80 %" in verdict
+    places = [text.index(line) for line in written.lines]
     assert places == sorted(places)
     assert places[-1] < text.index("## Head against base")
 
@@ -219,10 +188,10 @@ def test_every_file_of_data_has_its_command(written, text):
 def test_a_page_of_an_aa_run_alone(tmp_path):
     """It says that nothing was compared yet, and shows what the A/A run is worth."""
     stored(tmp_path, "aa", timed(SAME))
-    done = page.write(tmp_path, tmp_path / "reports")
+    done = write(PAGE, tmp_path / "reports", tmp_path)
 
-    assert done.verdict[0].startswith("No comparison of two commits")
-    assert "0 of 1 A/A runs" in done.verdict[1]
+    assert done.lines[0].startswith("No comparison of two commits")
+    assert "0 of 1 A/A runs" in done.lines[1]
     assert not done.tables
     assert "There is none yet" in done.page.read_text(encoding="utf-8")
 
@@ -243,11 +212,12 @@ def test_a_page_of_an_aa_run_alone(tmp_path):
 )
 def test_a_run_that_tells_little_makes_a_page(tmp_path, kind, changes):
     """Whatever is not there, there is a page, which says why."""
-    stored(tmp_path, kind, **changes)
-    done = page.write(tmp_path, tmp_path / "reports")
+    fields = dict(changes)
+    stored(tmp_path, kind, *fields.pop("benchmarks", ()), **fields)
+    done = write(PAGE, tmp_path / "reports", tmp_path)
 
     if kind in {"paired", "imported", "anchor"}:
-        assert changes.get("failure", "") in done.verdict[0]
+        assert changes.get("failure", "") in done.lines[0]
         empty = "no benchmark was measured" in (done.page.parent / "ratios.svg").read_text(encoding="utf-8")
         assert empty == ("benchmarks" not in changes)
 
@@ -255,7 +225,7 @@ def test_a_run_that_tells_little_makes_a_page(tmp_path, kind, changes):
 def test_without_a_run_there_is_no_page(tmp_path):
     """One line says how to make one."""
     with pytest.raises(InputError, match=r"no run of the gate; `deeptwins gate --base REF`"):
-        page.write(tmp_path, tmp_path / "reports")
+        write(PAGE, tmp_path / "reports", tmp_path)
     assert not (tmp_path / "reports").exists()
 
 
@@ -263,11 +233,13 @@ def test_the_newest_comparison_counts_and_an_anchor_where_there_is_none(tmp_path
     """Newer runs against an anchor do not hide a comparison."""
     git = Git(head="a" * 40, base="e" * 40, anchor="v1.0", suite="c" * 64)
     stored(tmp_path, "anchor", timed("anchored"), at=9, git=git)
-    assert "against the anchor v1.0" in "".join(page.write(tmp_path, tmp_path / "reports").verdict)
+    facts = PAGE.load(tmp_path)
+    assert facts.newest.run.kind == "anchor"
+    assert "against the anchor v1.0" in "".join(PAGE.verdict(facts))
 
     stored(tmp_path, "paired", timed("old"), at=3)
     stored(tmp_path, "paired", timed("new"), at=4)
-    (ratios,) = page.write(tmp_path, tmp_path / "reports").tables
+    (ratios,) = PAGE.summary(PAGE.load(tmp_path))
     assert [row[0] for row in ratios.rows] == ["new"]
 
 
@@ -276,11 +248,11 @@ class Tags(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.found = []
+        self.tags = []
 
     def handle_starttag(self, tag, attrs):
         """Keep a tag."""
-        self.found.append((tag, dict(attrs).get("href", "")))
+        self.tags.append((tag, dict(attrs).get("href", "")))
 
 
 def test_hostile_names_mean_nothing(tmp_path):
@@ -296,127 +268,18 @@ def test_hostile_names_mean_nothing(tmp_path):
         fields |= {"unavailable": {HOSTILE: HOSTILE}, "expected": (HOSTILE, HOSTILE + "3")}
         git = Git(head=HOSTILE, base=HOSTILE if kind == "anchor" else "a" * 40, anchor=HOSTILE)
         stored(tmp_path, kind, *benchmarks, at=at, git=git, **fields)
-    folder = page.write(tmp_path, tmp_path / "reports").page.parent
+    folder = write(PAGE, tmp_path / "reports", tmp_path).page.parent
 
     tags = Tags()
     tags.feed((folder / "index.html").read_text(encoding="utf-8"))
-    assert "script" not in {tag for tag, _ in tags.found}
-    assert not any("e.vil" in href for _, href in tags.found)
+    assert "script" not in {tag for tag, _ in tags.tags}
+    assert not any("e.vil" in href for _, href in tags.tags)
     for path in folder.glob("*.svg"):
         tree = ET.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314  our own
         assert not any("script" in element.tag for element in tree.iter())
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     assert not re.search(r"(?<!\\)<script|(?<!\\)\[a|^# @", markdown, re.MULTILINE)
     assert "\u202e" not in markdown
-
-
-def test_the_summary_says_what_changed(results):
-    """The verdict, exact differences, what changed; the rest is folded away, and nothing is left out."""
-    told = page.summary(runs.load(results, ["paired"])[0])
-    plain = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), told)
-
-    assert plain.startswith(f"**Slower: {SLOW} by 10.")
-    assert (
-        plain.index("Exact metrics that differ: 3") < plain.index("Changed or undecided: 2") < plain.index("<details>")
-    )
-    assert re.search(rf"\| {re.escape(SLOW)} \| slower \| \+\d+\.\d % \| \d+\.\d to \d+\.\d \| 4\.0 % \|", plain)
-    folded = "".join(re.findall(r"<details>.*?</details>", plain, re.DOTALL))
-    assert f"| {SAME} | no worse |" in folded
-    assert f"| {BROKEN} | failed | RuntimeError: boom |" in folded
-    assert "2 of 5 exact metrics are the same." in plain
-
-
-def test_the_summary_of_an_unremarkable_run_is_short():
-    """Where nothing differs, only the verdict is not folded."""
-    told = page.summary(made.run(timed(SAME), exact={"k": {"registers": (1, 1)}}))
-
-    assert "Exact metrics that differ" not in told
-    assert "Changed or undecided" not in told
-    assert told.count("<details>") == 1
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
-def test_a_summary_takes_no_name_for_markup(name):
-    """Whatever a name is, the only markup is the summary's own, and every table has as many cells as it should."""
-    failed = made.benchmark(name, changes={"status": "failed", "reason": name, "pairs": ()})
-    told = page.summary(made.run(failed, exact={name: {name: (1, 2)}}))
-
-    for tag in re.findall(r"<[^>]*>", told):
-        assert tag in {"<details>", "</details>", "<summary>", "</summary>"}
-    assert not re.search(r"[`\[\]_#@](?<!&#)", told.replace("&#", ""))
-    for line in told.splitlines():
-        if line.startswith("|"):
-            assert line.count("|") in {4, 7}
-
-
-def test_a_summary_breaks_up_mentions_and_links():
-    """GitHub makes links of mentions, numbers and addresses even where Markdown does not."""
-    told = page.summary(made.run(failure="ask @octocat about #1 and https://e.vil or www.e.vil"))
-    rendered = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), told)
-
-    assert "@octocat" not in rendered
-    assert "#1" not in rendered
-    assert "://" not in told
-    assert "www.e" not in told
-
-
-def test_a_summary_has_an_end():
-    """However many rows there are, it fits, and says how many are missing."""
-    exact = {f"[<{i}>]" * 30: {"registers": (8, 64)} for i in range(300)}
-    told = page.summary(made.run(timed(SAME), exact=exact))
-
-    assert len(told) < 60_000
-    left = re.search(r"^(\d+) more: see the report\.$", told, re.MULTILINE)
-    assert int(left[1]) + told.count("| worse |") == 300
-
-
-@pytest.mark.parametrize(
-    ("names", "short", "prefix"),
-    [
-        ([SLOW, SAME], ["step[cifar-56-residual]", "frames"], PREFIX),
-        ([SLOW], ["step[cifar-56-residual]"], PREFIX),
-        (["a.py::x", "b.py::x"], ["a.py::x", "b.py::x"], ""),
-        (["step[a/b]", "step[a/c]"], ["step[a/b]", "step[a/c]"], ""),
-        (["x"], ["x"], ""),
-        ([], [], ""),
-    ],
-)
-def test_names_are_shortened_for_the_eye(names, short, prefix):
-    """What all share in front is left out, at the border of a file or class; never inside of brackets."""
-    assert tables.short_names(names) == (dict(zip(names, short, strict=True)), prefix)
-
-
-def test_shortened_names_stay_apart():
-    """Long ones are cut in the middle, but not so that two become the same."""
-    apart = tables.short_names([f"a.py::{'x' * 60}{i}" for i in range(2)])[0]
-    assert all(len(name) <= tables.FOR_THE_EYE for name in apart.values())
-    same = [f"a.py::{'x' * 30}{i}{'y' * 30}" for i in range(2)]
-    assert len({*tables.short_names(same)[0].values()}) == 2
-
-
-@pytest.mark.parametrize("tests", [1, 7])
-def test_the_smallest_slowdown_is_found_in_80_of_100(tests):
-    """Batches of pairs drawn with that slowdown are significant twice in 80 of 100 cases, by Student's t."""
-    pairs, alpha = 5, 0.05
-    size = sensitivity.shift(pairs, alpha, tests) / math.sqrt(pairs)  # in standard deviations of a pair
-    drawn = np.random.default_rng(0).standard_normal((2, 20_000, pairs)) + size
-    t = drawn.mean(axis=2) / drawn.std(axis=2, ddof=1) * math.sqrt(pairs)
-    p = stdtr(pairs - 1, -t)
-
-    assert ((p[0] < alpha / tests) & (p[1] < alpha)).mean() == pytest.approx(0.8, abs=0.01)
-
-
-def test_runs_of_a_part_of_the_suite_do_not_sharpen_the_gate():
-    """How small a slowdown it finds rests on A/A runs of the whole, not on a later run of one benchmark."""
-    names = [f"b{i}" for i in range(9)]
-    aa = [made.run(*(made.benchmark(name, seed=i) for name in names), kind="aa") for i in range(4)]
-    part = made.run(made.benchmark("b0"), kind="anchor", started="2027-01-01T00:00:00Z")
-    measured = sensitivity.controls(sensitivity.known(aa))
-
-    alone, beside = sensitivity.sensitivity(aa, measured), sensitivity.sensitivity([*aa, part], measured)
-
-    assert set(alone["tests"]) == {9}
-    assert beside.equals(alone)
 
 
 def test_figures_of_many_benchmarks_have_an_end(tmp_path):
@@ -426,7 +289,7 @@ def test_figures_of_many_benchmarks_have_an_end(tmp_path):
         git = Git(head=f"{i:02x}" * 20, base="e" * 40, anchor="v1.0")
         benchmarks = [timed(name, 0.2 if (name, i > 2) == ("b069", True) else 0.0, pairs=2) for name in names]
         stored(tmp_path, "anchor", *benchmarks, at=i, git=git)
-    folder = page.write(tmp_path, tmp_path / "reports").page.parent
+    folder = write(PAGE, tmp_path / "reports", tmp_path).page.parent
 
     assert "b069" in (folder / "history.svg").read_text(encoding="utf-8")
     text = (folder / "report.md").read_text(encoding="utf-8")

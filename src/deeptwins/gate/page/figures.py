@@ -1,4 +1,4 @@
-"""From what the gate found to figures; none computes a number that the text prints. Ratios are drawn as logarithms."""
+"""From the facts of the gate's page to figures; none computes a number that the text prints. Ratios are logarithms."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from deeptwins.gate.page.tables import VERDICTS, shown, signed
+from deeptwins.gate.judge.history import History
+from deeptwins.gate.page.names import LONGEST_SHORT, VERDICTS, left_out, printable, short_names
+from deeptwins.gate.page.tables import ROWS, signed, span
 from deeptwins.pages import drawing
-from deeptwins.pages.drawing import DASHED, HUES, INK, MARKERS, WIDTH
+from deeptwins.pages.drawing import DASHED, HUES, INK, MARKERS, Picture
 
 LOOKS: Mapping[str, tuple[str, str, str]] = {  # of a verdict: colour, marker, its fill; read without colours, too
     "regressed": (HUES[0], ">", HUES[0]),
@@ -26,143 +27,200 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {  # of a verdict: colour, marker, i
     "not_measured": (HUES[4], "", HUES[4]),
 }
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # between ticks, in percent
-TICKS = 7
+TICKS_ACROSS, TICKS_UP = 7, 5  # at most
 OUTCOMES = {"found": HUES[1], "inconclusive": HUES[3], "fine": HUES[2], "not_measured": HUES[4]}
+BAR: Any = {"alpha": 0.35, "edgecolor": INK, "linewidth": 0.6}
+NAMED = 17  # percent: a bar that is longer has room for the name of the outcome
 BAND: Any = {"color": INK, "alpha": 0.09, "linewidth": 0}
-PER_ROW = 2  # panels of histories
-ROOM = (0.0, 0.3, 0.55, 0.3)  # share of a panel's height for what is written beside none, one, two, more steps
+PANELS, PER_ROW = 24, 2  # of the history
+# The share of a panel's height that is left free for the text beside no step, one, two, and more steps.
+ROOM = (0.0, 0.3, 0.55, 0.3)
+LEAST_HEIGHT = 0.01  # of a panel, in log ratios
+ALT = 4000  # characters
 DOTTED = (0, (1, 1.6))
 
 
-def forest(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
+def ratios(table: pd.DataFrame) -> Picture:
     """Draw the ratio of each benchmark with its interval, its margin as a band, its second batch below it."""
-    rows = table.to_dict("records")
-    with drawing.styled():
-        size = WIDTH, 0.36 * max(len(rows), 1) + 1.25
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.06))
-        ax = figure.subplots()
-        ax.axvline(0, color=INK, linewidth=0.8)
-        span = _span(rows)
-        ax.set(xlim=span, ylim=(max(len(rows), 1) - 0.4, -0.6), xlabel="time of head over base (%)")
-        _percent_ticks(ax, *span)
+    names, prefix = short_names(table["benchmark"])
+    rows = table.head(ROWS).to_dict("records")
+    with drawing.styled(axes__grid__axis="x"):
+        height = 0.36 * max(len(rows), 1) + 1.25
+        labels = [names[row["benchmark"]] for row in rows]
+        figure, ax = _ratio_rows(labels, "time of head over base (%)", height, _ends(rows))
         for i, row in enumerate(rows):
-            _forest_row(ax, i, row)
-        ax.set_yticks(range(len(rows)), [names[row["benchmark"]] for row in rows])
-        ax.grid(visible=True, axis="x")
-        ax.grid(visible=False, axis="y")
+            _ratio_row(ax, i, row)
         if not rows:
             ax.text(0.5, 0.5, "no benchmark was measured", ha="center", transform=ax.transAxes)
+        present = {row["verdict"] for row in rows} - {"not_measured"}
         marks: list[Any] = [Patch(**BAND, label="margin")]
-        present = {row["verdict"] for row in rows}
-        marks += [
-            _mark(look, VERDICTS[verdict]) for verdict, look in LOOKS.items() if verdict in present - {"not_measured"}
-        ]
-        if rows and table["second_log_ratio"].notna().any():
+        marks += [_mark(look, VERDICTS[verdict]) for verdict, look in LOOKS.items() if verdict in present]
+        if any(not math.isnan(row["second_log_ratio"]) for row in rows):
             marks.append(Line2D([], [], color=HUES[4], marker="|", linewidth=1, label="second batch"))
         figure.legend(handles=marks, loc="outside upper left", ncols=len(marks), handlelength=1.2, columnspacing=1.2)
-    return figure
+    caption = (
+        "95 % intervals; the thin mark below is the second batch, of processes of its own. Grey: the slowdown, or"
+        f" speed-up, that is tolerated. Right of 0 head is slower.{left_out(prefix)}{_more(len(table), ROWS)}"
+    )
+    return _picture("ratios", caption, _ratios_in_words(table, names), figure)
 
 
-def history(points: pd.DataFrame, changes: pd.DataFrame, events: pd.DataFrame, names: Mapping[str, str]) -> Figure:
+def history(past: History) -> Picture:
     """Draw the history of each benchmark in a panel: intervals, levels, steps with their commits, other changes."""
+    names, prefix = short_names(past.points["benchmark"])
+    points = _drawn(past)
     machines = drawing.palette(points["machine"], MARKERS)
-    titles = list(dict.fromkeys(points["benchmark"]))
-    columns = min(PER_ROW, len(titles))
-    rows = -(-len(titles) // columns)
     with drawing.styled():
-        size = WIDTH, 2.05 * rows + 0.6
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.06))
-        axes = figure.subplots(rows, columns, sharex=True, squeeze=False).flatten()
-        for ax in axes[len(titles) :]:
-            ax.remove()
+        figure, axes = _panels(list(dict.fromkeys(points["benchmark"])))
         last = int(points["place"].max())
-        axes[0].set_xlim(-0.6, last + 0.6)
-        axes[0].set_xticks(_counts(last))
-        for name, ax in zip(titles, axes, strict=False):
-            own = points[points["benchmark"] == name]
-            _series(ax, own, changes[changes["benchmark"] == name], machines)
-            for event in events.to_dict("records"):
-                ax.axvline(event["place"] - 0.5, color=INK, linewidth=1, alpha=0.55, linestyle=DOTTED)
+        first = next(iter(axes.values()))
+        first.set_xlim(-0.6, last + 0.6)
+        first.set_xticks(_counts(last))
+        for name, ax in axes.items():
+            changes = past.changes[past.changes["benchmark"] == name]
+            _series(ax, points[points["benchmark"] == name], changes, machines)
+            for place in past.events["place"]:
+                ax.axvline(place - 0.5, color=INK, linewidth=1, alpha=0.55, linestyle=DOTTED)
             ax.set_title(names[name], fontsize=9)
             ax.tick_params(labelbottom=True)
         figure.supxlabel("run, the oldest first")
         figure.supylabel("time over the anchor's (%)")
-        figure.legend(handles=_history_marks(changes, events, machines), loc="outside upper left", ncols=2)
-    return figure
+        marks = _history_marks(past.changes, past.events, machines)
+        figure.legend(handles=marks, loc="outside upper left", ncols=2)
+    caption = (
+        "Time over that of the anchor, which is 0, with 95 % intervals; each panel has its own scale. Lines are"
+        f" medians between steps; a step names the commits on its sides, where there is room.{left_out(prefix)}"
+        f"{_more(len(names), PANELS)}"
+    )
+    return _picture("history", caption, _history_in_words(past, names), figure)
 
 
-def outcomes(table: pd.DataFrame) -> Figure:
-    """Draw what the gate said of runs whose truth is known: a bar a treatment, in shares that are named."""
-    rows = table.to_dict("records")
-    with drawing.styled():
-        size = WIDTH, 0.36 * len(rows) + 1.1
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.06))
-        ax = figure.subplots()
-        told: dict[str, str] = {}
+def outcomes(rates: pd.DataFrame) -> Picture:
+    """Draw what the gate said of runs whose truth is known: a bar per treatment, in shares that are named."""
+    rows = rates.to_dict("records")
+    labels = [printable(row["treatment"], LONGEST_SHORT) for row in rows]
+    with drawing.styled(axes__grid=False):
+        figure, ax = drawing.rows(labels, "share of runs (%)", 0.36 * len(rows) + 1.1)
+        ax.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, 100))
+        colours: dict[str, str] = {}
         for i, row in enumerate(rows):
             left = 0.0
             for outcome, colour in OUTCOMES.items():
-                if not (number := row[outcome]):
+                number, share = row[outcome], 100 * row[outcome] / row["runs"]
+                if not number:
                     continue
-                share = 100 * number / row["runs"]
-                said = "false alarm" if outcome == "found" and row["kind"] == "aa" else outcome.replace("_", " ")
-                fill = told.setdefault(said, HUES[0] if said == "false alarm" else colour)
-                ax.barh(i, share, left=left, height=0.66, color=fill, alpha=0.35, edgecolor=INK, linewidth=0.6)
-                text = f"{number} {said}" if share > 17 else str(number)  # noqa: PLR2004  there is room for words
+                false = outcome == "found" and row["kind"] == "aa"
+                name = "false alarm" if false else outcome.replace("_", " ")
+                colours[name] = HUES[0] if false else colour
+                ax.barh(i, share, left=left, height=0.66, color=colours[name], **BAR)
+                text = f"{number} {name}" if share > NAMED else str(number)
                 ax.text(left + share / 2, i, text, ha="center", va="center", fontsize=8.5)
                 left += share
-        names = [_cut(shown(row["treatment"])) for row in rows]
-        ax.set_yticks(range(len(rows)), names)
-        ax.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, 100), xlabel="share of runs (%)")
-        ax.grid(visible=False)
-        marks = [
-            Patch(facecolor=fill, alpha=0.35, edgecolor=INK, linewidth=0.6, label=said) for said, fill in told.items()
-        ]
+        marks = [Patch(facecolor=fill, **BAR, label=name) for name, fill in colours.items()]
         figure.legend(handles=marks, loc="outside upper left", ncols=len(marks), columnspacing=1.2)
-    return figure
+    sentences = [
+        f"{printable(row['treatment'])}: {row['found']} alarms, {row['inconclusive']} inconclusive, {row['fine']} fine"
+        for row in rows
+    ]
+    caption = "What the gate said of commits set against themselves, made worse on purpose or not at all."
+    return _picture("self-test", caption, f"{'; '.join(sentences)}.", figure)
 
 
-def sensitivity(table: pd.DataFrame, measured: pd.DataFrame, names: Mapping[str, str]) -> Figure:
+def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
     """Draw A/A ratios, which should be 0, in their margins, and the smallest slowdown that is mostly found."""
-    keys = [(row["machine"], row["benchmark"]) for row in table.to_dict("records")]
-    with drawing.styled():
-        size = WIDTH, 0.34 * len(keys) + 1.25
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.06))
-        ax = figure.subplots()
-        ax.axvline(0, color=INK, linewidth=0.8)
-        for i, row in enumerate(table.to_dict("records")):
+    names, prefix = short_names(smallest["benchmark"])
+    rows = smallest.to_dict("records")
+    labels = [names[row["benchmark"]] for row in rows]
+    if smallest["machine"].nunique() > 1:
+        labels = [f"{label}, {printable(row['machine'], 22)}" for label, row in zip(labels, rows, strict=True)]
+    edges = [*controls["log_ratio"], *np.log1p(smallest["smallest"]), *-np.log1p(smallest["margin"])]
+    with drawing.styled(axes__grid__axis="x"):
+        ends = 1.08 * min(edges), 1.08 * max(edges)
+        figure, ax = _ratio_rows(labels, "ratio of a commit to itself (%)", 0.34 * len(rows) + 1.25, ends)
+        for i, row in enumerate(rows):
             margin = math.log1p(row["margin"])
             ax.add_patch(Rectangle((-margin, i - 0.36), 2 * margin, 0.72, **BAND))
-            own = measured[(measured["machine"] == row["machine"]) & (measured["benchmark"] == row["benchmark"])]
-            aside = np.linspace(-0.2, 0.2, len(own)) if len(own) > 1 else [0.0]
-            ax.scatter(own["log_ratio"], i + np.asarray(aside), s=13, color=HUES[1], alpha=0.75, linewidth=0)
+            here = (controls["machine"] == row["machine"]) & (controls["benchmark"] == row["benchmark"])
+            dots = controls.loc[here, "log_ratio"]
+            aside = np.linspace(-0.2, 0.2, len(dots)) if len(dots) > 1 else np.zeros(1)
+            ax.scatter(dots, i + aside, s=13, color=HUES[1], alpha=0.75, linewidth=0)
             ax.scatter(math.log1p(row["smallest"]), i, s=46, marker="D", color=HUES[0], facecolor="none", linewidth=1.5)
-        edges = [*measured["log_ratio"], *np.log1p(table["smallest"]), *-np.log1p(table["margin"])]
-        span = 1.08 * min(edges), 1.08 * max(edges)
-        ax.set(xlim=span, ylim=(len(keys) - 0.4, -0.6), xlabel="ratio of a commit to itself (%)")
-        _percent_ticks(ax, *span)
-        several = table["machine"].nunique() > 1
-        ax.set_yticks(
-            range(len(keys)),
-            [names[name] + (f", {_cut(shown(machine), 22)}" if several else "") for machine, name in keys],
-        )
-        ax.grid(visible=True, axis="x")
-        ax.grid(visible=False, axis="y")
         marks: list[Any] = [
             Line2D([], [], marker="o", linestyle="", color=HUES[1], markersize=4, label="A/A run"),
             Patch(**BAND, label="margin"),
             _mark((HUES[0], "D", "none"), "smallest slowdown found in 80 %"),
         ]
         figure.legend(handles=marks, loc="outside upper left", ncols=3)
-    return figure
+    caption = (
+        f"A/A runs: each dot is a ratio whose truth is 0. Diamonds are calculated, as said below.{left_out(prefix)}"
+    )
+    least, most = 100 * smallest["smallest"].min(), 100 * smallest["smallest"].max()
+    alt = f"Smallest slowdown found in 80 %: {least:.1f} % to {most:.1f} % by benchmark."
+    return _picture("sensitivity", caption, alt, figure)
 
 
-def _forest_row(ax: Axes, i: int, row: Mapping[Any, Any]) -> None:
+def _picture(name: str, caption: str, alt: str, figure: Figure) -> Picture:
+    return Picture(name, caption, printable(alt, ALT), figure)
+
+
+def _more(number: int, most: int) -> str:
+    return f" {number - most} more are in the data." if number > most else ""
+
+
+def _ratios_in_words(table: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Describe the figure."""
+    benchmarks = [
+        f"{names[row['benchmark']]} {signed(row['log_ratio'])} % ({span(row['low'], row['high'])}),"
+        f" {VERDICTS[row['verdict']]}"
+        for row in table.to_dict("records")
+    ]
+    return f"Time of head over base. {'; '.join(benchmarks)}." if benchmarks else "No benchmark was measured."
+
+
+def _history_in_words(past: History, names: Mapping[str, str]) -> str:
+    """Describe the figure."""
+    steps = []
+    for row in past.changes.to_dict("records"):
+        suspected = "" if row["confirmed"] else " (suspected)"
+        step = f"{names[row['benchmark']]} {row['percent']:+.1f} % between {row['before']} and {row['after']}"
+        steps.append(step + suspected)
+    return f"{past.runs} runs of {len(names)} benchmarks. Steps: {'; '.join(steps) or 'none'}."
+
+
+def _ratio_rows(labels: Sequence[str], xlabel: str, height: float, ends: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Lay out a row per label, from the top, on an axis of log ratios with a line at 0."""
+    figure = drawing.canvas(height)
+    ax = figure.subplots()
+    ax.axvline(0, color=INK, linewidth=0.8)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set(xlim=ends, ylim=(max(len(labels), 1) - 0.4, -0.6), xlabel=xlabel)
+    _percent_ticks(ax, *ends)
+    return figure, ax
+
+
+def _drawn(past: History) -> pd.DataFrame:
+    """Return the points of as many benchmarks as there are panels for; those with a step take precedence."""
+    names = dict.fromkeys([*past.changes["benchmark"], *past.points["benchmark"]])
+    return past.points[past.points["benchmark"].isin([*names][:PANELS])]
+
+
+def _panels(titles: Sequence[str]) -> tuple[Figure, drawing.Panels]:
+    """Lay out one panel per title, each with its own y."""
+    columns = min(PER_ROW, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = drawing.canvas(2.05 * rows + 0.6)
+    axes = figure.subplots(rows, columns, sharex=True, squeeze=False).flatten()
+    for ax in axes[len(titles) :]:
+        ax.remove()
+    return figure, dict(zip(titles, axes, strict=False))
+
+
+def _ratio_row(ax: Axes, i: int, row: Mapping[Any, Any]) -> None:
     colour, marker, fill = LOOKS[row["verdict"]]
     margin = math.log1p(row["margin"])
     ax.add_patch(Rectangle((-margin, i - 0.4), 2 * margin, 0.8, **BAND))
     if math.isnan(row["log_ratio"]):
-        told = VERDICTS[row["verdict"]]
+        text = VERDICTS[row["verdict"]]
     else:
         second = not math.isnan(row["second_log_ratio"])
         y = i - 0.12 if second else i
@@ -173,52 +231,61 @@ def _forest_row(ax: Axes, i: int, row: Mapping[Any, Any]) -> None:
             low, high = max(row["second_low"], left), min(row["second_high"], right)
             ax.hlines(i + 0.2, low, high, color=colour, linewidth=1)
             ax.scatter(row["second_log_ratio"], i + 0.2, s=30, marker="|", color=colour)
-        told = f"{_minus(signed(row['log_ratio']))} % {VERDICTS[row['verdict']]}"
-    ax.text(1.02, i, told, va="center", fontsize=9, transform=ax.get_yaxis_transform())
+        text = f"{_minus(signed(row['log_ratio']))} % {VERDICTS[row['verdict']]}"
+    ax.text(1.02, i, text, va="center", fontsize=9, transform=ax.get_yaxis_transform())
 
 
-def _span(rows: Sequence[Mapping[Any, Any]]) -> tuple[float, float]:
+def _ends(rows: Sequence[Mapping[Any, Any]]) -> tuple[float, float]:
     """Return the ends of an axis that shows all ratios, all margins, and all intervals that are not endless."""
     edges = [0.0]
     for row in rows:
         edges += [math.log1p(row["margin"]), -math.log1p(row["margin"])]
         edges += [row[f"{batch}{end}"] for batch in ("", "second_") for end in ("log_ratio", "low", "high")]
-    shown = [edge for edge in edges if math.isfinite(edge)]
-    pad = 0.05 * (max(shown) - min(shown)) + 0.002
-    return min(shown) - pad, max(shown) + pad
+    finite = [edge for edge in edges if math.isfinite(edge)]
+    pad = 0.05 * (max(finite) - min(finite)) + 0.002
+    return min(finite) - pad, max(finite) + pad
 
 
 def _percent_ticks(ax: Axes, low: float, high: float, *, vertical: bool = False) -> None:
     """Put ticks at round percentages of an axis of log ratios."""
-    ends = 100 * math.expm1(low), 100 * math.expm1(high)
-    most = 5 if vertical else TICKS
-    step = next((step for step in STEPS if (ends[1] - ends[0]) / step <= most), None)
-    step = step or 100 * math.ceil((ends[1] - ends[0]) / 100 / most)
-    ticks = [step * i for i in range(math.ceil(ends[0] / step), math.floor(ends[1] / step) + 1) if step * i > -100]  # noqa: PLR2004
-    places, texts = [math.log1p(tick / 100) for tick in ticks], [f"{tick:+g}" if tick else "0" for tick in ticks]
-    (ax.set_yticks if vertical else ax.set_xticks)(places, [_minus(text) for text in texts])
+    least, most = 100 * math.expm1(low), 100 * math.expm1(high)
+    number = TICKS_UP if vertical else TICKS_ACROSS
+    step = next((step for step in STEPS if (most - least) / step <= number), None)
+    step = step or 100 * math.ceil((most - least) / 100 / number)
+    ticks = [step * i for i in range(math.ceil(least / step), math.floor(most / step) + 1)]
+    ticks = [tick for tick in ticks if tick > -100]  # noqa: PLR2004  nothing is faster by 100 %
+    axis = ax.yaxis if vertical else ax.xaxis
+    axis.set_ticks(
+        [math.log1p(tick / 100) for tick in ticks], [_minus(f"{tick:+g}") if tick else "0" for tick in ticks]
+    )
 
 
-def _series(ax: Axes, own: pd.DataFrame, changes: pd.DataFrame, machines: Mapping[str, str]) -> None:
+def _series(ax: Axes, values: pd.DataFrame, changes: pd.DataFrame, machines: Mapping[str, str]) -> None:
     """Draw the values of a benchmark, the level of each stretch, and its steps."""
-    for chain, series in own.groupby("chain"):
+    for chain, series in values.groupby("chain"):
         starts = sorted(changes.loc[changes["chain"] == chain, "place"])
         for _, level in series.groupby(np.searchsorted(starts, series["place"], side="right")):
             ends = level["place"].min() - 0.35, level["place"].max() + 0.35
             ax.hlines(level["log_ratio"].median(), *ends, color=HUES[1], linewidth=1.4)
-    ax.vlines(own["place"], own["low"], own["high"], color=HUES[1], linewidth=2.4, alpha=0.25)
-    for machine, points in own.groupby("machine", sort=False):
-        ax.scatter(points["place"], points["log_ratio"], s=12, marker=machines[str(machine)], color=HUES[1], zorder=3)
-    # A lone wide interval would flatten all others: it may leave the panel.
-    half = (own["high"] - own["low"]).median() if np.isfinite(own["high"] - own["low"]).any() else 0.0
-    low, high = own["log_ratio"].min() - half, own["log_ratio"].max() + half
-    wanting = max(0.01 - (high - low), 0) / 2
-    low, high = low - wanting, high + wanting
-    room = ROOM[min(len(changes), len(ROOM) - 1)]
-    high += (high - low) * room / (1 - room)
+    ax.vlines(values["place"], values["low"], values["high"], color=HUES[1], linewidth=2.4, alpha=0.25)
+    for machine, dots in values.groupby("machine", sort=False):
+        ax.scatter(dots["place"], dots["log_ratio"], s=12, marker=machines[str(machine)], color=HUES[1], zorder=3)
+    low, high = _limits(values, len(changes))
     ax.set_ylim(low, high)
     _percent_ticks(ax, low, high, vertical=True)
     _name_steps(ax, changes.sort_values("place"), high)
+
+
+def _limits(values: pd.DataFrame, steps: int) -> tuple[float, float]:
+    """Return the ends of a panel's y axis, with room at the top for what is written beside steps."""
+    # A lone wide interval would flatten all others: it may leave the panel.
+    widths = values["high"] - values["low"]
+    half = widths.median() if np.isfinite(widths).any() else 0.0
+    low, high = values["log_ratio"].min() - half, values["log_ratio"].max() + half
+    missing = max(LEAST_HEIGHT - (high - low), 0) / 2
+    low, high = low - missing, high + missing
+    room = ROOM[min(steps, len(ROOM) - 1)]
+    return low, high + (high - low) * room / (1 - room)
 
 
 def _name_steps(ax: Axes, changes: pd.DataFrame, high: float) -> None:
@@ -230,7 +297,7 @@ def _name_steps(ax: Axes, changes: pd.DataFrame, high: float) -> None:
         right = x > np.mean(ax.get_xlim())
         text = f"{_minus(signed(change['log_size']))} %{'' if change['confirmed'] else ' ?'}"
         if lines > 1:
-            text += f"\n{shown(change['before'])[:7]}..{shown(change['after'])[:7]}"
+            text += f"\n{printable(change['before'])[:7]}..{printable(change['after'])[:7]}"
         offset = (-4 if right else 4, -1 - 12 * lines * (i % 2))  # points: below the one before
         style: dict[str, Any] = {"ha": "right" if right else "left", "va": "top", "fontsize": 8, "color": INK}
         ax.annotate(text, (x, high), offset, textcoords="offset points", **style)
@@ -238,7 +305,7 @@ def _name_steps(ax: Axes, changes: pd.DataFrame, high: float) -> None:
 
 def _history_marks(changes: pd.DataFrame, events: pd.DataFrame, machines: Mapping[str, str]) -> list[Line2D]:
     marks = [
-        Line2D([], [], marker=marker, linestyle="", color=HUES[1], markersize=4, label=_cut(shown(machine), 50))
+        Line2D([], [], marker=marker, linestyle="", color=HUES[1], markersize=4, label=printable(machine, 50))
         for machine, marker in machines.items()
     ]
     if changes["confirmed"].eq(True).any():  # noqa: FBT003
@@ -260,10 +327,6 @@ def _mark(look: tuple[str, str, str], label: str) -> Line2D:
     colour, marker, fill = look
     style: dict[str, Any] = {"color": colour, "marker": marker, "markerfacecolor": fill, "markeredgewidth": 1.5}
     return Line2D([], [], linestyle="", markersize=6.5, label=label, **style)
-
-
-def _cut(text: str, length: int = 40) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _minus(text: str) -> str:

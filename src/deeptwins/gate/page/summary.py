@@ -10,13 +10,14 @@ import re
 
 import pandas as pd
 
-from deeptwins.gate.judge.conclusion import conclude
 from deeptwins.gate.page import tables
+from deeptwins.gate.page.facts import JudgedRun
+from deeptwins.gate.page.names import VERDICTS, printable
 from deeptwins.gate.runs import Run
-from deeptwins.pages.tables import Table
+from deeptwins.pages.tables import Column, Table
 
 MOST = 60_000  # characters; GitHub takes 65,536 in a comment
-TOLD = ("regressed", "inconclusive", "improved")  # verdicts whose rows are not folded away
+UNFOLDED = ("regressed", "inconclusive", "improved")  # verdicts whose rows are not folded away
 _SENTENCES = 12
 _LONGEST = 400  # characters of a sentence, or of a cell
 _MEANT = re.compile(r"^\W|[^A-Za-z0-9 ,;%()'+/.:-]|[.:](?=[A-Za-z/])")
@@ -24,36 +25,31 @@ _LINKED = re.compile(r"([@#])(?=\S)")
 _SPARE = 3_000  # characters: for the last line, and for how many rows were left out
 
 
-def summary(run: Run) -> str:
+def summary(judged: JudgedRun) -> str:
     """Summarize a run: the verdict, exact differences, what changed or is undecided; the rest is folded."""
-    conclusion = conclude(run)
-    first, *others = conclusion.lines
-    table = tables.judged(run, conclusion)
-    told = table["verdict"].isin(TOLD)
-    values = tables.exact_values(run)
+    first, *others = judged.conclusion.lines
+    ratios, exact = judged.ratios, judged.exact
+    unfolded = ratios["verdict"].isin(UNFOLDED)
     text = f"**{_plain(first)}**\n\n" + "".join(f"{_plain(line)}\n\n" for line in others[:_SENTENCES])
-    for rows, folded in (
-        (tables.exact_changes(run), False),
-        (_ratios("Changed or undecided", table[told]), False),
-        (tables.unmeasured(run, conclusion.judged), True),
-        (_ratios("No worse", table[~told & (table["verdict"] != "not_measured")]), True),
+    for table, folded in (
+        (tables.exact_changes(judged.conclusion.changes), False),
+        (_ratios("Changed or undecided", ratios[unfolded]), False),
+        (tables.unmeasured(judged), True),
+        (_ratios("No worse", ratios[ratios["verdict"] == "no_worse"]), True),
     ):
-        text += _block(rows, MOST - _SPARE - len(text), folded=folded)
-    same = f"{int(values['same'].sum()):,} of {len(values):,} exact metrics are the same. " if len(values) else ""
-    return f"{text}{same}{_plain(_where(run))}\n"
+        text += _block(table, MOST - _SPARE - len(text), folded=folded)
+    same = f"{int(exact['same'].sum()):,} of {len(exact):,} exact metrics are the same. " if len(exact) else ""
+    return f"{text}{same}{_plain(_where(judged.run))}\n"
 
 
-def _ratios(caption: str, table: pd.DataFrame) -> Table:
-    rows = [
-        [
-            tables.shown(row["benchmark"]),
-            tables.VERDICTS[row["verdict"]],
-            *([f"{tables.signed(row['log_ratio'])} %", tables.span(row["low"], row["high"])]),
-            f"{100 * row['margin']:.1f} %",
-        ]
-        for row in table.to_dict("records")
-    ]
-    return Table(caption, ("benchmark", "verdict", "time of head", "95 % interval", "margin"), rows, 2)
+def _ratios(caption: str, ratios: pd.DataFrame) -> Table:
+    words = Column("benchmark", "benchmark", printable), Column("verdict", "verdict", VERDICTS.__getitem__)
+    numbers = (
+        Column("time of head", "log_ratio", lambda log_ratio: f"{tables.signed(log_ratio)} %"),
+        Column("95 % interval", ("low", "high"), tables.span),
+        Column("margin", "margin", lambda margin: f"{tables.percent(margin)} %"),
+    )
+    return Table.of(ratios, caption, words, numbers)
 
 
 def _block(table: Table, room: int, *, folded: bool) -> str:
@@ -81,11 +77,11 @@ def _row(cells: list[str] | tuple[str, ...]) -> str:
 def _where(run: Run) -> str:
     git = run.git
     changes = " with changes that are not committed" if git.dirty else ""
-    head, base = tables.shown(git.head, 12), tables.shown(git.base, 12)
-    return f"Head {head}{changes} against {base} on {tables.shown(run.environment.machine, 200)}."
+    head, base = printable(git.head, 12), printable(git.base, 12)
+    return f"Head {head}{changes} against {base} on {printable(run.environment.machine, 200)}."
 
 
 def _plain(text: str) -> str:
     """Make text mean itself in Markdown, in HTML and to GitHub, on one line."""
-    broken = _LINKED.sub("\\1\N{ZERO WIDTH SPACE}", tables.shown(text, _LONGEST))
+    broken = _LINKED.sub("\\1\N{ZERO WIDTH SPACE}", printable(text, _LONGEST))
     return _MEANT.sub(lambda match: f"&#{ord(match[0])};", broken)

@@ -1,67 +1,28 @@
-"""From runs of the gate to rows: data for CSV files, and tables of text. Plain text: the templates escape it."""
+"""From the facts of the gate's page to tables of text. Plain text: the templates escape it."""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 
-import numpy as np
 import pandas as pd
 
-from deeptwins.gate.judge.conclusion import Conclusion
-from deeptwins.gate.judge.estimates import Estimate
-from deeptwins.gate.judge.metrics import METRICS, Change, changes
-from deeptwins.gate.judge.samples import segments
-from deeptwins.gate.judge.verdict import Judged
-from deeptwins.gate.runs import Benchmark, Run, Side
-from deeptwins.pages.tables import Table
-from deeptwins.pages.wording import apart, p_value, points
+from deeptwins.gate.judge.history import History
+from deeptwins.gate.judge.metrics import Change
+from deeptwins.gate.page.facts import JudgedRun, SelfTest, is_judged
+from deeptwins.gate.page.names import VERDICTS, begin_with, metric_name, printable, short_names, without
+from deeptwins.pages.tables import Column, Table
+from deeptwins.pages.wording import apart, digits, interval, number, p_value, points
 
-VERDICTS = {
-    "regressed": "slower",
-    "inconclusive": "inconclusive",
-    "improved": "faster",
-    "no_worse": "no worse",
+ROWS = 60  # of a table or figure on the page: the rest is in its CSV file
+GRAVITY = (True, None, False)  # of `Change.worse`, the gravest first
+RARE = {
     "not_measured": "not measured",
+    "others": "another benchmark said to be slower",
+    "said_faster": "a benchmark said to be faster",
 }
-"""What a page calls a verdict, the gravest first."""
-LONGEST = 100  # characters of a name
-FOR_THE_EYE = 40
-
-
-def shown(text: object, longest: int = LONGEST) -> str:
-    """Return what somebody else wrote on one printable line: no control characters, none that turn the direction."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"
-
-
-def without(name: object, prefix: str) -> str:
-    """Return a name on one line, without what all begin with."""
-    return shown(shown(name, 10 * LONGEST).removeprefix(prefix))
-
-
-def begin_with(caption: str, prefix: str) -> str:
-    """Say in a caption what the names in a table begin with."""
-    return f"{caption}; names begin with {prefix}" if prefix else caption
-
-
-def short_names(names: Iterable[str]) -> tuple[dict[str, str], str]:
-    """Shorten names for a figure: without the file or class that all share, and cut in the middle where still long.
-
-    Returns:
-        The short name of each, no two the same unless two names look the same; and what all begin with.
-    """
-    full = {name: shown(name, 10 * LONGEST) for name in names}
-    prefix = os.path.commonprefix([*full.values()]).partition("[")[0]  # noqa: RUF071  no path: by characters
-    prefix = prefix[: max(prefix.rfind("/") + 1, prefix.rfind("::") + 2 if "::" in prefix else 0)]
-    for verb in ("bench_", "test_"):
-        if prefix and all(name.startswith(prefix + verb) for name in full.values()):
-            prefix += verb
-    short = {name: _middle(text.removeprefix(prefix)) for name, text in full.items()}
-    twice = [text for text in short.values() if [*short.values()].count(text) > 1]
-    return {name: full[name].removeprefix(prefix) if text in twice else text for name, text in short.items()}, prefix
+"""Columns of the self-test that are left out where nothing of the kind ever happened."""
 
 
 def signed(log_ratio: float) -> str:
@@ -70,118 +31,24 @@ def signed(log_ratio: float) -> str:
 
 
 def span(low: float, high: float) -> str:
-    """Return an interval of a log ratio in percent; an end that is not known is endless."""
+    """Return an interval of a log ratio in percent; a dash where an end is not known."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return "-"
     return apart(100 * math.expm1(low), 100 * math.expm1(high))
 
 
-def judged(run: Run, conclusion: Conclusion) -> pd.DataFrame:
-    """Set out what was found of each benchmark of a run: a row each, the gravest first."""
-    order = [*VERDICTS]
-    by_id = {benchmark.id: benchmark for benchmark in run.benchmarks}
-    rows = []
-    for one in sorted(conclusion.judged, key=lambda one: (order.index(one.verdict), one.id)):
-        benchmark = by_id.get(one.id)
-        rows.append({
-            "benchmark": one.id,
-            "verdict": one.verdict,
-            "reason": one.reason,
-            **_numbers(one.estimate, ""),
-            **_numbers(one.confirmation, "second_"),
-            "margin": one.margin,
-            "controls": one.controls,
-            "q": one.q,
-            "blocks": one.blocks,
-            "rejected": one.rejected,
-            "calls": benchmark.calls if benchmark else 0,
-            "base_s": _seconds(benchmark, "base"),
-            "head_s": _seconds(benchmark, "head"),
-        })  # fmt: skip
-    return pd.DataFrame(rows, columns=_JUDGED)
+def percent(share: float) -> str:
+    """Return a share in percent, without the unit."""
+    return f"{100 * share:.1f}"
 
 
-def forest(table: pd.DataFrame, prefix: str) -> Table:
-    """Tabulate the ratios."""
-    rows = [
-        [
-            without(row["benchmark"], prefix),
-            VERDICTS[row["verdict"]],
-            signed(row["log_ratio"]),
-            span(row["low"], row["high"]),
-            _second(row),
-            f"{100 * row['margin']:.1f}",
-            f"{row['controls']}",
-            p_value(row["q"]),
-            "-" if math.isnan(row["pairs"]) else f"{row['pairs']:.0f} / {row['blocks']:.0f}",
-            f"{row['calls']}",
-            _time(row["base_s"]),
-        ]
-        for row in table.to_dict("records")
-    ]
-    heads = (
-        "benchmark",
-        "verdict",
-        "ratio - 1 (%)",
-        "95 % interval",
-        "second batch (%)",
-        "margin (%)",
-        "A/A runs of it",
-    )
-    caption = begin_with("Time of head over that of base; margin: the slowdown that is tolerated", prefix)
-    return Table(caption, (*heads, "q", "pairs / blocks", "calls a segment", "seconds a call"), rows, 2)
-
-
-def exact_values(run: Run) -> pd.DataFrame:
-    """Set out all exact metrics of a run: a row each, the values of base and head."""
-    rows = [
-        {
-            "subject": subject,
-            "metric": metric,
-            "base": base,
-            "head": head,
-            "unit": METRICS[metric].unit if metric in METRICS else "",
-            "use": "judged" if judges(metric) else "information only",
-            "same": base == head,
-        }
-        for subject, of in run.exact.items()
-        for metric, (base, head) in of.items()
-    ]
-    return pd.DataFrame(rows, columns=["subject", "metric", "base", "head", "unit", "use", "same"])
-
-
-def exact_changes(run: Run) -> Table:
-    """Tabulate exact metrics that differ, what is worse first."""
-    found = sorted(changes(run.exact), key=lambda change: ([True, None, False].index(change.worse), change.subject))
-    rows = [
-        [
-            shown(change.subject),
-            metric_name(change.metric),
-            _state(change),
-            value(change.base),
-            value(change.head),
-            difference(change.base, change.head),
-        ]
-        for change in found
-    ]
-    return Table("Exact metrics that differ", ("of", "metric", "head is", "base", "head", "difference"), rows, 3)
-
-
-def metric_name(metric: str) -> str:
-    """Name a metric with its unit."""
-    known = METRICS.get(metric)
-    if known is None:
-        return shown(metric)
-    return f"{known.words} ({known.unit})" if known.unit else known.words
-
-
-def value(of: object) -> str:
+def value(exact: object) -> str:
     """Return an exact value as text, a hash by its first digits."""
-    if of is None:
+    if exact is None:
         return "none"
-    if isinstance(of, str):
-        return shown(of, 12)
-    return f"{of:,}" if isinstance(of, int) else f"{of:,.6g}"
+    if isinstance(exact, str):
+        return printable(exact, 12)
+    return f"{exact:,}" if isinstance(exact, int) else f"{exact:,.6g}"
 
 
 def difference(base: object, head: object) -> str:
@@ -192,104 +59,219 @@ def difference(base: object, head: object) -> str:
     return f"{text} ({100 * (head / base - 1):+.1f} %)" if base else text
 
 
-def rejected(run: Run) -> pd.DataFrame:
-    """Count the blocks that a quality guard rejected, by benchmark, batch and reason."""
-    rows = [
-        {"benchmark": benchmark.id, "batch": batch, "reason": block.rejected}
-        for benchmark in run.benchmarks
-        for batch, pairs in (("first", benchmark.pairs), ("second", benchmark.confirmation))
-        for pair in pairs
-        for block in pair
-        if block.rejected is not None
-    ]
-    table = pd.DataFrame(rows, columns=["benchmark", "batch", "reason"])
-    return table.groupby([*table], sort=False).size().reset_index(name="blocks")
+def first_rows(tables: Iterable[Table], where: str) -> tuple[Table, ...]:
+    """Leave out tables without a row, and rows that are too many for the page: `where` has them all."""
+    return tuple(_first_rows(table, where) for table in tables if table.rows)
 
 
-def rejections(table: pd.DataFrame, run: Run) -> Table:
-    """Tabulate them, with how many blocks there were in all."""
-    _, prefix = short_names(benchmark.id for benchmark in run.benchmarks)
-    total = {
-        (benchmark.id, batch): sum(map(len, pairs))
-        for benchmark in run.benchmarks
-        for batch, pairs in (("first", benchmark.pairs), ("second", benchmark.confirmation))
-    }
-    rows = [
-        [
-            without(row["benchmark"], prefix),
-            row["batch"],
-            shown(row["reason"]),
-            f"{row['blocks']} of {total[row['benchmark'], row['batch']]}",
-        ]
-        for row in table.to_dict("records")
-    ]
-    return Table(begin_with("Blocks that do not count", prefix), ("benchmark", "batch", "why", "blocks"), rows, 3)
+def _first_rows(table: Table, where: str) -> Table:
+    if len(table.rows) <= ROWS:
+        return table
+    caption = f"{table.caption}; the first {ROWS} of {len(table.rows)}, see {where}"
+    return replace(table, caption=caption, rows=table.rows[:ROWS])
 
 
-def unmeasured(run: Run, found: Iterable[Judged]) -> Table:
-    """Tabulate what was not measured, or not to its end, and why."""
-    rows = [["the run", "ended early", shown(run.failure, 400)]] if run.failure is not None else []
-    known = {benchmark.id: benchmark for benchmark in run.benchmarks}
-    for name in sorted({*known, *run.exact, *(run.expected or ())}):
-        benchmark = known.get(name)
-        if benchmark is not None and benchmark.status != "ok":
-            rows.append([shown(name), benchmark.status, shown(benchmark.reason or "no reason given", 400)])
-        elif benchmark is None and name not in run.exact:
-            rows.append([shown(name), "missing", "expected, and not found in head"])
-        elif run.expected is not None and name not in run.expected:
-            rows.append([shown(name), "unexpected", "measured, though the list of what is expected lacks it"])
-    rows += [
-        [shown(one.id), "not measured", shown(one.reason or "no reason given", 400)]
-        for one in found
-        if one.verdict == "not_measured" and one.id in known and known[one.id].status == "ok"
-    ]
-    rows += [[shown(name), "unavailable", shown(why, 400)] for name, why in run.unavailable.items()]
-    return Table("Not measured", ("what", "state", "why"), rows, 3)
+def compared(judged: JudgedRun) -> tuple[Table, ...]:
+    """Tabulate a run for a terminal: ratios, and exact metrics that differ."""
+    tables = ratios(judged.ratios), exact_changes(judged.conclusion.changes)
+    return tuple(table for table in tables if table.rows)
 
 
-def judges(metric: str) -> bool:
-    """Tell whether one direction of a metric is worse; others are information only."""
-    known = METRICS.get(metric)
-    return known is not None and known.better is not None
+def ratios(table: pd.DataFrame) -> Table:
+    """Tabulate the ratios of benchmarks."""
+    _, prefix = short_names(table["benchmark"])
+    caption = begin_with("Time of head over that of base; margin: the slowdown that is tolerated", prefix)
+    words = (
+        Column("benchmark", "benchmark", lambda name: without(name, prefix)),
+        Column("verdict", "verdict", VERDICTS.__getitem__),
+    )
+    numbers = (
+        Column("ratio - 1 (%)", "log_ratio", signed),
+        Column("95 % interval", ("low", "high"), span),
+        Column("second batch (%)", ("second_log_ratio", "second_low", "second_high"), _ratio_and_span),
+        Column("margin (%)", "margin", percent),
+        Column("A/A runs of it", "controls"),
+        Column("q", "q", p_value),
+        Column("pairs / blocks", ("pairs", "blocks"), _pairs_and_blocks),
+        Column("calls a segment", "calls"),
+        Column("seconds a call", "base_s", lambda seconds: f"{seconds:.3g}" if math.isfinite(seconds) else "-"),
+    )
+    return Table.of(table, caption, words, numbers)
+
+
+def _ratio_and_span(log_ratio: float, low: float, high: float) -> str:
+    return "-" if math.isnan(log_ratio) else f"{signed(log_ratio)} ({span(low, high)})"
+
+
+def _pairs_and_blocks(pairs: float, blocks: float) -> str:
+    return "-" if math.isnan(pairs) else f"{pairs:.0f} / {blocks:.0f}"
+
+
+def exact_changes(changes: Iterable[Change]) -> Table:
+    """Tabulate exact metrics that differ, what is worse first."""
+    gravest_first = sorted(changes, key=lambda change: (GRAVITY.index(change.worse), change.subject))
+    rows = [asdict(change) | {"state": _state(change)} for change in gravest_first]
+    words = Column("of", "subject", printable), Column("metric", "metric", metric_name), Column("head is", "state")
+    numbers = (
+        Column("base", "base", value),
+        Column("head", "head", value),
+        Column("difference", ("base", "head"), difference),
+    )
+    return Table.of(rows, "Exact metrics that differ", words, numbers)
 
 
 def _state(change: Change) -> str:
     """Say what a difference means."""
-    if not judges(change.metric):
+    if not is_judged(change.metric):
         return "information only"
-    if change.base is None or change.head is None:
-        return "new" if change.base is None else "gone"
+    if change.base is None:
+        return "new"
+    if change.head is None:
+        return "gone"
     return {True: "worse", False: "better", None: "different, at no cost"}[change.worse]
 
 
-def _numbers(estimate: Estimate | None, prefix: str) -> dict[str, float]:
-    keys = ("log_ratio", "low", "high", "pairs", "agreeing")
-    return {f"{prefix}{key}": math.nan if estimate is None else float(getattr(estimate, key)) for key in keys}
+def rejections(judged: JudgedRun) -> Table:
+    """Tabulate the rejected blocks, with how many blocks there were in all."""
+    benchmarks = judged.run.benchmarks
+    _, prefix = short_names(benchmark.id for benchmark in benchmarks)
+    total = {
+        (benchmark.id, batch): sum(map(len, pairs))
+        for benchmark in benchmarks
+        for batch, pairs in (("first", benchmark.pairs), ("second", benchmark.confirmation))
+    }
+    words = (
+        Column("benchmark", "benchmark", lambda name: without(name, prefix)),
+        Column("batch", "batch"),
+        Column("why", "reason", printable),
+    )
+    blocks = Column("blocks", lambda row: f"{row['blocks']} of {total[row['benchmark'], row['batch']]}")
+    return Table.of(judged.rejected, begin_with("Blocks that do not count", prefix), words, [blocks])
 
 
-def _seconds(benchmark: Benchmark | None, arm: Side) -> float:
-    """Return the median seconds of a call in an arm."""
-    values = segments(benchmark, arm) if benchmark else []
-    return float(np.median(values)) if values else math.nan
+def unmeasured(judged: JudgedRun) -> Table:
+    """Tabulate what was not measured, or not to its end, and why."""
+    rows = [[printable(what), state, printable(why, 400)] for what, state, why in _unmeasured(judged)]
+    return Table("Not measured", ("what", "state", "why"), rows, 3)
 
 
-def _second(row: Mapping[Hashable, Any]) -> str:
-    if math.isnan(row["second_log_ratio"]):
-        return "-"
-    return f"{signed(row['second_log_ratio'])} ({span(row['second_low'], row['second_high'])})"
+def _unmeasured(judged: JudgedRun) -> Iterator[tuple[str, str, str]]:
+    """List what was not measured, in which state it is, and why."""
+    run = judged.run
+    if run.failure is not None:
+        yield "the run", "ended early", run.failure
+    benchmarks = {benchmark.id: benchmark for benchmark in run.benchmarks}
+    for name in sorted({*benchmarks, *run.exact, *(run.expected or ())}):
+        benchmark = benchmarks.get(name)
+        if benchmark is not None and benchmark.status != "ok":
+            yield name, benchmark.status, benchmark.reason or "no reason given"
+        elif benchmark is None and name not in run.exact:
+            yield name, "missing", "expected, and not found in head"
+        elif run.expected is not None and name not in run.expected:
+            yield name, "unexpected", "measured, though the list of what is expected lacks it"
+    for one in judged.conclusion.judged:
+        if one.verdict == "not_measured" and one.id in benchmarks and benchmarks[one.id].status == "ok":
+            yield one.id, "not measured", one.reason or "no reason given"
+    for name, why in run.unavailable.items():
+        yield name, "unavailable", why
 
 
-def _time(seconds: float) -> str:
-    return f"{seconds:.3g}" if math.isfinite(seconds) else "-"
+def steps(history: History) -> Table:
+    """Tabulate the steps of histories."""
+    _, prefix = short_names(history.points["benchmark"])
+    words = (
+        Column("benchmark", "benchmark", lambda name: without(name, prefix)),
+        Column("state", "confirmed", lambda confirmed: "step" if confirmed else "suspected"),
+        Column("between commits", ("before", "after"), _between),
+        Column("what else changed", "note", lambda note: printable(note, 200) or "-"),
+    )
+    numbers = (
+        Column("size (%)", "percent", "{:+.1f}".format),
+        Column("runs before / after", ("runs_before", "runs_after"), "{} / {}".format),
+        Column("p", "p", p_value),
+    )
+    caption = begin_with("Steps: the last commit before and the first after", prefix)
+    return Table.of(history.changes, caption, words, numbers)
 
 
-def _middle(text: str) -> str:
-    half = (FOR_THE_EYE - 1) // 2
-    return text if len(text) <= FOR_THE_EYE else f"{text[:half]}…{text[-half:]}"
+def events(table: pd.DataFrame) -> Table:
+    """Tabulate what changed between runs other than the code."""
+    words = (
+        Column("before run", "place"),
+        Column("commit", "commit", printable),
+        Column("what", "text", lambda text: printable(text, 300)),
+    )
+    return Table.of(table, "Other changes: dotted in the figure", words)
 
 
-_ESTIMATE = ("log_ratio", "low", "high", "pairs", "agreeing")
-_JUDGED = [
-    *("benchmark", "verdict", "reason", *_ESTIMATE, *(f"second_{key}" for key in _ESTIMATE), "margin", "controls", "q"),
-    *("blocks", "rejected", "calls", "base_s", "head_s"),
-]
+def exact_steps(table: pd.DataFrame) -> Table:
+    """Tabulate when exact metrics changed: of each metric the first subject, and how many more did so there."""
+    rows = []
+    for _, alike in table.groupby(["place", "before", "after", "metric", "kind"], sort=False):
+        rows.append(dict(alike.iloc[0]) | {"more": len(alike) - 1})
+    words = (
+        Column("of", "subject", printable),
+        Column("and more", "more", lambda more: str(more or "-")),
+        Column("metric", "metric", metric_name),
+        Column("change", "kind", lambda kind: "new tools: a re-baseline" if kind == "re-baseline" else kind),
+        Column("between commits", ("before", "after"), _between),
+    )
+    return Table.of(
+        rows, "When exact metrics changed", words, (Column("before", "old", value), Column("after", "new", value))
+    )
+
+
+def _between(before: str, after: str) -> str:
+    return printable(f"{before} to {after}")
+
+
+def detection(rates: pd.DataFrame) -> Table:
+    """Tabulate what the gate said of runs whose truth is known."""
+    caption = (
+        "What the gate said of runs whose truth is known; alarms in A/A runs are false. Wrongly fine: runs in which"
+        " the benchmark that was slowed is called no worse by an interval that excludes what was added"
+    )
+    numbers = (
+        Column("runs", "runs"),
+        Column("alarms", "found"),
+        Column("inconclusive", "inconclusive"),
+        Column("fine", "fine"),
+        Column("alarms (%)", "rate", lambda rate: number(100 * rate, 0)),
+        Column("95 % interval", ("low", "high"), lambda low, high: interval(100 * low, 100 * high, 0)),
+        Column("wrongly fine", lambda row: str(row["against"]) if row["kind"] == "slower" else "-"),
+        *(Column(head, key) for key, head in RARE.items() if rates[key].any()),
+        Column("median seconds", "median_s", digits),
+    )
+    return Table.of(rates, caption, [Column("made worse by", "treatment", printable)], numbers)
+
+
+def sensitivities(self_test: SelfTest) -> Table:
+    """Tabulate how small a slowdown is found, by benchmark, and how often those that were tried were."""
+    table = self_test.smallest
+    _, prefix = short_names(table["benchmark"])
+    words = [Column("benchmark", "benchmark", lambda name: without(name, prefix))]
+    where = ""
+    if table["machine"].nunique() > 1:
+        words.append(Column("machine", "machine", lambda machine: printable(machine, 60)))
+    else:
+        where = f" on {printable(table['machine'].iloc[0], 60)}"
+    numbers = (
+        Column("A/A runs", "aa_runs"),
+        Column("noise (%)", "noise", percent),
+        Column("half an interval (%)", "half_width", percent),
+        Column("margin (%)", "margin", percent),
+        Column("smallest found (%)", "smallest", percent),
+        *_tried(self_test.detections),
+    )
+    caption = f"Noise{where}: 99th percentile of A/A ratios; smallest slowdown found in 80 %, by the formula below"
+    return Table.of(table, begin_with(caption, prefix), words, numbers)
+
+
+def _tried(detections: pd.DataFrame) -> Sequence[Column]:
+    """Make a column per slowdown that was tried: in how many runs it was found."""
+    columns = []
+    for treatment, rows in detections.groupby("treatment", sort=False):
+        cells = {row["benchmark"]: f"{row['found']} of {row['measured']}" for row in rows.to_dict("records")}
+        head = f"{printable(treatment)}: found"
+        columns.append(Column(head, "benchmark", lambda name, cells=cells: cells.get(name, "-")))
+    return columns

@@ -1,0 +1,70 @@
+"""Names as the page writes them: of verdicts, of metrics, and of whatever others have named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from deeptwins.gate.judge.metrics import METRICS
+
+VERDICTS = {
+    "regressed": "slower",
+    "inconclusive": "inconclusive",
+    "improved": "faster",
+    "no_worse": "no worse",
+    "not_measured": "not measured",
+}
+"""What the page calls a verdict, the gravest first."""
+LONGEST = 100  # characters of a name
+LONGEST_SHORT = 40  # characters of a name in a figure
+
+
+def printable(text: object, longest: int = LONGEST) -> str:
+    """Return text that others wrote on one printable line: no control characters, none that turn the direction."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def without(name: object, prefix: str) -> str:
+    """Return a name on one line, without the prefix that all names share."""
+    return printable(printable(name, 10 * LONGEST).removeprefix(prefix))
+
+
+def begin_with(caption: str, prefix: str) -> str:
+    """Say in a table's caption what all its names begin with."""
+    return f"{caption}; names begin with {prefix}" if prefix else caption
+
+
+def left_out(prefix: str) -> str:
+    """Say in a figure's caption what all its names begin with."""
+    return f" All names begin with {prefix}, left out here." if prefix else ""
+
+
+def short_names(names: Iterable[str]) -> tuple[dict[str, str], str]:
+    """Shorten names for a figure: without the file or class that all share, and cut in the middle where still long.
+
+    Returns:
+        The short name of each, no two the same unless two names look the same; and what all begin with.
+    """
+    full = {name: printable(name, 10 * LONGEST) for name in names}
+    prefix = os.path.commonprefix([*full.values()]).partition("[")[0]  # noqa: RUF071  no path: by characters
+    prefix = prefix[: max(prefix.rfind("/") + 1, prefix.rfind("::") + 2 if "::" in prefix else 0)]
+    for verb in ("bench_", "test_"):
+        if prefix and all(name.startswith(prefix + verb) for name in full.values()):
+            prefix += verb
+    short = {name: _cut_middle(text.removeprefix(prefix)) for name, text in full.items()}
+    twice = [text for text in short.values() if [*short.values()].count(text) > 1]
+    return {name: full[name].removeprefix(prefix) if text in twice else text for name, text in short.items()}, prefix
+
+
+def metric_name(metric: str) -> str:
+    """Name an exact metric with its unit."""
+    definition = METRICS.get(metric)
+    if definition is None:
+        return printable(metric)
+    return f"{definition.words} ({definition.unit})" if definition.unit else definition.words
+
+
+def _cut_middle(text: str) -> str:
+    half = (LONGEST_SHORT - 1) // 2
+    return text if len(text) <= LONGEST_SHORT else f"{text[:half]}…{text[-half:]}"
