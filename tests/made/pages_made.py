@@ -4,14 +4,13 @@ import re
 from pathlib import Path
 
 import choices_made
-import gate_made
+import gate_results_made
 import kernel_timings_made
 import kernels_made
 import made
 import profiles_made
 import throughput_made
 from deeptwins.cli.pages import PAGES
-from deeptwins.gate import runs
 from deeptwins.pages.choices import numbers as choices
 from deeptwins.pages.kernels import timings
 from deeptwins.pages.throughput import numbers as throughput
@@ -53,8 +52,8 @@ def chosen(folder):
 
 
 def performance(folder):
-    """Write a run of the gate."""
-    runs.write(folder / "results", gate_made.run(gate_made.benchmark(log_ratio=0.2, confirmation=0.2)))
+    """Write runs of the gate."""
+    gate_results_made.every_kind(folder / "results")
 
 
 def example():

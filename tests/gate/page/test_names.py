@@ -2,8 +2,8 @@
 
 import pytest
 
-from compared_made import PREFIX, SAME, SLOW
 from deeptwins.gate.page.names import LONGEST_SHORT, short_names
+from gate_results_made import PREFIX, SAME, SLOW
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The page of the gate: it says what its runs say, in the same bytes each time, whatever names they bring."""
+"""The page of the gate: it says what its runs say, whatever names they bring."""
 
 import math
 import re
@@ -8,57 +8,22 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-import compared_made
 import gate_made as made
-from compared_made import BROKEN, PREFIX, SAME, SLOW, TOOLS, timed
 from deeptwins.errors import InputError
-from deeptwins.gate import runs
 from deeptwins.gate.page.page import PAGE
 from deeptwins.gate.runs import Environment, Git
 from deeptwins.pages.page import write
+from gate_results_made import BROKEN, PREFIX, SAME, SLOW, every_kind, stored, timed
 
 HOSTILE = "x]<script>alert(1)</script>|`*_[a](http://e.vil)\n# @octocat #1 www.e.vil -- <!-- \u202e \u6f22"
 
 
-def stored(results, kind, *benchmarks, at=0, **changes):
-    """Store a run that was the `at`-th."""
-    runs.write(results, made.run(*benchmarks, kind=kind, **numbered(at), **changes))
-
-
-def numbered(at):
-    """What tells the `at`-th run from others."""
-    return {"id": f"{at:08x}", "started": f"2026-01-01T{at:02d}:00:00Z"}
-
-
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """Runs of every kind."""
+def written(tmp_path_factory):
+    """The page of runs of every kind."""
     folder = tmp_path_factory.mktemp("made")
-    for i in range(9):
-        git = Git(head=f"{i:02x}" * 20, base="e" * 40, anchor="v1.0", suite="c" * 64)
-        facts = {"torch": "2.13" if i < 7 else "2.14"}
-        environment = Environment(machine=made.MACHINE, facts=facts)
-        benchmark = timed(SLOW, 0.1 if i >= 5 else 0.0, seed=i)
-        exact = {"kernel": {"registers": (32, 32 if i < 3 else 64)}}
-        stored(folder, "anchor", benchmark, at=i, git=git, environment=environment, exact=exact, toolchain=TOOLS)
-    for i in range(3):
-        stored(folder, "aa", timed(SLOW, seed=30 + i), timed(SAME, seed=30 + i), at=10 + i)
-    stored(folder, "slower", timed(SLOW, 0.095, confirmation=0.095), timed(SAME, 0.0), at=14, added={SLOW: 0.1})
-    missed = timed(SLOW, 0.0), timed(SAME, 0.0)
-    stored(folder, "slower", *missed, at=15, added={SAME: 0.1})
-    stored(
-        folder, "mutant", at=15, injected="a lost vector load", exact={"k": {"vector_share": (1.0, 0.5)}}, seconds=12.0
-    )
-    stored(folder, "mutant", at=16, injected="one extra kernel", exact={"k": {"launches_forward": (1, 1)}})
-    stored(folder, "imported", timed("other"), at=17)
-    runs.write(folder, compared_made.run(**numbered(20)))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def written(results, tmp_path_factory):
-    """Their page."""
-    return write(PAGE, tmp_path_factory.mktemp("reports"), results)
+    every_kind(folder)
+    return write(PAGE, folder / "reports", folder)
 
 
 @pytest.fixture(scope="module")
@@ -70,19 +35,6 @@ def text(written):
 def rows_of(text):
     """The rows of all tables, cells between bars."""
     return [re.sub(r"\s*\|\s*", "|", line).strip("|") for line in text.splitlines() if line.startswith("|")]
-
-
-def test_the_same_runs_give_the_same_page(results, written, tmp_path):
-    """Written twice, no file differs, and none names a place on this machine."""
-    again, first = write(PAGE, tmp_path / "again", results).page.parent, written.page.parent
-    names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
-
-    assert {"index.html", "ratios.svg", "history.svg", "self-test.svg", "sensitivity.svg", "data/exact.csv"} <= {*names}
-    assert names == sorted(str(path.relative_to(again)) for path in again.rglob("*") if path.is_file())
-    for name in names:
-        assert (first / name).read_bytes() == (again / name).read_bytes(), name
-        for place in (results, tmp_path, first):
-            assert str(place) not in (first / name).read_text(encoding="utf-8")
 
 
 def test_nothing_is_left_of_a_page_that_was_there_before(tmp_path):
@@ -164,10 +116,11 @@ def test_history_has_its_steps(written, text):
     assert "0404040..0505050" in svg
 
 
-def test_the_self_test_is_counted(text):
+def test_the_self_test_is_counted(written, text):
     """Found, missed and false alarms, with exact intervals; by benchmark how often what was added is found."""
     rows = rows_of(text)
 
+    assert {"self-test.svg", "sensitivity.svg"} <= {path.name for path in written.page.parent.iterdir()}
     assert "nothing (A/A)|3|0|0|3|0|0 to 71|-|100" in rows
     assert "+10 % work in a benchmark|2|1|0|1|50|1 to 99|1|100" in rows
     assert "a lost vector load|1|1|0|0|100|3 to 100|-|12" in rows

@@ -5,16 +5,15 @@ import re
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import compared_made
 import gate_made as made
-from compared_made import BROKEN, SAME, SLOW, timed
 from deeptwins.gate.page.facts import judge_run
 from deeptwins.gate.page.summary import summary
+from gate_results_made import BROKEN, SAME, SLOW, comparison, timed
 
 
 def test_the_summary_says_what_changed():
     """The verdict, exact differences, what changed; the rest is folded away, and nothing is left out."""
-    text = summary(judge_run(compared_made.run()))
+    text = summary(judge_run(comparison()))
     plain = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), text)
 
     assert plain.startswith(f"**Slower: {SLOW} by 10.")
