@@ -19,13 +19,12 @@ import gc
 import pytest
 import torch
 
-import device_time
 import whereabouts
 from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd
 from deeptwins.kernels.bn_relu_add.definition import unavailable
 from deeptwins.kernels.formats import DTYPES, LAYOUTS
 from deeptwins.kernels.offline.cases import SITES
-from deeptwins.profile import roofline
+from deeptwins.profile import clock, roofline
 from deeptwins.train import device
 from sites import settings
 
@@ -46,13 +45,13 @@ def pytest_generate_tests(metafunc):
 def timer(request):
     """Let pytest-benchmark read the device's clock."""
     if DEVICE == "cuda":
-        request.applymarker(pytest.mark.benchmark(timer=roofline.EventTimer()))
+        request.applymarker(pytest.mark.benchmark(timer=clock.EventTimer()))
 
 
 @pytest.fixture(scope="session")
 def flush():
     """The call before each round: it empties the cache of a GPU."""
-    return roofline.flush() if DEVICE == "cuda" else None
+    return clock.flush() if DEVICE == "cuda" else None
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +59,7 @@ def of_machine():
     """What every result says about the machine and the memory of the device."""
     return {
         **whereabouts.of(DEVICE),
-        "l2_bytes": roofline.l2_bytes() if DEVICE == "cuda" else None,
+        "l2_bytes": clock.l2_bytes() if DEVICE == "cuda" else None,
         "copy_gb_per_s": roofline.copy_gb_per_s(DEVICE),
     }
 
@@ -138,7 +137,7 @@ def bench_bn_relu_add(benchmark, tensors, of_machine, flush, implementation, dir
         pytest.skip(reason)
     work = tensors.work(implementation, direction)
     if DEVICE == "cuda":
-        work, timed = device_time.replay(work)
+        work, timed = clock.replay(work)
     else:
         work()  # compiles
         timed = "clock"

@@ -8,8 +8,9 @@ of it.
 import pytest
 
 import whereabouts
-from deeptwins.train import device, lanes, scheduling, training
+from deeptwins.train import device, lanes, measuring, training
 from deeptwins.train.feeds import Feeds
+from deeptwins.train.schedule import scheduling
 from training_time import DEVICE, REHEARSAL, ROUNDS, advance, images, runs, time_trainer
 
 pytestmark = [pytest.mark.usefixtures("arithmetic"), pytest.mark.filterwarnings("default")]
@@ -55,8 +56,8 @@ def bench_together(benchmark, dataset, together):
 @pytest.mark.parametrize("at_once", [500, 2500, 10_000])
 def bench_evaluation(benchmark, monkeypatch, dataset, at_once):
     """An evaluation of the deepest twins, so many images at a time."""
-    chosen = training.EVALUATION_BATCH[DEVICE.type]
-    monkeypatch.setitem(training.EVALUATION_BATCH, DEVICE.type, at_once)
+    chosen = measuring.EVALUATION_BATCH[DEVICE.type]
+    monkeypatch.setitem(measuring.EVALUATION_BATCH, DEVICE.type, at_once)
     run = runs()[-1]
     device.configure(run.recipe, DEVICE)
     trained = training.Training(run, dataset.to(DEVICE), DEVICE, Feeds())
@@ -64,5 +65,7 @@ def bench_evaluation(benchmark, monkeypatch, dataset, at_once):
     def step():  # an evaluation also reports on the training steps since the last, of which there must be one
         advance([trained], 1)
 
-    benchmark.pedantic(lambda: list(trained.evaluate()), setup=step, warmup_rounds=1, rounds=ROUNDS[DEVICE.type])
+    benchmark.pedantic(
+        lambda: list(measuring.evaluate(trained)), setup=step, warmup_rounds=1, rounds=ROUNDS[DEVICE.type]
+    )
     describe(benchmark, "images an evaluation", at_once, chosen)

@@ -5,7 +5,7 @@ separate nets over that of the packed one is taken for each such pair: `ratio` i
 are the quartiles. The case `separate` compares the separate nets with themselves. `deeptwins profile --timings FILE`
 makes a page of it; `docs/packing.md` has the results.
 
-On a GPU, steps are CUDA graphs between two events (`device_time.py`), in the trainer's deterministic arithmetic, on
+On a GPU, steps are CUDA graphs between two events (`profile/clock.py`), in the trainer's deterministic arithmetic, on
 batches of 128 images of CIFAR-10's size. How long that takes has not been measured. On a CPU images are those of the
 study `depth`, 1x8x8, and nets have its width or half of it. Time is then the processor time of the process, which other
 jobs disturb less than the clock's. A few minutes in all.
@@ -21,12 +21,11 @@ import torch
 import torch.nn.functional as F
 
 import counting
-import device_time
 import packed
 import whereabouts
 from deeptwins import nets
 from deeptwins.kernels.formats import LAYOUTS
-from deeptwins.profile import roofline
+from deeptwins.profile.clock import EventTimer, flush, replay
 from deeptwins.study.specs import Net, Recipe
 from deeptwins.train import device, optimization
 
@@ -76,7 +75,7 @@ def pytest_generate_tests(metafunc):
 
 def clock():
     """Make the clock that steps are timed by."""
-    return roofline.EventTimer() if DEVICE == "cuda" else time.process_time
+    return EventTimer() if DEVICE == "cuda" else time.process_time
 
 
 @pytest.fixture(autouse=True)
@@ -132,16 +131,16 @@ def bench_step(benchmark, setting, variant):
     with counting.Counter() as counter:
         work()
     if DEVICE == "cuda":
-        (work, timed), (baseline, _) = device_time.replay(work), device_time.replay(baseline)
-    flush = roofline.flush() if DEVICE == "cuda" else lambda: None
+        (work, timed), (baseline, _) = replay(work), replay(baseline)
+    empty_cache = flush() if DEVICE == "cuda" else lambda: None
     read, separate_s = clock(), []
 
     def separate():
-        flush()
+        empty_cache()
         start = read()
         baseline()
         separate_s.append(read() - start)
-        flush()
+        empty_cache()
 
     benchmark.pedantic(work, setup=separate, rounds=ROUNDS[DEVICE], warmup_rounds=WARMUP)
 

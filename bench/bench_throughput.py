@@ -24,6 +24,7 @@ from deeptwins import nets
 from deeptwins.kernels.formats import PRECISIONS
 from deeptwins.profile import roofline
 from deeptwins.records import host
+from deeptwins.train import measuring
 from training_time import DEVICE, ITERATIONS, REHEARSAL, advance, images, runs, time_trainer
 
 STUDY_IMAGES = {"train": 50_000, "test": 10_000}  # CIFAR-10's, whatever stands in for them here
@@ -63,7 +64,7 @@ def time_evaluation(trainings):
         advance(trainings, 1)
         start = time.perf_counter()
         for trained in trainings:
-            list(trained.evaluate())
+            list(measuring.evaluate(trained))
         seconds = time.perf_counter() - start
     assert all(len(trained.training) == len(trained.twins) for trained in trainings), "diverged nets are not evaluated"
     epochs = recipe.iterations * recipe.batch_size / STUDY_IMAGES["train"]

@@ -11,7 +11,8 @@ import torch
 
 from deeptwins import data
 from deeptwins.nets import ResNet, diagnostics
-from deeptwins.train import completion, training
+from deeptwins.train import training
+from tiny import complete
 
 NETS = [("cifar", 20), ("cifar", 32), ("cifar", 44), ("cifar", 56), ("imagenet", 18), ("imagenet", 34)]
 GATED = [("cifar", 20), ("cifar", 56)]
@@ -64,7 +65,7 @@ def spent_in(benchmark, monkeypatch, run, results, calls):
     (results / run.study).mkdir()
     with stopwatch(monkeypatch, *calls) as spent:
         started = time.perf_counter()
-        benchmark.pedantic(completion.complete, (run, dataset, torch.device("cpu"), results), rounds=1)
+        benchmark.pedantic(complete, (run, dataset, torch.device("cpu"), results), rounds=1)
         return spent[0], time.perf_counter() - started
 
 

@@ -24,8 +24,8 @@ from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.pages import page as pages
 from deeptwins.profile import roofline
 from deeptwins.records import profiles
-from deeptwins.train import scheduling
-from deeptwins.train.scheduling import Outcome
+from deeptwins.train.schedule import scheduling
+from deeptwins.train.schedule.scheduling import Outcome
 
 TINY = """
 question = "Does it work?"

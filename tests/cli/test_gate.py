@@ -172,10 +172,10 @@ def test_a_slower_commit_is_found(project, gate, tmp_path):
     head = project.commit()
     summary = tmp_path / "a" / "summary.md"
 
-    code, said, _ = gate("--base", base, "--summary", summary)
+    code, out, _ = gate("--base", base, "--summary", summary)
 
     assert code == 1
-    assert "Slower: bench/bench_thing.py::bench_work[2] by 20" in said
+    assert "Slower: bench/bench_thing.py::bench_work[2] by 20" in out
     (run,) = stored(project)
     assert (run.kind, run.git.base, run.git.head, run.git.dirty) == ("paired", base, head, False)
     assert judged(run) == {"bench_work[1]": "no_worse", "bench_work[2]": "regressed", "bench_prepared": "no_worse"}
@@ -192,10 +192,10 @@ def test_what_is_not_committed_is_judged(project, gate):
     project.cost("0.5")
     before = project.git("status", "--porcelain")
 
-    code, said, _ = gate("--only", "work[1]")
+    code, out, _ = gate("--only", "work[1]")
 
     assert code == 0
-    assert "Faster: bench/bench_thing.py::bench_work[1]" in said
+    assert "Faster: bench/bench_thing.py::bench_work[1]" in out
     assert stored(project)[0].git.dirty
     assert project.git("status", "--porcelain") == before
     assert len(project.git("worktree", "list").splitlines()) == 1
@@ -225,10 +225,10 @@ def test_only_prose_needs_no_measurement(project, gate):
     project.write("docs/why.txt", "Because.\n")
     project.commit()
 
-    code, said, _ = gate("--base", "HEAD~1")
+    code, out, _ = gate("--base", "HEAD~1")
 
     assert (code, stored(project)) == (0, [])
-    assert "Only prose differs" in said
+    assert "Only prose differs" in out
 
 
 def test_a_renamed_benchmark_cannot_leave_the_gate(project, gate):
@@ -236,16 +236,16 @@ def test_a_renamed_benchmark_cannot_leave_the_gate(project, gate):
     project.write("bench/bench_thing.py", SUITE.replace("bench_prepared", "bench_ready"))
     project.commit()
 
-    code, said, _ = gate("--base", "HEAD~1")
+    code, out, _ = gate("--base", "HEAD~1")
 
     assert code == 4
-    assert "bench_prepared" in said
+    assert "bench_prepared" in out
 
 
 def test_the_list_says_what_must_be_measured(project, gate):
     """With a list committed its names count: an accepted change is fine, and one that it lacks is not."""
-    code, said, told = gate("--base", "HEAD", "--write-list")
-    assert code == 0, said + told
+    code, out, err = gate("--base", "HEAD", "--write-list")
+    assert code == 0, out + err
     assert (project.root / "bench/gate.txt").read_text(encoding="utf-8").splitlines()[1:] == NAMES
     project.write("bench/bench_thing.py", SUITE.replace("bench_prepared", "bench_ready"))
     project.commit()
@@ -261,9 +261,9 @@ def test_without_a_list_what_is_new_is_welcome(project, gate):
     project.write("bench/bench_more.py", SUITE.replace("bench_work", "bench_more"))
     project.commit()
 
-    code, said, _ = gate("--base", "HEAD~1")
+    code, out, _ = gate("--base", "HEAD~1")
 
-    assert code == 0, said
+    assert code == 0, out
     assert len(stored(project)[0].benchmarks) == 6
 
 
@@ -274,9 +274,9 @@ def test_a_new_benchmark_needs_what_base_has_not(project, gate):
     project.write("bench/gate.txt", "\n".join([*NAMES, "bench/bench_more.py::bench_more"]))
     project.commit()
 
-    code, said, _ = gate("--base", "HEAD~1")
+    code, out, _ = gate("--base", "HEAD~1")
 
-    assert code == 0, said
+    assert code == 0, out
     more = {one.id: one for one in stored(project)[-1].benchmarks}["bench/bench_more.py::bench_more"]
     assert more.status == "new"
     assert "thing" in more.reason
@@ -287,12 +287,12 @@ def test_a_killed_process_loses_nothing(project, gate):
     project.cost("1.0 if int(os.environ['PYTHONHASHSEED']) % 1000 < 2 else os.kill(os.getpid(), signal.SIGKILL)")
     project.commit()
 
-    code, said, _ = gate("--base", "HEAD~1", "--only", "bench_work")
+    code, out, _ = gate("--base", "HEAD~1", "--only", "bench_work")
 
     assert code == 2
     (run,) = stored(project)
     assert run.failure.startswith("head: killed by SIGKILL")
-    assert "killed by SIGKILL" in said
+    assert "killed by SIGKILL" in out
     assert [len(one.pairs) for one in run.benchmarks] == [1, 1]
 
 
@@ -309,11 +309,11 @@ def test_a_call_that_raises_in_the_midst_is_told(project, gate):
     project.write("src/other.py", counted.format({1: 1e9, 2: 1e9, 3: 2}))
     project.commit()
 
-    code, said, _ = gate("--base", "HEAD~1", "--only", "bench_work")
+    code, out, _ = gate("--base", "HEAD~1", "--only", "bench_work")
 
     assert code == 4
-    assert "bench_work[2] (base: ZeroDivisionError: division by zero)" in said
-    assert "bench_work[3] (head: ZeroDivisionError: division by zero)" in said
+    assert "bench_work[2] (base: ZeroDivisionError: division by zero)" in out
+    assert "bench_work[3] (head: ZeroDivisionError: division by zero)" in out
     assert judged(stored(project)[0])["bench_work[1]"] == "no_worse"
 
 
@@ -324,10 +324,10 @@ def test_what_base_can_no_longer_run_is_not_new(project, gate):
     project.cost("2.0")
     project.commit()
 
-    code, said, _ = gate("--base", "HEAD~1", "--only", "work[1]")
+    code, out, _ = gate("--base", "HEAD~1", "--only", "work[1]")
 
     assert code == 4
-    assert "Not measured: bench/bench_thing.py::bench_work[1] (base: ZeroDivisionError" in said
+    assert "Not measured: bench/bench_thing.py::bench_work[1] (base: ZeroDivisionError" in out
 
 
 def test_what_one_commit_cannot_import_says_why(project, gate):
@@ -352,16 +352,16 @@ def test_a_suite_that_cannot_be_read_is_told(project, gate):
     project.commit()
     project.cost("1.0 + 0")
     project.commit()
-    code, said, _ = gate("--base", "HEAD~1")
+    code, out, _ = gate("--base", "HEAD~1")
     assert code == 4
-    assert "Not measured: bench/bench_more.py (head: ModuleNotFoundError: No module named 'nowhere')" in said
+    assert "Not measured: bench/bench_more.py (head: ModuleNotFoundError: No module named 'nowhere')" in out
     project.write("bench/conftest.py", "import nowhere\n")
     project.commit()
 
-    code, said, _ = gate("--base", "HEAD")
+    code, out, _ = gate("--base", "HEAD")
 
     assert code == 2
-    assert "pytest ended with exit code 4: ModuleNotFoundError: No module named 'nowhere'" in said
+    assert "pytest ended with exit code 4: ModuleNotFoundError: No module named 'nowhere'" in out
 
 
 def test_options_of_the_project_do_not_keep_the_gate_from_measuring(project, gate):
@@ -371,9 +371,9 @@ def test_options_of_the_project_do_not_keep_the_gate_from_measuring(project, gat
     project.write("bench/bench_more.py", "def bench_bad(benchmark):\n    benchmark(lambda: 1 / 0)\n")
     project.commit()
 
-    _, said, _ = gate("--base", "HEAD")
+    _, out, _ = gate("--base", "HEAD")
 
-    assert "bench_bad (head: ZeroDivisionError" in said
+    assert "bench_bad (head: ZeroDivisionError" in out
     verdicts = judged(stored(project)[0])
     assert verdicts.pop("bench_bad") == "not_measured"
     assert {*verdicts.values()} == {"no_worse"}
@@ -390,9 +390,9 @@ def test_plugins_that_interfere_are_left_out(project, gate):
     project.write("bench/conftest.py", f"import os\n\n\n{plugin}")
     project.commit()
 
-    code, said, _ = gate("--base", "HEAD")
+    code, out, _ = gate("--base", "HEAD")
 
-    assert code == 0, said
+    assert code == 0, out
 
 
 def test_processes_of_a_suite_end_with_it(project, gate, tmp_path):
@@ -421,20 +421,20 @@ def test_a_copy_of_the_checkout_that_is_installed_is_refused(project, gate, tmp_
     (record / "direct_url.json").write_text(json.dumps({"url": project.root.as_uri(), "dir_info": {}}))
     monkeypatch.setenv("PYTHONPATH", str(where))
 
-    code, said, _ = gate("--base", "HEAD", "--only", "work[1]")
+    code, out, _ = gate("--base", "HEAD", "--only", "work[1]")
 
     assert code == 2
-    assert "thing.py, not its own version of it" in said
+    assert "thing.py, not its own version of it" in out
 
 
 def test_what_cannot_be_written_is_told_before_it_is_measured(project, gate):
     """No minutes are lost to a folder that is none."""
     for option in ("--results", "--reports"):
-        code, _, told = gate("--base", "HEAD", option, "README.md")
+        code, _, err = gate("--base", "HEAD", option, "README.md")
 
         assert code == 2
-        assert "README.md" in told
-        assert "collecting" not in told
+        assert "README.md" in err
+        assert "collecting" not in err
 
 
 def test_sigterm_keeps_what_was_measured(project, gate):
@@ -445,11 +445,11 @@ def test_sigterm_keeps_what_was_measured(project, gate):
     project.commit()
 
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    code, said, _ = gate("--bisect", "--base", "HEAD~1", "--only", "work[1]")
+    code, out, _ = gate("--bisect", "--base", "HEAD~1", "--only", "work[1]")
     signal.signal(signal.SIGTERM, before)
 
     assert code == 130
-    assert "Ended early: interrupted" in said
+    assert "Ended early: interrupted" in out
     assert len(stored(project)[0].benchmarks[0].pairs) >= 1
     assert len(project.git("worktree", "list").splitlines()) == 1
 
@@ -459,10 +459,10 @@ def test_what_strays_is_inconclusive(project, gate):
     project.cost("1.0 + 0.2 * (int(os.environ['PYTHONHASHSEED']) % 2)")
     project.commit()
 
-    code, said, _ = gate("--base", "HEAD~1", "--only", "work[1]")
+    code, out, _ = gate("--base", "HEAD~1", "--only", "work[1]")
 
     assert code == 3
-    assert "bench_work[1]" in said
+    assert "bench_work[1]" in out
     assert len(stored(project)[0].benchmarks[0].pairs) == 4
 
 
@@ -494,9 +494,9 @@ def test_bisection_finds_the_commit(project):
     command = [sys.executable, "-m", "deeptwins", "gate", "--bisect", "--base", first, "--suite-from", last]
     command += ["--only", "work[1]", "--results", str(project.root.parent / "results")]
 
-    said = project.git("bisect", "run", *command, "--reports", str(project.root.parent / "reports"))
+    out = project.git("bisect", "run", *command, "--reports", str(project.root.parent / "reports"))
 
-    assert f"{commits[2]} is the first bad commit" in said
+    assert f"{commits[2]} is the first bad commit" in out
 
 
 def test_code_of_the_checkout_is_refused(project, gate):
@@ -505,10 +505,10 @@ def test_code_of_the_checkout_is_refused(project, gate):
     project.write("bench/conftest.py", f"import sys\n\nsys.path.insert(0, {str(path)!r})\n")
     project.commit()
 
-    code, said, _ = gate("--base", "HEAD", "--only", "work[1]")
+    code, out, _ = gate("--base", "HEAD", "--only", "work[1]")
 
     assert code == 2
-    assert "not its own version" in said
+    assert "not its own version" in out
 
 
 def test_an_anchor_judges_nothing(project, gate):
@@ -519,11 +519,11 @@ def test_an_anchor_judges_nothing(project, gate):
 
     runs.write(project.root / "results", made.run(made.benchmark("other"), started="2026-01-01T00:00:00Z"))
 
-    code, said, _ = gate("--anchor", "v1", "--only", "work[1]")
+    code, out, _ = gate("--anchor", "v1", "--only", "work[1]")
 
     assert code == 0
-    assert "Slower: bench/bench_thing.py::bench_work[1]" in said
-    assert "other" not in said
+    assert "Slower: bench/bench_thing.py::bench_work[1]" in out
+    assert "other" not in out
     assert (stored(project)[-1].kind, stored(project)[-1].git.anchor) == ("anchor", "v1")
 
 
@@ -533,11 +533,11 @@ def test_the_self_test_goes_on(project, gate, monkeypatch):
     project.write("bench/gate.txt", "bench/bench_thing.py::bench_prepared\n")
     project.commit()
 
-    code, _, said = gate("--self-test", "--trials", "1")
+    code, _, err = gate("--self-test", "--trials", "1")
 
     assert code == 0
     assert [run.kind for run in stored(project)] == ["aa", "slower", "slower"]
-    assert "0 of 3 trials are done" in said
+    assert "0 of 3 trials are done" in err
     assert "3 of 3 trials are done" in gate("--self-test", "--trials", "1")[2]
 
 
@@ -553,15 +553,15 @@ def test_files_of_pytest_benchmark_in_and_out(project, gate, tmp_path):
             files.append(tmp_path / f"{arm}{number}.json")
             files[-1].write_text(json.dumps(text), encoding="utf-8")
 
-    code, said, _ = gate("import", *files, "--results", tmp_path / "results", "--reports", tmp_path / "reports")
+    code, out, _ = gate("import", *files, "--results", tmp_path / "results", "--reports", tmp_path / "reports")
 
-    assert "bench_work[1]" in said
-    assert code == 3, said
+    assert "bench_work[1]" in out
+    assert code == 3, out
     assert len(runs.load(tmp_path / "results")) == len(stored(project)) == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--base", "nowhere"], "nowhere: no such commit"),
         (["--base", "HEAD", "--anchor", "HEAD"], "one at a time"),
@@ -577,13 +577,13 @@ def test_files_of_pytest_benchmark_in_and_out(project, gate, tmp_path):
         (["--self-test"], "gate.txt"),
     ],
 )
-def test_bad_input_is_one_line(project, gate, arguments, said):
+def test_bad_input_is_one_line(project, gate, arguments, message):
     """What a person can mend is one line and exit code 2."""
-    code, _, told = gate(*arguments)
+    code, _, err = gate(*arguments)
 
     assert code == 2
-    assert said in told
-    assert len(told.strip().splitlines()) == 1
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(("more", "expected"), [((), 2), (("--bisect",), 128)])
@@ -591,10 +591,10 @@ def test_without_pytest_benchmark_nothing_can_be_timed(project, gate, monkeypatc
     """One line says what to install, before any minute is spent."""
     monkeypatch.setitem(sys.modules, "pytest_benchmark", None)
 
-    code, _, told = gate("--base", "HEAD", *more)
+    code, _, err = gate("--base", "HEAD", *more)
 
     assert code == expected
-    assert 'pip install "deeptwins[gate]"' in told
+    assert 'pip install "deeptwins[gate]"' in err
     assert stored(project) == []
 
 
@@ -603,7 +603,7 @@ def test_outside_a_repository(tmp_path, gate, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
 
-    code, _, told = gate()
+    code, _, err = gate()
 
     assert code == 2
-    assert "not in a git repository" in told
+    assert "not in a git repository" in err

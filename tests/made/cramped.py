@@ -2,21 +2,22 @@
 
 import torch
 
-from deeptwins.train import completion, workers
+from deeptwins.train import completion
+from deeptwins.train.schedule import workers
 
 
 def serve(*arguments):
     """Be a worker: of two runs in hand, the one that begins later finds no memory."""
-    there, advance = [], completion.advance
+    begun, advance = [], completion.advance
 
     def short_of_memory(run, *rest):
-        if there:
+        if begun:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        there.append(run)
+        begun.append(run)
         try:
             return (yield from advance(run, *rest))
         finally:
-            there.remove(run)
+            begun.remove(run)
 
     completion.advance = short_of_memory
     workers.serve(*arguments)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from deeptwins import study
 from deeptwins.findings import frames
+from deeptwins.records import RunFiles
 from deeptwins.study import Study
 from deeptwins.study.specs import RunSpec
 
@@ -266,7 +267,7 @@ def looked_into(folder: Path, study: Study, **options: Any) -> Path:
 
 def write(results: Path, run: RunSpec, lines: Sequence[dict[str, Any]] | None = None) -> Path:
     """Write a run's records (by default those of a finished run) where they belong."""
-    path = results / run.study / f"{run.id}.jsonl"
+    path = RunFiles.of(results, run).records
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines or records(run)), encoding="utf-8")
     return path

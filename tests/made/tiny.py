@@ -3,6 +3,8 @@
 import torch
 
 from deeptwins.study.specs import Net, Recipe, RunSpec
+from deeptwins.train import completion
+from deeptwins.train.feeds import Feeds
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(
@@ -22,3 +24,14 @@ def run_with(recipe=RECIPE, seed=0, **twins):
     """Make a run of tiny nets; the twins are given as name={field: value}."""
     nets = {name: Net(**{"family": "cifar", "depth": 8, "width": 4, **fields}) for name, fields in twins.items()}
     return RunSpec(study="tiny", seed=seed, twins=nets, recipe=recipe)
+
+
+def complete(run, dataset, device, results, go_on=lambda _iteration: True, say=print):  # noqa: PLR0913, PLR0917
+    """Take a run to its end, as a worker does that has no other; `go_on` is asked after every block of iterations."""
+    turns = completion.advance(run, dataset, device, results, Feeds(), say)
+    try:
+        iteration = next(turns)
+        while True:
+            iteration = turns.send(go_on(iteration))
+    except StopIteration as end:
+        return end.value

@@ -15,7 +15,7 @@ from deeptwins.nets import inspection
 from deeptwins.nets.families import FAMILIES
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.study.specs import Net
-from deeptwins.train import training
+from deeptwins.train import checks
 from nets_made import EXAMPLES, LINES, TABLES, build, images, possible, spec
 from pairwise import label, pairwise, singly
 
@@ -127,7 +127,7 @@ def load(folder, fields):
     grid = '[[vary]]\nfamily = "cifar"\ndepth = 8\nseed = 0\n'
     loaded = made.small(folder, twins=f"twin = {{ {twin} }}", grid=grid)
     for run in loaded.runs:
-        training.check(run, torch.device("cpu"))
+        checks.check(run, torch.device("cpu"))
     return loaded
 
 

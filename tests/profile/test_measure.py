@@ -8,7 +8,7 @@ import tiny
 from deeptwins.errors import InputError
 from deeptwins.nets import inspection
 from deeptwins.profile import measure, roofline
-from deeptwins.profile.plans import Asked, plans
+from deeptwins.profile.plans import ProfileOptions, plans
 from deeptwins.profile.roofline import Rates
 from deeptwins.study.networks import named
 from deeptwins.train import lanes
@@ -49,15 +49,15 @@ def rates(monkeypatch):
     return asked
 
 
-def only(found):
+def only(planned):
     """Take the only plan there is."""
-    (plan,) = found
+    (plan,) = planned
     return plan
 
 
 def test_a_network_is_profiled_as_the_paper_trains_it(folder):
     """A name means the net that `show` shows, in batches of 128 with SGD and momentum, on images of its usual size."""
-    plan = only(plans(["cifar-plain-56"], Asked(), folder))
+    plan = only(plans(["cifar-plain-56"], ProfileOptions(), folder))
 
     (subject,) = plan.subjects
     assert (plan.name, plan.command) == ("cifar-plain-56", "deeptwins profile cifar-plain-56")
@@ -68,10 +68,10 @@ def test_a_network_is_profiled_as_the_paper_trains_it(folder):
 
 def test_networks_share_a_page(folder):
     """Networks stand side by side, each once, with what was set for all; a study has a page of its own."""
-    asked = Asked(("width=4", "recipe.precision=bf16"), 16, (1, 8, 8), ("--set", "width=4", "--batch", "16"))
+    asked = ProfileOptions(("width=4", "recipe.precision=bf16"), 16, (1, 8, 8), ("--set", "width=4", "--batch", "16"))
     study, networks = plans(
         ["cifar-plain-8", str(folder / "tiny.toml"), "cifar-resnet-8", "cifar-plain-8"],
-        Asked(("recipe.precision=bf16",)), folder,
+        ProfileOptions(("recipe.precision=bf16",)), folder,
     )  # fmt: skip
 
     assert (study.name, networks.name) == ("tiny", "cifar-plain-8-cifar-resnet-8")
@@ -85,7 +85,7 @@ def test_networks_share_a_page(folder):
 
 def test_a_study_has_each_net_once(folder):
     """Nets are named by family, depth and twin, whatever the seeds, with the study's recipe."""
-    plan = only(plans(["tiny"], Asked(batch=8), folder))
+    plan = only(plans(["tiny"], ProfileOptions(batch=8), folder))
 
     assert [subject.label for subject in plan.subjects] == [
         f"cifar-{depth} {twin}" for depth in (8, 14) for twin in ("plain", "residual")
@@ -98,7 +98,7 @@ def test_what_tells_nets_apart_is_said(folder):
     text = STUDY.replace("seed =", "precision = ['fp32', 'bf16']\nlearning_rate = [0.1, 0.2]\nseed =")
     made.load(folder, text.replace("\nlearning_rate = 0.1\n", "\n"), "varied")
 
-    labels = [subject.label for subject in only(plans(["varied"], Asked(), folder)).subjects]
+    labels = [subject.label for subject in only(plans(["varied"], ProfileOptions(), folder)).subjects]
 
     assert labels[:2] == ["cifar-8 plain, precision fp32", "cifar-8 residual, precision fp32"]
     assert len(labels) == len({*labels}) == 8
@@ -115,35 +115,43 @@ def test_what_tells_nets_apart_is_said(folder):
 )
 def test_a_changed_net_is_told_from_the_usual_one(folder, name, settings, label):
     """What was set of the net, or of its step, stands in its name, unless the page says it of every net."""
-    assert only(plans([name], Asked(settings), folder)).subjects[0].label == label
+    assert only(plans([name], ProfileOptions(settings), folder)).subjects[0].label == label
 
 
 @pytest.mark.parametrize(
-    ("names", "asked", "told"),
+    ("names", "options", "message"),
     [
-        (["tinny"], Asked(), 'no study and no network "tinny": did you mean tiny?'),
-        (["cifar-plane-56"], Asked(), "did you mean cifar-plain-56?"),
-        (["cifar-plain-57"], Asked(), "depth = 57: family cifar has depths"),
-        (["cifar-plain-8"], Asked(("recipe.dataset=digits",)), "networks are profiled on random images"),
-        (["cifar-plain-8"], Asked(("recipe.bach_size=8",)), "recipe.bach_size: unknown key; did you mean batch_size"),
-        (["cifar-plain-8"], Asked(("norm_batch=3",)), "cifar-plain-8.norm_batch = 3: must divide batch_size = 128"),
-        (["tiny"], Asked(image=(3, 8, 8)), "--input: the images of a study are its dataset's"),
-        ([f"cifar-plain-{8 + 6 * i}" for i in range(7)], Asked(), "7 networks: at most 6 stand on one page"),
+        (["tinny"], ProfileOptions(), 'no study and no network "tinny": did you mean tiny?'),
+        (["cifar-plane-56"], ProfileOptions(), "did you mean cifar-plain-56?"),
+        (["cifar-plain-57"], ProfileOptions(), "depth = 57: family cifar has depths"),
+        (["cifar-plain-8"], ProfileOptions(("recipe.dataset=digits",)), "networks are profiled on random images"),
+        (
+            ["cifar-plain-8"],
+            ProfileOptions(("recipe.bach_size=8",)),
+            "recipe.bach_size: unknown key; did you mean batch_size",
+        ),
+        (
+            ["cifar-plain-8"],
+            ProfileOptions(("norm_batch=3",)),
+            "cifar-plain-8.norm_batch = 3: must divide batch_size = 128",
+        ),
+        (["tiny"], ProfileOptions(image=(3, 8, 8)), "--input: the images of a study are its dataset's"),
+        ([f"cifar-plain-{8 + 6 * i}" for i in range(7)], ProfileOptions(), "7 networks: at most 6 stand on one page"),
     ],
     ids=str,
 )
-def test_what_cannot_be_profiled_is_refused(folder, names, asked, told):
+def test_what_cannot_be_profiled_is_refused(folder, names, options, message):
     """What a user got wrong is one line."""
     with pytest.raises(InputError) as error:
-        plans(names, asked, folder)
+        plans(names, options, folder)
 
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_what_has_no_ops_is_refused(folder):
     """What torch.compile makes of a net cannot be taken apart."""
-    plan = only(plans(["cifar-plain-8"], Asked(("fused_op=compiled",)), folder))
+    plan = only(plans(["cifar-plain-8"], ProfileOptions(("fused_op=compiled",)), folder))
 
     with pytest.raises(
         InputError, match=r"cifar-plain-8, fused_op compiled: fused_op = 'compiled': what torch\.compile"
@@ -154,7 +162,7 @@ def test_what_has_no_ops_is_refused(folder):
 def test_a_profile_is_of_the_trainers_step(folder, rates):
     """A profile has every net with its whole step, ops and kernels, on one thread, and floors at the rates."""
     threads, done, counted = torch.get_num_threads(), [], []
-    plan = only(plans(["tiny"], Asked(), folder))
+    plan = only(plans(["tiny"], ProfileOptions(), folder))
 
     profile = measure.profile(plan, tiny.CPU, 2, None, lambda: done.append(torch.get_num_threads()))
 
@@ -182,7 +190,7 @@ def test_a_profile_is_of_the_trainers_step(folder, rates):
 
 def test_a_network_sees_images_of_its_size(folder, rates):
     """Random images of the shape that was asked for stand in for a dataset; bf16 halves the activations' bytes."""
-    asked = Asked(("width=4", "recipe.precision=bf16"), 4, (1, 12, 12))
+    asked = ProfileOptions(("width=4", "recipe.precision=bf16"), 4, (1, 12, 12))
     plan = only(plans(["cifar-plain-8"], asked, folder))
 
     profile = measure.profile(plan, tiny.CPU, 1)
@@ -197,7 +205,7 @@ def test_a_net_that_grows_is_profiled_grown(folder, rates):
     grown = STUDY.replace('plain = { shortcut = "none" }', 'plain = { shortcut = "none", grown_from = 8 }')
     made.load(folder, grown.replace("[8, 14]", "14").replace("width", "grow_at = 5\nwidth"), "growing")
 
-    profile = measure.profile(only(plans(["growing"], Asked(), folder)), tiny.CPU, 1)
+    profile = measure.profile(only(plans(["growing"], ProfileOptions(), folder)), tiny.CPU, 1)
 
     layers = {step.net: {op.layer for op in profile.ops if op.net == step.net} for step in profile.nets}
     assert "stages.2.1.conv2" in layers["cifar-14 plain"]
@@ -206,9 +214,9 @@ def test_a_net_that_grows_is_profiled_grown(folder, rates):
 def test_a_step_that_is_replayed_is_timed_too(folder, dataset, monkeypatch):
     """On a GPU the step by the clock is an equal share of a replay, which here is a loop."""
     monkeypatch.setitem(lanes.STEPS, "cpu", 4)
-    (subject,) = plans(["tiny"], Asked(), folder)[0].subjects[:1]
+    (subject,) = plans(["tiny"], ProfileOptions(), folder)[0].subjects[:1]
     spans = []
-    monkeypatch.setattr(measure.profile_ops, "timed", lambda step, _: spans.append(step()) or 4e-3)
+    monkeypatch.setattr(measure.clock, "timed", lambda step, _: spans.append(step()) or 4e-3)
 
     assert measure._replayed(subject, dataset, tiny.CPU, 3) == pytest.approx([1000.0] * 3)
     assert len(spans) == 3
@@ -217,7 +225,7 @@ def test_a_step_that_is_replayed_is_timed_too(folder, dataset, monkeypatch):
 @pytest.mark.gpu
 def test_a_replayed_step_is_not_the_one_that_is_profiled(folder, rates):
     """On a GPU both are timed, and one that is issued kernel by kernel takes longer."""
-    profile = measure.profile(only(plans(["cifar-plain-20"], Asked(), folder)), torch.device("cuda"), 3)
+    profile = measure.profile(only(plans(["cifar-plain-20"], ProfileOptions(), folder)), torch.device("cuda"), 3)
 
     (step,) = profile.nets
     assert step.fastest_us <= step.step_us <= step.slowest_us
@@ -225,20 +233,24 @@ def test_a_replayed_step_is_not_the_one_that_is_profiled(folder, rates):
 
 
 @pytest.mark.parametrize(
-    ("names", "asked", "told"),
+    ("names", "options", "message"),
     [
-        (["cifar-plain-8"], Asked(batch=1, image=(3, 1, 1)), "cifar-plain-8: recipe.batch_size = 1: the last stage"),
+        (
+            ["cifar-plain-8"],
+            ProfileOptions(batch=1, image=(3, 1, 1)),
+            "cifar-plain-8: recipe.batch_size = 1: the last stage",
+        ),
         (
             ["tiny"],
-            Asked(("recipe.shift=8",)),
+            ProfileOptions(("recipe.shift=8",)),
             "cifar-8 plain, shift 8: recipe.shift = 8: must be less than the images are",
         ),
     ],
 )
-def test_what_cannot_be_trained_is_not_profiled(folder, rates, names, asked, told):
+def test_what_cannot_be_trained_is_not_profiled(folder, rates, names, options, message):
     """What a run refuses of the images, a profile does, before anything is measured."""
-    with pytest.raises(InputError, match=told) as error:
-        measure.profile(only(plans(names, asked, folder)), tiny.CPU, 1)
+    with pytest.raises(InputError, match=message) as error:
+        measure.profile(only(plans(names, options, folder)), tiny.CPU, 1)
 
     assert not rates
     assert "\n" not in str(error.value)
@@ -254,10 +266,10 @@ FULL = "cifar-plain-8: does not fit into memory; a smaller --batch may"
 
 @pytest.mark.usefixtures("rates")
 @pytest.mark.parametrize(
-    ("raised", "told"),
+    ("raised", "refusal"),
     [(CPU_FULL, (InputError, FULL)), (GPU_FULL, (InputError, FULL)), (FAULT, (RuntimeError, "illegal memory access"))],
 )
-def test_a_full_memory_is_one_line(folder, monkeypatch, raised, told):
+def test_a_full_memory_is_one_line(folder, monkeypatch, raised, refusal):
     """What does not fit into memory is told with what may help; a fault of memory is none that a user can mend."""
 
     def fails(*_, **__):
@@ -265,18 +277,18 @@ def test_a_full_memory_is_one_line(folder, monkeypatch, raised, told):
 
     monkeypatch.setattr(measure.training, "Training", fails)
 
-    with pytest.raises(told[0], match=told[1]):
-        measure.profile(only(plans(["cifar-plain-8"], Asked(batch=1), folder)), tiny.CPU, 1)
+    with pytest.raises(refusal[0], match=refusal[1]):
+        measure.profile(only(plans(["cifar-plain-8"], ProfileOptions(batch=1), folder)), tiny.CPU, 1)
 
 
 @pytest.mark.gpu
 def test_a_net_is_profiled_on_a_gpu():
     """On a device a profile has its rates, what its kernels took, and steps that take longer than the least."""
-    (plan,) = plans(["cifar-resnet-8"], Asked(batch=32))
+    (plan,) = plans(["cifar-resnet-8"], ProfileOptions(batch=32))
 
-    found = measure.profile(plan, torch.device("cuda"), steps=2)
+    profile = measure.profile(plan, torch.device("cuda"), steps=2)
 
-    (step,), (rate,) = found.nets, found.rates
-    assert found.kernels
-    assert sum(kernel.time_us for kernel in found.kernels) > 1e6 * step.least_bytes / rate.copy_bytes_per_s / 10
+    (step,), (rate,) = profile.nets, profile.rates
+    assert profile.kernels
+    assert sum(kernel.time_us for kernel in profile.kernels) > 1e6 * step.least_bytes / rate.copy_bytes_per_s / 10
     assert step.step_us > 0

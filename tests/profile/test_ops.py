@@ -20,8 +20,8 @@ def profiled(dataset, net=None, steps=1):
     trained = training.Training(run, dataset, tiny.CPU)
     for _ in range(steps - 1):
         trained.step()
-    found = profile_ops.profiled(trained.step, trained.twins["net"].net, tiny.CPU)
-    return run, found.ops, trained
+    step = profile_ops.profiled(trained.step, trained.twins["net"].net, tiny.CPU)
+    return run, step.ops, trained
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +45,18 @@ def test_flops_by_layer_are_three_forwards(dataset, net):
     """Backward costs two of a layer's forward passes, its input's gradient and its weights'; the stem has no first."""
     run, ops, _ = profiled(dataset, net)
     layers = trace(run.twins["net"], dataset.image, dataset.classes)
-    found = {}
+    flops = {}
     for call, _ in ops:
         key = call.layer, call.direction
-        found[key] = found.get(key, 0) + call.flops
+        flops[key] = flops.get(key, 0) + call.flops
 
     for layer in layers:
         if layer.flops:
             forward = layer.flops * run.recipe.batch_size
             backward = forward if layer.name == "conv" else 2 * forward
-            assert found[layer.name, "forward"] == forward
-            assert found[layer.name, "backward"] == backward
-    assert sum(found.values()) == run.recipe.batch_size * sum(
+            assert flops[layer.name, "forward"] == forward
+            assert flops[layer.name, "backward"] == backward
+    assert sum(flops.values()) == run.recipe.batch_size * sum(
         layer.flops * (2 if layer.name == "conv" else 3) for layer in layers
     )
 
@@ -144,8 +144,8 @@ def test_the_fused_op_is_one(dataset):
 
 def event(name, children=(), kernels=(), own_us=0.0):
     """Make what the profiler says of a range."""
-    found = [SimpleNamespace(name=kernel, duration=us) for kernel, us in kernels]
-    return SimpleNamespace(name=name, cpu_children=children, kernels=found, self_cpu_time_total=own_us)
+    launched = [SimpleNamespace(name=kernel, duration=us) for kernel, us in kernels]
+    return SimpleNamespace(name=name, cpu_children=children, kernels=launched, self_cpu_time_total=own_us)
 
 
 CALL = Call("conv", "forward", "convolution", 1000, 0)
@@ -172,14 +172,14 @@ def test_a_step_on_a_gpu_is_taken_apart(dataset):
     trained = training.Training(run, dataset, cuda, capture=False)
     trained.step()
 
-    found = profile_ops.profiled(trained.step, trained.twins["net"].net, cuda)
+    step = profile_ops.profiled(trained.step, trained.twins["net"].net, cuda)
 
-    convolutions = [(call, spent) for call, spent in found.ops if call.kind == "convolution"]
+    convolutions = [(call, spent) for call, spent in step.ops if call.kind == "convolution"]
     layers = {layer.name for layer in trace(run.twins["net"], dataset.image, 10) if layer.kind.endswith("Conv2d")}
     for direction in ("forward", "backward"):
         assert {call.layer for call, _ in convolutions if call.direction == direction} == layers
     assert all(spent.launches and spent.time_us for _, spent in convolutions)
-    assert sum(spent.time_us for _, spent in found.ops) < 1e6 * found.seconds
+    assert sum(spent.time_us for _, spent in step.ops) < 1e6 * step.seconds
 
 
 def test_on_a_cpu_own_times_count():

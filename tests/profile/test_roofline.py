@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from deeptwins.profile import roofline
+from deeptwins.profile import clock, roofline
 from deeptwins.profile.roofline import Rates
 from deeptwins.study.networks import named
 
@@ -57,7 +57,7 @@ def test_a_net_that_was_grown_with_shortcuts_is_residual():
     net = named("cifar-plain-14")[0]
     grown = net.model_copy(update={"grown_from": 8, "grown_with": "zero-pad"})
 
-    plain, residual = (roofline.least_bytes(each, (3, 32, 32), 1, 4) for each in (net, grown))
+    plain, residual = (roofline.least_bytes(spec, (3, 32, 32), 1, 4) for spec in (net, grown))
 
     assert residual * 9 == plain * 10
 
@@ -98,9 +98,9 @@ def test_what_is_multiplied_is_random_and_the_same(monkeypatch):
 
 def test_the_best_round_counts(monkeypatch):
     """Work is done once to warm up, then timed until the rounds are over, and the shortest is the result."""
-    calls, clock = [], iter([0, 3, 10, 11, 20, 22])
+    calls, readings = [], iter([0, 3, 10, 11, 20, 22])
     monkeypatch.setattr(roofline, "LONG_S", 100)
-    monkeypatch.setattr(roofline.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(roofline.time, "perf_counter", lambda: next(readings))
 
     assert roofline._best(lambda: calls.append(1), "cpu", 3) == 1
     assert len(calls) == 4
@@ -108,8 +108,8 @@ def test_the_best_round_counts(monkeypatch):
 
 def test_long_rounds_are_few(monkeypatch):
     """Where rounds have taken long enough, no more follow."""
-    calls, clock = [], iter([0, 3, 10, 11])
-    monkeypatch.setattr(roofline.time, "perf_counter", lambda: next(clock))
+    calls, readings = [], iter([0, 3, 10, 11])
+    monkeypatch.setattr(roofline.time, "perf_counter", lambda: next(readings))
 
     assert roofline._best(lambda: calls.append(1), "cpu", 10) == 3
     assert len(calls) == 2
@@ -128,7 +128,7 @@ def test_rates_of_a_gpu(precision):
 @pytest.mark.gpu
 def test_the_devices_clock_agrees_with_the_hosts():
     """What elapses between two events is some of what the host sees, once the cache has been overwritten, too."""
-    x, timer, flush = torch.ones(1024, 1024, device="cuda"), roofline.EventTimer(), roofline.flush()
+    x, timer, flush = torch.ones(1024, 1024, device="cuda"), clock.EventTimer(), clock.flush()
     flush()
     begun = time.perf_counter()
     start = timer()

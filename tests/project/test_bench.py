@@ -16,13 +16,12 @@ import torch
 import torchvision
 from torch import nn
 
-import device_time
 import handwritten
 import sites
 import training_time
 from deeptwins import data, nets
 from deeptwins.kernels.offline import cases
-from deeptwins.profile import roofline
+from deeptwins.profile import clock
 from deeptwins.study.specs import Net, Recipe
 from places import ROOT
 
@@ -144,20 +143,20 @@ class FakeEvent:
 
 def test_the_clock_reads_the_time_between_two_events():
     """Readings come in pairs, 0 and what elapsed between the events, pair by pair."""
-    timer = roofline.EventTimer(FakeEvent)
+    timer = clock.EventTimer(FakeEvent)
 
     assert [timer(), timer(), timer(), timer()] == [0, 0.125, 0, 0.125]
 
 
 TIMED = f"""
 import pytest
-from deeptwins import roofline
+from deeptwins.profile import clock
 
 {inspect.getsource(FakeEvent)}
 
 @pytest.fixture(autouse=True)
 def timer(request):
-    request.applymarker(pytest.mark.benchmark(timer=roofline.EventTimer(FakeEvent)))
+    request.applymarker(pytest.mark.benchmark(timer=clock.EventTimer(FakeEvent)))
 
 def test_timed(benchmark):
     benchmark.pedantic(FakeEvent(enable_timing=True).record, warmup_rounds=2, rounds=3)
@@ -185,8 +184,8 @@ def test_work_is_captured_once_it_is_warm(monkeypatch, refused, timed):
     def work():
         calls.append(cuda.graph.called)
 
-    assert device_time.replay(work) == (work if refused else cuda.CUDAGraph().replay, timed)
-    assert calls == [False] * device_time.WARMUP + ([] if refused else [True])
+    assert clock.replay(work) == (work if refused else cuda.CUDAGraph().replay, timed)
+    assert calls == [False] * clock.WARMUP + ([] if refused else [True])
     cuda.graph.assert_called_once_with(cuda.CUDAGraph(), stream=cuda.Stream())
 
 
@@ -194,7 +193,7 @@ def test_work_is_captured_once_it_is_warm(monkeypatch, refused, timed):
 def test_a_replay_does_the_work_again():
     """A graph on a device computes from what its tensors hold when it is replayed."""
     x, y = torch.zeros(8, device="cuda"), torch.zeros(8, device="cuda")
-    replayed, timed = device_time.replay(lambda: torch.add(x, 1, out=y))
+    replayed, timed = clock.replay(lambda: torch.add(x, 1, out=y))
     x.fill_(1)
 
     replayed()
@@ -204,14 +203,15 @@ def test_a_replay_does_the_work_again():
 
 
 REFUSED = """
-import device_time, torch
+import torch
+from deeptwins.profile import clock
 
 x, stream = torch.ones(8, device="cuda"), torch.cuda.current_stream()
-work, timed = device_time.replay(lambda: x.sum().item())
+work, timed = clock.replay(lambda: x.sum().item())
 assert timed == "events"
 assert work() == 8
 assert torch.cuda.current_stream() == stream
-assert device_time.replay(x.sum)[1] == "graph"
+assert clock.replay(x.sum)[1] == "graph"
 """
 
 

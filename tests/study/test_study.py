@@ -607,25 +607,25 @@ def test_the_readme_s_study_is_sound(write):
     """The study file that the README shows loads, and its nets and recipe can be built."""
     torch = pytest.importorskip("torch")  # the reader itself needs none
 
-    from deeptwins.train import training  # noqa: PLC0415
+    from deeptwins.train import checks  # noqa: PLC0415
 
     readme = ROOT.joinpath("README.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"^```toml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     for run in study.load(write(text=text)).runs:
-        training.check(run, torch.device("cpu"))
+        checks.check(run, torch.device("cpu"))
 
 
 def test_shipped_studies_are_sound():
     """Every study in ablations/ loads, and its nets and recipe can be built."""
     torch = pytest.importorskip("torch")  # the reader itself needs none
 
-    from deeptwins.train import training  # noqa: PLC0415
+    from deeptwins.train import checks  # noqa: PLC0415
 
     files = list(ROOT.joinpath("ablations").glob("*.toml"))
     assert {file.stem for file in files} >= {"depth", "depth-cifar10", "depth-fashion", "kernel", "smoke"}
     for file in files:
         for run in study.load(file).runs:
-            training.check(run, torch.device("cuda"))  # where every implementation of the fused operation can run
+            checks.check(run, torch.device("cuda"))  # where every implementation of the fused operation can run
 
 
 def test_the_shipped_kernel_study_compares_one_net():

@@ -9,8 +9,9 @@ import torch
 
 import tiny
 from deeptwins import records
+from deeptwins.records import RunFiles
 from deeptwins.train import checkpoints, completion, device, training
-from deeptwins.train.completion import complete
+from tiny import complete
 
 
 @pytest.fixture
@@ -22,8 +23,8 @@ def results(tmp_path):
 
 def numbers(results, run):
     """The records of a run without their timings."""
-    found = records.read(records.path_of(results, run.study, run.id))
-    return [{key: value for key, value in record.items() if key not in ("seconds", "started")} for record in found]
+    rows = records.read(RunFiles.of(results, run).records)
+    return [{key: value for key, value in row.items() if key not in ("seconds", "started")} for row in rows]
 
 
 def test_leaves_the_records_of_every_twin(dataset, results):
@@ -32,21 +33,21 @@ def test_leaves_the_records_of_every_twin(dataset, results):
 
     assert complete(run, dataset, tiny.CPU, results) == "done"
 
-    found = numbers(results, run)
-    header, end = found[0], found[-1]
+    rows = numbers(results, run)
+    header, end = rows[0], rows[-1]
     assert header["spec"] == json.loads(run.model_dump_json())
     assert header["dataset"]["checksum"] == dataset.checksum
     assert header["twins"]["plain"] == header["twins"]["residual"]
     assert end == {"kind": "end", "status": "done", "reason": None}
-    evaluated = [(record["iteration"], record["twin"]) for record in found if record["kind"] == "epoch"]
+    evaluated = [(record["iteration"], record["twin"]) for record in rows if record["kind"] == "epoch"]
     assert evaluated == [(t, twin) for t in (8, 16, 20) for twin in ("plain", "residual")]  # 512 images, batch 64
-    gradients = [record for record in found if record["kind"] == "gradient"]
+    gradients = [record for record in rows if record["kind"] == "gradient"]
     assert [(record["iteration"], record["twin"]) for record in gradients] == evaluated
     assert all(len(record["norms"]) == 8 and min(record["norms"]) > 0 for record in gradients)
-    assert [record["layer"] for record in found if record["kind"] == "layer"] == [*range(1, 8)] * 2
-    assert [record["block"] for record in found if record["kind"] == "block"] == [1, 2, 3] * 2
-    assert [record["twin"] for record in found if record["kind"] == "precise"] == ["plain", "residual"]
-    assert not checkpoints.path_of(results, run.study, run.id).exists()
+    assert [record["layer"] for record in rows if record["kind"] == "layer"] == [*range(1, 8)] * 2
+    assert [record["block"] for record in rows if record["kind"] == "block"] == [1, 2, 3] * 2
+    assert [record["twin"] for record in rows if record["kind"] == "precise"] == ["plain", "residual"]
+    assert not RunFiles.of(results, run).checkpoint.exists()
 
 
 def test_company_changes_nothing(dataset, results):
@@ -135,10 +136,10 @@ def test_killed_while_it_grows_is_undisturbed(dataset, results, tmp_path, more):
     run = KINDS["growth"]
     tmp_path.joinpath("other", "tiny").mkdir(parents=True)
     complete(run, dataset, tiny.CPU, tmp_path / "other")
-    whole = records.path_of(tmp_path / "other", run.study, run.id).read_bytes().splitlines(keepends=True)
+    whole = RunFiles.of(tmp_path / "other", run).records.read_bytes().splitlines(keepends=True)
     first = next(i for i, line in enumerate(whole) if b'"growth"' in line)
     complete(run, dataset, tiny.CPU, results, lambda t: t < 7)
-    path = records.path_of(results, run.study, run.id)
+    path = RunFiles.of(results, run).records
     path.write_bytes(b"".join(whole[: first + more]) + whole[first + more][:20])
 
     complete(run, dataset, tiny.CPU, results)
@@ -181,7 +182,7 @@ def test_checkpoints_that_take_long_come_less_often(dataset, results, monkeypatc
     """Writing checkpoints takes no more than its share of the time, however large they are."""
     clock, saved = SimpleNamespace(now=0.0), []
 
-    def save(_path, state):
+    def save(_files, state):
         saved.append(state["iteration"])
         clock.now += 0.75
 
@@ -214,7 +215,7 @@ def test_waiting_for_the_device_is_not_writing(dataset, results, monkeypatch):
     monkeypatch.setattr(completion, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(completion, "CHECKPOINT_SECONDS", 5.0)
     monkeypatch.setattr(training.Training, "state", wait)
-    monkeypatch.setattr(checkpoints, "save", lambda _path, state: saved.append(state["iteration"]))
+    monkeypatch.setattr(checkpoints, "save", lambda _files, state: saved.append(state["iteration"]))
 
     complete(tiny.run_of(), dataset, tiny.CPU, results, go_on)
 
@@ -247,7 +248,7 @@ def test_a_checkpoint_without_its_records_is_never_resumed(dataset, results, tmp
     tmp_path.joinpath("other", "tiny").mkdir(parents=True)
     complete(run, dataset, tiny.CPU, tmp_path / "other")
     complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
-    records.path_of(results, run.study, run.id).unlink()
+    RunFiles.of(results, run).records.unlink()
 
     with pytest.raises(Killed):
         complete(run, dataset, tiny.CPU, results, killed_at(2))
@@ -259,20 +260,20 @@ def test_a_checkpoint_without_its_records_is_never_resumed(dataset, results, tmp
 @pytest.mark.parametrize(("table", "key"), [("machine", "device"), ("dataset", "checksum")])
 def test_other_images_or_another_device_start_over(dataset, results, table, key):
     """A run begun on another device, or on other images, is not continued: it starts over, and that is said."""
-    run, said, asked = tiny.run_of(), [], []
+    run, lines, asked = tiny.run_of(), [], []
     complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
-    path = records.path_of(results, run.study, run.id)
+    path = RunFiles.of(results, run).records
     header, *rest = records.read(path)
     header[table][key] = "another"
     path.unlink()
     for record in (header, *rest):
         records.append(path, record)
 
-    complete(run, dataset, tiny.CPU, results, lambda t: asked.append(t) or True, said.append)
+    complete(run, dataset, tiny.CPU, results, lambda t: asked.append(t) or True, lines.append)
 
     assert asked[0] == 1
-    assert len(said) == 1
-    assert "starts over" in said[0]
+    assert len(lines) == 1
+    assert "starts over" in lines[0]
     assert numbers(results, run)[0][table][key] != "another"
 
 
@@ -293,30 +294,30 @@ def test_a_move_is_recorded(dataset, results, monkeypatch, tmp_path):
     monkeypatch.setattr(device, "commit", lambda: "e6e6")
     complete(run, dataset, tiny.CPU, results)
 
-    found = numbers(results, run)
-    moves = [record for record in found if record["kind"] == "move"]
+    rows = numbers(results, run)
+    moves = [record for record in rows if record["kind"] == "move"]
     assert [(move["iteration"], move["machine"]["cpu"], move["commit"]) for move in moves] == [
-        (5, "Another", found[0]["commit"]),
+        (5, "Another", rows[0]["commit"]),
         (12, "Another", "e6e6"),  # from where that of d5d5 left nothing
     ]
-    assert [record for record in found if record["kind"] != "move"] == numbers(tmp_path / "other", run)
+    assert [record for record in rows if record["kind"] != "move"] == numbers(tmp_path / "other", run)
 
 
 def test_a_checkpoint_of_other_nets_starts_over(dataset, results, tmp_path):
     """An intact checkpoint that does not fit the nets is set aside, and the run leaves the numbers of a fresh one."""
-    run, said = tiny.run_of(), []
+    run, lines = tiny.run_of(), []
     tmp_path.joinpath("other", "tiny").mkdir(parents=True)
     complete(run, dataset, tiny.CPU, tmp_path / "other")
     complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
-    path = checkpoints.path_of(results, run.study, run.id)
-    state = checkpoints.load(path)
+    files = RunFiles.of(results, run)
+    state = checkpoints.load(files)
     state["twins"]["residual"]["net"]["linear.bias"] = torch.zeros(3)
-    checkpoints.save(path, state)
+    checkpoints.save(files, state)
 
-    complete(run, dataset, tiny.CPU, results, say=said.append)
+    complete(run, dataset, tiny.CPU, results, say=lines.append)
 
     assert numbers(results, run) == numbers(tmp_path / "other", run)
-    assert len(said) == 1
+    assert len(lines) == 1
 
 
 @pytest.mark.parametrize("lines", [1, 2, 3, 5])
@@ -325,9 +326,9 @@ def test_killed_after_any_record_is_undisturbed(dataset, results, lines, tmp_pat
     run = tiny.run_of()
     tmp_path.joinpath("other", "tiny").mkdir(parents=True)
     complete(run, dataset, tiny.CPU, tmp_path / "other")
-    whole = records.path_of(tmp_path / "other", run.study, run.id).read_bytes().splitlines(keepends=True)
+    whole = RunFiles.of(tmp_path / "other", run).records.read_bytes().splitlines(keepends=True)
     complete(run, dataset, tiny.CPU, results, lambda t: t < 3)
-    path = records.path_of(results, run.study, run.id)
+    path = RunFiles.of(results, run).records
     path.write_bytes(b"".join(whole[:lines]) + whole[lines][:20])
 
     complete(run, dataset, tiny.CPU, results)
@@ -337,18 +338,18 @@ def test_killed_after_any_record_is_undisturbed(dataset, results, lines, tmp_pat
 
 def test_corrupt_checkpoint_is_said_and_the_run_starts_over(dataset, results, tmp_path):
     """A damaged checkpoint costs time, never numbers, and the user is told."""
-    run, said = tiny.run_of(), []
+    run, lines = tiny.run_of(), []
     tmp_path.joinpath("other", "tiny").mkdir(parents=True)
     complete(run, dataset, tiny.CPU, tmp_path / "other")
     complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
-    path = checkpoints.path_of(results, run.study, run.id)
+    path = RunFiles.of(results, run).checkpoint
     path.write_bytes(path.read_bytes()[:-1])
 
-    complete(run, dataset, tiny.CPU, results, say=said.append)
+    complete(run, dataset, tiny.CPU, results, say=lines.append)
 
     assert numbers(results, run) == numbers(tmp_path / "other", run)
-    assert len(said) == 1
-    assert path.name in said[0]
+    assert len(lines) == 1
+    assert path.name in lines[0]
 
 
 def test_divergence_is_a_result(dataset, results, monkeypatch):
@@ -366,14 +367,14 @@ def test_divergence_is_a_result(dataset, results, monkeypatch):
 
     assert complete(run, dataset, tiny.CPU, results) == "diverged"
 
-    found = numbers(results, run)
-    plain = [record for record in found if record["kind"] == "epoch" and record["twin"] == "plain"]
-    residual = [record for record in found if record["kind"] == "epoch" and record["twin"] == "residual"]
+    rows = numbers(results, run)
+    plain = [record for record in rows if record["kind"] == "epoch" and record["twin"] == "plain"]
+    residual = [record for record in rows if record["kind"] == "epoch" and record["twin"] == "residual"]
     assert [(r["iteration"], r["train_error_pct"], r["train_loss"]) for r in plain] == [(8, 100.0, None)]
     assert plain[0]["running_error_pct"] == plain[0]["test_error_pct"] == 100.0
     assert [r["iteration"] for r in residual] == [8, 16]
-    assert {r["twin"] for r in found if r["kind"] == "layer"} == {"residual"}
-    assert found[-1]["reason"] == "plain: loss not finite at iteration 8"
+    assert {r["twin"] for r in rows if r["kind"] == "layer"} == {"residual"}
+    assert rows[-1]["reason"] == "plain: loss not finite at iteration 8"
 
 
 def test_evaluate_every_thins_the_evaluations(dataset, results):

@@ -31,9 +31,9 @@ def test_a_feed_has_the_batches_and_rates_of_its_run(dataset, blocks, size, pick
     for t, count in blocks:
         feed.fill(t, count)
         for place in range(count):
-            for got, wanted in zip(feed.batch(place), expected.batch(t + place), strict=True):
-                assert torch.equal(got, wanted)
-                assert got.stride() == wanted.stride()
+            for tensor, expectation in zip(feed.batch(place), expected.batch(t + place), strict=True):
+                assert torch.equal(tensor, expectation)
+                assert tensor.stride() == expectation.stride()
             assert feed.rates[place].item() == learning_rate(recipe, t + place)
 
 

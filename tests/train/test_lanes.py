@@ -6,9 +6,10 @@ import torch
 import taped
 import tiny
 from deeptwins import records
+from deeptwins.records import RunFiles
 from deeptwins.train import lanes
-from deeptwins.train.completion import complete
 from deeptwins.train.lanes import WARMUP, Lane
+from tiny import complete
 
 RECIPES = {
     "sgd": {},
@@ -26,8 +27,8 @@ def trained(run, dataset, folder):
     """All records of a run trained on the CPU, timings aside."""
     folder.joinpath("tiny").mkdir(parents=True)
     complete(run, dataset, tiny.CPU, folder)
-    found = records.read(records.path_of(folder, run.study, run.id))
-    return [{key: value for key, value in record.items() if key not in ("seconds", "started")} for record in found]
+    rows = records.read(RunFiles.of(folder, run).records)
+    return [{key: value for key, value in row.items() if key not in ("seconds", "started")} for row in rows]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import tiny
 from deeptwins import data, nets
 from deeptwins.errors import InputError
-from deeptwins.train import device, training
+from deeptwins.train import checks, device, growth, measuring, training
 from deeptwins.train.optimization import learning_rate
 
 
@@ -16,17 +16,17 @@ def last_records(run, dataset):
     trained = training.Training(run, dataset, tiny.CPU)
     while not trained.finished:
         trained.step()
-    return {record["twin"]: record for record in trained.evaluate()}
+    return {record["twin"]: record for record in measuring.evaluate(trained)}
 
 
 def test_learns(dataset):
     """Training error falls well below chance on images that have something to learn."""
     run = tiny.run_of(tiny.RECIPE.model_copy(update={"iterations": 60, "milestones": (40,)}))
 
-    found = last_records(run, dataset)
+    last = last_records(run, dataset)
 
-    assert found.keys() == {"plain", "residual"}
-    assert all(record["train_error_pct"] < 45 for record in found.values())  # chance is 90
+    assert last.keys() == {"plain", "residual"}
+    assert all(record["train_error_pct"] < 45 for record in last.values())  # chance is 90
 
 
 def test_errors_are_those_of_the_definition(dataset):
@@ -42,7 +42,7 @@ def test_errors_are_those_of_the_definition(dataset):
         net.load_state_dict(before)
         running.append((net(x).argmax(1) != y).double().mean().item())
         trained.step()
-    (record,) = trained.evaluate()
+    (record,) = measuring.evaluate(trained)
     net = trained.twins["plain"].net.eval()
     x, y = next(iter(trained.stream.clean("train", 512)))
     with torch.no_grad():
@@ -93,9 +93,9 @@ def test_gradients_are_those_of_the_last_step(dataset):
     x, y = trained.stream.batch(1)
     F.cross_entropy(net.train()(x), y).backward()
     trained.step()
-    list(trained.evaluate())
+    list(measuring.evaluate(trained))
 
-    (record,) = trained.gradients()
+    (record,) = measuring.gradients(trained)
 
     assert (record["kind"], record["iteration"], record["twin"]) == ("gradient", 2, "plain")
     expected = [m.weight.grad.norm().item() for m in net.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
@@ -105,27 +105,27 @@ def test_gradients_are_those_of_the_last_step(dataset):
 def test_precise_statistics_are_of_the_last_batches(dataset, monkeypatch):
     """They are measured over the batches that were trained on last: as many as a run of this length can afford."""
     asked = []
-    monkeypatch.setattr(training, "PRECISE_EVERY", 4)
+    monkeypatch.setattr(measuring, "PRECISE_EVERY", 4)
     trained = training.Training(tiny.run_of(plain="none"), dataset, tiny.CPU)
     for _ in range(10):
         trained.step()
     batch = trained.stream.batch
     monkeypatch.setattr(trained.stream, "batch", lambda t: asked.append(t) or batch(t))
 
-    found = list(trained.diagnose())
+    rows = list(measuring.diagnose(trained))
 
     assert asked == [7, 8, 9]
-    assert [record["kind"] for record in found] == ["layer"] * 7 + ["block"] * 3 + ["precise"]
-    assert all((record["iteration"], record["twin"]) == (10, "plain") for record in found)
+    assert [record["kind"] for record in rows] == ["layer"] * 7 + ["block"] * 3 + ["precise"]
+    assert all((record["iteration"], record["twin"]) == (10, "plain") for record in rows)
 
 
 def test_cost_grows_with_work(dataset):
     """The estimate is proportional to the iterations, and twins cost what each costs."""
     one, two = tiny.run_of(plain="none"), tiny.run_of()
 
-    assert training.cost(two, dataset) == 2 * training.cost(one, dataset)
+    assert checks.cost(two, dataset) == 2 * checks.cost(one, dataset)
     longer = tiny.run_of(tiny.RECIPE.model_copy(update={"iterations": 40}))
-    assert training.cost(longer, dataset) == pytest.approx(2 * training.cost(two, dataset))
+    assert checks.cost(longer, dataset) == pytest.approx(2 * checks.cost(two, dataset))
 
 
 def test_unknown_devices_are_refused(monkeypatch):
@@ -144,8 +144,8 @@ def trained(run, dataset, iterations):
     training_ = training.Training(run, dataset, tiny.CPU)
     while training_.iteration < iterations:
         training_.step()
-        if training_.grows:
-            list(training_.grow())
+        if growth.due(training_):
+            list(growth.grow(training_))
     return training_
 
 
@@ -189,7 +189,7 @@ def test_adam_s_moments_are_its_own():
         ({"optimizer": "lion"}, "optimizer = 'lion': choose from sgd, adam"),
     ):
         with pytest.raises(ValueError, match=message):
-            training.check(tiny.run_of(tiny.RECIPE.model_copy(update=change)), tiny.CPU)
+            checks.check(tiny.run_of(tiny.RECIPE.model_copy(update=change)), tiny.CPU)
 
 
 def test_what_nets_draw_is_a_function_of_seed_and_iteration(dataset):
@@ -262,8 +262,8 @@ def test_growth_keeps_outputs_and_the_optimizer_s_state(dataset, shortcut, optim
     }
     net, x = shallow.net, begun.stream.batch(0)[0]
     expected = net.eval()(x)
-    assert begun.grows
-    (record,) = begun.grow()
+    assert growth.due(begun)
+    (record,) = growth.grow(begun)
     twin = begun.twins["grown"]
 
     torch.testing.assert_close(twin.net.eval()(x), expected, rtol=1e-3, atol=1e-3)
@@ -281,13 +281,13 @@ def test_growth_keeps_outputs_and_the_optimizer_s_state(dataset, shortcut, optim
 
 def test_growth_that_changes_outputs_is_an_error(dataset, monkeypatch):
     """A net whose outputs growth has changed is not trained on as if it had not."""
-    grow = training.growing.grow
+    grow = growth.growing.grow
 
     def wrong(shallow, deep, batches):
         grow(shallow, deep, batches)
         deep.linear.bias.data += 1
 
-    monkeypatch.setattr(training.growing, "grow", wrong)
+    monkeypatch.setattr(growth.growing, "grow", wrong)
     run = tiny.run_with(GROWING, grown={"depth": 14, "grown_from": 8})
     with pytest.raises(RuntimeError, match=r"grown: its logits differ by .* after growth"):
         trained(run, dataset, 8)
@@ -307,24 +307,24 @@ def test_validation_images_are_held_out():
     whole, parts = data.load("synthetic"), data.load("synthetic", validation=0.25)
     again = data.load("synthetic", validation=0.25)
     batches = [split.images.at(torch.arange(len(split))) for split in (whole.train, parts.train, parts.validation)]
-    everything, kept, held = ([image.numpy().tobytes() for image in batch] for batch in batches)
+    everything, trained_on, held = ([image.numpy().tobytes() for image in batch] for batch in batches)
 
-    assert (len(kept), len(held)) == (384, 128)
-    assert sorted(kept + held) == sorted(everything)
-    assert not set(kept) & set(held)
+    assert (len(trained_on), len(held)) == (384, 128)
+    assert sorted(trained_on + held) == sorted(everything)
+    assert not set(trained_on) & set(held)
     assert torch.equal(again.validation.images.at(torch.arange(128)), batches[2])
     assert len(set(map(int, parts.validation.labels))) == 10  # no part of the classes is held out as a whole
 
     recipe = tiny.RECIPE.model_copy(update={"validation": 0.25, "iterations": 6})
     begun = trained(tiny.run_of(recipe, plain="none"), parts, 6)
-    (record,) = begun.evaluate()
+    (record,) = measuring.evaluate(begun)
     net = begun.twins["plain"].net.eval()
     with torch.no_grad():
         (x, y), *more = begun.stream.clean("validation", 128)
         wrong = (net(x).argmax(1) != y).double().mean().item()
     assert not more
     assert record["validation_error_pct"] == pytest.approx(100 * wrong)
-    assert "validation_error_pct" not in next(trained(tiny.run_of(plain="none"), whole, 1).evaluate())
+    assert "validation_error_pct" not in next(measuring.evaluate(trained(tiny.run_of(plain="none"), whole, 1)))
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. A side (torch, pandas) is imported only inside the command that needs it."""
+"""The command line: parse, call, print. A command that needs torch or pandas imports it only inside its function."""
 
 from deeptwins.cli.app import main
 

@@ -1,4 +1,4 @@
-"""What commands share: what is printed, how what is typed is read, exit codes, and where things lie."""
+"""What commands share: printing, reading what the user types, exit codes, and where things lie."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,20 +15,10 @@ from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
-    from deeptwins.train.scheduling import Outcome
+    from deeptwins.train.schedule.scheduling import Outcome
 
-ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # where they lie unless told otherwise
+ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # unless an option says otherwise
 FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED, INTERRUPTED = 1, 2, 3, 3, 130  # exit codes
-
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        envvar="DEEPTWINS_DATA",
-        help="Where datasets lie. Digits and synthetic need none.",
-    ),
-]
 
 
 def refuse(what: object) -> int:
@@ -48,7 +38,7 @@ def conclude(outcome: Outcome, again: list[str], following: list[str] | None) ->
     Args:
         outcome: of the session.
         again: the words after `run` that go on with it.
-        following: those after `report`; None when the pages are written without being asked for.
+        following: the words after `report`; None when the pages are written anyway.
 
     Returns:
         The exit code.
@@ -70,9 +60,10 @@ def conclude(outcome: Outcome, again: list[str], following: list[str] | None) ->
     return 0
 
 
-def options(**given: object) -> list[str]:
-    """Write options as they are typed, those that are not None."""
-    return [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
+def as_typed(settings: Sequence[str] | None = None, **options: object) -> list[str]:
+    """Write `--set` and other options as a user types them, but for those that are None."""
+    pairs = [*(("set", setting) for setting in settings or []), *options.items()]
+    return [word for name, value in pairs if value is not None for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def print_layers(title: str, layers: Sequence[Layer]) -> None:
@@ -90,7 +81,7 @@ def read_duration(option: str, text: str) -> float:
     """Read a duration like 90s, 9m or 1h30m, in seconds.
 
     Raises:
-        InputError: it is none, or no time at all.
+        InputError: it is no duration, or one of 0.
     """
     match = re.fullmatch("(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?", text)
     hours, minutes, seconds = (int(part or 0) for part in (match.groups() if match else ("0",) * 3))

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from deeptwins.cli.console import (
-    ABLATIONS,
-    Data,
-    print_table,
-)
-
-if TYPE_CHECKING:
-    pass
+from deeptwins.cli.console import ABLATIONS, print_table
+from deeptwins.cli.options import Data
 
 
 def doctor(data: Data = None) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from deeptwins.cli.console import BAD_INPUT, INTERRUPTED, REPORTS, RESULTS, read_duration
+from deeptwins.cli.options import Reports, results_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError
 from deeptwins.pages.wording import count
@@ -22,58 +23,62 @@ if TYPE_CHECKING:
     from deeptwins.gate.compare.comparison import Request
     from deeptwins.gate.runs import Run
 
-MAIN = ("origin/main", "main", "origin/master", "master")  # what a commit is set against: the first that there is
+MAIN = ("origin/main", "main", "origin/master", "master")  # a commit is compared with the first of them that exists
 SKIP, ABORT = 125, 128  # exit codes for `git bisect run`: this commit cannot be judged; no commit can
 TRIALS = 1000  # more is a slip
 
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the runs of the gate lie.")]
-Reports = Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the page goes.")]
+GateRuns = Annotated[Path, results_option("Where the runs of the gate lie.")]
+Base = Annotated[str | None, typer.Option(metavar="REF", help="Compare with where HEAD left this. [default: main]")]
+Anchor = Annotated[
+    str | None, typer.Option(metavar="REF", help="Compare with this very commit, for the history; judges nothing.")
+]
+Head = Annotated[
+    str | None, typer.Option(metavar="REF", help="What is judged. [default: HEAD with what is not committed]")
+]
+SuitePath = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="Benchmarks of pytest-benchmark. [default: of pyproject.toml]")
+]
+SuiteFrom = Annotated[
+    str | None, typer.Option(metavar="REF", help="Whose benchmarks both commits run. [default: head's]")
+]
+Only = Annotated[
+    list[str] | None, typer.Option(metavar="WORD", help="Benchmarks whose names hold it. Can be given again.")
+]
+TierChoice = Annotated[
+    Literal["all", "exact", "paired"], typer.Option(help="exact counts, paired times; a minute, and minutes.")
+]
+Limit = Annotated[str, typer.Option(metavar="TIME", help="Begin nothing new after it: 90s, 9m.")]
+Bisect = Annotated[bool, typer.Option("--bisect", help="Exit as `git bisect run` wants it: 0 good, 1 bad, 125 skip.")]
+SelfTesting = Annotated[
+    bool, typer.Option("--self-test", help="Compare HEAD with itself, unchanged and made slower: takes hours.")
+]
+Trials = Annotated[
+    int | None, typer.Option(min=1, max=TRIALS, metavar="N", help="Of each kind in the self-test. [default: 20]")
+]
+WriteList = Annotated[bool, typer.Option("--write-list", help="Write what was measured to the suite's list, gate.txt.")]
+Summary = Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found there, too, in Markdown.")]
 
 
 @app.callback(invoke_without_command=True)
-def gate(  # noqa: PLR0913, PLR0917  every option is a parameter
+def gate(  # noqa: PLR0913  every option is a parameter
     context: typer.Context,
-    base: Annotated[
-        str | None,
-        typer.Option(metavar="REF", help="Compare with where HEAD left this. [default: main]"),
-    ] = None,
-    anchor: Annotated[
-        str | None, typer.Option(metavar="REF", help="Compare with this very commit, for the history; judges nothing.")
-    ] = None,
-    head: Annotated[
-        str | None, typer.Option(metavar="REF", help="What is judged. [default: HEAD with what is not committed]")
-    ] = None,
-    suite: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Benchmarks of pytest-benchmark. [default: of pyproject.toml]")
-    ] = None,
-    suite_from: Annotated[
-        str | None, typer.Option(metavar="REF", help="Whose benchmarks both commits run. [default: head's]")
-    ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(metavar="WORD", help="Benchmarks whose names hold it. Can be given again.")
-    ] = None,
-    tier: Annotated[
-        Literal["all", "exact", "paired"], typer.Option(help="exact counts, paired times; a minute, and minutes.")
-    ] = "all",
-    time_limit: Annotated[str, typer.Option(metavar="TIME", help="Begin nothing new after it: 90s, 9m.")] = "10m",
-    bisect: Annotated[  # noqa: FBT002
-        bool, typer.Option("--bisect", help="Exit as `git bisect run` wants it: 0 good, 1 bad, 125 skip.")
-    ] = False,
-    self_test: Annotated[  # noqa: FBT002
-        bool, typer.Option("--self-test", help="Compare HEAD with itself, unchanged and made slower: takes hours.")
-    ] = False,
-    trials: Annotated[
-        int | None, typer.Option(min=1, max=TRIALS, metavar="N", help="Of each kind in the self-test. [default: 20]")
-    ] = None,
-    write_list: Annotated[  # noqa: FBT002
-        bool, typer.Option("--write-list", help="Write what was measured to the suite's list, gate.txt.")
-    ] = False,
-    summary: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what was found there, too, in Markdown.")
-    ] = None,
-    results: Results = RESULTS,
+    *,
+    base: Base = None,
+    anchor: Anchor = None,
+    head: Head = None,
+    suite: SuitePath = None,
+    suite_from: SuiteFrom = None,
+    only: Only = None,
+    tier: TierChoice = "all",
+    time_limit: Limit = "10m",
+    bisect: Bisect = False,
+    self_test: SelfTesting = False,
+    trials: Trials = None,
+    write_list: WriteList = False,
+    summary: Summary = None,
+    results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
     """Tell whether this commit is slower than its base, by counts and by times.
@@ -93,12 +98,14 @@ def gate(  # noqa: PLR0913, PLR0917  every option is a parameter
     """  # noqa: D301
     if context.invoked_subcommand is not None:
         return
-    if (base is not None) + (anchor is not None) + self_test > 1:
+    # Refuse options that do not go together.
+    if [base is not None, anchor is not None, self_test].count(True) > 1:
         raise InputError("--base, --anchor and --self-test: one at a time")
     if trials is not None and not self_test:
         raise InputError("--trials: with --self-test only")
     if write_list and (only or tier != "all"):
         raise InputError("--write-list: names all that is measured, and so goes with neither --only nor --tier")
+    # Find out what to compare. `git bisect` must stop where that is not clear: no commit can be judged then.
     limit = read_duration("time-limit", time_limit)
     from deeptwins.gate.compare.comparison import TIERS
 
@@ -113,6 +120,7 @@ def gate(  # noqa: PLR0913, PLR0917  every option is a parameter
             raise
         typer.echo(f"deeptwins: {error}", err=True)
         raise typer.Exit(ABORT) from None
+    # Compare, and turn the verdict into an exit code.
     with _interruptible():
         if self_test:
             _test_itself(asked, trials, results, reports)
@@ -125,7 +133,7 @@ def gate(  # noqa: PLR0913, PLR0917  every option is a parameter
 
 
 @app.command()
-def page(results: Results = RESULTS, reports: Reports = REPORTS) -> None:
+def page(results: GateRuns = RESULTS, reports: Reports = REPORTS) -> None:
     """Write the page of the runs that are there, without measuring."""
     publish("performance", reports, (results,))
 
@@ -136,7 +144,7 @@ def import_(
         list[Path], typer.Argument(metavar="BASE HEAD ...", help="JSON of `pytest --benchmark-json`, in pairs.")
     ],
     summary: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found there, too.")] = None,
-    results: Results = RESULTS,
+    results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
     """Judge files of pytest-benchmark, of whatever project.
@@ -164,7 +172,7 @@ def export(
     ],
     run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run's file. [default: the newest]")] = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("export"),
-    results: Results = RESULTS,
+    results: GateRuns = RESULTS,
 ) -> None:
     """Write a run in the format of another tool.
 
@@ -175,10 +183,10 @@ def export(
     from deeptwins.gate import runs
     from deeptwins.gate.formats import exchange
 
-    found = [runs.read(run)] if run is not None else runs.load(results)
-    if not found:
+    stored = [runs.read(run)] if run is not None else runs.load(results)
+    if not stored:
         raise InputError(f"{runs.path_of(results)}: no run of the gate")
-    for name, content in exchange.export(found[-1], to).items():
+    for name, content in exchange.export(stored[-1], to).items():
         path = output / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8", newline="")
@@ -222,14 +230,15 @@ def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *
     from deeptwins.records import tables
 
     if asked.kind == "paired" and worktrees.only_prose(asked.repository, asked.base, asked.head, asked.suite.parts):
-        said = f"Only prose differs between {asked.base[:12]} and {asked.head[:12]}: nothing to measure."
-        typer.echo(said)
-        _write_summary(summary, f"{said}\n")
+        sentence = f"Only prose differs between {asked.base[:12]} and {asked.head[:12]}: nothing to measure."
+        typer.echo(sentence)
+        _write_summary(summary, f"{sentence}\n")
         return 0
     other = "itself" if asked.base == asked.head else asked.base[:12]
-    typer.echo(f"{asked.head[:12]}{' (with changes)' * asked.dirty} against {other}", err=True)
+    changes = " (with changes)" if asked.dirty else ""
+    typer.echo(f"{asked.head[:12]}{changes} against {other}", err=True)
     for place in (results / "gate" / "runs", reports / "performance"):
-        tables.prepare(place / "any")  # what cannot be written is told before the minutes that it takes
+        tables.prepare(place / "any")  # now, before minutes of measuring
     run = comparison.compare(asked, results, Teller())
     code = _conclude(run, results, reports, summary)
     if write_list and run.failure is None:
@@ -259,7 +268,7 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
 
 
 def _test_itself(asked: Request, trials: int | None, results: Path, reports: Path) -> None:
-    """Do what is left of the self-test."""
+    """Go on with the self-test from where it broke off, if it did."""
     from deeptwins.gate.compare import selftest, worktrees
 
     if asked.dirty:
@@ -294,12 +303,12 @@ def _write_summary(path: Path | None, text: str) -> None:
 
 
 class Teller:
-    """Tells on stderr what happens, and after how long."""
+    """Prints on stderr what happens, and after how long."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
 
     def __call__(self, what: str) -> None:
-        """Tell it."""
+        """Print a line."""
         minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
         typer.echo(f"{minutes:3}:{seconds:02} {what}", err=True)

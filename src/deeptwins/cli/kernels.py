@@ -9,18 +9,24 @@ from typing import Annotated
 import typer
 
 from deeptwins.cli.console import INTERRUPTED, REPORTS, RESULTS
+from deeptwins.cli.options import Reports, results_option
 from deeptwins.cli.pages import publish
+
+MetricsFolder = Annotated[Path, results_option("Where the metrics go.")]
+KernelTimings = Annotated[
+    Path | None, typer.Option("--timings", metavar="FILE", help="Show these, too: pytest-benchmark's JSON.")
+]
+Compiling = Annotated[
+    bool, typer.Option("--compile/--no-compile", help="Compile, or only write the page of what lies in --results.")
+]
 
 
 def kernels(
-    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the metrics go.")] = RESULTS,
-    reports: Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the page goes.")] = REPORTS,
-    timings: Annotated[
-        Path | None, typer.Option("--timings", metavar="FILE", help="Show these, too: pytest-benchmark's JSON.")
-    ] = None,
-    compiling: Annotated[  # noqa: FBT002
-        bool, typer.Option("--compile/--no-compile", help="Compile, or only write the page of what lies in --results.")
-    ] = True,
+    *,
+    results: MetricsFolder = RESULTS,
+    reports: Reports = REPORTS,
+    timings: KernelTimings = None,
+    compiling: Compiling = True,
 ) -> None:
     """Compile the fused kernels for A100, H100 and B200, without a GPU.
 
@@ -42,7 +48,7 @@ def kernels(
 
 
 def _compile(results: Path) -> None:
-    """Compile all kernels, with progress on stderr, and write what they are made of."""
+    """Compile all kernels, with progress on stderr, and write their metrics."""
     from deeptwins.kernels.offline import compiled
     from deeptwins.records import host, tables
     from deeptwins.records import kernels as kernel_records

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import (
-    print_layers,
-    read_shape,
-)
+from deeptwins.cli.console import print_layers, read_shape
+from deeptwins.cli.options import image_option, settings_option
 
 if TYPE_CHECKING:
     from deeptwins.study.specs import Net
@@ -19,25 +17,30 @@ if TYPE_CHECKING:
 CLASSES, WIDTH = 1_000_000, 4096  # more is a slip
 
 
-def show(  # noqa: PLR0913, PLR0917
-    networks: Annotated[
-        list[str], typer.Argument(metavar="NETWORK", help="resnet-18, plain-34, cifar-plain-56 or the like.")
-    ],
-    image: Annotated[str | None, typer.Option("--input", metavar="CxHxW", help="The image, e.g. 1x28x28.")] = None,
-    classes: Annotated[int | None, typer.Option(min=1, max=CLASSES, metavar="N", help="Outputs.")] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, max=WIDTH, metavar="N", help="Channels of the first stage.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one field of the network. Can be given again."),
-    ] = None,
-    layers: Annotated[  # noqa: FBT002
-        bool, typer.Option("--layers", help="Layer by layer, not stage by stage.")
-    ] = False,
-    diagram: Annotated[
-        Path | None, typer.Option("--diagram", metavar="FILE", help="Draw the networks' blocks, too: an SVG file.")
-    ] = None,
+Networks = Annotated[
+    list[str], typer.Argument(metavar="NETWORK", help="resnet-18, plain-34, cifar-plain-56 or the like.")
+]
+Image = Annotated[str | None, image_option("The image, e.g. 1x28x28.")]
+Classes = Annotated[int | None, typer.Option(min=1, max=CLASSES, metavar="N", help="Outputs.")]
+Width = Annotated[int | None, typer.Option(min=1, max=WIDTH, metavar="N", help="Channels of the first stage.")]
+NetSettings = Annotated[
+    list[str] | None, settings_option("KEY=VALUE", "Change one field of the network. Can be given again.")
+]
+ByLayer = Annotated[bool, typer.Option("--layers", help="Layer by layer, not stage by stage.")]
+Diagram = Annotated[
+    Path | None, typer.Option("--diagram", metavar="FILE", help="Draw the networks' blocks, too: an SVG file.")
+]
+
+
+def show(  # noqa: PLR0913  every option is a parameter
+    networks: Networks,
+    *,
+    image: Image = None,
+    classes: Classes = None,
+    width: Width = None,
+    settings: NetSettings = None,
+    layers: ByLayer = False,
+    diagram: Diagram = None,
 ) -> None:
     """Show networks stage by stage: shapes, parameters, FLOPs.
 
@@ -67,10 +70,10 @@ def show(  # noqa: PLR0913, PLR0917
         drawn[network] = net, inspection.stages(net, shape, outputs)
     if diagram is not None:
         _draw(drawn, diagram)
-    for i, (network, found) in enumerate(traced.items()):
+    for i, (network, trace) in enumerate(traced.items()):
         if len(traced) > 1:
             typer.echo(f"\n{network}" if i else network)
-        print_layers("LAYER" if layers else "STAGE", found if layers else inspection.parts(found))
+        print_layers("LAYER" if layers else "STAGE", trace if layers else inspection.parts(trace))
 
 
 def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> None:

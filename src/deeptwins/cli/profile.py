@@ -1,15 +1,16 @@
-"""The command `deeptwins profile`: like all of them, it imports a side (torch, pandas) only when it needs it."""
+"""The command `deeptwins profile`: where the time of a training step goes."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, Data, options, read_shape
+from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, as_typed, read_shape
+from deeptwins.cli.options import Data, DeviceName, Reports, image_option, results_option, settings_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError
 
@@ -21,41 +22,43 @@ if TYPE_CHECKING:
 BATCH, STEPS = 65_536, 1000  # more is a slip
 
 
-def profile(  # noqa: PLR0913, PLR0917
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="STUDY|NETWORK", help="depth, cifar-plain-56 or the like; or .toml files."),
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train; auto takes a GPU if there is one.")
-    ] = "auto",
-    batch: Annotated[
-        int | None, typer.Option(min=1, max=BATCH, metavar="N", help="Images a step. [default: the study's; 128]")
-    ] = None,
-    image: Annotated[
-        str | None, typer.Option("--input", metavar="CxHxW", help="The image of a network, e.g. 1x28x28.")
-    ] = None,
-    steps: Annotated[
-        int, typer.Option(min=1, max=STEPS, metavar="N", help="Steps that are timed, and as many profiled.")
-    ] = 5,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a network, or with recipe.KEY=VALUE its recipe or a study's."
-        ),
-    ] = None,
-    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the profile goes.")] = RESULTS,
-    reports: Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the page goes.")] = REPORTS,
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STUDY|NETWORK", help="depth, cifar-plain-56 or the like; or .toml files."),
+]
+ImagesPerStep = Annotated[
+    int | None, typer.Option(min=1, max=BATCH, metavar="N", help="Images a step. [default: the study's; 128]")
+]
+NetworkImage = Annotated[str | None, image_option("The image of a network, e.g. 1x28x28.")]
+Steps = Annotated[int, typer.Option(min=1, max=STEPS, metavar="N", help="Steps that are timed, and as many profiled.")]
+ProfiledSettings = Annotated[
+    list[str] | None,
+    settings_option("KEY=VALUE", "Change a network, or with recipe.KEY=VALUE its recipe or a study's."),
+]
+Profiles = Annotated[Path, results_option("Where the profile goes.")]
+BenchTimings = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--timings",
+        metavar="FILE",
+        help="Show these of bench_throughput.py, bench_packing.py, bench_choices.py: JSON of pytest-benchmark."
+        " Can be given again.",
+    ),
+]
+
+
+def profile(  # noqa: PLR0913  every option is a parameter
+    names: Names = None,
+    *,
+    device: DeviceName = "auto",
+    batch: ImagesPerStep = None,
+    image: NetworkImage = None,
+    steps: Steps = 5,
+    settings: ProfiledSettings = None,
+    results: Profiles = RESULTS,
+    reports: Reports = REPORTS,
     data: Data = None,
-    timings: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--timings",
-            metavar="FILE",
-            help="Show these of bench_throughput.py, bench_packing.py, bench_choices.py: JSON of pytest-benchmark."
-            " Can be given again.",
-        ),
-    ] = None,
+    timings: BenchTimings = None,
 ) -> None:
     """Tell where the time of a training step goes: by kind, layer, kernel.
 
@@ -83,14 +86,14 @@ def profile(  # noqa: PLR0913, PLR0917
     from deeptwins.profile import plans as profile_plans
     from deeptwins.train import device as devices
 
-    given = options(device=None if device == "auto" else device, batch=batch, input=image)
-    given += [part for setting in settings or [] for part in ("--set", setting)]
-    given += options(steps=None if steps == measure.STEPS else steps)
+    # The options as the page repeats them: those that decide what is measured.
+    words = as_typed(device=None if device == "auto" else device, batch=batch, input=image)
+    words += as_typed(settings, steps=None if steps == measure.STEPS else steps)
     shape = None if image is None else read_shape(image)
     accelerator = devices.device(device)
-    plans = profile_plans.plans(
-        names, profile_plans.Asked(tuple(settings or ()), batch, shape, tuple(given)), ABLATIONS
-    )
+    options = profile_plans.ProfileOptions(tuple(settings or ()), batch, shape, tuple(words))
+    # Check all plans before the first of them takes its minutes.
+    plans = profile_plans.plans(names, options, ABLATIONS)
     for plan in plans:
         plan.check(accelerator)
     for plan in plans:

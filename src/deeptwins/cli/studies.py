@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,14 +17,14 @@ from deeptwins.cli.console import (
     CONTRADICTED,
     REPORTS,
     RESULTS,
-    Data,
+    as_typed,
     conclude,
     one_line,
-    options,
     print_table,
     read_duration,
     refuse,
 )
+from deeptwins.cli.options import Data, DeviceName, reports_option, results_option, seeds_option, settings_option
 from deeptwins.cli.pages import publish, sources, spec_of
 from deeptwins.errors import InputError
 
@@ -32,30 +32,55 @@ if TYPE_CHECKING:
     from deeptwins.cli.pages import Source
     from deeptwins.study import Study
 
-SEEDS, WORKERS = 100_000, 4096  # more is a slip
+WORKERS = 4096  # more is a slip
 
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the records of runs lie.")]
+Records = Annotated[Path, results_option("Where the records of runs lie.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="recipe.KEY=VALUE", help="Change one key of the study's recipe. Can be given again."),
+    settings_option("recipe.KEY=VALUE", "Change one key of the study's recipe. Can be given again."),
 ]
 
+# Of `run`.
+Studies = Annotated[list[str], typer.Argument(metavar="STUDY", help="Names from `deeptwins list`, or .toml files.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=WORKERS, metavar="N", help="Processes that train. [default: one a core; one on a GPU]"),
+]
+Together = Annotated[
+    int | None,
+    typer.Option(min=1, max=WORKERS, metavar="N", help="Runs that each trains at once. [default: 1; 4 on a GPU]"),
+]
+TimeLimit = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Save what is unfinished and end in time: 90s, 9m, 1h30m.")
+]
+Seeds = Annotated[int | None, seeds_option("Train seeds 0 to N-1 instead of the study's.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what these runs have left behind, and start over.")]
+Pages = Annotated[bool, typer.Option("--report", help=f"Then write the studies' pages too, into {REPORTS}/.")]
 
-def list_(results: Results = RESULTS) -> None:
+# Of `report`.
+ReportedStudies = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STUDY", help="Names or .toml files; by default all that has results."),
+]
+ReportedSeeds = Annotated[int | None, seeds_option("As in the run: seeds 0 to N-1.")]
+ReportedTo = Annotated[Path, reports_option("Where the pages go.")]
+StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with 3 when the records contradict a claim.")]
+
+
+def list_(results: Records = RESULTS) -> None:
     """List the studies: question, cost, how many runs are done."""
     from deeptwins import records, study
+    from deeptwins.records import RunFiles
 
     if not ABLATIONS.is_dir():
         raise InputError(f"no folder {ABLATIONS}/ here: go to the repository's root")
     rows, broken = [("STUDY", "RUNS DONE", "COST", "QUESTION")], False
     for path in sorted(ABLATIONS.glob("*.toml"), key=lambda path: path.stem):
         try:
-            found = study.load(path)
-            done = sum(
-                records.status(records.read(records.path_of(results, run.study, run.id))) in ("done", "diverged")
-                for run in found.runs
-            )
-            rows.append((found.name, f"{done} of {len(found.runs)}", found.cost or "-", one_line(found.question)))
+            listed = study.load(path)
+            statuses = [records.status(records.read(RunFiles.of(results, run).records)) for run in listed.runs]
+            done = sum(status in ("done", "diverged") for status in statuses)
+            rows.append((listed.name, f"{done} of {len(statuses)}", listed.cost or "-", one_line(listed.question)))
         except InputError as error:
             broken = True
             rows.append((path.stem, "-", "-", f"cannot be read: {one_line(error)}"))
@@ -64,35 +89,19 @@ def list_(results: Results = RESULTS) -> None:
         raise typer.Exit(BAD_INPUT)
 
 
-def run(  # noqa: PLR0913, PLR0917  every option is a parameter
-    studies: Annotated[list[str], typer.Argument(metavar="STUDY", help="Names from `deeptwins list`, or .toml files.")],
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train; auto takes a GPU if there is one.")
-    ] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=WORKERS, metavar="N", help="Processes that train. [default: one a core; one on a GPU]"),
-    ] = None,
-    together: Annotated[
-        int | None,
-        typer.Option(min=1, max=WORKERS, metavar="N", help="Runs that each trains at once. [default: 1; 4 on a GPU]"),
-    ] = None,
-    time_limit: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Save what is unfinished and end in time: 90s, 9m, 1h30m."),
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, max=SEEDS, metavar="N", help="Train seeds 0 to N-1 instead of the study's.")
-    ] = None,
+def run(  # noqa: PLR0913  every option is a parameter
+    studies: Studies,
+    *,
+    device: DeviceName = "auto",
+    workers: Workers = None,
+    together: Together = None,
+    time_limit: TimeLimit = None,
+    seeds: Seeds = None,
     settings: Settings = None,
-    results: Results = RESULTS,
+    results: Records = RESULTS,
     data: Data = None,
-    fresh: Annotated[  # noqa: FBT002
-        bool, typer.Option("--fresh", help="Delete what these runs have left behind, and start over.")
-    ] = False,
-    pages: Annotated[  # noqa: FBT002
-        bool, typer.Option("--report", help=f"Then write the studies' pages too, into {REPORTS}/.")
-    ] = False,
+    fresh: Fresh = False,
+    pages: Pages = False,
 ) -> None:
     """Train the runs of a study, or of several; leave records.
 
@@ -107,14 +116,16 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
       deeptwins run depth --set recipe.iterations=500 --results /tmp/try
       deeptwins run depth-cifar10 --device cuda --data ~/datasets --time-limit 9m
     """  # noqa: D301
+    # Read and check all that needs no torch, which takes a second to load.
     begun = time.monotonic()
     limit = math.inf if time_limit is None else read_duration("time-limit", time_limit)
-    chosen = _load(studies, settings or [], seeds)  # a slip in a name is told before torch has been loaded
-    from deeptwins.train import progress, scheduling
+    chosen = _load(studies, settings, seeds)
+    # Train every run once, though two of the studies may have it.
+    from deeptwins.train.schedule import progress, scheduling
 
     _check(chosen, device)
     outcome = scheduling.train_all(
-        list({(each.study, each.id): each for study in chosen for each in study.runs}.values()),
+        list({(run.study, run.id): run for study in chosen for run in study.runs}.values()),
         device=device,
         results=results,
         display=progress.display(sys.stdout),
@@ -124,36 +135,36 @@ def run(  # noqa: PLR0913, PLR0917  every option is a parameter
         deadline=begun + limit,
         fresh=fresh,
     )
-    on = options(device=None if device == "auto" else device, workers=workers, together=together, data=data)
-    on += [] if time_limit is None else ["--time-limit", time_limit]
-    same = [part for setting in settings or [] for part in ("--set", setting)]
-    same += options(seeds=seeds, results=None if results == RESULTS else results)
-    code = conclude(outcome, [*studies, *on, *same], None if pages else [*studies, *same])
+    # Say which command comes next: the same again, or `report`.
+    machine = as_typed(
+        device=None if device == "auto" else device,
+        workers=workers,
+        together=together,
+        data=data,
+        time_limit=time_limit,
+    )
+    same = as_typed(settings, seeds=seeds, results=None if results == RESULTS else results)
+    code = conclude(outcome, [*studies, *machine, *same], None if pages else [*studies, *same])
+    # Write the pages, if they were asked for.
     if pages and not outcome.interrupted:
         try:
             _write_pages(chosen, results, REPORTS)
         except InputError as error:
             if not code:
                 raise
-            refuse(error)  # no run has come far enough for a page: what matters has been told
+            refuse(error)  # runs failed before anything could be shown: their exit code stays
     if code:
         raise typer.Exit(code)
 
 
-def report(  # noqa: PLR0913, PLR0917
-    studies: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="STUDY", help="Names or .toml files; by default all that has results."),
-    ] = None,
+def report(  # noqa: PLR0913  as above
+    studies: ReportedStudies = None,
+    *,
     settings: Settings = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, max=SEEDS, metavar="N", help="As in the run: seeds 0 to N-1.")
-    ] = None,
-    results: Results = RESULTS,
-    reports: Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the pages go.")] = REPORTS,
-    strict: Annotated[  # noqa: FBT002
-        bool, typer.Option("--strict", help="Exit with 3 when the records contradict a claim.")
-    ] = False,
+    seeds: ReportedSeeds = None,
+    results: Records = RESULTS,
+    reports: ReportedTo = REPORTS,
+    strict: StrictExit = False,
 ) -> None:
     """Turn the records of each study into a page.
 
@@ -169,27 +180,28 @@ def report(  # noqa: PLR0913, PLR0917
     names = studies or _with_results(results)
     if not names and not others:
         raise InputError(f"{results}: no results of a study in {ABLATIONS}/; `deeptwins run depth` makes some")
-    contradicted = _write_pages(_load(names, settings or [], seeds), results, reports, others)
+    contradicted = _write_pages(_load(names, settings, seeds), results, reports, others)
     if strict and contradicted:
         raise typer.Exit(CONTRADICTED)
 
 
-def _load(names: Iterable[str], settings: Sequence[str], seeds: int | None) -> list[Study]:
+def _load(names: Iterable[str], settings: Sequence[str] | None, seeds: int | None) -> list[Study]:
+    """Read the studies, each once."""
     from deeptwins import study
 
-    return [study.load(study.find(name, ABLATIONS), settings, seeds) for name in dict.fromkeys(names)]
+    return [study.load(study.find(name, ABLATIONS), settings or [], seeds) for name in dict.fromkeys(names)]
 
 
 def _check(studies: Iterable[Study], device: str) -> None:
     """Check all that can be checked without data."""
+    from deeptwins.train import checks
     from deeptwins.train import device as devices
-    from deeptwins.train import training
 
     accelerator = devices.device(device)
     for study in studies:
         try:
             for run in study.runs:
-                training.check(run, accelerator)
+                checks.check(run, accelerator)
         except ValueError as error:
             raise InputError(f"{study.path}: {error}") from None
 

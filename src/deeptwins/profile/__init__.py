@@ -1,1 +1,1 @@
-"""Where the time of a training step goes: plans, measurement, ops, the roofline."""
+"""Where the time of a training step goes: plans, measurement, ops, the roofline, clocks."""

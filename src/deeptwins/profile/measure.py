@@ -18,12 +18,12 @@ from deeptwins import data
 from deeptwins.data import Dataset, Split, images
 from deeptwins.errors import InputError
 from deeptwins.kernels.formats import PRECISIONS
+from deeptwins.profile import clock, roofline
 from deeptwins.profile import ops as profile_ops
-from deeptwins.profile import roofline
 from deeptwins.profile.plans import RANDOM, Plan, Subject
 from deeptwins.records.profiles import KernelTime, Op, Profile, Rate, Step
+from deeptwins.train import checks, growth, lanes, training
 from deeptwins.train import device as devices
-from deeptwins.train import lanes, training
 
 STEPS, WARMUP = 5, 2
 RANDOM_BYTES = 2**26  # of images, at most, unless a batch has more
@@ -35,33 +35,36 @@ def profile(
     device: torch.device,
     steps: int = STEPS,
     folder: Path | None = None,
-    told: Callable[[], object] = lambda: None,
+    progress: Callable[[], object] = lambda: None,
 ) -> Profile:
     """Profile the nets of a plan.
 
     Args:
         plan: what to profile.
         device: where.
-        steps: how many steps are timed, and how many profiled.
+        steps: how many steps are timed, and as many profiled.
         folder: where datasets lie.
-        told: is called after every net.
+        progress: is called after every net.
 
     Raises:
-        InputError: a dataset is not there or no net can be trained on it, or something does not fit into memory.
+        InputError: a dataset is missing or no net can be trained on it, or something does not fit into memory.
     """
     rates: dict[str, roofline.Rates] = {}
     nets, ops, kernels = [], [], []
     loaded: dict[Any, Dataset] = {}
     with _threads(device):
         for subject in plan.subjects:
+            # Load the dataset, unless it is the last one. No more than one is kept.
             recipe = subject.run.recipe
             source = recipe.dataset, recipe.image_size, recipe.validation, subject.image, recipe.batch_size
             if source not in loaded:
                 loaded = {source: _dataset(subject, folder)}
-            training.check_sizes(subject.run, loaded[source], subject.label)
+            checks.check_sizes(subject.run, loaded[source], subject.label)
+            # Measure the rates of the device, once for each precision.
             devices.configure(recipe, device)
             if recipe.precision not in rates:
                 rates[recipe.precision] = roofline.measure(device.type, recipe.precision)
+            # Profile the net.
             try:
                 step, some_ops, some_kernels = _measure(subject, loaded[source], device, steps, rates[recipe.precision])
             except RuntimeError as error:
@@ -71,7 +74,7 @@ def profile(
             nets.append(step)
             ops += some_ops
             kernels += some_kernels
-            told()
+            progress()
         threads = torch.get_num_threads()
     return Profile(
         name=plan.name,
@@ -111,6 +114,7 @@ def _measure(
     subject: Subject, dataset: Dataset, device: torch.device, steps: int, rates: roofline.Rates
 ) -> tuple[Step, list[Op], list[KernelTime]]:
     """Time steps of a net, and profile as many."""
+    # Captured steps are timed only; steps that are issued op by op are profiled, too.
     replayed = _replayed(subject, dataset, device, steps) if device.type == "cuda" else []
     trained = _trained(subject, dataset, device, capture=False)
     (twin,) = trained.twins.values()
@@ -118,10 +122,11 @@ def _measure(
         trained.step()
     profile_ops.profiled(trained.step, twin.net, device)  # the profiler's first step is slower
     issued, profiled = [], []
-    for _ in range(steps):  # by turns, so that a machine that is busy for a while slows both
-        trained.step()  # what the profiler left behind in caches is gone then
-        issued.append(1e6 * profile_ops.timed(trained.step, device))
+    for _ in range(steps):  # timed and profiled by turns: a machine that is busy for a while then slows both
+        trained.step()  # removes from the caches what the profiler left there
+        issued.append(1e6 * clock.timed(trained.step, device))
         profiled.append(profile_ops.profiled(trained.step, twin.net, device))
+    # Sum up: medians over the steps.
     ops, kernels = profile_ops.sums(profiled, rates.floor_s)
     net, recipe, label = subject.net, subject.run.recipe, subject.label
     clocked = replayed or issued
@@ -140,12 +145,12 @@ def _measure(
         fastest_us=_us(min(clocked)),
         slowest_us=_us(max(clocked)),
         issued_us=_us(median(issued)) if replayed else None,
-        profiled_us=_us(1e6 * median(each.seconds for each in profiled)),
+        profiled_us=_us(1e6 * median(step.seconds for step in profiled)),
         least_bytes=roofline.least_bytes(net, dataset.image, recipe.batch_size, PRECISIONS[recipe.precision].itemsize),
     )
-    return step, [_op(label, key, each) for key, each in ops.items()], [
-        KernelTime(net=label, kind=kind, kernel=name, calls=each.calls, time_us=_us(each.time_us))
-        for (kind, name), each in kernels.items()
+    return step, [_op(label, key, total) for key, total in ops.items()], [
+        KernelTime(net=label, kind=kind, kernel=name, calls=total.calls, time_us=_us(total.time_us))
+        for (kind, name), total in kernels.items()
     ]  # fmt: skip
 
 
@@ -153,41 +158,41 @@ def _trained(subject: Subject, dataset: Dataset, device: torch.device, *, captur
     """Prepare a net to be trained, one that grows at its final depth."""
     trained = training.Training(subject.run, dataset, device, capture=capture)
     if subject.net.grown_from is not None:
-        list(trained.grow())
+        list(growth.grow(trained))
     return trained
 
 
 def _replayed(subject: Subject, dataset: Dataset, device: torch.device, steps: int) -> list[float]:
-    """Time steps as the trainer takes them, captured, so many in a replay; returns microseconds a step."""
+    """Time steps as the trainer takes them, captured, several per replay; returns microseconds per step."""
     trained, count = _trained(subject, dataset, device, capture=True), lanes.STEPS[device.type]
-    for _ in range(lanes.WARMUP + 1):  # replays, of which the first are issued, and one is captured
+    for _ in range(lanes.WARMUP + 1):  # the first are issued step by step, the last one is captured
         trained.step(count)
-    times = [1e6 * profile_ops.timed(partial(trained.step, count), device) / count for _ in range(steps)]
+    times = [1e6 * clock.timed(partial(trained.step, count), device) / count for _ in range(steps)]
     del trained
     gc.collect()  # graphs, and what they hold of the device's memory
     return times
 
 
-def _op(label: str, key: profile_ops.Key, each: profile_ops.Sum) -> Op:
+def _op(label: str, key: profile_ops.Key, total: profile_ops.Sum) -> Op:
     layer, _, kind, op = key
-    direction: Any = key[1]  # one of three
+    direction: Any = key[1]  # forward, backward or optimizer
     return Op(
         net=label,
         layer=layer,
         direction=direction,
         kind=kind,
         op=op,
-        calls=each.calls,
-        launches=each.launches,
-        time_us=_us(each.time_us),
-        bytes=each.moved,
-        flops=each.flops,
-        floor_us=_us(each.floor_us),
+        calls=total.calls,
+        launches=total.launches,
+        time_us=_us(total.time_us),
+        bytes=total.moved,
+        flops=total.flops,
+        floor_us=_us(total.floor_us),
     )
 
 
 def _us(microseconds: float) -> float:
-    """Round to what a clock can tell."""
+    """Round to nanoseconds."""
     return round(microseconds, 3)
 
 

@@ -1,14 +1,13 @@
 """A training step, op by op: which layer calls it, in which direction, what it moves and computes, how long it takes.
 
-The step is the trainer's own. A dispatch mode sees each op below autograd, notes what it is called with, and calls it
-inside a labelled range, by which the profiler's times are found again. Forward, a stack of hooks knows the layer;
-backward, the autograd node that runs does, since its number was given while the layer ran forward.
+The step is the trainer's own. A dispatch mode sees every op below autograd, notes its arguments, and calls it inside a
+labelled range; by the label it finds the op's times in the profiler's events. Forward, a stack of hooks knows the
+layer. Backward, the autograd node that runs tells it: a node gets its number while its layer runs forward.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from deeptwins.profile.clock import timed
 from deeptwins.profile.work import kind_of, moved
 from deeptwins.records.profiles import BATCH, LOSS, OPTIMIZER
 
@@ -54,7 +54,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Spent:
-    """What an op's range cost: microseconds, launches, and both by kernel."""
+    """What an op's range cost: microseconds, launches, and the microseconds of each kernel."""
 
     time_us: float
     launches: int
@@ -63,7 +63,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class Profiled:
-    """A step under the profiler: how long it took by the clock, and its ops in order with what they cost."""
+    """A step under the profiler: how long it took by the clock, and its ops in order, each with its cost."""
 
     seconds: float
     ops: list[tuple[Call, Spent]]
@@ -71,7 +71,7 @@ class Profiled:
 
 @dataclass
 class Sum:
-    """What all calls of an op in a layer and direction take in one step."""
+    """All calls of an op in a layer and direction, in one step."""
 
     calls: float = 0
     launches: float = 0
@@ -95,16 +95,16 @@ class Watch(TorchDispatchMode):
         }
         self._running: list[str] = []  # layers, the innermost last
         self._optimizing = False
-        self._been = False  # whether the net has run
+        self._forwarded = False  # whether the net has run in this step
         self._of_node: dict[int, str] = {}  # the layer of an autograd node, by its sequence number
         self._nodes = 0
         self._last = BATCH
 
     @contextmanager
     def step(self, net: nn.Module) -> Iterator[list[Call]]:
-        """Watch one step of the net; gives the list that its calls are noted in."""
-        self.calls, self._been, self._of_node = [], False, {}
-        self._nodes = torch._C._autograd._get_sequence_nr()  # noqa: SLF001  what FlopCounter's kin use, too
+        """Watch one step of the net; gives the list to which its calls are added."""
+        self.calls, self._forwarded, self._of_node = [], False, {}
+        self._nodes = torch._C._autograd._get_sequence_nr()  # noqa: SLF001  private, and used by PyTorch's own modes
         handles: list[Any] = []
         for name, module in net.named_modules():
             handles += [
@@ -154,14 +154,17 @@ class Watch(TorchDispatchMode):
             return self._last, "backward"
         if self._optimizing:
             return OPTIMIZER, "optimizer"
-        self._last = self._running[-1] if self._running else LOSS if self._been else BATCH
+        if self._running:
+            self._last = self._running[-1]
+        else:
+            self._last = LOSS if self._forwarded else BATCH
         nodes = torch._C._autograd._get_sequence_nr()  # noqa: SLF001
         self._of_node |= dict.fromkeys(range(self._nodes, nodes), self._last)
         self._nodes = nodes
         return self._last, "forward"
 
     def _enter(self, name: str, _module: nn.Module, _inputs: Any) -> None:  # noqa: ANN401
-        self._been = True
+        self._forwarded = True
         self._running.append(name)
 
     def _leave(self, _module: nn.Module, _inputs: Any, _output: Any) -> None:  # noqa: ANN401
@@ -174,9 +177,11 @@ class Watch(TorchDispatchMode):
 def profiled(step: Callable[[], None], net: nn.Module, device: torch.device) -> Profiled:
     """Run one step of the net under the profiler."""
     watch = Watch(net)
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else its own messages stand among ours
-    # PyTorch 2.11 warns of cycles, of which there is one here, where their events are not to be kept.
+    activities = [ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # keeps the profiler's messages out of our output
+    # acc_events: without it PyTorch 2.11 warns that it drops the events of earlier cycles, though there is one here.
     with profile(activities=activities, acc_events=True) as profiler, watch.step(net) as calls:
         seconds = timed(step, device)
     spent: dict[int, Spent] = {}
@@ -187,30 +192,22 @@ def profiled(step: Callable[[], None], net: nn.Module, device: torch.device) -> 
     return Profiled(seconds, [(call, spent[number]) for number, call in enumerate(calls)])
 
 
-def timed(step: Callable[[], None], device: torch.device) -> float:
-    """Time one step by the clock, in seconds, until the device has done all of it."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else int
-    wait()
-    start = time.perf_counter()
-    step()
-    wait()
-    return time.perf_counter() - start
-
-
 def _spent(event: FunctionEvent, call: Call, device: torch.device) -> Spent:
     """Sum up a range: on a GPU the kernels that were launched in it, on a CPU the ops, by their own time."""
     kernels: list[tuple[str, float]] = []
     if device.type == "cuda":
-        found = (kernel for each in _within(event) for kernel in each.kernels)
-        kernels += [(kernel.name, kernel.duration) for kernel in found if not kernel.name.startswith(RANGE)]
+        launched = (kernel for part in _within(event) for kernel in part.kernels)
+        kernels += [(kernel.name, kernel.duration) for kernel in launched if not kernel.name.startswith(RANGE)]
+        launches = len(kernels)
     else:
-        inside = (each for each in _within(event) if each is not event)
-        kernels += [(each.name.removeprefix("aten::"), each.self_cpu_time_total) for each in inside]
-    launches = len(kernels) if device.type == "cuda" else int(call.moved > 0)
+        ops = (part for part in _within(event) if part is not event)
+        kernels += [(op.name.removeprefix("aten::"), op.self_cpu_time_total) for op in ops]
+        launches = 1 if call.moved else 0
     return Spent(sum(time for _, time in kernels), launches, tuple(kernels))
 
 
 def _within(event: FunctionEvent) -> Iterator[FunctionEvent]:
+    """An event, and all events inside it."""
     yield event
     for child in event.cpu_children:
         yield from _within(child)
@@ -220,11 +217,11 @@ def sums(steps: list[Profiled], floor_s: Callable[[int, int], float]) -> tuple[d
     """Sum up every step by op and by kernel, and take the median over steps.
 
     Args:
-        steps: what `profiled` returned of each.
-        floor_s: the least seconds for so many bytes and FLOPs.
+        steps: the result of `profiled` for each step.
+        floor_s: the least seconds for a number of bytes and of FLOPs.
 
     Returns:
-        By (layer, direction, kind, op), and by (kind, kernel): in the second, `calls` and `time_us` alone.
+        Sums by (layer, direction, kind, op), and by (kind, kernel); the latter have `calls` and `time_us` alone.
     """
     by_op: list[dict[Key, Sum]] = []
     by_kernel: list[dict[Key, Sum]] = []
@@ -248,7 +245,7 @@ def sums(steps: list[Profiled], floor_s: Callable[[int, int], float]) -> tuple[d
 
 
 def _medians(steps: list[dict[Key, Sum]]) -> dict[Key, Sum]:
-    """Take the median over steps, field by field; what a step lacks, since it dropped a block, counts as 0 there."""
+    """Take the median over steps, field by field; a key that a step lacks (it dropped a block) counts as 0 there."""
     keys = dict.fromkeys(key for step in steps for key in step)
     nothing = Sum()
     return {

@@ -15,25 +15,25 @@ from deeptwins.nets import inspection
 from deeptwins.study import FOLDER, Study, changed, check_cell, find, load
 from deeptwins.study.networks import EXAMPLES, NAME, named
 from deeptwins.study.specs import Net, Recipe, RunSpec
-from deeptwins.train import training
+from deeptwins.train import checks
 
 NETWORKS = 6  # on a page, at most: their names name it
 RANDOM = "random images"
 # A network has no recipe of its own: that of He et al. 2015, section 4.2, of which only sizes matter here.
 RECIPE = Recipe(dataset=RANDOM, iterations=64_000, batch_size=128, learning_rate=0.1, momentum=0.9, weight_decay=1e-4)
-SAID = {"dataset", "image_size", "batch_size", "precision"}  # of a recipe: what a page says of every net
-COSTS = (*sorted(SAID), "optimizer", "shift", "flip")  # of a recipe: what its step depends on
+SHOWN = {"dataset", "image_size", "batch_size", "precision"}  # fields of a recipe that a page shows of every net
+COSTS = (*sorted(SHOWN), "optimizer", "shift", "flip")  # fields of a recipe on which the cost of a step depends
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked for, as the command line has it."""
+class ProfileOptions:
+    """The options of `deeptwins profile`, as they were given."""
 
     settings: tuple[str, ...] = ()
     batch: int | None = None
     image: tuple[int, int, int] | None = None
-    options: tuple[str, ...] = ()
-    """All the words behind the names, but for folders."""
+    words: tuple[str, ...] = ()
+    """All options as words, but for folders: for the command that the page shows."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes onto one page."""
+    """The nets of one page."""
 
     name: str
     command: str
@@ -69,7 +69,7 @@ class Plan:
         """
         for subject in self.subjects:
             try:
-                training.check(subject.run, device)
+                checks.check(subject.run, device)
             except ValueError as error:
                 raise InputError(f"{subject.label}: {error}") from None
             if subject.net.fused_op == "compiled":
@@ -78,16 +78,16 @@ class Plan:
                 )
 
 
-def plans(names: Sequence[str], asked: Asked, folder: Path = FOLDER) -> list[Plan]:
-    """Plan what names mean: a page a study, and one for all networks together.
+def plans(names: Sequence[str], options: ProfileOptions, folder: Path = FOLDER) -> list[Plan]:
+    """Plan the pages that names mean: one per study, and one for all networks together.
 
     Raises:
-        InputError: a name is neither a study's nor a network's, or something else that was asked for is wrong.
+        InputError: a name is neither a study's nor a network's, or an option is wrong.
     """
-    made, networks = [], []
+    planned, networks = [], []
     for name in dict.fromkeys(names):
         if Path(name).suffix == ".toml" or (folder / f"{name}.toml").is_file():
-            made.append(_of_study(name, asked, folder))
+            planned.append(_of_study(name, options, folder))
         elif NAME.fullmatch(name):
             networks.append(name)
         else:
@@ -95,30 +95,30 @@ def plans(names: Sequence[str], asked: Asked, folder: Path = FOLDER) -> list[Pla
             raise InputError(f"no study and no network {shown(name)}: {choices(known, name)}")
     if len(networks) > NETWORKS:
         raise InputError(f"{len(networks)} networks: at most {NETWORKS} stand on one page")
-    return [*made, *([_of_networks(networks, asked)] if networks else [])]
+    return [*planned, *([_of_networks(networks, options)] if networks else [])]
 
 
-def _of_study(name: str, asked: Asked, folder: Path) -> Plan:
-    if asked.image is not None:
+def _of_study(name: str, options: ProfileOptions, folder: Path) -> Plan:
+    if options.image is not None:
         raise InputError("--input: the images of a study are its dataset's; --set recipe.image_size scales them")
-    settings = [*asked.settings, *([] if asked.batch is None else [f"recipe.batch_size={asked.batch}"])]
+    settings = [*options.settings, *([] if options.batch is None else [f"recipe.batch_size={options.batch}"])]
     study = load(find(name, folder), settings)
-    return Plan(study.name, _command([name], asked), tuple(_subjects(study)))
+    return Plan(study.name, _command([name], options), tuple(_subjects(study)))
 
 
 def _subjects(study: Study) -> Iterator[Subject]:
-    """Name every net of a study once, whatever the seeds: by family, depth and twin, and what else tells it apart.
+    """Name every net of a study once, whatever the seeds: by family, depth, twin, and more where that is too little.
 
-    It is told from the other nets of the study, and from its own in the study as it is without the settings.
+    More are the fields in which nets of one name differ, and those that the settings changed.
     """
-    found: dict[Any, tuple[str, Net, RunSpec]] = {}
+    distinct: dict[Any, tuple[str, Net, RunSpec]] = {}
     for run in study.runs:
         for twin, net in run.twins.items():
             key = net, *(getattr(run.recipe, field) for field in COSTS)
-            found.setdefault(key, (twin, net, run))
-    names = [f"{net.family}-{net.depth} {twin}" for twin, net, _ in found.values()]
-    fields = [_fields(net, run.recipe) for _, net, run in found.values()]
-    for i, (twin, net, run) in enumerate(found.values()):
+            distinct.setdefault(key, (twin, net, run))
+    names = [f"{net.family}-{net.depth} {twin}" for twin, net, _ in distinct.values()]
+    fields = [_fields(net, run.recipe) for _, net, run in distinct.values()]
+    for i, (twin, net, run) in enumerate(distinct.values()):
         same = [fields[j] for j, name in enumerate(names) if name == names[i]]
         apart = {key for key in fields[i] if any(other[key] != fields[i][key] for other in same)}
         label = _label(names[i], fields[i], apart | _changed(study.settings))
@@ -131,35 +131,35 @@ def _fields(net: Net, recipe: Recipe) -> dict[str, Any]:
 
 
 def _changed(settings: Sequence[str]) -> set[str]:
-    """Name the fields that settings change, but for those that a page says anyway."""
-    return {setting.removeprefix("recipe.").split("=")[0] for setting in settings} - SAID
+    """Name the fields that settings change, but for those that a page shows anyway."""
+    return {setting.removeprefix("recipe.").split("=")[0] for setting in settings} - SHOWN
 
 
-def _label(name: str, fields: dict[str, Any], told: set[str]) -> str:
-    return ", ".join([name, *(f"{key} {value}" for key, value in fields.items() if key in told)])
+def _label(name: str, fields: dict[str, Any], named: set[str]) -> str:
+    return ", ".join([name, *(f"{key} {value}" for key, value in fields.items() if key in named)])
 
 
-def _of_networks(names: list[str], asked: Asked) -> Plan:
+def _of_networks(names: list[str], options: ProfileOptions) -> Plan:
     """Plan networks by name, with a recipe that `recipe.KEY=VALUE` changes; other settings are the networks'."""
-    of_recipe = [text.removeprefix("recipe.") for text in asked.settings if text.startswith("recipe.")]
-    of_net = [text for text in asked.settings if not text.startswith("recipe.")]
+    of_recipe = [text.removeprefix("recipe.") for text in options.settings if text.startswith("recipe.")]
+    of_net = [text for text in options.settings if not text.startswith("recipe.")]
     recipe = changed(RECIPE, of_recipe, "recipe")
     if recipe.dataset != RANDOM:
         raise InputError("--set recipe.dataset: networks are profiled on random images; --input gives their size")
-    if asked.batch is not None:
-        recipe = recipe.model_copy(update={"batch_size": asked.batch})
+    if options.batch is not None:
+        recipe = recipe.model_copy(update={"batch_size": options.batch})
     subjects = []
     for name in names:
         net, image, classes = named(name, of_net)
         inspection.check_named(name, net)
-        image = asked.image or image
+        image = options.image or image
         check_cell({name: net}, recipe)
         inspection.trace(net, image, classes)
         run = RunSpec(study="profile", seed=0, twins={name: net}, recipe=recipe)
-        label = _label(name, _fields(net, recipe), _changed(asked.settings))
+        label = _label(name, _fields(net, recipe), _changed(options.settings))
         subjects.append(Subject(label, run, image, classes))
-    return Plan("-".join(names), _command(names, asked), tuple(subjects))
+    return Plan("-".join(names), _command(names, options), tuple(subjects))
 
 
-def _command(names: list[str], asked: Asked) -> str:
-    return shlex.join(["deeptwins", "profile", *(Path(name).name for name in names), *asked.options])
+def _command(names: list[str], options: ProfileOptions) -> str:
+    return shlex.join(["deeptwins", "profile", *(Path(name).name for name in names), *options.words])

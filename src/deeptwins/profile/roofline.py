@@ -1,80 +1,53 @@
-"""What a device can do at most, measured: bytes copied and FLOPs multiplied a second; and the least that a step moves.
+"""The roofline: what a device can do at most, measured, and the least bytes that a training step moves.
 
-Williams et al. 2009, "Roofline": no operation is faster than its bytes at the one rate, or its FLOPs at the other.
+Williams et al. 2009: no operation takes less time than its bytes at the rate of a copy, or than its FLOPs at the rate
+of a product of matrices.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from deeptwins.kernels.formats import PRECISIONS
 from deeptwins.nets.inspection import trace
+from deeptwins.profile.clock import MIB, EventTimer, Work, flush
 from deeptwins.study.specs import Net
 
-Work = Callable[[], Any]
-
-MIB = 2**20
 COPIED = {"cpu": 512 * MIB, "cuda": 1024 * MIB}  # bytes: well beyond any cache
 MULTIPLIED = {"cpu": 1024, "cuda": 8192}  # rows and columns: so many that multiplying them takes all of the time
-FLUSHED = 256 * MIB  # bytes at least: overwriting them takes longer than to launch what is timed
 ROUNDS = 10
-LONG_S = 2.0  # where a round takes long, there are fewer: processors without arithmetic in bf16 imitate it
-# How often the least possible step passes over an activation. Batch normalization, ReLU and addition cost no pass
-# of their own where statistics are taken in the epilogue of a convolution, and the rest is done in the prologue of the
-# next. Forward 2 (it is written, and read), backward 7 (batch normalization's two sums, the gradients of input and of
-# weights). At a join what is added is read once more forward, and its gradient once more backward: 2 for every second
-# convolution, and so 1 on average, in blocks of two.
+LONG_S = 2.0  # no further round once they took this long: a processor without arithmetic in bf16 imitates it, slowly
+# How often the least possible step passes over the output of a convolution. Batch normalization, ReLU and addition cost
+# no pass of their own: the epilogue of a convolution takes the statistics, the prologue of the next does the rest.
+# Forward 2 (written, read), backward 7 (batch normalization's two sums, the gradients of input and of weights). At a
+# join, the added tensor is read once more forward, and its gradient once more backward: 2 for every second convolution
+# in blocks of two, and so 1 on average.
 PLAIN_PASSES, RESIDUAL_PASSES = 9, 10
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What a device does a second, in a precision."""
+    """What a device does per second, in a precision."""
 
     bytes_per_s: float
     flops_per_s: float
 
     def floor_s(self, moved: int, flops: int) -> float:
-        """The least time for so many bytes and FLOPs, of which the one can be done while the other is."""
+        """The least time for so many bytes and FLOPs, which can overlap."""
         return max(moved / self.bytes_per_s, flops / self.flops_per_s)
 
 
-class EventTimer:
-    """A clock that is read before and after what is timed: the second reading is the device's time.
-
-    The first one is 0, so that their difference is what elapsed between two events on the device.
-    """
-
-    def __init__(self, event: Callable[..., Any] = torch.cuda.Event) -> None:
-        self._event = event
-        self._start: Any = None
-
-    def __call__(self) -> float:
-        """Read it, in seconds."""
-        event = self._event(enable_timing=True)
-        event.record()
-        if self._start is None:
-            self._start = event
-            return 0.0
-        event.synchronize()
-        milliseconds: float = self._start.elapsed_time(event)
-        self._start = None
-        return milliseconds / 1000
-
-
 def measure(device: str, precision: str) -> Rates:
-    """Measure what a device can do, with the threads that there are."""
+    """Measure what a device can do, on a CPU with PyTorch's current number of threads."""
     return Rates(copy_gb_per_s(device) * 1e9, flops_per_s(device, precision))
 
 
 def copy_gb_per_s(device: str, rounds: int = ROUNDS) -> float:
-    """Measure how fast a tensor is copied on its own device: bytes read and written, the best of some rounds."""
+    """Measure how fast a tensor is copied on its device: bytes read and written, the best of some rounds."""
     source = torch.ones(COPIED[device], dtype=torch.int8, device=device)
     target = torch.empty_like(source)
 
@@ -85,7 +58,7 @@ def copy_gb_per_s(device: str, rounds: int = ROUNDS) -> float:
 
 
 def flops_per_s(device: str, precision: str, rounds: int = ROUNDS) -> float:
-    """Measure how fast two large square matrices are multiplied, two FLOPs a multiply-add, the best of some rounds."""
+    """Measure how fast large square matrices are multiplied, two FLOPs per multiply-add, the best of some rounds."""
     size, dtype = MULTIPLIED[device], PRECISIONS[precision]
     draw = torch.Generator(device).manual_seed(0)
     # Of random numbers: a GPU that multiplies ones switches fewer transistors, and so may run faster than it ever will.
@@ -99,21 +72,6 @@ def flops_per_s(device: str, precision: str, rounds: int = ROUNDS) -> float:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def flush() -> Work:
-    """Make a call that empties the cache of what matters, and keeps the device busy while the next work is launched."""
-    buffer = torch.empty(max(2 * l2_bytes(), FLUSHED), dtype=torch.int8, device="cuda")
-
-    def overwrite() -> None:
-        buffer.zero_()
-
-    return overwrite
-
-
-def l2_bytes() -> int:
-    """The size of the GPU's cache."""
-    return int(torch.cuda.get_device_properties(0).L2_cache_size)
-
-
 def least_bytes(net: Net, image: tuple[int, int, int], batch: int, itemsize: int) -> int:
     """Count the least bytes that a training step of a net with batch normalization must move: a model.
 
@@ -124,11 +82,12 @@ def least_bytes(net: Net, image: tuple[int, int, int], batch: int, itemsize: int
         net: the net.
         image: channels, height and width of an image.
         batch: images.
-        itemsize: bytes of an element of an activation.
+        itemsize: bytes per element of an activation.
     """
     layers = trace(net, image, 1)
     elements = sum(math.prod(layer.output) for layer in layers if layer.kind.endswith("Conv2d"))
-    passes = PLAIN_PASSES if {net.shortcut, net.grown_with or "none"} == {"none"} else RESIDUAL_PASSES
+    plain = net.shortcut == "none" and (net.grown_with or "none") == "none"
+    passes = PLAIN_PASSES if plain else RESIDUAL_PASSES
     return passes * elements * batch * itemsize
 
 

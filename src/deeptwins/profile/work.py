@@ -1,4 +1,8 @@
-"""What an op must do, by what it is called with: its kind of work, and the bytes that it moves."""
+"""What an op must do, given its arguments: its kind of work, and the bytes that it moves.
+
+`bench/counting.py` sums up bytes, too, on purpose with code of its own: it counts for the gate, which compares two
+commits by one yardstick, and so must not change with the package that it measures.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,21 @@ from torch.utils._pytree import tree_leaves
 
 from deeptwins.records.profiles import PARTS
 
-SCALARS = 64  # bytes: what moves no more is bookkeeping, as a counter of batches, or a view
-TAIL = {"pool", "average", "flatten", "linear"}  # layers at the ends of a net
-KINDS = {  # by what an op's name holds, the first that fits
+SCALARS = 64  # bytes: an op that moves no more is bookkeeping, as a counter of batches, or a view
+# Modules outside the blocks, by kind of work. `PARTS` of nets/inspection.py has them by place, where pool is stem.
+POOLING_AND_LINEAR = {"pool", "average", "flatten", "linear"}
+KINDS = {  # by a word in an op's name, the first that fits
     "bn_relu_add": "fused BN-ReLU-add",
     "convolution": "convolution",
     "batch_norm": "normalization",
     "relu": "ReLU",
     "threshold": "ReLU",
 }
-ALLOCATES = ("empty", "new_empty")  # how the names begin of ops that move nothing
+ALLOCATES = ("empty", "new_empty")  # ops whose names begin so move nothing
 OVERWRITES = {"zero_", "fill_", "copy_"}  # write what they do not read
-GATHERS = {"index", "index_select", "gather"}  # read no more of their source than they write
-ONLY_READ = {"_fused_sgd_": {"grads"}, "_fused_adam_": {"grads"}}  # arguments that schemas say are written
+GATHERS = {"index", "index_select", "gather"}  # read only as much of their source as they write
+# Arguments that are only read, though the op's schema says that they are written.
+ONLY_READ = {"_fused_sgd_": {"grads"}, "_fused_adam_": {"grads"}}
 
 
 def kind_of(op: str, layer: str, moved: int) -> str:
@@ -31,7 +37,7 @@ def kind_of(op: str, layer: str, moved: int) -> str:
         return layer
     if moved <= SCALARS:
         return "other"
-    if layer in TAIL:
+    if layer in POOLING_AND_LINEAR:
         return "pooling and linear map"
     for word, kind in KINDS.items():
         if word in op:
@@ -66,7 +72,7 @@ def moved(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) ->
         source = _key(args[0])
         read[source] = min(read[source], sum(written.values()))
     if not written and not isinstance(out, int | float | bool):
-        return 0  # hands on what it was given, under another shape
+        return 0  # it returns its argument under another shape
     return sum(read.values()) + sum(written.values())
 
 
@@ -81,6 +87,6 @@ def _key(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _bytes(tensor: Tensor) -> int:
-    """Count the bytes of memory that a tensor's elements lie in; expanded, they share some."""
-    own = (size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or not size)
-    return math.prod(own) * tensor.element_size()
+    """Count the bytes of memory that a tensor's elements lie in; those of an expanded tensor share some."""
+    sizes = (size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or not size)
+    return math.prod(sizes) * tensor.element_size()

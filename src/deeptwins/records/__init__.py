@@ -1,15 +1,16 @@
 """What runs, profiles and compiled kernels leave behind: formats, reading, writing, locks."""
 
-from deeptwins.records.runs import PLACES, SCHEMA, Record, append, keep, part_of, path_of, read, replace, status
+from deeptwins.records.files import RunFiles
+from deeptwins.records.runs import PLACES, SCHEMA, Record, append, keep, part_of, read, replace, status
 
 __all__ = [
     "PLACES",
     "SCHEMA",
     "Record",
+    "RunFiles",
     "append",
     "keep",
     "part_of",
-    "path_of",
     "read",
     "replace",
     "status",

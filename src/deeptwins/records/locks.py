@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from deeptwins.records.files import RunFiles
+
 # The lock files that this process has open, each with the number of `claimed` blocks that use it.
 _lock_files: dict[Path, tuple[BinaryIO, int]] = {}
 
 
 @contextmanager
-def claimed(results: Path, study: str, *run_ids: str) -> Iterator[bool]:
-    """Lock runs of a study against all other processes, or yield False when one of them is taken.
+def claimed(first: RunFiles, *others: RunFiles) -> Iterator[bool]:
+    """Lock runs of one study against all other processes, or yield False when one of them is taken.
 
     So several `deeptwins run` can share a study. A lock is one byte of the study's `.lock`, at an offset that is the
     run's hash. It vanishes with its process, so a kill leaves nothing locked. The file stays, empty: nobody removes
@@ -23,8 +25,8 @@ def claimed(results: Path, study: str, *run_ids: str) -> Iterator[bool]:
     Raises:
         OSError: the results folder is not writable.
     """
-    places = [int(run_id.rsplit("-", 1)[1], 16) for run_id in run_ids]
-    with _lock_file((results / study / ".lock").absolute()) as file:
+    places = [files.lock_byte for files in (first, *others)]
+    with _lock_file(first.lock.absolute()) as file:
         held: list[int] = []
         try:
             for place in places:

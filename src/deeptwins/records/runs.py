@@ -30,11 +30,6 @@ STATUSES = ("done", "diverged", "failed")
 Record = dict[str, Any]
 
 
-def path_of(results: Path, study: str, run_id: str) -> Path:
-    """Where the records of a run lie."""
-    return results / study / f"{run_id}.jsonl"
-
-
 def append(path: Path, *added: Record) -> None:
     """Add records, one per line, durably: when this returns, neither a kill nor a power cut takes them back.
 

@@ -1,1 +1,1 @@
-"""Training: many runs by workers, a run to its end, a step of its twins."""
+"""Training: the steps of a run's twins, what is measured of them, and a run to its end; in `schedule/`, many runs."""

@@ -21,7 +21,7 @@ def device(name: str) -> torch.device:
     """The device that `auto`, `cpu` or `cuda` means here.
 
     Raises:
-        InputError: no such device, or cuda where there is none.
+        InputError: no device has this name, or there is no CUDA device.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device {name}: choose from auto, cpu, cuda")
@@ -69,20 +69,22 @@ def describe(device: str = "cpu") -> dict[str, Any]:
 def commit() -> str | None:
     """Name the commit of the checkout that this code lies in; None outside a checkout.
 
-    `-dirty` is appended when files differ, but for what runs themselves write there, in results/ and reports/.
+    `-dirty` is appended when files differ, except in results/ and reports/, where runs themselves write.
     """
     source = Path(__file__).parent
     if _output("git", "-C", str(source), "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None  # an installed copy that happens to lie inside somebody else's repository
     name = _output("git", "-C", str(source), "describe", "--always", "--abbrev=12", "--exclude=*")
-    own = [f":(top,exclude){folder}" for folder in ("results", "reports")]
-    changed = _output("git", "-C", str(source), "status", "--porcelain", "--untracked-files=no", "--", ":(top)", *own)
+    written = [f":(top,exclude){folder}" for folder in ("results", "reports")]
+    paths = ("--", ":(top)", *written)
+    changed = _output("git", "-C", str(source), "status", "--porcelain", "--untracked-files=no", *paths)
     return f"{name}-dirty" if name and changed else name
 
 
 def _output(*command: str) -> str | None:
+    """What a command prints; None where it fails or prints nothing."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+        process = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return process.stdout.strip() or None

@@ -23,7 +23,7 @@ class Feed:
 
         Args:
             stream: of the batches.
-            t: the number of the first one that will be asked for.
+            t: the number of the first batch that will be asked for.
             capture: whether making them may be captured.
         """
         self._stream = stream
@@ -37,14 +37,14 @@ class Feed:
         """Learning rates by place: numbers in tensors ()."""
         resident = stream.dataset.train.images.ahead == 0
         self._make = self._compute if resident else self._fetch
-        # Tables of epochs, each in the slot of its number modulo the slots: so many as a block can touch.
+        # Tables of the epochs that a block can touch; that of epoch e lies in slot e modulo the number of slots.
         self._tables = torch.zeros(-(-steps * size // count) + 1 if resident else 0, 4, count, dtype=torch.int64)
         self._tables = self._tables.to(device)
-        self._epochs: dict[int, int] = {}  # by slot
+        self._epochs: dict[int, int] = {}  # by slot: whose table lies in it
         self._counter = torch.zeros((), dtype=torch.int64, device=device)  # the number of the next batch
         self._offsets = torch.arange(size, device=device)
-        self._next = 0  # what the counter says
-        self._block: tuple[int, int] | None = None
+        self._next = 0  # the counter's value, as the host knows it
+        self._block: tuple[int, int] | None = None  # the batches in the places: number of the first, and how many
         self._filled: Mark = None
         self._read: list[Mark] = []
         self._lane = Lane(device, capture=capture and resident)  # after all that its steps use
@@ -55,7 +55,7 @@ class Feed:
         return x, y
 
     def fill(self, t: int, count: int) -> None:
-        """Put batches t to t + count - 1 and their rates into places 0 to count - 1, unless they are there.
+        """Put batches t to t + count - 1 and their rates into places 0 to count - 1, unless they are there already.
 
         Raises:
             InputError: an image of a streamed dataset is damaged or gone.
@@ -76,12 +76,12 @@ class Feed:
         self._block, self._filled = (t, count), self._lane.mark()
 
     def stands_at(self, t: int) -> bool:
-        """Whether batch t is the first of those that are there, if any are."""
+        """Whether batch t lies in place 0, or nothing lies in any place yet."""
         return self._block is None or self._block[0] == t
 
     @contextmanager
     def read_by(self, lane: Lane) -> Iterator[None]:
-        """Let what is issued on a lane inside see what was filled in, and what is filled in next wait for it."""
+        """Read the batches from a lane: what it issues inside waits for `fill`, and the next `fill` waits for it."""
         lane.after([self._filled])
         yield
         self._read.append(lane.mark())
@@ -98,7 +98,7 @@ class Feed:
                 self._epochs[slot] = epoch
 
     def _compute(self, place: int) -> None:
-        """Make the batch of the counter's number, and count on: the host knows nothing of it."""
+        """Make the batch of the counter's number, and count on, all on the device."""
         images = self._tables.shape[2]
         position = self._counter * len(self._offsets) + self._offsets
         draws = self._tables[position // images % len(self._tables), :, position % images].T
@@ -110,12 +110,12 @@ class Feed:
         self._put(place, *self._stream.batch(self._next + place))
 
     def _put(self, place: int, x: Tensor, y: Tensor) -> None:
-        for there, new in zip(self._places[place], (x, y), strict=True):
-            there.copy_(new)
+        for tensor, new in zip(self._places[place], (x, y), strict=True):
+            tensor.copy_(new)
 
 
 class Feeds:
-    """The feeds of runs that train together: who begins at the same iteration of the same batches shares one."""
+    """The feeds of runs that train together: runs that begin at the same iteration of the same batches share one."""
 
     def __init__(self, *, capture: bool = True) -> None:
         """Begin without any; `capture` says whether they may capture their work."""
@@ -126,7 +126,7 @@ class Feeds:
         """The feed for nets that train on a stream from iteration t on."""
         key = stream.recipe, stream.seed, t
         feed = self._feeds.get(key)
-        if feed is None or not feed.stands_at(t):  # else two would have it go back and forth
+        if feed is None or not feed.stands_at(t):  # two runs at different iterations would make it go back and forth
             feed = self._feeds[key] = Feed(stream, t, capture=self._capture)
         return feed
 

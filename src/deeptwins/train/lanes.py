@@ -2,12 +2,11 @@
 
 A training step of a small net is hundreds of launches, each of which costs the host more than the device. So the first
 steps on a lane are issued as they are, and prepare whatever libraries prepare; then work is captured once as a CUDA
-graph, and replayed as one launch. On the CPU nothing is captured: the work is called again, and every other line of
-this module does the same.
+graph, and replayed as one launch. On a CPU the work is simply called.
 
-What is captured sees new values only through the memory that it has seen before: batches, learning rates, weights. What
-is drawn at random on the device is replayed from the seed that stands when it is replayed; whatever draws on the host
-decides by it what is launched, and is never captured.
+A graph reads new values (batches, learning rates, weights) only from the memory that it was captured with. What it
+draws at random on the device depends on the seed at the time of the replay. Work that draws on the host decides by the
+draw what to launch: it is never captured.
 """
 
 from __future__ import annotations
@@ -26,8 +25,9 @@ STEPS = {"cpu": 1, "cuda": 8}
 DRAWS_APART = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
 WARMUP = 3  # steps before the first capture, as PyTorch's documentation of CUDA graphs has it
 
-Work = Callable[[], None]
-Step = Callable[[int], None]
+Replay = Callable[[], None]
+PlacedStep = Callable[[int], None]
+"""A step, called with its place among the steps of one replay."""
 Mark = torch.cuda.Event | None
 
 
@@ -39,7 +39,7 @@ class Lane:
 
         Args:
             device: of all that its steps use.
-            parameters: those whose gradients its steps leave behind.
+            parameters: the parameters whose gradients its steps leave behind.
             capture: whether its steps may be captured.
         """
         self.device = device
@@ -50,16 +50,16 @@ class Lane:
             self._pool = torch.cuda.graph_pool_handle()
         self._fresh = True
         self._entered: list[AbstractContextManager[object]] = []
-        self._replays: dict[tuple[int, int], Work] = {}
-        self._warm = 0
+        self._replays: dict[tuple[int, int], Replay] = {}  # by first place and number of steps
+        self._warm = 0  # steps issued so far
         self._capture = capture
-        self._draws = False  # on the device
+        self._draws = False  # at random, on the device
 
     def __enter__(self) -> None:
         """Issue what follows on this lane."""
         context: AbstractContextManager[object] = nullcontext()
         if self._stream is not None:
-            if self._fresh:  # what its steps use was made where things are issued by default
+            if self._fresh:  # what its steps use was made on the default stream
                 self._stream.wait_stream(torch.cuda.default_stream(self.device))
                 self._fresh = False
             context = torch.cuda.stream(self._stream)
@@ -70,13 +70,13 @@ class Lane:
         """Issue what follows where things were issued before."""
         self._entered.pop().__exit__(None, None, None)
 
-    def run(self, step: Step, count: int, seeds: Sequence[int] = ()) -> None:
+    def run(self, step: PlacedStep, count: int, seeds: Sequence[int] = ()) -> None:
         """Issue step(0) to step(count - 1). The host waits for nothing.
 
         Args:
-            step: called with its place among the steps; on one lane it is always the same, and so is what it uses.
+            step: on one lane always the same, and so is the memory that it uses.
             count: how many steps.
-            seeds: one a step, for what it draws; none if it draws nothing.
+            seeds: one per step, for what it draws at random; none if it draws nothing.
         """
         with self:
             if not self._capture or self._warm < WARMUP:
@@ -94,7 +94,7 @@ class Lane:
         return None if self._stream is None else self._stream.record_event()
 
     def after(self, marks: Iterable[Mark]) -> None:
-        """Let what is issued from now on begin when other lanes have come to their marks. The host does not wait."""
+        """Hold back what is issued from now on until other lanes have come to their marks. The host does not wait."""
         for mark in marks:
             if mark is not None and self._stream is not None:
                 self._stream.wait_event(mark)
@@ -104,7 +104,7 @@ class Lane:
         if self._stream is not None:
             self._stream.synchronize()
 
-    def _issue(self, step: Step, place: int, seeds: Sequence[int]) -> None:
+    def _issue(self, step: PlacedStep, place: int, seeds: Sequence[int]) -> None:
         """Call a step, and find out whether it draws at random."""
         if not seeds:
             step(place)
@@ -113,16 +113,16 @@ class Lane:
             if self._warm < WARMUP:
                 host, device = _states(self.device)
                 step(place)
-                host_then, device_then = _states(self.device)
-                self._capture &= torch.equal(host, host_then)
-                self._draws |= not torch.equal(device, device_then)
+                host_after, device_after = _states(self.device)
+                self._capture &= torch.equal(host, host_after)
+                self._draws |= not torch.equal(device, device_after)
                 self._capture &= not self._draws or DRAWS_APART
             else:
                 step(place)
         self._warm += 1
 
-    def _replay(self, step: Step, first: int, count: int) -> None:
-        """Replay some steps, captured when they are asked for the first time."""
+    def _replay(self, step: PlacedStep, first: int, count: int) -> None:
+        """Replay some steps; the first time, capture them."""
         if (first, count) not in self._replays:
 
             def work() -> None:
@@ -132,14 +132,14 @@ class Lane:
             self._replays[first, count] = self._captured(work)
         self._replays[first, count]()
 
-    def _captured(self, work: Work) -> Work:
-        """Capture work without doing it; what is returned does it."""
+    def _captured(self, work: Replay) -> Replay:
+        """Capture work without doing it; the function that is returned does it."""
         if self._stream is None:
             return work
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             work()
-        # In the graph's own memory: another graph of this lane leaves its gradients elsewhere.
+        # They lie in the graph's own memory: another graph of this lane leaves its gradients elsewhere.
         gradients = [(parameter, parameter.grad) for parameter in self._parameters]
 
         def replay() -> None:

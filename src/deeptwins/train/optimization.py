@@ -19,7 +19,8 @@ def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         weight_decay=recipe.weight_decay,
         fused=True,
     )
-    if recipe.momentum:  # PyTorch begins with v = g, the same, but its fused steps fail where only some have a v
+    # PyTorch begins with v = g, which is the same; but its fused steps fail where only some parameters have a v.
+    if recipe.momentum:
         for parameter in net.parameters():
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer

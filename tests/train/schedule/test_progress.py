@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeptwins.train.progress import Going, Lines, Live, State, display, duration, seconds_left
+from deeptwins.train.schedule.progress import Effort, Going, Lines, Live, State, display, duration, seconds_left
 
 STATE = State(
     total=4, done=1, diverged=1, failed=0, running=[("cifar-8-seed0", 30, 60)], elsewhere=1, fraction=0.5, left_s=250.0
@@ -38,7 +38,7 @@ def simulated(runs, workers, now):
             going.append(Going(done, flops - done, now - begun))
         else:
             waiting.append(flops)
-    return going, waiting, (work, seconds), max(free_at)
+    return going, waiting, Effort(work, seconds), max(free_at)
 
 
 @given(
@@ -69,14 +69,14 @@ def test_time_left_is_right_within_a_fifth_after_a_minute(workers, now):
 
 def test_time_left_is_unknown_before_anything_was_measured():
     """Without work done there is no pace, and no number is made up."""
-    assert seconds_left([Going(0.0, 5.0, 0.0)], [3.0], (0.0, 0.0), 2) is None
+    assert seconds_left([Going(0.0, 5.0, 0.0)], [3.0], Effort(0.0, 0.0), 2) is None
 
 
 def test_a_slow_run_is_judged_by_its_own_pace():
     """A run that has long been slower than the others is expected to stay so."""
     slow = Going(done=10.0, left=10.0, seconds=1000.0)
 
-    assert seconds_left([slow], [], (1000.0, 1000.0), 2) == pytest.approx(1000.0, rel=0.4)
+    assert seconds_left([slow], [], Effort(1000.0, 1000.0), 2) == pytest.approx(1000.0, rel=0.4)
 
 
 @pytest.mark.parametrize(

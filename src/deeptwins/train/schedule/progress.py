@@ -11,7 +11,19 @@ from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 LINE_EVERY_S = 10.0
-_WEIGHT_OF_OTHERS_S = 5.0  # a run's own pace counts as much as the others' once it has run this long
+_WEIGHT_OF_OTHERS_S = 5.0  # once a run has lasted this long, its pace counts as much as that of all runs
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Work done, and the time that it kept a worker."""
+
+    flops: float
+    seconds: float
+
+    def __add__(self, other: Effort) -> Effort:
+        """Both together."""
+        return Effort(self.flops + other.flops, self.seconds + other.seconds)
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,11 @@ class Going:
     done: float
     left: float
     seconds: float
+
+    @property
+    def effort(self) -> Effort:
+        """What was spent on it so far."""
+        return Effort(self.done, self.seconds)
 
 
 @dataclass(frozen=True)
@@ -56,9 +73,7 @@ class State:
         return "measuring the pace" if self.left_s is None else f"about {duration(self.left_s)} left"
 
 
-def seconds_left(
-    going: Iterable[Going], waiting: Iterable[float], spent: tuple[float, float], workers: int
-) -> float | None:
+def seconds_left(going: Iterable[Going], waiting: Iterable[float], spent: Effort, workers: int) -> float | None:
     """Estimate when the last worker will be done; None before any work was seen.
 
     The work still waiting is laid out on the workers in the order in which it will be given out, so that a long last
@@ -67,19 +82,18 @@ def seconds_left(
     Args:
         going: the runs on the workers, no more than there are workers.
         waiting: FLOPs of the runs not begun, in order.
-        spent: FLOPs of the runs finished in this session, and the seconds that they kept a worker.
+        spent: on the runs finished in this session.
         workers: how many work at once.
     """
     going = list(going)
-    work = spent[0] + sum(run.done for run in going)
-    seconds = spent[1] + sum(run.seconds for run in going)
-    if work <= 0 or seconds <= 0:
+    total = sum((run.effort for run in going), spent)
+    if total.flops <= 0 or total.seconds <= 0:
         return None
-    pace = work / seconds
+    pace = total.flops / total.seconds
     free_at = [0.0] * (workers - len(going))
     for run in going:
-        own = (run.done + pace * _WEIGHT_OF_OTHERS_S) / (run.seconds + _WEIGHT_OF_OTHERS_S)
-        free_at.append(run.left / own)
+        pace_of_run = (run.done + pace * _WEIGHT_OF_OTHERS_S) / (run.seconds + _WEIGHT_OF_OTHERS_S)
+        free_at.append(run.left / pace_of_run)
     heapq.heapify(free_at)
     for flops in waiting:
         heapq.heapreplace(free_at, free_at[0] + flops / pace)
@@ -98,7 +112,7 @@ def duration(seconds: float) -> str:
 
 
 class Display(Protocol):
-    """What a session tells while it lasts. Used as a context manager."""
+    """Shows what a session does while it lasts. Used as a context manager."""
 
     def __enter__(self) -> Self:
         """Begin to show."""

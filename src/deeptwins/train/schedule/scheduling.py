@@ -16,16 +16,16 @@ from pathlib import Path
 from deeptwins import data, records
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
-from deeptwins.records import host
+from deeptwins.records import RunFiles, host
 from deeptwins.records.locks import claimed
 from deeptwins.study.specs import RunSpec
-from deeptwins.train import checkpoints
+from deeptwins.train import checks
 from deeptwins.train import device as devices
-from deeptwins.train import training as training_
-from deeptwins.train.attempts import log_of, parts_of
-from deeptwins.train.progress import Display
-from deeptwins.train.session import Job, Session
-from deeptwins.train.workers import Source, source
+from deeptwins.train.schedule.crew import Crew, Team
+from deeptwins.train.schedule.jobs import Job, Jobs
+from deeptwins.train.schedule.progress import Display
+from deeptwins.train.schedule.session import Session
+from deeptwins.train.schedule.workers import DatasetKey, Equipment, dataset_key
 
 TOGETHER = 4  # runs on a GPU: the eight nets of a seed of `depth-cifar10` are four
 
@@ -64,9 +64,9 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
         runs: of one study or several.
         device: auto, cpu or cuda.
         results: the folder of results; the studies' folders are made in it.
-        display: told of what happens; entered and left here.
+        display: shows what happens; entered and left here.
         data_folder: where datasets lie.
-        workers: how many processes train; by default one a core on the CPU, one on a GPU.
+        workers: how many processes train; by default one per core on the CPU, one on a GPU.
         together: how many runs each of them trains at once; by default one on the CPU, `TOGETHER` on a GPU.
         deadline: on the monotonic clock: by then what is unfinished is saved, and the workers are gone.
         fresh: delete what the runs have left behind, and start over.
@@ -74,47 +74,57 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     Raises:
         InputError: something given is wrong, or the results cannot be written (any longer); what is finished stays.
     """
+    # Which runs are still to be trained.
     accelerator = devices.device(device)
-    ended = Counter[str]()
-    pending: list[RunSpec] = []
-    for run in runs:
-        status = records.status(records.read(records.path_of(results, run.study, run.id)))
-        if fresh or status not in ("done", "diverged"):
-            pending.append(run)
-        else:
-            ended[status] += 1
-            # A kill right after the last record leaves one behind.
-            checkpoints.path_of(results, run.study, run.id).unlink(missing_ok=True)
-    datasets: dict[Source, Dataset] = {}
+    pending, ended = _pending(runs, results, fresh=fresh)
+    # Load every dataset once, and check that the runs go with it.
+    datasets: dict[DatasetKey, Dataset] = {}
     for run in pending:
-        if source(run) not in datasets:
-            name, image_size, validation = source(run)
-            datasets[source(run)] = data.load(name, data_folder, image_size, validation)
+        if dataset_key(run) not in datasets:
+            name, image_size, validation = dataset_key(run)
+            datasets[dataset_key(run)] = data.load(name, data_folder, image_size, validation)
     for run in pending:
-        training_.check_sizes(run, datasets[source(run)], run.study)
+        checks.check_sizes(run, datasets[dataset_key(run)], run.study)
+    # Order them: the longest first. Runs that are trained together see the same batches if they are of one seed.
     labels = dict(zip(((run.study, run.id) for run in runs), _labels(runs), strict=True))
-    jobs = [Job(run, labels[run.study, run.id], training_.cost(run, datasets[source(run)])) for run in pending]
-    company = together or (1 if accelerator.type == "cpu" else TOGETHER)
-    # The longest first; runs that are trained together see the same batches if they are of one seed.
-    jobs.sort(key=lambda job: (job.run.seed if company > 1 else 0, -job.cost))
+    jobs = [Job(run, labels[run.study, run.id], checks.cost(run, datasets[dataset_key(run)])) for run in pending]
+    side_by_side = together or (1 if accelerator.type == "cpu" else TOGETHER)
+    jobs.sort(key=lambda job: (job.run.seed if side_by_side > 1 else 0, -job.cost))
+    # Make sure of the folders, before minutes of training; and only then delete.
     for study in dict.fromkeys(run.study for run in pending):
         _check_writable(results / study)
     if fresh:
         _start_over(runs, results)
-    datasets = {key: dataset.share() for key, dataset in datasets.items()}
+    # Choose the team: no more than there are jobs for.
     number = min(workers or (host.cores() if accelerator.type == "cpu" else 1), len(jobs))
+    team = Team(number, min(side_by_side, -(-len(jobs) // max(number, 1))))
+    equipment = Equipment(results, accelerator, {key: dataset.share() for key, dataset in datasets.items()})
+    # Train.
     out_of_time = False
-    company = min(company, -(-len(jobs) // max(number, 1)))
     with display:
         if before := ended.total():
             display.say(f"{before} of {len(runs)} runs were finished before")
         if jobs:
-            display.say(f"training {len(jobs)} runs on {accelerator.type}, {number * company} at a time")
-            equipment = results, accelerator, datasets
-            session = Session(jobs, ended, (number, company), equipment, display, deadline)
+            display.say(f"training {len(jobs)} runs on {accelerator.type}, {team.places} at a time")
+            session = Session(Jobs(jobs, ended), Crew(team, equipment), display, deadline)
             session.work()
             out_of_time = session.out_of_time
     return Outcome(len(runs), ended["done"], ended["diverged"], ended["failed"], out_of_time)
+
+
+def _pending(runs: Sequence[RunSpec], results: Path, *, fresh: bool) -> tuple[list[RunSpec], Counter[str]]:
+    """Tell the runs to train from those that are finished, which are counted by status."""
+    pending: list[RunSpec] = []
+    ended = Counter[str]()
+    for run in runs:
+        files = RunFiles.of(results, run)
+        status = records.status(records.read(files.records))
+        if fresh or status not in ("done", "diverged"):
+            pending.append(run)
+        else:
+            ended[status] += 1
+            files.checkpoint.unlink(missing_ok=True)  # a kill right after the last record leaves one behind
+    return pending, ended
 
 
 def _labels(runs: Sequence[RunSpec]) -> list[str]:
@@ -133,7 +143,7 @@ def _check_writable(folder: Path) -> None:
     Raises:
         InputError: that fails.
     """
-    probe = folder / f".probe-{os.getpid()}"  # its own: another deeptwins may be starting beside this one
+    probe = folder / f".probe-{os.getpid()}"  # no other process's: another deeptwins may be starting beside this one
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(bytes(4096))
@@ -152,11 +162,11 @@ def _start_over(runs: Sequence[RunSpec], results: Path) -> None:
     """
     with ExitStack() as locks:
         for study in dict.fromkeys(run.study for run in runs):
-            if not locks.enter_context(claimed(results, study, *(run.id for run in runs if run.study == study))):
+            claim = claimed(*(RunFiles.of(results, run) for run in runs if run.study == study))
+            if not locks.enter_context(claim):
                 raise InputError(f"--fresh: another deeptwins trains runs of study {study}; stop that one first")
         for run in runs:
-            checkpoint = checkpoints.path_of(results, run.study, run.id)
+            files = RunFiles.of(results, run)
             # The checkpoint first: without its records, new ones would one day be resumed from it.
-            rest = (checkpoint.with_suffix(".corrupt"), *parts_of(results, run), log_of(results, run))
-            for path in (checkpoint, *rest, records.path_of(results, run.study, run.id)):
+            for path in (files.checkpoint, files.corrupt, *files.parts, files.log, files.records):
                 path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""A worker: a process that trains the runs it is given, those in hand by turns, and tells how each one ended.
+"""A worker: a process that trains the runs it is given by turns, and reports how each of them ended.
 
-Through its pipe it gets an `Order` a run, and None when it is to stop the runs in hand. Back go a `Report`, for which
-run: an int for iterations done, a `Reply` when the run is over; and a str for a line that the user should see.
+Through its pipe it gets one `Assignment` per run, and None when it is to save and stop all its runs. It sends back a
+`Message` (which run, and the iterations done, or a `Reply` when the run is over), or a str: a line for the user to see.
 """
 
 from __future__ import annotations
@@ -26,21 +26,29 @@ import torch
 from deeptwins.data import Dataset
 from deeptwins.study.specs import RunSpec
 from deeptwins.train import completion
-from deeptwins.train.attempts import Attempt, Order, Reply
 from deeptwins.train.feeds import Feeds
+from deeptwins.train.schedule.attempts import Assignment, Attempt, Reply
 
-REPORT_S = 0.2  # how often a worker tells its iterations and looks for orders
+REPORT_S = 0.2  # how often a worker reports its iterations and looks into its pipe
 
-Source = tuple[str, int | None, float]  # a dataset's name and image size
-Equipment = tuple[Path, torch.device, Mapping[Source, Dataset]]  # results folder, device, datasets
-Key = tuple[str, str]  # a run's study and id
-Report = tuple[Key, int | Reply]
+DatasetKey = tuple[str, int | None, float]  # a dataset's name and image size, and the share of it that is held out
+RunKey = tuple[str, str]  # a run's study and id
+Message = tuple[RunKey, int | Reply]  # which run; the iterations done, or how it ended
 # glibc hands every freed block of some MiB back to the system, which then gives it out again page by page, hundreds of
-# times a training step. Kept in the process instead, an epoch on a CPU takes 2 to 7 % less time.
+# times per training step. Kept in the process instead, an epoch on a CPU takes 2 to 7 % less time.
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
-# Streams that share a queue of a GPU wait for one another; there are 8 queues if nobody asks for more, and 32 at most.
+# Streams that share a queue of a GPU wait for one another. A GPU has 8 queues by default, and 32 at most.
 QUEUES = {"CUDA_DEVICE_MAX_CONNECTIONS": "32"}
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the parent's business
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the parent handles them; workers ignore them
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What every worker gets."""
+
+    results: Path
+    device: torch.device
+    datasets: Mapping[DatasetKey, Dataset]
 
 
 @dataclass(eq=False)
@@ -51,13 +59,13 @@ class Worker:
     pipe: Connection
 
     @classmethod
-    def hire(cls, results: Path, device: torch.device, datasets: Mapping[Source, Dataset]) -> Self:
+    def hire(cls, equipment: Equipment) -> Self:
         """Start a worker; `serve` is its life. Call it with `SIGNALS` blocked."""
         for name, value in (MEMORY | QUEUES).items():
             os.environ.setdefault(name, value)  # read when a process starts
         context = get_context("spawn")
         pipe, far = context.Pipe()
-        process = context.Process(target=serve, args=(far, results, device, datasets), daemon=True)
+        process = context.Process(target=serve, args=(far, equipment), daemon=True)
         process.start()
         far.close()  # so that the pipe ends when the worker does
         return cls(process, pipe)
@@ -86,21 +94,21 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def source(run: RunSpec) -> Source:
+def dataset_key(run: RunSpec) -> DatasetKey:
     """What a run's dataset is known by."""
     return run.recipe.dataset, run.recipe.image_size, run.recipe.validation
 
 
-def serve(pipe: Connection, results: Path, device: torch.device, datasets: Mapping[Source, Dataset]) -> None:
-    """Train what the pipe brings until it closes."""
+def serve(pipe: Connection, equipment: Equipment) -> None:
+    """Train the runs that come through the pipe until it closes."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    if device.type == "cpu":
-        # A worker a core; and sums are split in one way only, so that the numbers do not depend on the number of cores.
+    if equipment.device.type == "cpu":
+        # One core per worker; and sums are split in one way only: numbers do not depend on the number of cores.
         torch.set_num_threads(1)
-    company = Company(pipe, results, device, datasets)
+    company = Company(pipe, equipment)
     while company.listen():
         company.train()
 
@@ -108,56 +116,57 @@ def serve(pipe: Connection, results: Path, device: torch.device, datasets: Mappi
 class Company:
     """The runs that a worker has in hand, trained by turns; those that see the same batches share them."""
 
-    def __init__(
-        self, pipe: Connection, results: Path, device: torch.device, datasets: Mapping[Source, Dataset]
-    ) -> None:
-        self._pipe, self._results, self._device = pipe, results, device
-        self._datasets = dict(datasets)
+    def __init__(self, pipe: Connection, equipment: Equipment) -> None:
+        self._pipe = pipe
+        self._results, self._device = equipment.results, equipment.device
+        self._datasets = dict(equipment.datasets)
         self._feeds = Feeds()
-        self._hands: dict[Key, Attempt] = {}
-        self._told_at = 0.0
+        self._hands: dict[RunKey, Attempt] = {}
+        self._reported_at = 0.0
 
     def listen(self) -> bool:
-        """Take the orders that have come, or wait for one where there is nothing to do; False when the pipe closes."""
+        """Take what has come through the pipe, or wait where there is nothing to train; False when the pipe closes."""
         while not self._hands or self._pipe.poll():
             try:
-                order: Order | None = self._pipe.recv()
+                assignment: Assignment | None = self._pipe.recv()
             except (EOFError, OSError):
                 return False
-            if order is not None:
-                self._hands[order.run.study, order.run.id] = self._attempt(order)
+            if assignment is not None:
+                self._hands[assignment.run.study, assignment.run.id] = self._attempt(assignment)
                 continue
-            for key, attempt in list(self._hands.items()):  # none: the order crossed with the end of the last run
+            # Save and stop all runs. There may be none: the last one may have ended meanwhile.
+            for key, attempt in list(self._hands.items()):
                 self._advance(key, attempt, go_on=False)
         return True
 
     def train(self) -> None:
-        """Give every run in hand its turns, until it is time to tell, and to listen again."""
-        self._told_at = time.monotonic()
-        while self._hands and time.monotonic() - self._told_at < REPORT_S:
+        """Give every run its turns, until it is time to report and to listen again."""
+        self._reported_at = time.monotonic()
+        while self._hands and time.monotonic() - self._reported_at < REPORT_S:
             for key, attempt in list(self._hands.items()):
                 self._advance(key, attempt, go_on=True)
         for key, attempt in self._hands.items():
             if attempt.iteration:
-                _tell(self._pipe, (key, attempt.iteration))
+                _send(self._pipe, (key, attempt.iteration))
 
-    def _advance(self, key: Key, attempt: Attempt, *, go_on: bool) -> None:
-        """Give a run a turn, or have it saved; tell how it ended, if it did."""
+    def _advance(self, key: RunKey, attempt: Attempt, *, go_on: bool) -> None:
+        """Give a run a turn, or have it saved; report how it ended, if it did."""
         reply = attempt.advance(go_on=go_on)
         if reply is not None:
             del self._hands[key]
-            gc.collect()  # its graphs and their memory, held by cycles; not at a moment when another run is captured
-            _tell(self._pipe, (key, reply))
+            gc.collect()  # frees its graphs, held by cycles; now, and not while another run is being captured
+            _send(self._pipe, (key, reply))
 
-    def _attempt(self, order: Order) -> Attempt:
-        wanted = source(order.run)
-        dataset = self._datasets[wanted] = self._datasets[wanted].to(self._device)  # once for all its runs
-        say = partial(_tell, self._pipe)
-        turns = partial(completion.advance, order.run, dataset, self._device, self._results, self._feeds, say)
-        return Attempt(order, self._results, turns, lambda: len(self._hands) == 1)
+    def _attempt(self, assignment: Assignment) -> Attempt:
+        run = assignment.run
+        # Onto the device, once for all runs on this dataset.
+        dataset = self._datasets[dataset_key(run)] = self._datasets[dataset_key(run)].to(self._device)
+        say = partial(_send, self._pipe)
+        turns = partial(completion.advance, run, dataset, self._device, self._results, self._feeds, say)
+        return Attempt(assignment, self._results, turns, lambda: len(self._hands) == 1)
 
 
-def _tell(pipe: Connection, message: str | Report) -> None:
+def _send(pipe: Connection, message: str | Message) -> None:
     try:
         pipe.send(message)
     except OSError:

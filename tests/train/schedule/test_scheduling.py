@@ -18,9 +18,10 @@ import pytest
 import cramped
 from deeptwins import records, study
 from deeptwins.errors import InputError
+from deeptwins.records import RunFiles
 from deeptwins.records.locks import claimed
-from deeptwins.train import checkpoints, scheduling, session, workers
-from deeptwins.train.scheduling import Outcome, train_all
+from deeptwins.train.schedule import scheduling, session, workers
+from deeptwins.train.schedule.scheduling import Outcome, train_all
 
 TINY = """
 question = "Is anything lost?"
@@ -95,8 +96,10 @@ def train(folder, runs, display=None, **options):
 
 def numbers(folder, runs):
     """The records of runs without their timings."""
-    found = [records.read(records.path_of(folder / "results", run.study, run.id)) for run in runs]
-    return [[{k: v for k, v in record.items() if k not in ("seconds", "started")} for record in run] for run in found]
+    recorded = [records.read(RunFiles.of(folder / "results", run).records) for run in runs]
+    return [
+        [{k: v for k, v in record.items() if k not in ("seconds", "started")} for record in run] for run in recorded
+    ]
 
 
 def left(folder):
@@ -133,12 +136,12 @@ def in_training(folder):
 
 def children(pid):
     """The processes that a process has started."""
-    found = []
+    pids = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             if int(path.read_text().rsplit(")", 1)[1].split()[1]) == pid:
-                found.append(int(path.parent.name))
-    return list(filter(alive, found))
+                pids.append(int(path.parent.name))
+    return list(filter(alive, pids))
 
 
 def alive(pid):
@@ -204,7 +207,7 @@ def test_finished_runs_are_skipped(undisturbed):
     """A second session has nothing to do and changes nothing, but that it sweeps up a checkpoint that a kill left."""
     folder, _ = undisturbed
     runs, watch, before = load(folder).runs, Watch(), numbers(folder, load(folder).runs)
-    leftover = checkpoints.path_of(folder / "results", runs[0].study, runs[0].id)
+    leftover = RunFiles.of(folder / "results", runs[0]).checkpoint
     leftover.touch()
 
     assert train(folder, runs, watch) == Outcome(total=2, done=2, diverged=0, failed=0)
@@ -246,7 +249,7 @@ def test_a_run_that_kills_its_workers_fails(tmp_path, monkeypatch):
     watch = Watch(deadly)
     assert train(tmp_path, runs, watch) == Outcome(total=2, done=1, diverged=0, failed=1)
 
-    end = records.read(records.path_of(tmp_path / "results", "tiny", runs[1].id))[-1]
+    end = records.read(RunFiles.of(tmp_path / "results", runs[1]).records)[-1]
     assert end["status"] == "failed"
     assert end["reason"] == "2 workers died of it, the last one killed by SIGKILL; too little memory?"
     assert f"cifar-14-seed0  failed: {end['reason']}" in watch.lines
@@ -271,8 +274,8 @@ def test_company_is_not_taken_along(tmp_path, monkeypatch):
     runs, watch = load(tmp_path).runs, Watch(deadly)
 
     assert train(tmp_path, runs, watch, together=2) == Outcome(total=2, done=1, diverged=0, failed=1)
-    assert records.read(records.path_of(tmp_path / "results", "tiny", runs[1].id))[-1]["status"] == "failed"
-    assert records.read(records.path_of(tmp_path / "results", "tiny", runs[0].id))[-1]["status"] == "done"
+    assert records.read(RunFiles.of(tmp_path / "results", runs[1]).records)[-1]["status"] == "failed"
+    assert records.read(RunFiles.of(tmp_path / "results", runs[0]).records)[-1]["status"] == "done"
 
 
 def test_what_needs_all_of_the_memory_is_trained_alone(tmp_path, same, monkeypatch):
@@ -292,16 +295,17 @@ def test_locks_of_one_process_do_not_drop_each_other(tmp_path):
     folder = tmp_path / "study"
     folder.mkdir()
     ask = (
-        "import sys; from pathlib import Path; from deeptwins.records.locks import claimed\n"
-        "with claimed(Path(sys.argv[1]), 'study', sys.argv[2]) as free: print(free)"
+        "import sys; from pathlib import Path\n"
+        "from deeptwins.records import RunFiles; from deeptwins.records.locks import claimed\n"
+        "with claimed(RunFiles(Path(sys.argv[1]), 'study', sys.argv[2])) as free: print(free)"
     )
 
     def free(run_id):
         command = [sys.executable, "-c", ask, tmp_path, run_id]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
 
-    with claimed(tmp_path, "study", "run-0000000a") as first:
-        with claimed(tmp_path, "study", "run-0000000b") as second:
+    with claimed(RunFiles(tmp_path, "study", "run-0000000a")) as first:
+        with claimed(RunFiles(tmp_path, "study", "run-0000000b")) as second:
             assert first
             assert second
             assert free("run-0000000b") == "False"
@@ -330,11 +334,11 @@ def test_a_time_limit_saves_what_is_unfinished(tmp_path, slow_disk, same, togeth
         "if 'run' in sys.argv: time.monotonic = monotonic\n"
     )
     first = started(tmp_path, *options, path=[patient])
-    said = first.communicate(timeout=120)[0]
+    output = first.communicate(timeout=120)[0]
 
     assert first.returncode == 3
-    assert "stopping: the runs on the workers are saved first\n" in said
-    assert said.endswith(
+    assert "stopping: the runs on the workers are saved first\n" in output
+    assert output.endswith(
         "the time is over: 0 of 2 runs are finished, and nothing is lost. To go on:\n"
         f"  deeptwins run tiny --device cpu --workers 1 --together {together} --time-limit 1h\n"
     )
@@ -358,7 +362,7 @@ def test_whoever_is_not_saved_in_time_is_killed(tmp_path, same):
 
 def test_an_error_fails_its_run_alone(tmp_path, monkeypatch):
     """An exception ends its run with a record and a traceback beside it, and the next run is trained."""
-    monkeypatch.setattr(scheduling.training, "check_sizes", lambda *_: None)  # which would refuse it
+    monkeypatch.setattr(scheduling.checks, "check_sizes", lambda *_: None)  # which would refuse it
     broken = load(tmp_path, BROKEN).runs
     runs = load(tmp_path).runs
     watch = Watch()
@@ -374,7 +378,7 @@ def test_an_error_fails_its_run_alone(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (BROKEN, "tiny: recipe.batch_size = 1: the last stage of plain leaves one pixel of an image, and batch"),
         (
@@ -387,9 +391,9 @@ def test_an_error_fails_its_run_alone(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_what_does_not_go_with_the_images_is_refused_before_anything_runs(tmp_path, text, said):
+def test_what_does_not_go_with_the_images_is_refused_before_anything_runs(tmp_path, text, message):
     """A batch of one value a channel, or a shift out of sight, is one line, and no record is left."""
-    with pytest.raises(InputError, match=re.escape(said)) as refused:
+    with pytest.raises(InputError, match=re.escape(message)) as refused:
         train(tmp_path, load(tmp_path, text).runs)
 
     assert "\n" not in str(refused.value)
@@ -410,13 +414,13 @@ def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, slow_disk, same):
     first = started(tmp_path, "--workers", "1", path=[slow_disk])
     until(lambda: in_training(tmp_path))
     os.killpg(first.pid, signal.SIGINT)
-    said = first.communicate(timeout=60)[0]
+    output = first.communicate(timeout=60)[0]
 
     assert first.returncode == 130
-    assert said.endswith(
+    assert output.endswith(
         "0 of 2 runs are finished, and nothing is lost. To go on:\n  deeptwins run tiny --device cpu --workers 1\n"
     )
-    assert not re.search(r"[\x00-\x09\x0b-\x1f]|Traceback", said)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]|Traceback", output)
     assert [name.rsplit(".", 1)[1] for name in left(tmp_path)] == ["checkpoint", "jsonl"]
     assert train(tmp_path, load(tmp_path).runs) == Outcome(total=2, done=2, diverged=0, failed=0)
     same()
@@ -432,11 +436,11 @@ def test_a_killed_session_leaves_nothing_but_work_to_do(tmp_path, same):
     first.kill()
     both = [started(tmp_path, "--workers", "1") for _ in range(2)]
     first.communicate(timeout=60)
-    said = [process.communicate(timeout=100)[0] for process in both]
+    output = [process.communicate(timeout=100)[0] for process in both]
 
     assert workers
     assert not any(map(alive, workers))
-    assert [process.returncode for process in both] == [0, 0], said
+    assert [process.returncode for process in both] == [0, 0], output
     same()
 
 
@@ -450,11 +454,11 @@ def test_runs_that_another_session_has_are_looked_at_later(tmp_path, undisturbed
 
         def release(state):
             if state.elsewhere == 2:
-                path = records.path_of(undisturbed[0] / "results", "tiny", deep.id)
-                records.path_of(results, "tiny", deep.id).write_bytes(path.read_bytes())
+                path = RunFiles.of(undisturbed[0] / "results", deep).records
+                RunFiles.of(results, deep).records.write_bytes(path.read_bytes())
                 lock.close()
 
-        assert lock.enter_context(claimed(results, "tiny", shallow.id, deep.id))
+        assert lock.enter_context(claimed(*(RunFiles.of(results, run) for run in (shallow, deep))))
         watch = Watch(release)
         assert train(tmp_path, [shallow, deep], watch) == Outcome(total=2, done=2, diverged=0, failed=0)
 
@@ -471,8 +475,8 @@ def test_fresh_starts_the_chosen_runs_over(tmp_path, undisturbed):
     folder = tmp_path / "results" / "tiny"
     folder.mkdir(parents=True)
     for run in runs:
-        path = records.path_of(tmp_path / "results", "tiny", run.id)
-        text = records.path_of(undisturbed[0] / "results", "tiny", run.id).read_text()
+        path = RunFiles.of(tmp_path / "results", run).records
+        text = RunFiles.of(undisturbed[0] / "results", run).records.read_text()
         path.write_text(text.replace('"kind":"run"', '"kind":"run","old":1'))
     for suffix in ("checkpoint", "checkpoint.part", "corrupt", "jsonl.part", "log"):
         (folder / f"{runs[0].id}.{suffix}").write_bytes(b"old")
@@ -488,8 +492,8 @@ def test_fresh_never_leaves_a_checkpoint_without_its_records(tmp_path, monkeypat
     runs = load(tmp_path).runs[:1]
     folder, unlink = tmp_path / "results" / "tiny", Path.unlink
     folder.mkdir(parents=True)
-    checkpoint = checkpoints.path_of(tmp_path / "results", "tiny", runs[0].id)
-    record = records.path_of(tmp_path / "results", "tiny", runs[0].id)
+    checkpoint = RunFiles.of(tmp_path / "results", runs[0]).checkpoint
+    record = RunFiles.of(tmp_path / "results", runs[0]).records
     for path in (checkpoint, record):
         path.write_bytes(b"old")
     seen = []
@@ -509,13 +513,13 @@ def test_fresh_touches_nothing_that_is_being_trained(tmp_path, monkeypatch):
     """With `fresh` and a run that another session trains, nothing is deleted, of no run."""
 
     @contextlib.contextmanager
-    def busy(_results, _study, *run_ids):
-        yield runs[1].id not in run_ids
+    def busy(*files):
+        yield runs[1].id not in {of_run.id for of_run in files}
 
     runs = load(tmp_path).runs
     (tmp_path / "results" / "tiny").mkdir(parents=True)
     for run in runs:
-        checkpoints.path_of(tmp_path / "results", "tiny", run.id).write_bytes(b"old")
+        RunFiles.of(tmp_path / "results", run).checkpoint.write_bytes(b"old")
     monkeypatch.setattr(scheduling, "claimed", busy)
 
     with pytest.raises(InputError, match="--fresh: another deeptwins trains runs of study tiny"):
@@ -527,7 +531,7 @@ def test_fresh_touches_nothing_that_is_being_trained(tmp_path, monkeypatch):
 def test_a_newer_record_stops_everything(tmp_path):
     """Records of a newer deeptwins are left alone, even with `fresh`, and no run is trained."""
     runs = load(tmp_path).runs
-    path = records.path_of(tmp_path / "results", "tiny", runs[0].id)
+    path = RunFiles.of(tmp_path / "results", runs[0]).records
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"kind": "run", "schema": records.SCHEMA + 1}) + "\n")
 

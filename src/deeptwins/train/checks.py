@@ -1,0 +1,62 @@
+"""What can be said of a run before it is trained: whether its device and its images allow it, and what it costs."""
+
+from __future__ import annotations
+
+import torch
+
+from deeptwins import nets
+from deeptwins.data import Dataset
+from deeptwins.errors import InputError
+from deeptwins.kernels import unavailable
+from deeptwins.nets.inspection import size, stages
+from deeptwins.study.specs import RunSpec
+from deeptwins.train.optimization import OPTIMIZERS
+
+
+def check(run: RunSpec, device: torch.device) -> None:
+    """Raise ValueError, naming field, value and what is allowed, for a run that cannot be trained on a device."""
+    for net in run.twins.values():
+        nets.check(net)
+        if reason := unavailable(net.fused_op, device.type):
+            raise ValueError(f"fused_op = {net.fused_op!r}: {reason}")
+    if run.recipe.optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer = {run.recipe.optimizer!r}: choose from {', '.join(OPTIMIZERS)}")
+    if run.recipe.optimizer == "adam" and run.recipe.momentum:
+        raise ValueError(f"momentum = {run.recipe.momentum}: adam has moments of its own; leave it out")
+
+
+def check_sizes(run: RunSpec, dataset: Dataset, name: str) -> None:
+    """Refuse a recipe that does not go with the size of the images.
+
+    Args:
+        run: what is to be trained.
+        dataset: as loaded for the run's recipe.
+        name: what the user knows the run by.
+
+    Raises:
+        InputError: images are shifted out of sight, or a batch normalization has one value to normalize by.
+    """
+    _, height, width = dataset.image
+    images = f"those of {dataset.name} are {height}x{width}"
+    if run.recipe.shift >= min(height, width):
+        raise InputError(
+            f"{name}: recipe.shift = {run.recipe.shift}: must be less than the images are high and wide; {images}"
+        )
+    for twin, net in run.twins.items():
+        if net.norm != "batch" or (net.norm_batch or run.recipe.batch_size) > 1:
+            continue
+        if stages(net, dataset.image, dataset.classes)[-1]["output"][1:] == [1, 1]:
+            key = f"twins.{twin}.norm_batch" if net.norm_batch else "recipe.batch_size"
+            raise InputError(
+                f"{name}: {key} = 1: the last stage of {twin} leaves one pixel of an image, and batch normalization"
+                f" needs two values; give 2 or more; {images}"
+            )
+
+
+def cost(run: RunSpec, dataset: Dataset) -> float:
+    """FLOPs of a run: those of three forward passes per training image, and of one per evaluated image."""
+    flops = sum(size(net, dataset.image, dataset.classes)[1] for net in run.twins.values())
+    trained = run.recipe.iterations * run.recipe.batch_size
+    evaluations = trained / len(dataset.train.labels) / run.recipe.evaluate_every
+    evaluated = evaluations * sum(len(split) for split in dataset.splits.values())
+    return flops * (3.0 * trained + evaluated)
