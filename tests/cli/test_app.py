@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ import pages_made
 import profiles_made
 import throughput_made
 from deeptwins import cli, records
+from deeptwins.cli.app import COMMANDS
 from deeptwins.cli.pages import PAGES
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.pages import page as pages
@@ -26,6 +27,7 @@ from deeptwins.profile import roofline
 from deeptwins.records import profiles
 from deeptwins.train.schedule import scheduling
 from deeptwins.train.schedule.scheduling import Outcome
+from places import ROOT
 
 TINY = """
 question = "Does it work?"
@@ -165,7 +167,31 @@ def test_without_a_command_there_is_help(call):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["list", "run", "report", "show", "profile", "kernels", "doctor", "gate"])
+@pytest.fixture
+def example(monkeypatch):
+    """CONTRIBUTING's worked example of a command, as one more file of cli/ and one more line of `COMMANDS`."""
+    text = ROOT.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
+    name, code, line = re.search(
+        r"cli/(\w+)\.py`, a new file:\n\n```python\n(.*?)```.*?`COMMANDS`.*?```python\n(.*?)```", text, re.DOTALL
+    ).groups()
+    module = ModuleType(f"deeptwins.cli.{name}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(code, vars(module))  # noqa: S102  our own text
+    for command, place in eval("{" + line + "}").items():  # noqa: S307
+        monkeypatch.setitem(COMMANDS, command, place)
+
+
+@pytest.mark.usefixtures("example")
+def test_a_new_command_is_one_file_and_one_line(call):
+    """The example command is in the help, lists a study's twins, and refuses a slip as the other commands do."""
+    assert re.search(r"^  twins +List the twins of a study, with their shortcuts\.$", call("--help")[1], re.MULTILINE)
+    assert call("twins", "tiny") == (0, "TWIN   SHORTCUT\nplain  none\n", "")
+    assert call("twins", "tinny") == (2, "", 'deeptwins: no study "tinny" in ablations/; did you mean tiny?\n')
+    assert call("twins") == (2, "", "deeptwins: Missing argument 'STUDY'; see deeptwins twins --help\n")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "twins"])
+@pytest.mark.usefixtures("example")
 def test_every_command_explains_itself(call, command):
     """Each command has a sentence that says what it does, and one for each of its options."""
     code, out, _ = call(command, "--help")
@@ -646,7 +672,7 @@ def test_profile_prints_tables_and_writes_a_page(call, root, arguments, nets):
 
 
 def test_profile_shows_timings_of_the_grid(call, root):
-    """With --timings no network is named: the timings are kept, and their page is written and printed."""
+    """With --timings no network is named: the timings are stored, and their page is written and printed."""
     file = throughput_made.written(root, *throughput_made.grid())
 
     code, out, err = call("profile", "--timings", str(file))
@@ -654,8 +680,8 @@ def test_profile_shows_timings_of_the_grid(call, root):
     assert (code, err) == (0, "")
     assert "all nets together" in out
     assert out.endswith("reports/throughput/index.html\nall reports: reports/index.html\n")
-    kept = root / "results" / "throughput" / "timings.json"
-    assert json.loads(kept.read_bytes()) == json.loads(file.read_bytes())
+    stored = root / "results" / "throughput" / "timings.json"
+    assert json.loads(stored.read_bytes()) == json.loads(file.read_bytes())
     assert not (root / "results" / "profile").exists()
 
 
@@ -675,7 +701,7 @@ def test_profile_shows_timings_of_packing_and_choices(call, root):
 
 
 @pytest.mark.parametrize(
-    ("benchmarks", "said"),
+    ("benchmarks", "message"),
     [
         (
             [{"fullname": "bench/bench_commands.py::bench_help"}],
@@ -685,21 +711,21 @@ def test_profile_shows_timings_of_packing_and_choices(call, root):
         ([*choices_made.all_of_them(), throughput_made.case()], "no timing of all nets together"),
     ],
 )
-def test_timings_that_make_no_sense_replace_none_that_do(call, root, benchmarks, said):
+def test_timings_that_make_no_sense_replace_none_that_do(call, root, benchmarks, message):
     """They are refused in one line before anything is written, even where those of another bench are sound."""
     good, bad = root / "good.json", root / "bad.json"
     good.write_text(json.dumps({"benchmarks": throughput_made.grid() + choices_made.all_of_them()}), encoding="utf-8")
     bad.write_text(json.dumps({"benchmarks": benchmarks}), encoding="utf-8")
     call("profile", "--timings", str(good))
-    kept = {path: path.read_bytes() for path in root.joinpath("results").rglob("*.json")}
+    stored = {path: path.read_bytes() for path in root.joinpath("results").rglob("*.json")}
 
     code, out, err = call("profile", "--timings", str(bad))
 
     assert (code, out) == (2, "")
-    assert said in err
+    assert message in err
     assert len(err.splitlines()) == 1
-    assert len(kept) == 2
-    assert {path: path.read_bytes() for path in root.joinpath("results").rglob("*.json")} == kept
+    assert len(stored) == 2
+    assert {path: path.read_bytes() for path in root.joinpath("results").rglob("*.json")} == stored
 
 
 def test_an_interrupted_profile_is_quiet(call, monkeypatch):

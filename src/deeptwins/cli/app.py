@@ -1,26 +1,29 @@
-"""The command line: every command is here by a line, and in a file of its own by its function."""
+"""The command line. A command is one file beside this one, and one line of `COMMANDS`."""
 
 from __future__ import annotations
 
 import io
 import sys
+from importlib import import_module
 
 import typer
 
-from deeptwins.cli import doctor, gate, kernels, nets, profile, studies
 from deeptwins.cli.console import refuse
 from deeptwins.errors import InputError
 
-# Plain help: rich would take two of the three tenths of a second that `deeptwins --help` may last.
-app = typer.Typer(
-    rich_markup_mode=None,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+COMMANDS = {
+    # What the user types: "file:function", or the typer.Typer of a command that has commands of its own.
+    "list": "studies:list_",
+    "run": "studies:run",
+    "report": "studies:report",
+    "show": "nets:show",
+    "profile": "profile:profile",
+    "kernels": "kernels:kernels",
+    "doctor": "doctor:doctor",
+    "gate": "gate:app",
+}
 
 
-@app.callback(invoke_without_command=True)
 def deeptwins(context: typer.Context) -> None:
     """Train plain and residual networks side by side, and see what depth does to them.
 
@@ -38,14 +41,24 @@ def deeptwins(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-app.command("list")(studies.list_)
-app.command()(studies.run)
-app.command()(studies.report)
-app.command()(nets.show)
-app.command()(profile.profile)
-app.command()(kernels.kernels)
-app.command()(doctor.doctor)
-app.add_typer(gate.app, name="gate")
+def build() -> typer.Typer:
+    """Make the command line of all commands."""
+    # Plain help: rich would take two of the three tenths of a second that `deeptwins --help` may last.
+    app = typer.Typer(
+        rich_markup_mode=None,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback(invoke_without_command=True)(deeptwins)
+    for name, place in COMMANDS.items():
+        file, member = place.split(":")
+        command = getattr(import_module(f"deeptwins.cli.{file}"), member)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def main() -> None:
@@ -53,7 +66,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # better a question mark than a traceback where it is not UTF-8
     try:
-        code = app(prog_name="deeptwins", standalone_mode=False)
+        code = build()(prog_name="deeptwins", standalone_mode=False)
     except InputError as error:
         code = refuse(error)
     except OSError as error:
