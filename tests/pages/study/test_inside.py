@@ -10,6 +10,7 @@ import pytest
 import made
 from deeptwins.findings import frames
 from deeptwins.findings import inside as findings
+from deeptwins.pages.page import Section
 from deeptwins.pages.study import page, sections
 from deeptwins.pages.study.inside import figures, words
 from deeptwins.study import Study
@@ -212,8 +213,9 @@ def test_twins_whose_gradients_differ_are_told_apart(tmp_path):
 
 
 def flow_of(tmp_path, **options):
-    """The section on gradients of a small study."""
-    return sections.section("Gradients", sections.gradients(derived(tmp_path, made.small(tmp_path), **options)))
+    """The section on gradients of a small study, with every column of its table."""
+    picture, table, *sentences = sections.gradients(derived(tmp_path, made.small(tmp_path), **options))
+    return Section("Gradients", (picture,), (table,), tuple(sentences))
 
 
 @pytest.mark.parametrize(
