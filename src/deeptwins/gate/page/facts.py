@@ -30,7 +30,8 @@ COMMANDS: dict[Kind, str] = {
     "mutant": "deeptwins gate --self-test",
 }
 """By kind of run, the command that measures it."""
-COMPARISONS: tuple[tuple[Kind, ...], ...] = (("paired", "imported"), ("anchor",))  # the verdict's: the first there are
+# The verdict is that of the newest comparison; runs against an anchor count only where there is no other comparison.
+COMPARISONS: tuple[tuple[Kind, ...], ...] = (("paired", "imported"), ("anchor",))
 _ESTIMATE = ("log_ratio", "low", "high", "pairs", "agreeing")
 _RATIOS = [
     *("benchmark", "verdict", "reason", *_ESTIMATE, *(f"second_{key}" for key in _ESTIMATE), "margin", "controls", "q"),

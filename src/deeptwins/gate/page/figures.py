@@ -19,7 +19,8 @@ from deeptwins.gate.page.tables import ROWS, signed, span
 from deeptwins.pages import drawing
 from deeptwins.pages.drawing import DASHED, HUES, INK, MARKERS, Picture
 
-LOOKS: Mapping[str, tuple[str, str, str]] = {  # of a verdict: colour, marker, its fill; read without colours, too
+# By verdict: colour, marker, and the marker's fill. The markers differ, so that verdicts can be read without colours.
+LOOKS: Mapping[str, tuple[str, str, str]] = {
     "regressed": (HUES[0], ">", HUES[0]),
     "inconclusive": (HUES[3], "D", "none"),
     "improved": (HUES[2], "<", HUES[2]),
@@ -298,7 +299,8 @@ def _name_steps(ax: Axes, changes: pd.DataFrame, high: float) -> None:
         text = f"{_minus(signed(change['log_size']))} %{'' if change['confirmed'] else ' ?'}"
         if lines > 1:
             text += f"\n{printable(change['before'])[:7]}..{printable(change['after'])[:7]}"
-        offset = (-4 if right else 4, -1 - 12 * lines * (i % 2))  # points: below the one before
+        # In points. Every second text stands lower, below the one before.
+        offset = (-4 if right else 4, -1 - 12 * lines * (i % 2))
         style: dict[str, Any] = {"ha": "right" if right else "left", "va": "top", "fontsize": 8, "color": INK}
         ax.annotate(text, (x, high), offset, textcoords="offset points", **style)
 
