@@ -41,8 +41,8 @@ class Stats(Strict):
 
 
 Info = TypeVar("Info", bound=Strict)
-Kind = TypeVar("Kind", bound=Strict)
-Facts = TypeVar("Facts")
+CaseType = TypeVar("CaseType", bound=Strict)
+Derived = TypeVar("Derived")
 
 
 class Timing(Strict, Generic[Info]):
@@ -100,7 +100,7 @@ class Timings:
         """Count the cases."""
         return len(self.content["benchmarks"])
 
-    def cases(self, kind: type[Kind], wrong: str = "") -> list[Kind]:
+    def cases(self, kind: type[CaseType], wrong: str = "") -> list[CaseType]:
         """Check that every case is of this kind.
 
         Args:
@@ -141,14 +141,14 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class Benches(Generic[Facts]):
+class Benches(Generic[Derived]):
     """Benches whose timings make one page, and what the page takes from them."""
 
     page: str
     """The kind of page: names the folder of `results/` where the timings are kept."""
     modules: tuple[str, ...]
     """In `bench/`, without `.py`."""
-    derive: Callable[[Timings], Facts]
+    derive: Callable[[Timings], Derived]
     """Checks the timings of these modules and computes what the page says; raises InputError if they make no sense."""
     again: str = AGAIN
     """How to write the timings anew, for messages."""
@@ -157,7 +157,7 @@ class Benches(Generic[Facts]):
         """Where the timings are kept: JSON of pytest-benchmark."""
         return results / self.page / "timings.json"
 
-    def load(self, path: Path) -> Facts:
+    def load(self, path: Path) -> Derived:
         """Read a file of pytest-benchmark; cases of other benches are left out.
 
         Raises:

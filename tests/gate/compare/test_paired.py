@@ -98,7 +98,7 @@ def measure(workers, path, deadline=math.inf, only=(), added=None):
     """Run a measurement, and return it."""
     arms = Arm("base", "b", path), Arm("head", "h", path)
     task = processes.Task(arms, Suite(path, (), "c"), DESIGN, NO_CORE, path, added or {})
-    measurement = paired.Measurement(task, str, deadline, start=workers)
+    measurement = paired.PairedMeasurement(task, str, deadline, start=workers)
     measurement.run(only)
     return measurement
 

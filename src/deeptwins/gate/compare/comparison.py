@@ -15,7 +15,7 @@ from typing import Any, Literal
 from deeptwins.errors import InputError
 from deeptwins.gate import runs
 from deeptwins.gate.compare import disturbances, mutations, probes, worktrees
-from deeptwins.gate.compare.paired import Measurement
+from deeptwins.gate.compare.paired import PairedMeasurement
 from deeptwins.gate.compare.processes import ArmError, Task, folder_for_files, names
 from deeptwins.gate.compare.worktrees import Arm, Suite
 from deeptwins.gate.judge import metrics, noise
@@ -103,7 +103,7 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
             tell("counting")
             measurements = _count(arms)
         if "paired" in request.tiers and "failure" not in measurements:
-            measurement = Measurement(task, tell, begun + request.limit_s, margins)
+            measurement = PairedMeasurement(task, tell, begun + request.limit_s, margins)
             measurement.run(request.only)
             measurements |= {"benchmarks": measurement.benchmarks(), "failure": measurement.failure}
 

@@ -50,7 +50,7 @@ class Samples:
     batches: dict[str, list[Pair]] = field(default_factory=lambda: {"pairs": [], "confirmation": []})
 
 
-class Outcome(NamedTuple):
+class ArmResult(NamedTuple):
     """What became of a benchmark in one arm."""
 
     status: str
@@ -65,7 +65,7 @@ class _EndedError(Exception):
         self.worker, self.reply = worker, reply
 
 
-class Measurement:
+class PairedMeasurement:
     """A comparison under way: what has been measured is never lost."""
 
     def __init__(
@@ -309,7 +309,7 @@ def _within(name: str, node: str) -> bool:
     return name == node or name.startswith((f"{node}::", f"{node}/"))
 
 
-def _why_missing(name: str, arm: str, broken: Mapping[str, str]) -> Outcome:
+def _why_missing(name: str, arm: str, broken: Mapping[str, str]) -> ArmResult:
     """Say why an arm lacks a benchmark.
 
     Args:
@@ -318,10 +318,10 @@ def _why_missing(name: str, arm: str, broken: Mapping[str, str]) -> Outcome:
         broken: nodes that could not be collected, and why.
     """
     reason = next((why for node, why in broken.items() if _within(name, node)), None)
-    return Outcome("skipped", f"not in {arm}") if reason is None else Outcome("failed", f"{arm}: {line(reason)}")
+    return ArmResult("skipped", f"not in {arm}") if reason is None else ArmResult("failed", f"{arm}: {line(reason)}")
 
 
-def _combined(base: Outcome, head: Outcome, *, base_ran: bool) -> tuple[str, str | None]:
+def _combined(base: ArmResult, head: ArmResult, *, base_ran: bool) -> tuple[str, str | None]:
     """Say what became of a benchmark, status and reason, by what became of it in each arm.
 
     Args:
@@ -336,16 +336,16 @@ def _combined(base: Outcome, head: Outcome, *, base_ran: bool) -> tuple[str, str
     return "ok", None
 
 
-def _finish(worker: ArmProcess, reply: dict[str, Any], name: str) -> Outcome:
+def _finish(worker: ArmProcess, reply: dict[str, Any], name: str) -> ArmResult:
     """Let a test go on to its end; returns what became of it, the first thing that went wrong."""
     if "ready" in reply:
         reply = worker.ask(end=True)
-    outcome = Outcome("ok", "")
+    outcome = ArmResult("ok", "")
     while True:
         if reply.get("test") != name:
             raise ArmError(f"{worker.arm.name}: {name} does not end")
         if reply["outcome"] != "passed" and outcome.status == "ok":
-            outcome = Outcome(reply["outcome"], line(reply["reason"] or "no reason given"))
+            outcome = ArmResult(reply["outcome"], line(reply["reason"] or "no reason given"))
         if reply["when"] == "teardown":
             return outcome
         reply = worker.read()

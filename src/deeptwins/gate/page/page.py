@@ -22,7 +22,7 @@ SENTENCES = 8  # of a conclusion
 WHERE = "In a clone of the repository; the last line writes this page from the runs that are stored:"
 
 
-class Source(NamedTuple):
+class Exhibit(NamedTuple):
     """The data behind a figure or table."""
 
     content: str
@@ -78,30 +78,30 @@ def _trust(self_test: SelfTest, newest: JudgedRun | None) -> list[str]:
     return sentences
 
 
-def _sources(facts: GateFacts) -> list[Source]:
+def _sources(facts: GateFacts) -> list[Exhibit]:
     """List the data behind figures and tables, in the page's order."""
     sources = []
     if facts.newest:
         command = _command(facts.newest.run)
         sources += [
-            Source("ratios of head to base", "ratios", facts.newest.ratios, command),
-            Source("exact metrics", "exact", facts.newest.exact, command),
-            Source("rejected blocks", "rejected", facts.newest.rejected, command),
+            Exhibit("ratios of head to base", "ratios", facts.newest.ratios, command),
+            Exhibit("exact metrics", "exact", facts.newest.exact, command),
+            Exhibit("rejected blocks", "rejected", facts.newest.rejected, command),
         ]
     command = COMMANDS["anchor"]
     sources += [
-        Source("history of times", "history", facts.history.points, command),
-        Source("steps of times", "steps", facts.history.changes, command),
-        Source("history of exact metrics", "exact-steps", facts.history.exact, command),
-        Source("other changes", "events", facts.history.events, command),
+        Exhibit("history of times", "history", facts.history.points, command),
+        Exhibit("steps of times", "steps", facts.history.changes, command),
+        Exhibit("history of exact metrics", "exact-steps", facts.history.exact, command),
+        Exhibit("other changes", "events", facts.history.events, command),
     ]
     if facts.self_test:
         command = COMMANDS["aa"]
         sources += [
-            Source("self-test, by what was made worse", "self-test", facts.self_test.rates, command),
-            Source("runs of the self-test", "self-test-runs", facts.self_test.outcomes, command),
-            Source("A/A ratios", "controls", facts.self_test.controls, command),
-            Source("smallest slowdown that is found", "sensitivity", facts.self_test.smallest, command),
+            Exhibit("self-test, by what was made worse", "self-test", facts.self_test.rates, command),
+            Exhibit("runs of the self-test", "self-test-runs", facts.self_test.outcomes, command),
+            Exhibit("A/A ratios", "controls", facts.self_test.controls, command),
+            Exhibit("smallest slowdown that is found", "sensitivity", facts.self_test.smallest, command),
         ]
     return [source for source in sources if len(source.table)]
 

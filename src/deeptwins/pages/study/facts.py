@@ -19,7 +19,7 @@ from deeptwins.study import Study
 
 
 @dataclass(frozen=True)
-class Facts:
+class StudyFacts:
     """A study, the tables of its records, and the findings that follow from them."""
 
     study: Study
@@ -43,7 +43,7 @@ class Facts:
         return bool(_pairs(self.findings.comparisons) - _pairs(self.findings.agreements))
 
 
-def load(study: Study, results: Path) -> Facts:
+def load(study: Study, results: Path) -> StudyFacts:
     """Load the records of a study, and derive what they show.
 
     Raises:
@@ -53,7 +53,7 @@ def load(study: Study, results: Path) -> Facts:
     if data.epochs.empty:
         again = f"deeptwins run {commands.words(study)}"
         raise InputError(f"{results / study.name}: no run has finished yet; go on with `{again}`")
-    return Facts(study, data, derive.derive(study, data), inside.derive(data))
+    return StudyFacts(study, data, derive.derive(study, data), inside.derive(data))
 
 
 def _pairs(table: pd.DataFrame) -> set[Hashable]:

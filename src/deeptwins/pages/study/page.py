@@ -11,7 +11,7 @@ import pandas as pd
 from deeptwins import study as studies
 from deeptwins.pages.page import PageSpec
 from deeptwins.pages.study import commands, prose, provenance, remarks, tables
-from deeptwins.pages.study.facts import Facts, load
+from deeptwins.pages.study.facts import StudyFacts, load
 from deeptwins.pages.study.inside import words as inside_words
 from deeptwins.pages.study.sections import sections
 from deeptwins.pages.tables import Table, shorten
@@ -55,7 +55,7 @@ def find(results: Path) -> list[tuple[Study, Path]]:
     return [(studies.load(path), results) for path in files if any((results / path.stem).glob("*.jsonl"))]
 
 
-def _verdict(facts: Facts) -> list[str]:
+def _verdict(facts: StudyFacts) -> list[str]:
     """Say what was found; where a claim is about gradients, they come right behind the answer."""
     sentences = prose.verdicts(facts.study, facts.frames, facts.findings)
     if twins := [claim.twin for claim in facts.study.expect if claim.gradients]:
@@ -64,18 +64,18 @@ def _verdict(facts: Facts) -> list[str]:
     return sentences
 
 
-def _lines(facts: Facts) -> list[str]:
+def _lines(facts: StudyFacts) -> list[str]:
     verdict = " ".join(_verdict(facts))
     return [f"{facts.study.name}: {verdict}", *(f"  {line}" for line in tables.results(facts.findings.claims))]
 
 
-def _origin(facts: Facts) -> list[Table]:
+def _origin(facts: StudyFacts) -> list[Table]:
     frames = facts.frames
     origin = (provenance.origin(frames), provenance.recipe(frames.runs), provenance.nets(frames.runs))
     return [shorten(table) for table in origin]
 
 
-def _method(facts: Facts) -> list[str]:
+def _method(facts: StudyFacts) -> list[str]:
     """Explain what is measured and how it is judged, as far as this page needs it."""
     margin, agreed = facts.study.flat_within_pct, len(facts.findings.agreements) > 0
     paragraphs = [ERRORS]
@@ -88,7 +88,7 @@ def _method(facts: Facts) -> list[str]:
     return [*paragraphs, FAILURES.format(above=facts.study.fails_above_pct)]
 
 
-def _data(facts: Facts) -> Mapping[str, pd.DataFrame]:
+def _data(facts: StudyFacts) -> Mapping[str, pd.DataFrame]:
     tables = {"runs": facts.frames.runs.drop(columns="stages"), "machines": facts.frames.machines}
     for part in (facts.findings, facts.inside):
         tables |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}

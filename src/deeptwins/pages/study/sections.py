@@ -8,21 +8,21 @@ from deeptwins.findings.inside import Inside
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.page import Section
 from deeptwins.pages.study import diagram, figures, provenance, tables
-from deeptwins.pages.study.facts import Facts
+from deeptwins.pages.study.facts import StudyFacts
 from deeptwins.pages.study.inside import figures as inside_figures
 from deeptwins.pages.study.inside import words as inside_words
 from deeptwins.pages.tables import Table, shorten
 
-Part = Picture | Table | str  # a string is a paragraph
+SectionPart = Picture | Table | str  # a string is a paragraph
 
 
-def sections(facts: Facts) -> list[Section]:
+def sections(facts: StudyFacts) -> list[Section]:
     """Lay out the page; a section that the records have nothing to say about is left out."""
     contents = [(title, [*content(facts)]) for title, content in SECTIONS]
     return [section(title, parts) for title, parts in contents if parts]
 
 
-def section(title: str, parts: Iterable[Part]) -> Section:
+def section(title: str, parts: Iterable[SectionPart]) -> Section:
     """Make a section; what all rows of a table say is said once."""
     parts = list(parts)
     return Section(
@@ -33,7 +33,7 @@ def section(title: str, parts: Iterable[Part]) -> Section:
     )
 
 
-def _agreement(facts: Facts) -> list[Part]:
+def _agreement(facts: StudyFacts) -> list[SectionPart]:
     """Show how far twins that are claimed to agree do so; where nothing drifts there is nothing to draw."""
     findings = facts.findings
     if findings.agreements.empty:
@@ -46,12 +46,12 @@ def _agreement(facts: Facts) -> list[Part]:
     return [figures.drift(findings.drift, findings.final), agreements, tables.drift(findings.drift)]
 
 
-def _errors_by_depth(facts: Facts) -> list[Part]:
+def _errors_by_depth(facts: StudyFacts) -> list[SectionPart]:
     """Draw the error that deep nets are about."""
     return [figures.error_by_depth(facts.findings.by_depth, facts.findings.final)] if facts.several_depths else []
 
 
-def _differences_at_one_depth(facts: Facts) -> list[Part]:
+def _differences_at_one_depth(facts: StudyFacts) -> list[SectionPart]:
     """Compare twins error by error, where there is no depth to draw against."""
     if facts.several_depths or not facts.compared:
         return []
@@ -59,7 +59,7 @@ def _differences_at_one_depth(facts: Facts) -> list[Part]:
     return [picture, tables.comparisons(facts.findings.comparisons, facts.study.flat_within_pct)]
 
 
-def _differences_by_depth(facts: Facts) -> list[Part]:
+def _differences_by_depth(facts: StudyFacts) -> list[SectionPart]:
     """Compare twins depth by depth; drawn are the differences from the study's first twin."""
     if not facts.several_depths or not facts.compared:
         return []
@@ -69,23 +69,23 @@ def _differences_by_depth(facts: Facts) -> list[Part]:
     return [*pictures, tables.comparisons(table, facts.study.flat_within_pct)]
 
 
-def _nets(facts: Facts) -> list[Part]:
+def _nets(facts: StudyFacts) -> list[SectionPart]:
     """Draw the deepest nets, if the records describe them."""
     nets = diagram.deepest(facts.frames.runs)
     return [diagram.draw(nets)] if nets else []
 
 
-def _trends(facts: Facts) -> list[Part]:
+def _trends(facts: StudyFacts) -> list[SectionPart]:
     """Tabulate what depth does to errors."""
     return [tables.trends(facts.findings.trends, facts.study.flat_within_pct)] if facts.several_depths else []
 
 
-def responses(inside: Inside) -> list[Part]:
+def responses(inside: Inside) -> list[SectionPart]:
     """Show what leaves each layer."""
     return [inside_figures.layer_responses(inside)] if len(inside.responses) else []
 
 
-def gradients(inside: Inside) -> list[Part]:
+def gradients(inside: Inside) -> list[SectionPart]:
     """Show the gradients of the layers, and say whether they vanish or explode."""
     if inside.gradients.empty:
         return []
@@ -94,12 +94,12 @@ def gradients(inside: Inside) -> list[Part]:
     return [inside_figures.gradients(inside), inside_words.flows(flow), *sentences]
 
 
-def branches(inside: Inside) -> list[Part]:
+def branches(inside: Inside) -> list[SectionPart]:
     """Show what each block adds to its shortcut."""
     return [inside_figures.branches(inside)] if len(inside.branches) else []
 
 
-def running_statistics(inside: Inside) -> list[Part]:
+def running_statistics(inside: Inside) -> list[SectionPart]:
     """Show how far running statistics lie from precise ones, and what that does to the test error."""
     if inside.running_statistics.empty:
         return []
@@ -111,7 +111,7 @@ def _filled(*some: Table) -> list[Table]:
     return [table for table in some if table.rows]
 
 
-SECTIONS: tuple[tuple[str, Callable[[Facts], Iterable[Part]]], ...] = (
+SECTIONS: tuple[tuple[str, Callable[[StudyFacts], Iterable[SectionPart]]], ...] = (
     ("Agreement of the twins", _agreement),
     ("Training error against depth", _errors_by_depth),
     ("Differences between the twins", _differences_at_one_depth),
