@@ -13,7 +13,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from deeptwins.errors import InputError
 from deeptwins.pages.drawing import Picture
@@ -101,9 +100,9 @@ class Page:
     sections: Sequence[Section]
     runs: str
     data: Mapping[str, pd.DataFrame]
-    answer: str = ""
-    cost: str = ""
-    date: str = ""
+    answer: str
+    cost: str
+    date: str
 
 
 @dataclass(frozen=True)
@@ -130,16 +129,10 @@ def write(spec: PageSpec[Facts], reports: Path, *source: object) -> Written[Fact
     """
     facts = spec.load(*source)
     page = compose(spec, facts)
-    folder = save(page, reports)
-    lines = page.verdict if spec.lines is None else spec.lines(facts)
-    return Written(facts, tuple(spec.summary(facts)), tuple(lines), folder / "index.html")
-
-
-def save(page: Page, reports: Path) -> Path:
-    """Write the files of a page; returns its folder."""
     folder = reports / page.name
     _save(folder, _files(page), instead_of=("*.svg", "data/*.csv"))
-    return folder
+    lines = page.verdict if spec.lines is None else spec.lines(facts)
+    return Written(facts, tuple(spec.summary(facts)), tuple(lines), folder / "index.html")
 
 
 def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
@@ -162,11 +155,6 @@ def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
         cost=spec.cost(facts),
         date=spec.date(facts),
     )
-
-
-def illustrate(name: str, caption: str, alt: str, figure: Figure) -> Picture:
-    """Put a figure on the page."""
-    return Picture(name, caption, alt, figure)
 
 
 def _files(page: Page) -> dict[str, str]:
