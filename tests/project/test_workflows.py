@@ -179,14 +179,14 @@ def test_history_is_measured_against_the_last_release_before(tmp_path, code, sum
     """A release is measured against the one before; slower than the anchor is history, and not a failure."""
     (script,) = (step["run"] for step in steps(HISTORY, "measure") if "--anchor" in step.get("run", ""))
     variables = pretend(tmp_path, code, summary, "anchor.md")
-    brought = tmp_path / "src" / "deeptwins" / "gate" / "runs.py"
+    brought = tmp_path / "tests" / "project" / "test_house.py"
     brought.parent.mkdir(parents=True)
     git(tmp_path, "init", "--quiet")
     commits = []
     for number in range(4):
         if number == 1:
             brought.touch()
-        git(tmp_path, "add", "src")
+        git(tmp_path, "add", "tests")
         git(tmp_path, *WHO, "commit", "--quiet", "--allow-empty", "--message", str(number))
         commits.append(git(tmp_path, "rev-parse", "HEAD").strip())
 
