@@ -48,12 +48,12 @@ _ALL = (
         words="The fused operation computes the statistics of a batch twice.",
         file="src/deeptwins/kernels/bn_relu_add/launches.py",
         old="""
-        launches.append(Launch(kernels.bn_relu_add_statistics, cut.grid, arguments, constants))
+        launches.append(Launch(kernels.bn_relu_add_statistics, tiling.grid, arguments, constants))
 """,
         new="""
-        again = (x, partial, None, cut.N, cut.tiles)
-        launches.append(Launch(kernels.bn_relu_add_statistics, cut.grid, again, constants))
-        launches.append(Launch(kernels.bn_relu_add_statistics, cut.grid, arguments, constants))
+        again = (x, partial, None, tiling.N, tiling.tiles)
+        launches.append(Launch(kernels.bn_relu_add_statistics, tiling.grid, again, constants))
+        launches.append(Launch(kernels.bn_relu_add_statistics, tiling.grid, arguments, constants))
 """,
         metric="launches_forward",
     ),
