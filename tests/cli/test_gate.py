@@ -479,6 +479,16 @@ def test_bisection_ends_where_no_commit_can_be_judged(project, gate):
     assert gate("--bisect", "--base", "nowhere")[0] == 128
 
 
+CALM = """
+from deeptwins import cli
+from deeptwins.gate.compare import comparison, disturbances
+comparison.DESIGN = comparison.DESIGN.model_copy(update={"pairs": 2, "blocks": 2})
+disturbances.BlockWatch.disturbed = lambda _self, _replies: None
+cli.main()
+"""
+"""The command in a process of its own, which the fixture `project` does not reach: no load of the machine counts."""
+
+
 def test_bisection_finds_the_commit(project):
     """Git finds the commit that made it slower, with the benchmarks of the last one."""
     project.git("rm", "--quiet", "-r", "bench")
@@ -491,7 +501,7 @@ def test_bisection_finds_the_commit(project):
     project.write("bench/bench_thing.py", SUITE)
     last = project.commit()
     project.git("bisect", "start", last, first)
-    command = [sys.executable, "-m", "deeptwins", "gate", "--bisect", "--base", first, "--suite-from", last]
+    command = [sys.executable, "-c", CALM, "gate", "--bisect", "--base", first, "--suite-from", last]
     command += ["--only", "work[1]", "--results", str(project.root.parent / "results")]
 
     out = project.git("bisect", "run", *command, "--reports", str(project.root.parent / "reports"))
