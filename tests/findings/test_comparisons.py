@@ -82,6 +82,15 @@ def test_a_trend_pairs_seeds():
     assert row["slope"] == pytest.approx(4 / 36, rel=0.05)
 
 
+def test_a_slope_s_interval_is_over_seeds():
+    """Three seeds that rise by 1, 2 and 6 points per layer: 3 with Student's t of 2 degrees of freedom."""
+    row = trend({20: [10, 10, 10], 24: [14, 18, 34]})
+
+    half = 4.30265 * (7 / 3) ** 0.5
+    assert (row["shallowest"], row["deepest"]) == (20, 24)
+    assert (row["slope"], row["slope_low"], row["slope_high"]) == pytest.approx((3, 3 - half, 3 + half), abs=1e-4)
+
+
 def test_a_trend_leaves_out_incomplete_seeds():
     """A seed that did not finish at every depth is in no trend."""
     row = trend({20: [8, 9, 7], 32: [30, NAN, 33], 56: [60, 66, 63]})

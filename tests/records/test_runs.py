@@ -49,8 +49,9 @@ def test_a_run_is_over_only_with_its_end_line(path):
     assert records.status([]) is None
 
 
-def test_a_new_file_survives_a_power_cut(tmp_path, monkeypatch):
-    """The folder is synced when a record makes the file, and only then: before that, the file has no durable name."""
+@pytest.fixture
+def synced(monkeypatch):
+    """What has been synced to the disk, in order: files and folders."""
     synced, sync = [], os.fsync
 
     def noted(descriptor):
@@ -58,6 +59,18 @@ def test_a_new_file_survives_a_power_cut(tmp_path, monkeypatch):
         sync(descriptor)
 
     monkeypatch.setattr("os.fsync", noted)
+    return synced
+
+
+def test_a_replacement_survives_a_power_cut(tmp_path, synced):
+    """The new content is on the disk before it takes the place of the old, and the folder is synced after."""
+    records.replace(tmp_path / "file", b"new")
+
+    assert synced == ["file", "folder"]
+
+
+def test_a_new_file_survives_a_power_cut(tmp_path, synced):
+    """The folder is synced when a record makes the file, and only then: before that, the file has no durable name."""
     records.append(tmp_path / "r.jsonl", HEADER)
     records.append(tmp_path / "r.jsonl", EPOCH)
 
@@ -85,6 +98,20 @@ def test_keep_repairs_and_filters(path):
 
     assert kept == [HEADER, EPOCH]
     assert records.read(path) == [HEADER, EPOCH, END]
+
+
+def test_keeping_of_a_missing_file_makes_none(tmp_path):
+    """A run that never started has nothing to keep, and gets no file by it."""
+    assert records.keep(tmp_path / "none.jsonl", lambda _: True) == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_keeping_everything_leaves_the_file_alone(path):
+    """Where no record goes, the file is not written again."""
+    before = path.stat()
+
+    assert records.keep(path, lambda _: True) == [HEADER, EPOCH, END]
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_not_a_number_is_refused(path):

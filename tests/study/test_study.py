@@ -105,6 +105,12 @@ def test_seeds_replace_every_grid_s_seeds(write):
     assert {run.id for run in study.load(write()).runs} < {run.id for run in runs}
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_are_enough(write, seeds):
+    """One seed is a study, too."""
+    assert {run.seed for run in study.load(write(), seeds=seeds).runs} == {*range(seeds)}
+
+
 @pytest.mark.parametrize("seeds", [10**9, 100_001, 0, -1])
 def test_refuses_a_slip_in_seeds(write, seeds):
     """Too many seeds, or none, are one line, and at once."""
