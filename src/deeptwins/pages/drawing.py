@@ -134,10 +134,19 @@ def rows(names: Sequence[str], xlabel: str, height: float) -> tuple[Figure, Axes
     return figure, ax
 
 
-def panels(titles: pd.Series, columns: int = COLUMNS, height: float | None = None) -> tuple[Figure, Panels]:
-    """Lay out a panel per title, with common y, so that they can be compared. A lone panel needs no title."""
+def panels(
+    titles: pd.Series, columns: int = COLUMNS, height: float | None = None, *, most: int = COLUMNS
+) -> tuple[Figure, Panels]:
+    """Lay out a panel per title, with common y, so that they can be compared. A lone panel needs no title.
+
+    Args:
+        titles: one per panel; the same one again is the same panel.
+        columns: panels side by side, of which there are never more than `most`.
+        height: of a panel, in inches; by default what suits the number of columns.
+        most: more than the default only with a height.
+    """
     names = list(dict.fromkeys(titles))
-    rows = -(-len(names) // columns)
+    rows = -(-len(names) // min(columns, most))
     columns = -(-len(names) // rows)  # that no row is nearly empty
     height = height or HEIGHTS[columns - 1]
     figure = canvas(height * rows + 0.3)

@@ -30,7 +30,7 @@ def registers(kernels: pd.DataFrame) -> Picture:
     archs = {arch: i for i, arch in enumerate(dict.fromkeys(kernels["arch"]))}
     layouts = list(dict.fromkeys(kernels["layout"]))
     with drawing.styled():
-        figure, axes = drawing.panels(kernels["kernel"], 4, 3.2)
+        figure, axes = drawing.panels(kernels["kernel"], 4, 3.2, most=4)
         for kernel, ax in axes.items():
             for i, layout in enumerate(layouts):
                 dots = kernels[(kernels["kernel"] == kernel) & (kernels["layout"] == layout)]
