@@ -231,7 +231,7 @@ def test_the_probe_end_to_end(tmp_path):
     """Commands are counted in fresh processes, without torch; the file is one that the gate reads."""
     told = probed(tmp_path, "--only", "imports")
 
-    found = probes.Found.model_validate(told)
+    found = probes.Counts.model_validate(told)
     assert not found.unavailable
     assert found.toolchain["torch"] == importlib.metadata.version("torch")
     help_, report = found.exact["imports of deeptwins --help"], found.exact["imports of a report"]

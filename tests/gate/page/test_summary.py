@@ -2,7 +2,7 @@
 
 import re
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gate_made as made
@@ -36,7 +36,6 @@ def test_the_summary_of_an_unremarkable_run_is_short():
     assert text.count("<details>") == 1
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_a_summary_takes_no_name_for_markup(name):
     """Whatever a name is, the only markup is the summary's own, and every table has as many cells as it should."""
