@@ -11,7 +11,7 @@ from deeptwins.nets import building, growing
 from nets_made import TABLES, build, images, possible, shaken, spec
 from pairwise import label, pairwise
 
-DEPTHS = {"cifar": (8, 20), "cifar-bottleneck": (11, 29), "imagenet": (18, 34)}
+DEPTHS = {"cifar": (14, 26), "cifar-bottleneck": (11, 29), "imagenet": (18, 34)}  # of several blocks per stage
 BATCHES = [images(seed=seed) for seed in range(3)]
 
 
@@ -21,8 +21,8 @@ def growing_net(case):
     return spec(**{**case, "depth": depth, "grown_from": before})
 
 
-GROWING = possible(growing_net, family=DEPTHS, **TABLES)
-every_two_lines = pytest.mark.parametrize("case", pairwise(list(GROWING)), ids=label)
+GROWING = list(possible(growing_net, family=DEPTHS, **TABLES))
+every_two_lines = pytest.mark.parametrize("case", pairwise(GROWING), ids=label)
 
 
 def grown(net):
@@ -42,6 +42,13 @@ def test_growth_changes_no_output(case):
     torch.testing.assert_close(deep.eval()(x), shallow.eval()(x), rtol=1e-3, atol=1e-3)
     assert growing.largest_difference(shallow, deep, BATCHES) < 1e-3
     assert len(list(nets.blocks.blocks(deep))) > len(list(nets.blocks.blocks(shallow)))
+
+
+def test_what_does_not_learn_from_zero_grows_where_a_learned_scale_is_zero():
+    """Residual blocks that end in a ReLU are added where their scale is what starts at 0, and only there."""
+    cases = [case for case in GROWING if case["block_order"] == "relu-before-addition" and case["shortcut"] != "none"]
+
+    assert {case["initialization"] for case in cases} == {"skipinit", "rezero"}
 
 
 @every_two_lines
