@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made
@@ -118,6 +118,7 @@ def test_a_trend_s_p_is_the_larger_of_two_tests():
 ERRORS = st.lists(st.lists(st.integers(0, 1000), min_size=4, max_size=4), min_size=2, max_size=4)
 
 
+@settings(max_examples=40)  # Each tries many permutations of the seeds.
 @given(ERRORS)
 def test_rising_mirrors_falling(seeds):
     """Read from deep to shallow, what rises falls."""
@@ -214,6 +215,7 @@ def test_twins_that_fix_their_depth_count_once():
 PAIRS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=5)  # quarters of a percent
 
 
+@settings(max_examples=40)  # Each compares twins, twice.
 @given(PAIRS, st.sampled_from([0.25, 1.0, 4.0]))
 def test_a_comparison_is_mutual(errors, within):
     """Asked the other way round, above is below, and the difference and its intervals change their sign."""

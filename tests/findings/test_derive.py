@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made
@@ -139,6 +139,7 @@ def test_one_seed_has_no_yardstick():
 LOSSES = st.lists(st.lists(st.just(0.0) | st.floats(1e-9, 1e3), min_size=3, max_size=3), min_size=1, max_size=4)
 
 
+@settings(max_examples=40)  # Each derives tables.
 @given(st.lists(st.lists(st.floats(0, 1e308), min_size=3, max_size=3), min_size=1, max_size=4))
 def test_identical_traces_do_not_drift(losses):
     """Traces equal to the last bit lie exactly 0 apart, at every evaluation, a loss of 0 included."""
@@ -149,6 +150,7 @@ def test_identical_traces_do_not_drift(losses):
     assert [row["largest"] for row in rows] == [row["median"] for row in rows] == [0, 0, 0]
 
 
+@settings(max_examples=40)  # Each derives tables, twice.
 @given(LOSSES, LOSSES, st.integers(-20, 20))
 def test_drift_has_no_unit(own, other, exponent):
     """Losses of both twins scaled alike drift alike."""
