@@ -141,20 +141,23 @@ class Recorded(TorchDispatchMode):
         return outputs
 
 
-@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize(("wanted", "enabled"), [(True, True), (False, True), (True, False)])
 @pytest.mark.parametrize("fork", [True, False])
 @pytest.mark.usefixtures("triton")
-def test_only_what_a_backward_pass_needs_is_kept(fork, wanted, device):
+def test_only_what_a_backward_pass_needs_is_kept(fork, wanted, enabled, device):
     """For the backward pass x, a bit an element and a few values a channel are kept, and y is not; else nothing is."""
     case = Case((2, 16, 4, 4), fork=fork)
     module = case.module("triton", device).requires_grad_(wanted)
     x, residual, *_ = case.tensors(device)
     kept = []
 
-    with Recorded() as recorded, torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t)
+    with Recorded() as recorded, hooks, torch.set_grad_enabled(enabled):
         uses = module(x, residual, fork=fork)
 
     ((y, twin, stats, mask),) = recorded.calls
+    wanted = wanted and enabled
+    assert (twin.numel() > 0) == (fork and wanted)
     assert (mask.numel(), stats.numel()) == ((x.numel() // 8, 3 * 16) if wanted else (0, 0))
     assert twin.untyped_storage().nbytes() <= x.element_size()
     needed = (x, module.weight, module.bias, stats, mask) if wanted else ()
