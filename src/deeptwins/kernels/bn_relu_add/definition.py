@@ -10,7 +10,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +56,7 @@ def compiled(inputs: Inputs) -> Output:
         return eager(inputs)
     # A net has more kinds of sites than torch.compile would compile one function for before it runs it eagerly.
     with torch._dynamo.config.patch(recompile_limit=KINDS, accumulated_recompile_limit=KINDS):  # noqa: SLF001
-        return _compile()(*inputs)
+        return _compile()(inputs)
 
 
 def triton(inputs: Inputs) -> Output:
@@ -70,13 +70,8 @@ IMPLEMENTATIONS: dict[str, Callable[[Inputs], Output]] = {"eager": eager, "compi
 
 
 @functools.cache
-def _compile() -> Callable[..., Output]:
-    return torch.compile(_flat)
-
-
-def _flat(*arguments: Any) -> Output:
-    """Call `eager`. Passed as one tuple, the inputs would take two more guards, and a call 15 % more time on a CPU."""
-    return eager(Inputs(*arguments))
+def _compile() -> Callable[[Inputs], Output]:
+    return torch.compile(eager)
 
 
 def unavailable(implementation: str, device: str) -> str | None:
