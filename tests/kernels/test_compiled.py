@@ -229,7 +229,7 @@ def test_the_check_can_fail(tmp_path, monkeypatch):
 
 
 def test_traffic_of_a_site():
-    """Bytes an element: of a join two tensors less forward than eager, by hand from the passes."""
+    """Bytes per element: of a join two tensors less forward than eager, by hand from the passes."""
     rows = {(row.site, row.implementation, row.dtype): row for row in floors.sites()}
 
     join = rows["join", "triton", "bf16"]

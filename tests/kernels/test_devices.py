@@ -24,7 +24,7 @@ A100, H100, B200 = GPUS
     ],
 )
 def test_occupancy(gpu, block, held, limit):
-    """Of registers a thread, bytes of shared memory and warps a block, the scarcest says how many warps are held."""
+    """Of registers per thread, bytes of shared memory and warps a block, the scarcest says how many warps are held."""
     assert occupancy(gpu, *block) == Occupancy(held, limit)
 
 

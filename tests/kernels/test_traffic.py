@@ -120,7 +120,7 @@ def test_the_bytes_stated_are_the_bytes_touched(site, last, dtype, device):
 def test_the_bytes_promised(residual, order, forward, backward, fork):
     """A join moves 4 tensors and a bit an element forward, 6 backward, 1 more for a second gradient; else 3 and 5."""
     site = Site(residual=residual, order=order, fork=fork)
-    bits = 1 / 16 if residual and order == "add-relu" else 0  # of a tensor of two bytes an element
+    bits = 1 / 16 if residual and order == "add-relu" else 0  # of a tensor of two bytes per element
     written = fork and not (residual and order == "add-relu")  # the sum of the gradients, once more
 
     assert len(site.forward) == len(site.backward) == 2

@@ -9,7 +9,7 @@ from deeptwins.profile import clock, roofline
 from deeptwins.profile.roofline import Rates
 from deeptwins.study.networks import named
 
-STEPS, BANDWIDTH = 64_000, 3e12  # the paper's iterations, an H100's bytes a second
+STEPS, BANDWIDTH = 64_000, 3e12  # the paper's iterations, an H100's bytes per second
 
 
 def allowed():

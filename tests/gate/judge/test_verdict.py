@@ -281,7 +281,7 @@ def counted(**values):
             1,
             f"Worse: {KERNEL}: instructions that spill registers: 0 before, 2 now.",
         ),
-        (counted(stack_bytes=(2000, 8)), 0, f"Better: {KERNEL}: stack a thread: 2,000 before, 8 now bytes."),
+        (counted(stack_bytes=(2000, 8)), 0, f"Better: {KERNEL}: stack per thread: 2,000 before, 8 now bytes."),
         (counted(opcodes_sha256=("a", "b")), 0, "Different, neither better nor worse: 1 exact value."),
         (counted(graphs=(1, 1), barriers=(None, 1)), 0, f"Only head has {KERNEL}: barriers."),
         (counted(graphs=(1, 1), barriers=(1, None)), 0, f"Only base has {KERNEL}: barriers."),

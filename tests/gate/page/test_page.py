@@ -80,7 +80,7 @@ def test_the_terminal_is_told_ratios_and_exact_differences(written):
     slower = dict(zip(ratios.columns, ratios.rows[0], strict=True))
     assert (slower["margin (%)"], slower["A/A runs of it"], slower["calls a segment"]) == ("4.0", "20", "3")
     assert float(slower["ratio - 1 (%)"]) == pytest.approx(100 * math.expm1(0.1), abs=1)
-    assert float(slower["seconds a call"]) == pytest.approx(made.SECONDS, rel=0.1)
+    assert float(slower["seconds per call"]) == pytest.approx(made.SECONDS, rel=0.1)
     assert [row[2] for row in exact.rows] == ["worse", "information only", "better"]
     assert exact.rows[0][3:] == ["1", "0.75", "-0.25 (-25.0 %)"]
 
@@ -110,7 +110,7 @@ def test_history_has_its_steps(written, text):
 
     step = next(row for row in rows if row.startswith("step[cifar-56-residual]|suspected|"))
     assert "040404040404 to 050505050505" in step
-    assert "kernel|-|registers a thread|worse|020202020202 to 030303030303|32|64" in rows
+    assert "kernel|-|registers per thread|worse|020202020202 to 030303030303|32|64" in rows
     assert "7|070707070707|torch 2.13 to 2.14" in rows
     svg = (written.page.parent / "history.svg").read_text(encoding="utf-8")
     assert "0404040..0505050" in svg

@@ -48,7 +48,7 @@ def test_the_verdict(tmp_path, results):
     )
     assert "all bytes of activations move by full accesses" in verdict[1]
     assert verdict[2] == (
-        "Forward and backward, with a residual to add (join), bf16: 22.25 bytes an element; 30.125 by eager."
+        "Forward and backward, with a residual to add (join), bf16: 22.25 bytes per element; 30.125 by eager."
     )
 
 

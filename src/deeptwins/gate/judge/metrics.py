@@ -31,23 +31,23 @@ class ExactMetric:
 
 METRICS: Mapping[str, ExactMetric] = {
     # Of a kernel, compiled.
-    "registers": ExactMetric("registers a thread", grain=8),  # a warp of 32 threads is given 256 at once
-    "stack_bytes": ExactMetric("stack a thread", "bytes"),
+    "registers": ExactMetric("registers per thread", grain=8),  # a warp of 32 threads is given 256 at once
+    "stack_bytes": ExactMetric("stack per thread", "bytes"),
     "spill_instructions": ExactMetric("instructions that spill registers"),
-    "shared_bytes": ExactMetric("shared memory a program", "bytes", grain=128),
+    "shared_bytes": ExactMetric("shared memory per program", "bytes", grain=128),
     "barriers": ExactMetric("barriers"),
     "tensors_read": ExactMetric("activation tensors read"),
     "tensors_written": ExactMetric("activation tensors written"),
     "vector_share": ExactMetric("share of bytes in accesses of 128 bits", better="higher"),
     "narrowest_access_bits": ExactMetric("narrowest access", "bits", better="higher"),
-    "resident_warps": ExactMetric("resident warps a multiprocessor", better="higher"),
+    "resident_warps": ExactMetric("resident warps per multiprocessor", better="higher"),
     "instructions": ExactMetric("instructions", better=None),
     "opcodes_sha256": ExactMetric("hash of the opcodes", better=None),
     # Of a call of the fused operation, and of a compiled step.
     "launches_forward": ExactMetric("kernels launched forward"),
     "launches_backward": ExactMetric("kernels launched backward"),
-    "bytes_per_element_forward": ExactMetric("moved an element forward", "bytes"),
-    "bytes_per_element_backward": ExactMetric("moved an element backward", "bytes"),
+    "bytes_per_element_forward": ExactMetric("moved per element forward", "bytes"),
+    "bytes_per_element_backward": ExactMetric("moved per element backward", "bytes"),
     "graphs": ExactMetric("graphs"),
     "graph_breaks": ExactMetric("graph breaks"),
     "kernels": ExactMetric("generated kernels"),

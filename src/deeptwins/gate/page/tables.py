@@ -94,7 +94,7 @@ def ratios(table: pd.DataFrame) -> Table:
         Column("q", "q", p_value),
         Column("pairs / blocks", ("pairs", "blocks"), _pairs_and_blocks),
         Column("calls a segment", "calls"),
-        Column("seconds a call", "base_s", lambda seconds: f"{seconds:.3g}" if math.isfinite(seconds) else "-"),
+        Column("seconds per call", "base_s", lambda seconds: f"{seconds:.3g}" if math.isfinite(seconds) else "-"),
     )
     return Table.of(table, caption, words, numbers)
 

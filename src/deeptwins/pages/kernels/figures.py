@@ -44,7 +44,7 @@ def registers(kernels: pd.DataFrame) -> Picture:
         shown = {number: warps for number, warps in REGISTERS.items() if number <= most}
         first.set_ylim(0, 1.04 * most)
         first.set_yticks(list(shown), [f"{number}: {warps} warps" for number, warps in shown.items()])
-        figure.supylabel("registers a thread")
+        figure.supylabel("registers per thread")
         figure.supxlabel("architecture (sm_)")
         drawing.legend(figure, axes)
     caption = "Dots are compiled kernels. At the left, for how many warps the registers of a multiprocessor are enough."
@@ -70,7 +70,7 @@ def traffic(sites: pd.DataFrame) -> Picture:
             ax.set_xlim(0, 1.18 * longest)
             ax.tick_params(left=False)
         next(iter(axes.values())).invert_yaxis()
-        figure.supxlabel("bytes an element")
+        figure.supxlabel("bytes per element")
         drawing.legend(figure, axes)
     caption = f"Counted, not measured; {tables.COMPARED}. Sources are under Provenance."
     return Picture("traffic", caption, _traffic_in_words(sites), figure)
@@ -234,7 +234,7 @@ def _registers_in_words(kernels: pd.DataFrame) -> str:
             f"{tables.span(cell['registers'])} on {arch}" for arch, cell in group.groupby("arch", sort=False)
         )
         parts.append(f"{kernel}, {tables.LAYOUT_NAMES[str(layout)]}: {ranges}")
-    return f"Registers a thread. {'; '.join(parts)}."
+    return f"Registers per thread. {'; '.join(parts)}."
 
 
 def _traffic_in_words(table: pd.DataFrame) -> str:
@@ -244,7 +244,7 @@ def _traffic_in_words(table: pd.DataFrame) -> str:
         f" {row['bytes_per_element_backward']:g} backward"
         for row in table.to_dict("records")
     ]
-    return f"Bytes an element in {tables.COMPARED}. {'; '.join(parts)}."
+    return f"Bytes per element in {tables.COMPARED}. {'; '.join(parts)}."
 
 
 def _floors_in_words(table: pd.DataFrame) -> str:

@@ -17,17 +17,17 @@ from deeptwins.records.kernels import FULL_BITS, Compiled
 MODEL = "Times of the model are no measurements: nothing has run on a GPU for them."
 MEASURED = f"""
 Every kernel was compiled offline, as Triton would on that GPU for that launch, and its machine code read. Spills are
-loads and stores of local memory. Full accesses move {FULL_BITS} bits a thread; they are counted in PTX, among those to
-activations in the loops over tiles, each tensor weighing the same. They are possible where the rows of memory, the
+loads and stores of local memory. Full accesses move {FULL_BITS} bits per thread; they are counted in PTX, among those
+to activations in the loops over tiles, each tensor weighing the same. They are possible where the rows of memory, the
 channels where these are last, else the positions of an image, are multiples of {FULL_BITS} bits. Warps held are those
 that a multiprocessor has room for, by registers, shared memory and the limits of its architecture; tensors are cut for
 two programs of eight warps each, and more than 16 are room to spare. In kernels.csv, equal opcodes_sha256 means the
 same sequence of instructions, operands left out.
 """
 BYTES = """
-Bytes an element count whole activation tensors, and the mask, a bit an element; statistics, parameters and partial
-results, a few values a channel, are left out. The result of a join is used twice, so two gradients come back; their sum
-is part of the numbers, whoever computes it.
+Bytes per element count whole activation tensors, and the mask, one bit per element; statistics, parameters and partial
+results, a few values per channel, are left out. The result of a join is used twice, so two gradients come back; their
+sum is part of the numbers, whoever computes it.
 """
 FLOOR = """
 The model is the bytes of a site at the peak bandwidth of the GPU's memory. It knows of no launch overhead, and of no

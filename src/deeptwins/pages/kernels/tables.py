@@ -48,7 +48,7 @@ def verdict(kernels: pd.DataFrame, sites: pd.DataFrame) -> list[str]:
     total, spilled = len(kernels), int((kernels[["stack_bytes", "spill_instructions"]] > 0).any(axis=1).sum())
     archs = listed(dict.fromkeys(kernels["arch"]))
     none, verb = str(spilled or "None"), "spill" if spilled > 1 else "spills"
-    registers = f"they take {span(kernels['registers'])} registers a thread"
+    registers = f"they take {span(kernels['registers'])} registers per thread"
     possible = kernels[kernels["vectors_possible"]]
     full = int((possible["vector_share"] >= 1).sum())
     wide = "all bytes of activations move" if full == len(possible) else f"in {full} of them all bytes move"
@@ -62,7 +62,7 @@ def verdict(kernels: pd.DataFrame, sites: pd.DataFrame) -> list[str]:
         totals = dict(zip(group["implementation"], group["total"], strict=True))
         others = listed(f"{number:g} by {name}" for name, number in totals.items() if name != "triton")
         what = f"with a residual to add ({site!s})" if site == "join" else f"without a residual ({site!s})"
-        sentences.append(f"Forward and backward, {what}, {COMPARED}: {totals['triton']:g} bytes an element; {others}.")
+        sentences.append(f"Forward and backward, {what}, {COMPARED}: {totals['triton']:g} bytes per element; {others}.")
     return sentences
 
 
@@ -138,12 +138,12 @@ def narrow(kernels: pd.DataFrame) -> Table:
 
 def traffic(sites: pd.DataFrame) -> Table:
     """Tabulate launches and bytes per element."""
-    caption = "Launches and bytes an element; in evaluation there is no backward pass"
+    caption = "Launches and bytes per element; in evaluation there is no backward pass"
     words = Column("site", "site"), Column("implementation", "implementation"), Column("dtype", "dtype")
     numbers = (
         Column("launches, forward", "launches_forward", _launches),
         Column("backward", "launches_backward", _launches),
-        Column("bytes an element, forward", "bytes_per_element_forward", "{:g}".format),
+        Column("bytes per element, forward", "bytes_per_element_forward", "{:g}".format),
         Column("backward", "bytes_per_element_backward", "{:g}".format),
     )
     return Table.of(sites, caption, words, numbers)
@@ -182,7 +182,7 @@ def provenance(compiled: Compiled) -> tuple[Table, ...]:
                 Column("memory (TB/s)", "bandwidth_bytes_per_s", lambda rate: f"{rate / 1e12:g}"),
             ),
         ),
-        Table("Bytes an element", ("implementation", "source"), [[*source] for source in sources], 2),
+        Table("Bytes per element", ("implementation", "source"), [[*source] for source in sources], 2),
     )
 
 

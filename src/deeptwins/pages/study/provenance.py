@@ -22,7 +22,7 @@ def cost(table: pd.DataFrame) -> Table:
     total = {"group": "all", "depth": "", "mean_seconds": None} | sums
     numbers = (
         Column("runs", "runs"),
-        Column("seconds a run", "mean_seconds", lambda seconds: "" if seconds is None else f"{seconds:.1f}"),
+        Column("seconds per run", "mean_seconds", lambda seconds: "" if seconds is None else f"{seconds:.1f}"),
         Column("minutes in all", "total_seconds", _minutes),
     )
     words = (Column("family", "group"), Column("depth", "depth"))
@@ -40,7 +40,7 @@ def nets(runs: pd.DataFrame) -> Table:
         Column("depth", "depth"),
         Column("twin", "twin"),
         Column("shortcut", "shortcut", _values),
-        Column("initial weights (SHA-256, a seed)", "weights_sha256", _hashes),
+        Column("initial weights (SHA-256, per seed)", "weights_sha256", _hashes),
     )
     numbers = (Column("parameters", "parameters", _sizes), Column("FLOPs", "flops", _sizes))
     return Table.of(rows, "Nets; FLOPs of a forward pass of one image, two for each multiply-add", words, numbers)

@@ -66,7 +66,7 @@ def trends(table: pd.DataFrame, margin: float) -> Table:
         Column("Page's p, rises", "page_p_rises", p_value),
         Column("Page's p, falls", "page_p_falls", p_value),
         _BOOTSTRAP,
-        Column("slope a layer", "slope", lambda slope: number(slope, 3)),
+        Column("slope per layer", "slope", lambda slope: number(slope, 3)),
         Column("95 % interval", ("slope_low", "slope_high"), lambda low, high: apart(low, high, 3)),
     )
     return Table.of(table, "Trends over depth, in points, paired by seed", words, numbers)

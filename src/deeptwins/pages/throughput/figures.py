@@ -27,7 +27,7 @@ def by_depth(alone: pd.DataFrame) -> Picture:
             ax.set_xlabel("depth")
             ax.set_xticks(sorted({int(depth) for depth in alone["depth"]}))
             ax.set_ylim(0, 1.08 * alone["ms_per_iteration"].max())
-        figure.supylabel("milliseconds an iteration")
+        figure.supylabel("milliseconds per iteration")
         drawing.legend(figure, axes)
     caption = "Each net alone in the trainer; dashed, what its bytes take at least at the bandwidth of a copy."
     return Picture("by-depth", caption, _by_depth_in_words(alone), figure)
@@ -48,7 +48,7 @@ def ways(rates: pd.DataFrame) -> Picture:
         ax.set_xlim(0, 1.14 * values.max())
         ax.invert_yaxis()
         ax.tick_params(left=False)
-        ax.set_xlabel("net-iterations a second")
+        ax.set_xlabel("net-iterations per second")
     caption = "Iterations a second, summed over the nets, of all nets of one seed; each way trains the same nets."
     bars = ", ".join(f"{name} {digits(value)}" for name, value in zip(names, values, strict=True))
     return Picture("ways", caption, f"Net-iterations a second: {bars}.", figure)

@@ -129,7 +129,7 @@ def conditions(cases: pd.DataFrame) -> Table:
         Column("iterations", partial(_values, "iterations")),
         Column("rounds", partial(_values, "rounds")),
     )
-    return Table.of(rows, "How each way was timed: convolutions in TF32, workers, iterations a round", words, numbers)
+    return Table.of(rows, "How each way was timed: convolutions in TF32, workers, iterations per round", words, numbers)
 
 
 def _tf32(row: Mapping[Any, Any]) -> str:
@@ -150,7 +150,7 @@ def case_table(cases: pd.DataFrame) -> Table:
     )
     numbers = (
         Column("depth", "depth", "{:g}".format),
-        Column("ms an iteration", "ms_per_iteration", digits),
+        Column("ms per iteration", "ms_per_iteration", digits),
         Column("fastest to slowest", ("fastest_ms", "slowest_ms", "rounds"), spread),
         Column("images/s", "images_per_s", digits),
         Column("floor (ms)", "floor_ms", digits),
