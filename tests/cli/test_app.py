@@ -150,7 +150,7 @@ def test_a_command_loads_only_its_side(root, arguments, left_out):
         "try: main()\nfinally: print('loaded', *sys.modules)"
     )
     process = python("-c", script, cwd=root)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate()
 
     assert process.returncode == 0, err
     assert not left_out & set(out.rsplit("loaded", 1)[1].split())
@@ -205,7 +205,7 @@ def test_module_and_command_are_the_same(root):
     """`python -m deeptwins` is `deeptwins`."""
     process = python("-m", "deeptwins", "run", "nothing", cwd=root)
 
-    assert process.communicate(timeout=120) == ("", 'deeptwins: no study "nothing" in ablations/; choose from tiny\n')
+    assert process.communicate() == ("", 'deeptwins: no study "nothing" in ablations/; choose from tiny\n')
     assert process.returncode == 2
 
 
@@ -761,7 +761,7 @@ def test_triton_without_a_device_is_one_line(root, monkeypatch):
     """A study that asks for Triton's kernels where they cannot run is refused in one line that says what to do."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     process = python("-m", "deeptwins", "run", "tiny", "--set", "recipe.fused_op=triton", cwd=root)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate()
 
     assert (process.returncode, out) == (2, "")
     assert err.startswith("deeptwins: ablations/tiny.toml: fused_op = 'triton': ")
@@ -783,7 +783,7 @@ def test_an_output_that_is_not_utf_8_is_no_error(root, monkeypatch):
     made.load(root / "ablations", TINY.replace("Does it work?", "Does it work \u2713"), "tiny")
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
     process = python("-m", "deeptwins", "list", cwd=root)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate()
 
     assert (process.returncode, err) == (0, "")
     assert "Does it work ?\n" in out
@@ -796,7 +796,7 @@ def test_a_closed_pipe_is_no_error(root):
 
     assert process.stderr.read() == ""
     process.stderr.close()
-    process.wait(timeout=120)
+    process.wait()
 
 
 def test_records_of_a_real_run_are_counted(call, root):

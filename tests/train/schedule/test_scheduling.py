@@ -334,7 +334,7 @@ def test_a_time_limit_saves_what_is_unfinished(tmp_path, slow_disk, same, togeth
         "if 'run' in sys.argv: time.monotonic = monotonic\n"
     )
     first = started(tmp_path, *options, path=[patient])
-    output = first.communicate(timeout=120)[0]
+    output = first.communicate()[0]
 
     assert first.returncode == 3
     assert "stopping: the runs on the workers are saved first\n" in output
@@ -414,7 +414,7 @@ def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, slow_disk, same):
     first = started(tmp_path, "--workers", "1", path=[slow_disk])
     until(lambda: in_training(tmp_path))
     os.killpg(first.pid, signal.SIGINT)
-    output = first.communicate(timeout=60)[0]
+    output = first.communicate()[0]
 
     assert first.returncode == 130
     assert output.endswith(
@@ -435,8 +435,8 @@ def test_a_killed_session_leaves_nothing_but_work_to_do(tmp_path, same):
     workers = children(first.pid)
     first.kill()
     both = [started(tmp_path, "--workers", "1") for _ in range(2)]
-    first.communicate(timeout=60)
-    output = [process.communicate(timeout=100)[0] for process in both]
+    first.communicate()
+    output = [process.communicate()[0] for process in both]
 
     assert workers
     assert not any(map(alive, workers))
