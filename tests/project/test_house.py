@@ -1,6 +1,7 @@
 """The house: which folders there are, how large they may grow, and that a name has one meaning."""
 
 import ast
+import re
 import tomllib
 from collections import defaultdict
 
@@ -63,3 +64,12 @@ def test_a_name_has_one_meaning():
     several = {name: paths for name, paths in places.items() if len(paths) > 1}
 
     assert not several
+
+
+@pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))])
+def test_a_file_that_a_document_names_is_there(document):
+    """Python files that a document names, whole or from a folder on, are in the repository."""
+    named = set(re.findall(r"`([\w/.]+\.py)`", ROOT.joinpath(document).read_text(encoding="utf-8")))
+    there = [path for folder in ("src", "bench", "tests") for path in ROOT.joinpath(folder).rglob("*.py")]
+
+    assert not {name for name in named if not any(f"/{path.relative_to(ROOT)}".endswith(f"/{name}") for path in there)}

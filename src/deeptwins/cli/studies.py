@@ -121,6 +121,9 @@ def run(  # noqa: PLR0913  every option is a parameter
     limit = math.inf if time_limit is None else read_duration("time-limit", time_limit)
     chosen = _load(studies, settings, seeds)
     # Train every run once, though two of the studies may have it.
+    from deeptwins.train.schedule import forking
+
+    forking.start()
     from deeptwins.train.schedule import progress, scheduling
 
     _check(chosen, device)

@@ -1,6 +1,7 @@
 """Scheduling: real workers on tiny runs. Whatever dies, the records are those of an undisturbed session."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing import active_children
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from deeptwins import records, study
 from deeptwins.errors import InputError
 from deeptwins.records import RunFiles
 from deeptwins.records.locks import claimed
-from deeptwins.train.schedule import scheduling, session, workers
+from deeptwins.train.schedule import forking, scheduling, session, workers
 from deeptwins.train.schedule.scheduling import Outcome, train_all
 
 TINY = """
@@ -107,14 +109,6 @@ def left(folder):
     return sorted(path.name for path in (folder / "results" / "tiny").iterdir() if path.name[0] != ".")
 
 
-def until(condition, seconds=60.0):
-    """Wait for something to become true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def started(folder, *arguments, path=()):
     """Start `deeptwins run tiny` in a process group of its own, as a terminal does."""
     command = [sys.executable, "-m", "deeptwins", "run", "tiny", "--device", "cpu", *arguments]
@@ -129,19 +123,32 @@ def started(folder, *arguments, path=()):
     )
 
 
-def in_training(folder):
-    """Whether both twins of a run have been evaluated for the first time, long before its end."""
-    return any(path.read_text().count('"epoch"') >= 2 for path in (folder / "results").rglob("*.jsonl"))
+def output_of(process, folder):
+    """What a session prints; its patient workers go on as soon as it says that it stops."""
+    lines = []
+    with process:
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("stopping"):
+                (folder / "go").touch()
+    return "".join(lines)
 
 
-def children(pid):
-    """The processes that a process has started."""
-    pids = []
+def wait_for_training(process, folder):
+    """Wait until both twins of a run have been evaluated for the first time, long before its end."""
+    while not any(path.read_text().count('"epoch"') >= 2 for path in (folder / "results").rglob("*.jsonl")):
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.02)
+
+
+def descendants(pid):
+    """The living processes that a process has started, and those that these have started."""
+    parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            if int(path.read_text().rsplit(")", 1)[1].split()[1]) == pid:
-                pids.append(int(path.parent.name))
-    return list(filter(alive, pids))
+            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
+    children = [child for child, parent in parents.items() if parent == pid and alive(child)]
+    return children + [grandchild for child in children for grandchild in descendants(child)]
 
 
 def alive(pid):
@@ -159,12 +166,25 @@ def _watched_closely(monkeypatch):
 
 
 @pytest.fixture
-def slow_disk(tmp_path):
-    """A folder for the path of Python that makes the disk slow: a run of seconds more, in which a test can act."""
-    folder = tmp_path / "slow"
+def patient(tmp_path):
+    """A folder for the path of Python: workers that have evaluated a run wait for the file `go`, on their disk.
+
+    After that every write takes them longer than they train without listening, so that they hear what is said to them.
+    """
+    folder = tmp_path / "patient"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(
-        "import os, time\nsync = os.fsync\nos.fsync = lambda file: (time.sleep(0.5), sync(file))\n"
+        "import os, time\n"
+        "from pathlib import Path\n"
+        "sync = os.fsync\n"
+        "def evaluated():\n"
+        "    return any(path.read_text().count('\"epoch\"') >= 2 for path in Path('results').rglob('*.jsonl'))\n"
+        "def fsync(file):\n"
+        "    if evaluated():\n"
+        "        while not Path('go').exists(): time.sleep(0.02)\n"
+        f"        time.sleep({2 * workers.REPORT_S})\n"
+        "    sync(file)\n"
+        "os.fsync = fsync\n"
     )
     return folder
 
@@ -315,26 +335,24 @@ def test_locks_of_one_process_do_not_drop_each_other(tmp_path):
 
 
 @pytest.mark.parametrize("together", ["1", "2"])
-def test_a_time_limit_saves_what_is_unfinished(tmp_path, slow_disk, same, together):
+def test_a_time_limit_saves_what_is_unfinished(tmp_path, patient, same, together):
     """When the time is over, runs in hand are saved, the command to go on is told, and nothing is trained twice."""
     load(tmp_path)
     options = ("--workers", "1", "--together", together, "--time-limit", "1h")
-    patient = tmp_path / "patient"
-    patient.mkdir()
     # Once a run has been evaluated the end is near, and time passes slowly: how fast this machine is must not decide.
-    (patient / "sitecustomize.py").write_text(
-        (slow_disk / "sitecustomize.py").read_text() + "from pathlib import Path\n"
-        "clock, began, late = time.monotonic, time.monotonic(), []\n"
-        "def monotonic():\n"
-        "    now = clock()\n"
-        "    if not late and any('epoch' in p.read_text() for p in Path('results').rglob('*.jsonl')):\n"
-        "        late.append(now)\n"
-        "    return began + 3600.0 - 16.0 + (now - late[0]) / 10 if late else now\n"
-        "import sys\n"
-        "if 'run' in sys.argv: time.monotonic = monotonic\n"
-    )
+    with (patient / "sitecustomize.py").open("a") as code:
+        code.write(
+            "clock, began, late = time.monotonic, time.monotonic(), []\n"
+            "def monotonic():\n"
+            "    now = clock()\n"
+            "    if not late and evaluated():\n"
+            "        late.append(now)\n"
+            "    return began + 3600.0 - 16.0 + (now - late[0]) / 100 if late else now\n"
+            "import sys\n"
+            "if 'run' in sys.argv: time.monotonic = monotonic\n"
+        )
     first = started(tmp_path, *options, path=[patient])
-    output = first.communicate()[0]
+    output = output_of(first, tmp_path)
 
     assert first.returncode == 3
     assert "stopping: the runs on the workers are saved first\n" in output
@@ -408,13 +426,13 @@ def test_what_goes_with_the_images_is_trained(tmp_path, old, new):
     assert train(tmp_path, runs).done == 1
 
 
-def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, slow_disk, same):
+def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, patient, same):
     """Ctrl-C saves the runs on the workers, says how to go on, and exits with 130; going on changes no number."""
     load(tmp_path)
-    first = started(tmp_path, "--workers", "1", path=[slow_disk])
-    until(lambda: in_training(tmp_path))
+    first = started(tmp_path, "--workers", "1", path=[patient])
+    wait_for_training(first, tmp_path)
     os.killpg(first.pid, signal.SIGINT)
-    output = first.communicate()[0]
+    output = output_of(first, tmp_path)
 
     assert first.returncode == 130
     assert output.endswith(
@@ -431,8 +449,8 @@ def test_a_killed_session_leaves_nothing_but_work_to_do(tmp_path, same):
     """When a session is killed its workers end with it; two new ones share the work and leave the same records."""
     load(tmp_path)
     first = started(tmp_path, "--workers", "1")
-    until(lambda: in_training(tmp_path))
-    workers = children(first.pid)
+    wait_for_training(first, tmp_path)
+    workers = descendants(first.pid)
     first.kill()
     both = [started(tmp_path, "--workers", "1") for _ in range(2)]
     first.communicate()
@@ -583,20 +601,34 @@ def test_a_full_disk_is_noticed_first(tmp_path, monkeypatch):
 
 def test_a_disk_that_fills_up_stops_the_session(tmp_path):
     """When records can no longer be written the session stops, and says so in one line."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    forking.start()
+    forkers = descendants(os.getpid())  # from whom workers inherit it
 
-    class Filling(Watch):
-        def __enter__(self):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))  # workers inherit it
-            return self
+    def limit(size):
+        for pid in forkers:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, most))
 
+    limit(3000)
     try:
         with pytest.raises(InputError, match=r"File too large; 0 of 2 runs are finished and stay; mend this"):
-            train(tmp_path, load(tmp_path).runs, Filling())
+            train(tmp_path, load(tmp_path).runs)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        limit(most)
 
     assert not active_children()
+
+
+def test_a_worker_that_cannot_be_started_is_one_line(tmp_path, monkeypatch):
+    """Where the system starts no process the session ends in one line, and nothing is lost."""
+
+    def refused(_process):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(ForkServerProcess, "start", refused)
+
+    with pytest.raises(InputError, match=r"^no worker can be started: .*temporarily unavailable$"):
+        train(tmp_path, load(tmp_path).runs)
 
 
 def test_the_display_is_not_redrawn_at_every_message(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from multiprocessing import connection
 
 from deeptwins.train.schedule.attempts import Assignment
 from deeptwins.train.schedule.jobs import Job
-from deeptwins.train.schedule.workers import Equipment, RunKey, Worker, signals_blocked
+from deeptwins.train.schedule.workers import Equipment, RunKey, Worker
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,6 @@ class Crew:
                 return worker
         if len(self._hands) == self.team.workers:
             return None
-        with signals_blocked():
-            worker = Worker.hire(self.equipment)
+        worker = Worker.hire(self.equipment)
         self._hands[worker] = {}
         return worker

@@ -15,9 +15,10 @@ from deeptwins.errors import InputError
 from deeptwins.records import RunFiles
 from deeptwins.train.schedule.attempts import Reply, give_up
 from deeptwins.train.schedule.crew import Crew
+from deeptwins.train.schedule.forking import SIGNALS
 from deeptwins.train.schedule.jobs import Job, Jobs
 from deeptwins.train.schedule.progress import Display, duration
-from deeptwins.train.schedule.workers import SIGNALS, Message, Worker
+from deeptwins.train.schedule.workers import Message, Worker
 
 DEATHS = 3  # of workers, on one run
 RESERVE, LEAST_S, MOST_S = 0.05, 5.0, 30.0  # of the time until a deadline, kept to save the runs in hand

@@ -11,35 +11,30 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Self
 
 import torch
 
 from deeptwins.data import Dataset
+from deeptwins.errors import InputError
 from deeptwins.study.specs import RunSpec
 from deeptwins.train import completion
 from deeptwins.train.feeds import Feeds
 from deeptwins.train.schedule.attempts import Assignment, Attempt, Reply
+from deeptwins.train.schedule.forking import CONTEXT, SIGNALS, signals_blocked
 
 REPORT_S = 0.2  # how often a worker reports its iterations and looks into its pipe
 
 DatasetKey = tuple[str, int | None, float]  # a dataset's name and image size, and the share of it that is held out
 RunKey = tuple[str, str]  # a run's study and id
 Message = tuple[RunKey, int | Reply]  # which run; the iterations done, or how it ended
-# glibc hands every freed block of some MiB back to the system, which then gives it out again page by page, hundreds of
-# times per training step. Kept in the process instead, an epoch on a CPU takes 2 to 7 % less time.
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
-# Streams that share a queue of a GPU wait for one another. A GPU has 8 queues by default, and 32 at most.
-QUEUES = {"CUDA_DEVICE_MAX_CONNECTIONS": "32"}
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the parent handles them; workers ignore them
 
 
 @dataclass(frozen=True)
@@ -55,18 +50,23 @@ class Equipment:
 class Worker:
     """The parent's hold on a worker."""
 
-    process: SpawnProcess
+    process: ForkServerProcess
     pipe: Connection
 
     @classmethod
     def hire(cls, equipment: Equipment) -> Self:
-        """Start a worker; `serve` is its life. Call it with `SIGNALS` blocked."""
-        for name, value in (MEMORY | QUEUES).items():
-            os.environ.setdefault(name, value)  # read when a process starts
-        context = get_context("spawn")
-        pipe, far = context.Pipe()
-        process = context.Process(target=serve, args=(far, equipment), daemon=True)
-        process.start()
+        """Start a worker; `serve` is its life.
+
+        Raises:
+            InputError: the system starts no process.
+        """
+        pipe, far = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=serve, args=(far, equipment), daemon=True)
+        try:
+            with signals_blocked():
+                process.start()
+        except (EOFError, OSError) as error:
+            raise InputError(f"no worker can be started: {error or 'the process that starts them ended'}") from None
         far.close()  # so that the pipe ends when the worker does
         return cls(process, pipe)
 
@@ -81,17 +81,6 @@ class Worker:
         self.pipe.close()
         code = self.process.exitcode or 0
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-@contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Keep `SIGNALS` pending: a terminal's Ctrl-C reaches workers too, and must not find one that is only starting."""
-    resource_tracker.ensure_running()  # Process.start would start it, and that unblocks them
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def dataset_key(run: RunSpec) -> DatasetKey:
