@@ -14,7 +14,7 @@ from deeptwins.cli.pages import PAGES
 from deeptwins.pages.choices import numbers as choices
 from deeptwins.pages.kernels import timings
 from deeptwins.pages.throughput import numbers as throughput
-from deeptwins.records import kernels, profiles
+from deeptwins.records import kernels, profiles, tables
 from places import ROOT
 
 
@@ -26,7 +26,7 @@ def study(folder):
 
 def compiled(folder):
     """Write the metrics of compiled kernels, and timings."""
-    kernels.write(kernels.path_of(folder / "results"), kernels_made.compiled())
+    tables.write(kernels.path_of(folder / "results"), kernels_made.compiled())
     cases = kernel_timings_made.three()
     kernel_timings_made.written(folder, *cases).replace(timings.BENCHES.path_of(folder / "results"))
 
@@ -34,7 +34,7 @@ def compiled(folder):
 def profile(folder):
     """Write a profile of two nets."""
     record = profiles_made.made()
-    profiles.write(profiles.path_of(folder / "results", record.name), record)
+    tables.write(profiles.path_of(folder / "results", record.name), record)
 
 
 def grid(folder):

@@ -3,7 +3,7 @@
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.records import profiles
+from deeptwins.records import profiles, tables
 from profiles_made import made
 
 
@@ -11,7 +11,7 @@ from profiles_made import made
 def path(tmp_path):
     """A file with a profile."""
     path = profiles.path_of(tmp_path, made().name)
-    profiles.write(path, made())
+    tables.write(path, made())
     return path
 
 
@@ -21,7 +21,7 @@ def test_the_file_keeps_everything(tmp_path, path):
 
     assert profiles.read(path) == made()
     assert sum(b'"layer": ' in line for line in text.splitlines()) == 30
-    profiles.write(path, made())
+    tables.write(path, made())
     assert path.read_bytes() == text
     assert [*tmp_path.rglob("*.*")] == [path]
 
@@ -55,7 +55,7 @@ def test_a_damaged_file_is_one_line(path, old, new, told):
 def test_a_net_without_time_is_refused(path):
     """A net none of whose ops took any time has nothing to show."""
     profile = made()
-    profiles.write(path, profile.model_copy(update={"ops": profile.ops[:15]}))
+    tables.write(path, profile.model_copy(update={"ops": profile.ops[:15]}))
 
     with pytest.raises(InputError, match="no op of cifar-resnet-8 took any time"):
         profiles.read(path)

@@ -61,4 +61,4 @@ def _compile(results: Path) -> None:
     except KeyboardInterrupt:
         typer.echo("interrupted; what has been compiled is in Triton's cache: the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
-    kernel_records.write(path, compiled.record(kernels))
+    tables.write(path, compiled.record(kernels))

@@ -111,7 +111,7 @@ def _profile(  # noqa: PLR0913, PLR0917
     tables.prepare(path)  # refuses a folder that cannot be written before minutes of profiling
     with typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar:
         record = measure.profile(plan, device, steps, data, lambda: bar.update(1))
-    profiles.write(path, record)
+    tables.write(path, record)
     publish("profile", reports, (path,))
 
 

@@ -3,15 +3,4 @@
 from deeptwins.records.files import RunFiles
 from deeptwins.records.runs import PLACES, SCHEMA, Record, append, keep, part_of, read, replace, status
 
-__all__ = [
-    "PLACES",
-    "SCHEMA",
-    "Record",
-    "RunFiles",
-    "append",
-    "keep",
-    "part_of",
-    "read",
-    "replace",
-    "status",
-]
+__all__ = ["PLACES", "SCHEMA", "Record", "RunFiles", "append", "keep", "part_of", "read", "replace", "status"]

@@ -65,15 +65,11 @@ class Origin:
     @property
     def rows(self) -> list[list[str]]:
         """Rows of a table: a name and its value."""
-        machine = {key: self.machine.get(key, "") for key in MACHINE}
+        machine = {key: self.machine[key] for key in MACHINE if self.machine.get(key, "") not in {"", self.device}}
         versions = ", ".join(f"{key} {self.machine[key]}" for key in VERSIONS if self.machine.get(key))
         return [
             ["device", self.device],
-            *(
-                [key.replace("_gib", " (GiB)"), value]
-                for key, value in machine.items()
-                if value not in {"", self.device}
-            ),
+            *([key.replace("_gib", " (GiB)"), value] for key, value in machine.items()),
             ["versions", versions],
             ["commit", self.commits or "not known"],
             ["date", self.date or "not known"],

@@ -138,15 +138,6 @@ def path_of(results: Path) -> Path:
     return results / "kernels" / "compiled.json"
 
 
-def write(path: Path, compiled: Compiled) -> None:
-    """Write the file, at once or not at all. The same content gives the same bytes.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    tables.write(path, compiled)
-
-
 def read(path: Path) -> Compiled:
     """Read the file.
 

@@ -38,6 +38,10 @@ class Rate(Row):
     flops_per_s: Positive
     """Of the product of two large matrices in this precision."""
 
+    def floor_s(self, moved: int, flops: int) -> float:
+        """The least seconds for so many bytes and FLOPs, which can overlap."""
+        return max(moved / self.copy_bytes_per_s, flops / self.flops_per_s)
+
 
 class Step(Row):
     """A net, and its whole step."""
@@ -124,28 +128,15 @@ def path_of(results: Path, name: str) -> Path:
     return results / "profile" / f"{name}.json"
 
 
-def write(path: Path, profile: Profile) -> None:
-    """Write the file, at once or not at all. The same content gives the same bytes.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    tables.write(path, profile)
-
-
 def read(path: Path) -> Profile:
     """Read the file.
 
     Raises:
         InputError: it is not there, damaged, or of a newer deeptwins.
     """
-    profile = tables.read(path, Profile, SCHEMA, COMMAND)
-    _check(profile, path, tables.again(COMMAND))
-    return profile
+    profile, again = tables.read(path, Profile, SCHEMA, COMMAND), tables.again(COMMAND)
 
-
-def _check(profile: Profile, path: Path, again: str) -> None:
-    """Refuse rows that name what the file does not have."""
+    # Refuse rows that name what the file does not have.
     nets = [step.net for step in profile.nets]
     if len(set(nets)) < len(nets):
         raise InputError(f"{path}: nets: one of them stands there twice; {again}")
@@ -155,3 +146,4 @@ def _check(profile: Profile, path: Path, again: str) -> None:
         raise InputError(f"{path}: no op of {min(bare)} took any time; {again}")
     if lost := {step.precision for step in profile.nets} - {rate.precision for rate in profile.rates}:
         raise InputError(f"{path}: no rate for {min(lost)}; {again}")
+    return profile

@@ -10,6 +10,7 @@ from deeptwins.pages.kernels import timings
 from deeptwins.pages.kernels.page import PAGE, keep_timings
 from deeptwins.pages.page import write
 from deeptwins.records import kernels as kernel_records
+from deeptwins.records import tables
 from kernel_timings_made import three, written
 from kernels_made import compiled, kernel
 
@@ -18,7 +19,7 @@ from kernels_made import compiled, kernel
 def results(tmp_path):
     """A folder of results with metrics."""
     folder = tmp_path / "results"
-    kernel_records.write(kernel_records.path_of(folder), compiled())
+    tables.write(kernel_records.path_of(folder), compiled())
     return folder
 
 
@@ -35,7 +36,7 @@ def test_the_file_keeps_everything(results):
 
     assert kernel_records.read(path) == compiled()
     assert sum('"registers": ' in line for line in text.splitlines()) == 8
-    kernel_records.write(path, compiled())
+    tables.write(path, compiled())
     assert path.read_text(encoding="utf-8") == text
 
 
@@ -56,7 +57,7 @@ def test_faults_are_told(tmp_path):
     """A kernel that spills, or moves bytes by narrow accesses without need, is counted, and named."""
     folder = tmp_path / "results"
     wrong = kernel(vector_share=0.5), kernel(spill_instructions=4, stack_bytes=16)
-    kernel_records.write(kernel_records.path_of(folder), compiled(*wrong))
+    tables.write(kernel_records.path_of(folder), compiled(*wrong))
 
     written = write(PAGE, tmp_path / "reports", folder)
 
@@ -72,7 +73,7 @@ def test_what_cannot_be_wide_is_no_fault(tmp_path):
     """Where rows are no multiples of 128 bits, narrow accesses are shown in a table of their own."""
     folder = tmp_path / "results"
     odd = kernel(shape="128x20x32x32", vectors_possible=False, vector_share=0.0, narrowest_access_bits=64)
-    kernel_records.write(kernel_records.path_of(folder), compiled(odd))
+    tables.write(kernel_records.path_of(folder), compiled(odd))
 
     written = write(PAGE, tmp_path / "reports", folder)
 

@@ -9,6 +9,7 @@ from deeptwins.pages.page import write
 from deeptwins.pages.profile import figures, frames, tables
 from deeptwins.pages.profile.page import PAGE
 from deeptwins.records import profiles
+from deeptwins.records import tables as record_tables
 from profiles_made import NETS, made, op, ops, step
 
 
@@ -16,7 +17,7 @@ def written(tmp_path, profile=None, where="reports"):
     """Write a record and its page."""
     profile = profile or made()
     path = profiles.path_of(tmp_path / "results", profile.name)
-    profiles.write(path, profile)
+    record_tables.write(path, profile)
     return write(PAGE, tmp_path / where, path)
 
 
