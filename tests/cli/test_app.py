@@ -637,7 +637,11 @@ def test_show_draws_nets_side_by_side(call, root):
 @pytest.fixture
 def quick(monkeypatch):
     """Keep the device's rates from being measured, which takes seconds."""
-    monkeypatch.setattr(roofline, "measure", lambda *_: roofline.Rates(1e10, 1e11))
+    monkeypatch.setattr(
+        roofline,
+        "measure",
+        lambda _, precision: roofline.Rate(precision=precision, copy_bytes_per_s=1e10, flops_per_s=1e11),
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from deeptwins.errors import InputError
 from deeptwins.nets import inspection
 from deeptwins.profile import measure, roofline
 from deeptwins.profile.plans import ProfileOptions, plans
-from deeptwins.profile.roofline import Rates
+from deeptwins.records.profiles import Rate
 from deeptwins.study.networks import named
 from deeptwins.train import lanes
 
@@ -45,7 +45,12 @@ def folder(tmp_path):
 def rates(monkeypatch):
     """Stand-in for the device's rates: a byte or a FLOP a nanosecond; remembers the precisions asked for."""
     asked = []
-    monkeypatch.setattr(roofline, "measure", lambda _device, precision: asked.append(precision) or Rates(1e9, 1e9))
+
+    def measured(_device, precision):
+        asked.append(precision)
+        return Rate(precision=precision, copy_bytes_per_s=1e9, flops_per_s=1e9)
+
+    monkeypatch.setattr(roofline, "measure", measured)
     return asked
 
 

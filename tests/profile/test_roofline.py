@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deeptwins.profile import clock, roofline
-from deeptwins.profile.roofline import Rates
+from deeptwins.records.profiles import Rate
 from deeptwins.study.networks import named
 
 STEPS, BANDWIDTH = 64_000, 3e12  # the paper's iterations, an H100's bytes per second
@@ -65,7 +65,7 @@ def test_a_net_that_was_grown_with_shortcuts_is_residual():
 @pytest.mark.parametrize(("moved", "flops", "seconds"), [(100, 10, 10), (10, 1000, 50), (0, 0, 0)])
 def test_a_floor_is_the_longer_of_two_times(moved, flops, seconds):
     """Bytes and FLOPs overlap at best, so that the slower of them decides."""
-    assert Rates(bytes_per_s=10, flops_per_s=20).floor_s(moved, flops) == seconds
+    assert Rate(precision="fp32", copy_bytes_per_s=10, flops_per_s=20).floor_s(moved, flops) == seconds
 
 
 def test_rates_are_measured(monkeypatch):
@@ -78,7 +78,7 @@ def test_rates_are_measured(monkeypatch):
 
     rates = roofline.measure("cpu", "tf32")
 
-    assert (rates.bytes_per_s, rates.flops_per_s) == (2 * 2**16 / 0.5, 2 * 16**3 / 0.5)
+    assert (rates.copy_bytes_per_s, rates.flops_per_s) == (2 * 2**16 / 0.5, 2 * 16**3 / 0.5)
     assert seen[1][1]
     assert allowed() == before
 
@@ -121,7 +121,7 @@ def test_rates_of_a_gpu(precision):
     """On a device both rates are measured, and are what one can have."""
     rates = roofline.measure("cuda", precision)
 
-    assert 1e10 < rates.bytes_per_s < 1e14
+    assert 1e10 < rates.copy_bytes_per_s < 1e14
     assert 1e11 < rates.flops_per_s < 1e16
 
 

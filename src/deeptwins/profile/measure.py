@@ -49,7 +49,7 @@ def profile(
     Raises:
         InputError: a dataset is missing or no net can be trained on it, or something does not fit into memory.
     """
-    rates: dict[str, roofline.Rates] = {}
+    rates: dict[str, Rate] = {}
     nets, ops, kernels = [], [], []
     loaded: dict[Any, Dataset] = {}
     with _threads(device):
@@ -84,10 +84,7 @@ def profile(
         machine=devices.describe(device.type),
         threads=threads,
         steps=steps,
-        rates=tuple(
-            Rate(precision=precision, copy_bytes_per_s=rate.bytes_per_s, flops_per_s=rate.flops_per_s)
-            for precision, rate in rates.items()
-        ),
+        rates=tuple(rates.values()),
         nets=tuple(nets),
         ops=tuple(ops),
         kernels=tuple(kernels),
@@ -111,7 +108,7 @@ def _dataset(subject: Subject, folder: Path | None) -> Dataset:
 
 
 def _measure(
-    subject: Subject, dataset: Dataset, device: torch.device, steps: int, rates: roofline.Rates
+    subject: Subject, dataset: Dataset, device: torch.device, steps: int, rate: Rate
 ) -> tuple[Step, list[Op], list[KernelTime]]:
     """Time steps of a net, and profile as many."""
     # Captured steps are timed only; steps that are issued op by op are profiled, too.
@@ -127,7 +124,7 @@ def _measure(
         issued.append(1e6 * clock.timed(trained.step, device))
         profiled.append(profile_ops.profiled(trained.step, twin.net, device))
     # Sum up: medians over the steps.
-    ops, kernels = profile_ops.sums(profiled, rates.floor_s)
+    ops, kernels = profile_ops.sums(profiled, rate.floor_s)
     net, recipe, label = subject.net, subject.run.recipe, subject.label
     clocked = replayed or issued
     step = Step(
@@ -148,10 +145,16 @@ def _measure(
         profiled_us=_us(1e6 * median(step.seconds for step in profiled)),
         least_bytes=roofline.least_bytes(net, dataset.image, recipe.batch_size, PRECISIONS[recipe.precision].itemsize),
     )
-    return step, [_op(label, key, total) for key, total in ops.items()], [
-        KernelTime(net=label, kind=kind, kernel=name, calls=total.calls, time_us=_us(total.time_us))
+    where = ("layer", "direction", "kind", "op")
+    op_rows = [
+        Op.model_validate({"net": label, **dict(zip(where, key, strict=True)), **vars(total)})
+        for key, total in ops.items()
+    ]
+    kernel_rows = [
+        KernelTime(net=label, kind=kind, kernel=name, calls=total.calls, time_us=total.time_us)
         for (kind, name), total in kernels.items()
-    ]  # fmt: skip
+    ]
+    return step, op_rows, kernel_rows
 
 
 def _trained(subject: Subject, dataset: Dataset, device: torch.device, *, capture: bool) -> training.Training:
@@ -171,24 +174,6 @@ def _replayed(subject: Subject, dataset: Dataset, device: torch.device, steps: i
     del trained
     gc.collect()  # graphs, and what they hold of the device's memory
     return times
-
-
-def _op(label: str, key: profile_ops.Key, total: profile_ops.Sum) -> Op:
-    layer, _, kind, op = key
-    direction: Any = key[1]  # forward, backward or optimizer
-    return Op(
-        net=label,
-        layer=layer,
-        direction=direction,
-        kind=kind,
-        op=op,
-        calls=total.calls,
-        launches=total.launches,
-        time_us=_us(total.time_us),
-        bytes=total.moved,
-        flops=total.flops,
-        floor_us=_us(total.floor_us),
-    )
 
 
 def _us(microseconds: float) -> float:

@@ -76,7 +76,8 @@ class Sum:
     calls: float = 0
     launches: float = 0
     time_us: float = 0
-    moved: float = 0
+    bytes: float = 0
+    """Read and written."""
     flops: float = 0
     floor_us: float = 0
 
@@ -233,7 +234,7 @@ def sums(steps: list[Profiled], floor_s: Callable[[int, int], float]) -> tuple[d
             row.calls += 1
             row.launches += spent.launches
             row.time_us += spent.time_us
-            row.moved += call.moved
+            row.bytes += call.moved
             row.flops += call.flops
             row.floor_us += 1e6 * floor_s(call.moved, call.flops)
             for name, time_us in spent.kernels:
@@ -245,10 +246,13 @@ def sums(steps: list[Profiled], floor_s: Callable[[int, int], float]) -> tuple[d
 
 
 def _medians(steps: list[dict[Key, Sum]]) -> dict[Key, Sum]:
-    """Take the median over steps, field by field; a key that a step lacks (it dropped a block) counts as 0 there."""
-    keys = dict.fromkeys(key for step in steps for key in step)
+    """Take the median over steps, field by field; a key that a step lacks (it dropped a block) counts as 0 there.
+
+    Times are rounded to nanoseconds; all else is whole, or half.
+    """
     nothing = Sum()
-    return {
-        key: Sum(**{name: median(vars(step.get(key, nothing))[name] for step in steps) for name in vars(nothing)})
-        for key in keys
-    }
+    medians = {}
+    for key in dict.fromkeys(key for step in steps for key in step):
+        rows = [vars(step.get(key, nothing)) for step in steps]
+        medians[key] = Sum(**{name: round(median(row[name] for row in rows), 3) for name in vars(nothing)})
+    return medians

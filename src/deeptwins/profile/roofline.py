@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 
 import torch
 
 from deeptwins.kernels.formats import PRECISIONS
 from deeptwins.nets.inspection import trace
 from deeptwins.profile.clock import MIB, EventTimer, Work, flush
+from deeptwins.records.profiles import Rate
 from deeptwins.study.specs import Net
 
 COPIED = {"cpu": 512 * MIB, "cuda": 1024 * MIB}  # bytes: well beyond any cache
@@ -29,35 +29,20 @@ LONG_S = 2.0  # no further round once they took this long: a processor without a
 PLAIN_PASSES, RESIDUAL_PASSES = 9, 10
 
 
-@dataclass(frozen=True)
-class Rates:
-    """What a device does per second, in a precision."""
-
-    bytes_per_s: float
-    flops_per_s: float
-
-    def floor_s(self, moved: int, flops: int) -> float:
-        """The least time for so many bytes and FLOPs, which can overlap."""
-        return max(moved / self.bytes_per_s, flops / self.flops_per_s)
-
-
-def measure(device: str, precision: str) -> Rates:
+def measure(device: str, precision: str) -> Rate:
     """Measure what a device can do, on a CPU with PyTorch's current number of threads."""
-    return Rates(copy_gb_per_s(device) * 1e9, flops_per_s(device, precision))
+    copied, multiplied = copy_gb_per_s(device) * 1e9, flops_per_s(device, precision)
+    return Rate(precision=precision, copy_bytes_per_s=copied, flops_per_s=multiplied)
 
 
-def copy_gb_per_s(device: str, rounds: int = ROUNDS) -> float:
+def copy_gb_per_s(device: str) -> float:
     """Measure how fast a tensor is copied on its device: bytes read and written, the best of some rounds."""
     source = torch.ones(COPIED[device], dtype=torch.int8, device=device)
     target = torch.empty_like(source)
-
-    def copy() -> None:
-        target.copy_(source)
-
-    return 2 * source.nbytes / _best(copy, device, rounds) / 1e9
+    return 2 * source.nbytes / _best(lambda: target.copy_(source), device) / 1e9
 
 
-def flops_per_s(device: str, precision: str, rounds: int = ROUNDS) -> float:
+def flops_per_s(device: str, precision: str) -> float:
     """Measure how fast large square matrices are multiplied, two FLOPs per multiply-add, the best of some rounds."""
     size, dtype = MULTIPLIED[device], PRECISIONS[precision]
     draw = torch.Generator(device).manual_seed(0)
@@ -67,7 +52,7 @@ def flops_per_s(device: str, precision: str, rounds: int = ROUNDS) -> float:
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     try:
-        return 2 * size**3 / _best(lambda: torch.mm(left, right, out=product), device, rounds)
+        return 2 * size**3 / _best(lambda: torch.mm(left, right, out=product), device)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
 
@@ -91,7 +76,7 @@ def least_bytes(net: Net, image: tuple[int, int, int], batch: int, itemsize: int
     return passes * elements * batch * itemsize
 
 
-def _best(work: Work, device: str, rounds: int) -> float:
+def _best(work: Work, device: str, rounds: int = ROUNDS) -> float:
     """Time work, in seconds, the best of some rounds, the cache of a GPU emptied before each."""
     timer, before = (EventTimer(), flush()) if device == "cuda" else (time.perf_counter, lambda: None)
     work()  # touches the pages, loads the kernel
