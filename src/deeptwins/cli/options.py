@@ -12,10 +12,7 @@ SEEDS = 100_000  # more is a slip
 Data = Annotated[
     Path | None,
     typer.Option(
-        "--data",
-        metavar="DIR",
-        envvar="DEEPTWINS_DATA",
-        help="Where datasets lie. Digits and synthetic need none.",
+        "--data", metavar="DIR", envvar="DEEPTWINS_DATA", help="Where datasets lie. Digits and synthetic need none."
     ),
 ]
 DeviceName = Annotated[

@@ -13,7 +13,6 @@ from deeptwins.cli.console import print_table
 
 if TYPE_CHECKING:
     from deeptwins.pages.page import PageSpec, Written
-    from deeptwins.pages.tables import Table
 
 PAGES = {
     "study": "deeptwins.pages.study.page",
@@ -65,18 +64,13 @@ def sources(results: Path, *without: str) -> list[Source]:
 
 def print_page(written: Written[Any]) -> None:
     """Print the tables of a page, what it says, and where it is."""
-    print_tables(written.tables)
-    for line in (*written.lines, written.page):
-        typer.echo(line)
-
-
-def print_tables(tables: Sequence[Table]) -> None:
-    """Print tables as a page has them."""
-    for table in tables:
+    for table in written.tables:
         typer.echo(f"{table.caption}:")
         rows = [tuple(head.upper() for head in table.columns), *map(tuple, table.rows)]
         print_table(rows, right=range(table.words, len(table.columns)))
         typer.echo()
+    for line in (*written.lines, written.page):
+        typer.echo(line)
 
 
 def print_index(reports: Path) -> None:
