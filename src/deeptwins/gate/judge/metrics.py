@@ -65,7 +65,11 @@ METRICS: Mapping[str, ExactMetric] = {
     "torch": ExactMetric("torch is loaded"),
     "own_modules": ExactMetric("own modules", better=None),
 }
-"""A metric that is not listed here is shown by its name, as information."""
+
+
+def metric_of(name: str) -> ExactMetric:
+    """Return what a metric is; one that is not listed is shown by its name, as information."""
+    return METRICS.get(name, ExactMetric(name, better=None))
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,8 @@ def lost(exact: ExactValues) -> list[str]:
 
 
 def _worse(name: str, base: Value, head: Value) -> bool | None:
-    metric = METRICS.get(name)
-    if metric is None or metric.better is None:
-        return None
-    if not isinstance(base, int | float) or not isinstance(head, int | float):
+    metric = metric_of(name)
+    if metric.better is None or not isinstance(base, int | float) or not isinstance(head, int | float):
         return None
     # In units of what the hardware hands out, where it does.
     if metric.grain > 1:

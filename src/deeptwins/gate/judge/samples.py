@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deeptwins.gate.judge.metrics import METRICS
+from deeptwins.gate.judge.metrics import metric_of
 from deeptwins.gate.runs import Benchmark, Run, Side
 
+ARMS: tuple[Side, Side] = ("base", "head")
 LETTERS: dict[Side, str] = {"base": "A", "head": "B"}
 
 
@@ -28,13 +29,12 @@ def measured(run: Run) -> list[Benchmark]:
 
 def numbers(run: Run) -> Mapping[tuple[str, str], Mapping[Side, float]]:
     """Return the numbers of the exact tier that are better when smaller, by subject and metric."""
-    arms: tuple[Side, Side] = ("base", "head")
     by_metric = {
         (subject, metric): {
-            arm: value for arm, value in zip(arms, values, strict=True) if isinstance(value, int | float)
+            arm: value for arm, value in zip(ARMS, values, strict=True) if isinstance(value, int | float)
         }
         for subject, metrics in run.exact.items()
         for metric, values in metrics.items()
-        if metric in METRICS and METRICS[metric].better == "lower"
+        if metric_of(metric).better == "lower"
     }
     return {key: values for key, values in by_metric.items() if values}

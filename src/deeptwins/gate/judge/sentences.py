@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from deeptwins.gate.judge.estimates import Estimate
-from deeptwins.gate.judge.metrics import METRICS, Change
+from deeptwins.gate.judge.metrics import Change, metric_of
 from deeptwins.gate.runs import Value
 from deeptwins.pages.wording import apart, count, listed, number, percent
 
@@ -53,7 +53,8 @@ def exact(changes: Sequence[Change]) -> list[str]:
     only_base = [change for change in changes if change.head is None]
     for arm, alone in (("head", only_head), ("base", only_base)):
         if alone:
-            lines.append(f"Only {arm} has {names([f'{change.subject}: {_words(change)}' for change in alone])}.")
+            things = [f"{change.subject}: {metric_of(change.metric).words}" for change in alone]
+            lines.append(f"Only {arm} has {names(things)}.")
     both = [change for change in changes if change.base is not None and change.head is not None]
     if neutral := [change for change in both if change.worse is None]:
         lines.append(f"Different, neither better nor worse: {count(len(neutral), 'exact value')}.")
@@ -76,19 +77,15 @@ def differing(how: str, changes: Iterable[Change]) -> list[str]:
 
 
 def _difference(change: Change) -> str:
-    metric = METRICS.get(change.metric)
-    unit = f" {metric.unit}" if metric and metric.unit else ""
-    return f"{change.subject}: {_words(change)}: {_value(change.base)} before, {_value(change.head)} now{unit}"
+    metric = metric_of(change.metric)
+    unit = f" {metric.unit}" if metric.unit else ""
+    return f"{change.subject}: {metric.words}: {_value(change.base)} before, {_value(change.head)} now{unit}"
 
 
 def names(things: Sequence[str]) -> str:
     """Name several things, or the first of many."""
     more = len(things) - NAMED
     return listed([*things[:NAMED], f"{more} more"] if more > 1 else things)
-
-
-def _words(change: Change) -> str:
-    return METRICS[change.metric].words if change.metric in METRICS else change.metric
 
 
 def _value(value: Value) -> str:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
-import numpy as np
 import pandas as pd
 
 from deeptwins.errors import InputError
@@ -16,7 +16,7 @@ from deeptwins.gate.judge import sensitivity
 from deeptwins.gate.judge.conclusion import Conclusion, conclude
 from deeptwins.gate.judge.estimates import Estimate
 from deeptwins.gate.judge.history import History, history
-from deeptwins.gate.judge.metrics import METRICS
+from deeptwins.gate.judge.metrics import metric_of
 from deeptwins.gate.judge.samples import segments
 from deeptwins.gate.page.names import VERDICTS
 from deeptwins.gate.runs import Benchmark, Kind, Run, Side
@@ -86,7 +86,7 @@ def load(results: Path) -> GateFacts:
     stored = runs.load(results)
     if not stored:
         raise InputError(f"{runs.path_of(results)}: no run of the gate; `{COMMANDS['paired']}` makes one")
-    newest = _newest(stored)
+    newest = next((run for kinds in COMPARISONS for run in reversed(stored) if run.kind in kinds), None)
     return GateFacts(
         runs=stored,
         newest=judge_run(newest) if newest else None,
@@ -99,20 +99,6 @@ def judge_run(run: Run) -> JudgedRun:
     """Judge a run, and set out what it measured."""
     conclusion = conclude(run)
     return JudgedRun(run, conclusion, _ratios(run, conclusion), _exact(run), _rejected(run))
-
-
-def is_judged(metric: str) -> bool:
-    """Tell whether one direction of an exact metric is worse; other metrics are information only."""
-    definition = METRICS.get(metric)
-    return definition is not None and definition.better is not None
-
-
-def _newest(stored: Sequence[Run]) -> Run | None:
-    for kinds in COMPARISONS:
-        comparisons = [run for run in stored if run.kind in kinds]
-        if comparisons:
-            return comparisons[-1]
-    return None
 
 
 def _self_test(stored: Sequence[Run]) -> SelfTest | None:
@@ -131,10 +117,9 @@ def _self_test(stored: Sequence[Run]) -> SelfTest | None:
 
 def _ratios(run: Run, conclusion: Conclusion) -> pd.DataFrame:
     gravity = [*VERDICTS]
-    by_id = {benchmark.id: benchmark for benchmark in run.benchmarks}
+    pairs = zip(conclusion.judged, run.benchmarks, strict=True)
     rows = []
-    for judged in sorted(conclusion.judged, key=lambda judged: (gravity.index(judged.verdict), judged.id)):
-        benchmark = by_id.get(judged.id)
+    for judged, benchmark in sorted(pairs, key=lambda pair: (gravity.index(pair[0].verdict), pair[0].id)):
         rows.append({
             "benchmark": judged.id,
             "verdict": judged.verdict,
@@ -146,7 +131,7 @@ def _ratios(run: Run, conclusion: Conclusion) -> pd.DataFrame:
             "q": judged.q,
             "blocks": judged.blocks,
             "rejected": judged.rejected,
-            "calls": benchmark.calls if benchmark else 0,
+            "calls": benchmark.calls,
             "base_s": _seconds(benchmark, "base"),
             "head_s": _seconds(benchmark, "head"),
         })  # fmt: skip
@@ -157,10 +142,10 @@ def _numbers(estimate: Estimate | None, prefix: str) -> dict[str, float]:
     return {f"{prefix}{key}": math.nan if estimate is None else float(getattr(estimate, key)) for key in _ESTIMATE}
 
 
-def _seconds(benchmark: Benchmark | None, arm: Side) -> float:
+def _seconds(benchmark: Benchmark, arm: Side) -> float:
     """Return the median seconds per call in an arm."""
-    values = segments(benchmark, arm) if benchmark else []
-    return float(np.median(values)) if values else math.nan
+    values = segments(benchmark, arm)
+    return median(values) if values else math.nan
 
 
 def _exact(run: Run) -> pd.DataFrame:
@@ -170,8 +155,8 @@ def _exact(run: Run) -> pd.DataFrame:
             "metric": metric,
             "base": base,
             "head": head,
-            "unit": METRICS[metric].unit if metric in METRICS else "",
-            "use": "judged" if is_judged(metric) else "information only",
+            "unit": metric_of(metric).unit,
+            "use": "judged" if metric_of(metric).better else "information only",
             "same": base == head,
         }
         for subject, metrics in run.exact.items()

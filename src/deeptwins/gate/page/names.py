@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from deeptwins.gate.judge.metrics import METRICS
+from deeptwins.gate.judge.metrics import metric_of
 
 VERDICTS = {
     "regressed": "slower",
@@ -59,10 +59,8 @@ def short_names(names: Iterable[str]) -> tuple[dict[str, str], str]:
 
 def metric_name(metric: str) -> str:
     """Name an exact metric with its unit."""
-    definition = METRICS.get(metric)
-    if definition is None:
-        return printable(metric)
-    return f"{definition.words} ({definition.unit})" if definition.unit else definition.words
+    definition = metric_of(metric)
+    return printable(f"{definition.words} ({definition.unit})" if definition.unit else definition.words)
 
 
 def _cut_middle(text: str) -> str:

@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 import pandas as pd
 
 from deeptwins.gate.judge.history import History
-from deeptwins.gate.judge.metrics import Change
-from deeptwins.gate.page.facts import JudgedRun, SelfTest, is_judged
+from deeptwins.gate.judge.metrics import Change, metric_of
+from deeptwins.gate.page.facts import JudgedRun, SelfTest
 from deeptwins.gate.page.names import VERDICTS, begin_with, metric_name, printable, short_names, without
 from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import apart, digits, interval, number, p_value, points
@@ -122,7 +122,7 @@ def exact_changes(changes: Iterable[Change]) -> Table:
 
 def _state(change: Change) -> str:
     """Say what a difference means."""
-    if not is_judged(change.metric):
+    if metric_of(change.metric).better is None:
         return "information only"
     if change.base is None:
         return "new"
