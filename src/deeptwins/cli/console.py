@@ -77,7 +77,7 @@ def print_layers(title: str, layers: Sequence[Layer]) -> None:
     print_table([*rows, ("total", "", "", f"{parameters:,}", f"{flops:,}")], right=(2, 3, 4))
 
 
-def read_duration(option: str, text: str) -> float:
+def read_duration(text: str) -> float:
     """Read a duration like 90s, 9m or 1h30m, in seconds.
 
     Raises:
@@ -87,7 +87,7 @@ def read_duration(option: str, text: str) -> float:
     hours, minutes, seconds = (int(part or 0) for part in (match.groups() if match else ("0",) * 3))
     if total := 3600 * hours + 60 * minutes + seconds:
         return float(total)
-    raise InputError(f"--{option} {text}: write a time like 90s, 9m or 1h30m")
+    raise InputError(f"--time-limit {text}: write a time like 90s, 9m or 1h30m")
 
 
 def read_shape(text: str) -> tuple[int, int, int]:

@@ -103,7 +103,7 @@ def run(  # noqa: PLR0913  every option is a parameter
     """  # noqa: D301
     # Read and check all that needs no torch, which takes a second to load.
     begun = time.monotonic()
-    limit = math.inf if time_limit is None else read_duration("time-limit", time_limit)
+    limit = math.inf if time_limit is None else read_duration(time_limit)
     chosen = _load(studies, settings, seeds)
     # Train every run once, though two of the studies may have it.
     from deeptwins.train.schedule import forking

@@ -16,7 +16,8 @@ import gate_made as made
 from deeptwins.errors import InputError
 from deeptwins.gate import runs
 from deeptwins.gate.formats import pytest_files
-from deeptwins.gate.formats.exchange import FORMATS, export, imported
+from deeptwins.gate.formats.exchange import FORMATS, export
+from deeptwins.gate.formats.imports import imported
 from deeptwins.gate.runs import Environment, Git, TimedBlock
 
 BASE, HEAD = "a" * 40, "b" * 40

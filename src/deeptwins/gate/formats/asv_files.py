@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -20,7 +20,7 @@ from scipy import stats
 
 from deeptwins.errors import InputError
 from deeptwins.gate.judge.metrics import METRICS
-from deeptwins.gate.judge.samples import measured, numbers, segments
+from deeptwins.gate.judge.samples import ARMS, measured, numbers, segments
 from deeptwins.gate.runs import COMMIT, Benchmark, Run, Side
 
 COLUMNS = (
@@ -37,7 +37,7 @@ def files(run: Run) -> Mapping[str, str]:
     Raises:
         InputError: an arm is not what its commit holds.
     """
-    described = {**_times(run), **_tracks(run)}
+    described = {one["name"]: one for one, _ in _series(run)}
     if not described:
         return {}
     _check(run)
@@ -57,9 +57,9 @@ def files(run: Run) -> Mapping[str, str]:
     }
     # Where a commit is set against itself, both arms would have the same file: head's is written.
     arms: dict[str, Side] = {run.git.base: "base", run.git.head: "head"}
-    python = str(facts.get("python") or "unknown")
+    params = {**machine_facts, "python": str(facts.get("python") or "unknown")}
     for commit, arm in arms.items():
-        content = _results(run, arm, commit, {**machine_facts, "python": python}, f"deeptwins-py{_slug(python)}")
+        content = _results(run, arm, commit, params)
         written[f"results/{machine}/{commit[:8]}-{content['env_name']}.json"] = content
     return {name: json.dumps(content, indent=1) + "\n" for name, content in written.items()}
 
@@ -80,49 +80,39 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.") or "unknown"
 
 
-def _times(run: Run) -> dict[str, dict[str, Any]]:
-    version = run.git.suite or "1"
-    return {name: _described(name, "time", "seconds", version) for name in map(_time_name, measured(run))}
-
-
-def _tracks(run: Run) -> dict[str, dict[str, Any]]:
-    names = {_track_name(subject, metric): METRICS[metric].unit for subject, metric in numbers(run)}
-    return {name: _described(name, "track", unit, "1") for name, unit in names.items()}
-
-
-def _time_name(benchmark: Benchmark) -> str:
-    """Name a benchmark as asv would: its function begins with `time_`."""
-    module, colons, function = benchmark.id.rpartition("::")
-    return f"{module.removesuffix('.py')}.time_{function}" if colons else f"time_{function}"
-
-
-def _track_name(subject: str, metric: str) -> str:
-    return f"{subject}.track_{metric}"
+def _series(run: Run) -> Iterator[tuple[dict[str, Any], Mapping[Side, Mapping[str, Any]]]]:
+    """Describe each benchmark and number as asv does, by a function that begins with its type; and give its columns."""
+    for benchmark in measured(run):
+        module, colons, function = benchmark.id.rpartition("::")
+        name = f"{module.removesuffix('.py')}.time_{function}" if colons else f"time_{function}"
+        rows = {arm: _time_row(benchmark, arm) for arm in ARMS}
+        yield _described(name, "time", "seconds", run.git.suite or "1"), rows
+    for (subject, metric), values in numbers(run).items():
+        rows = {arm: {"result": [value]} for arm, value in values.items()}
+        yield _described(f"{subject}.track_{metric}", "track", METRICS[metric].unit, "1"), rows
 
 
 def _described(name: str, kind: str, unit: str, version: str) -> dict[str, Any]:
     return {"name": name, "type": kind, "unit": unit, "params": [], "param_names": [], "version": version, "code": ""}
 
 
-def _results(run: Run, arm: Side, commit: str, params: Mapping[str, str], env: str) -> dict[str, Any]:
+def _results(run: Run, arm: Side, commit: str, params: Mapping[str, str]) -> dict[str, Any]:
     at = int(1e3 * datetime.fromisoformat(run.started).timestamp())
-    described = {**_times(run), **_tracks(run)}
-    rows = {_time_name(benchmark): _time_row(benchmark, arm) for benchmark in measured(run)}
-    rows |= {_track_name(*key): {"result": [values[arm]]} for key, values in numbers(run).items() if arm in values}
-    common = {"params": [], "started_at": at}
+    rows = {
+        described["name"]: {**by_arm[arm], "params": [], "started_at": at, "version": described["version"]}
+        for described, by_arm in _series(run)
+        if arm in by_arm
+    }
     return {
         "commit_hash": commit,
-        "env_name": env,
+        "env_name": f"deeptwins-py{_slug(params['python'])}",
         "date": at,
         "params": params,
         "python": params["python"],
         "requirements": {},
         "env_vars": {},
         "result_columns": COLUMNS,
-        "results": {
-            name: [({**row, **common, "version": described[name]["version"]}).get(column) for column in COLUMNS]
-            for name, row in rows.items()
-        },
+        "results": {name: [row.get(column) for column in COLUMNS] for name, row in rows.items()},
         "durations": {},
         "version": RESULTS,
     }

@@ -1,4 +1,4 @@
-"""What the gate takes from other tools, and gives to them.
+"""What the gate gives to other tools.
 
 An export comes from a run alone: the same run gives the same bytes. The time of an arm is the median of its segments in
 all blocks that count. Other tools know neither status nor pairs, so they get only the benchmarks that are `ok`; CSV has
@@ -17,18 +17,14 @@ import pandas as pd
 
 from deeptwins.errors import InputError
 from deeptwins.gate.formats import asv_files, pytest_files
-from deeptwins.gate.formats.imports import imported
 from deeptwins.gate.judge.estimates import Estimate
 from deeptwins.gate.judge.metrics import METRICS
-from deeptwins.gate.judge.samples import LETTERS, measured, numbers, segments
+from deeptwins.gate.judge.samples import ARMS, LETTERS, measured, numbers, segments
 from deeptwins.gate.judge.verdict import Judged, judge
-from deeptwins.gate.runs import DIGITS, Benchmark, Run, Side, Value
-
-__all__ = ["FORMATS", "Format", "export", "imported"]
+from deeptwins.gate.runs import DIGITS, Benchmark, Run, Value
 
 Format = Literal["pytest-benchmark", "csv", "asv", "github-action-benchmark"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-ARMS: tuple[Side, Side] = ("base", "head")
 SMALLER = "github-action-benchmark.json"
 
 # Columns of the CSV files. Times are seconds per call, and ratios are head over base.
@@ -42,14 +38,7 @@ EXACT = ("subject", "metric", "base", "head")
 
 
 def export(run: Run, to: Format) -> Mapping[str, str]:
-    """Write a run for another tool.
-
-    Args:
-        run: what was measured.
-        to: the tool, or CSV.
-
-    Returns:
-        The content of each file, by its name in the folder that they go to.
+    """Write a run for another tool; returns the content of each file, by its name in the folder that they go to.
 
     Raises:
         InputError: the run holds nothing that the tool takes, or the tool files by commit and an arm has none.
@@ -103,23 +92,19 @@ def _time(run: Run, benchmark: Benchmark, judged: Judged) -> dict[str, Any]:
 
 def _csv(run: Run) -> dict[str, str]:
     """Tabulate all of a run: one row per benchmark, per segment, and per number of the exact tier."""
-    judged = {verdict.id: verdict for verdict in judge(run.benchmarks, run.design)}
+    judged = zip(run.benchmarks, judge(run.benchmarks, run.design), strict=True)
     exact = [[subject, metric, *values] for subject, metrics in run.exact.items() for metric, values in metrics.items()]
     return {
-        "benchmarks.csv": _table(
-            BENCHMARK, [_row(benchmark, judged.get(benchmark.id)) for benchmark in run.benchmarks]
-        ),
+        "benchmarks.csv": _table(BENCHMARK, [_row(*of_benchmark) for of_benchmark in judged]),
         "segments.csv": _table(SEGMENT, _segments(run)),
         "exact.csv": _table(EXACT, exact),
     }
 
 
-def _row(benchmark: Benchmark, judged: Judged | None) -> list[Value]:
+def _row(benchmark: Benchmark, judged: Judged) -> list[Value]:
     seconds = [segments(benchmark, arm) for arm in ARMS]
     medians = [median(arm_seconds) if arm_seconds else None for arm_seconds in seconds]
     measurement: list[Value] = [benchmark.id, benchmark.status, benchmark.reason, benchmark.calls, *medians]
-    if judged is None:
-        return [*measurement, *[None] * (len(BENCHMARK) - len(measurement))]
     ratios = (*_ratios(judged.estimate), *_ratios(judged.confirmation))
     decision = (judged.margin, judged.controls, judged.q, judged.verdict, judged.reason or None)
     return [*measurement, judged.blocks, judged.rejected, *ratios, *decision]

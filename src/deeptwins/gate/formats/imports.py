@@ -58,8 +58,6 @@ class _Rounds(Strict):
 
 
 class _Entry(Strict):
-    """A benchmark in a file."""
-
     fullname: Text
     stats: _Rounds
 

@@ -8,7 +8,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deeptwins.gate.judge.samples import measured, segments
+import numpy as np
+
+from deeptwins.gate.judge.samples import ARMS, measured, segments
 from deeptwins.gate.runs import Benchmark, Run, Side
 
 VERSION = "5.3.1"  # of pytest-benchmark, whose format and quartiles these are
@@ -16,8 +18,9 @@ VERSION = "5.3.1"  # of pytest-benchmark, whose format and quartiles these are
 
 def files(run: Run) -> Mapping[str, str]:
     """Return `base.json` and `head.json`; nothing where nothing was measured to the end."""
-    arms: tuple[Side, ...] = ("base", "head") if measured(run) else ()
-    return {f"{arm}.json": json.dumps(_content(run, arm), indent=4, ensure_ascii=False) + "\n" for arm in arms}
+    if not measured(run):
+        return {}
+    return {f"{arm}.json": json.dumps(_content(run, arm), indent=4, ensure_ascii=False) + "\n" for arm in ARMS}
 
 
 def _content(run: Run, arm: Side) -> dict[str, Any]:
@@ -72,7 +75,8 @@ def stats(data: Sequence[float]) -> dict[str, Any]:
     ordered, n = sorted(data), len(data)
     mean = statistics.mean(data)
     deviation = statistics.stdev(data) if n > 1 else 0.0
-    q1, q3 = _quartiles(ordered)
+    # Hazen's quartiles: of an even number of values the medians of its halves, as pytest-benchmark has them.
+    q1, q3 = map(float, np.quantile(ordered, (0.25, 0.75), method="hazen"))
     fences = q1 - 1.5 * (q3 - q1), q3 + 1.5 * (q3 - q1)
     beyond = sum(not mean - deviation <= seconds <= mean + deviation for seconds in data)
     outliers = sum(not fences[0] <= seconds <= fences[1] for seconds in data)
@@ -95,22 +99,3 @@ def stats(data: Sequence[float]) -> dict[str, Any]:
         "total": sum(data),
         "data": list(data),
     }
-
-
-def _quartiles(ordered: Sequence[float]) -> tuple[float, float]:
-    """Return the lower and the upper quartile, as pytest-benchmark has them.
-
-    Of an even number of values they are the medians of its halves; of an odd one the weighted means of the two values
-    on either side of a quarter.
-    """
-    n, half = len(ordered), len(ordered) // 2
-    if n == 1:
-        return ordered[0], ordered[0]
-    if n % 2 == 0:
-        return statistics.median(ordered[:half]), statistics.median(ordered[half:])
-    quarter, rest = divmod(n, 4)
-    if rest == 1:
-        low = 0.25 * ordered[quarter - 1] + 0.75 * ordered[quarter]
-        return low, 0.75 * ordered[3 * quarter] + 0.25 * ordered[3 * quarter + 1]
-    low = 0.75 * ordered[quarter] + 0.25 * ordered[quarter + 1]
-    return low, 0.25 * ordered[3 * quarter + 1] + 0.75 * ordered[3 * quarter + 2]
