@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -212,12 +212,10 @@ def read(path: Path) -> Run:
     return tables.read(path, Run, SCHEMA, COMMAND, "move it away: it is no run of the gate")
 
 
-def load(results: Path, kinds: Iterable[Kind] | None = None) -> list[Run]:
-    """Read all runs, or only those of the given kinds, the oldest first.
+def load(results: Path) -> list[Run]:
+    """Read all runs, the oldest first.
 
     Raises:
         InputError: one is damaged, or of a newer deeptwins.
     """
-    chosen = None if kinds is None else {*kinds}
-    paths = sorted(path_of(results).glob("runs/*/*/*.json"), key=lambda path: path.name)
-    return [run for run in map(read, paths) if chosen is None or run.kind in chosen]
+    return [read(path) for path in sorted(path_of(results).glob("runs/*/*/*.json"), key=lambda path: path.name)]

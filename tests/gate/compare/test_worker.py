@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from multiprocessing import Pipe
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_added_work_lengthens_every_call(clock, monkeypatch, around):
     """Work is added after each call, and counts."""
     monkeypatch.setattr(worker, "work", clock.advance)
     segments = worker.Segments(clock, clock.advance, ((1.0,), {}), around)
-    segments.add(0.5)
+    segments.added = 0.5
 
     assert segments.run(4)["seconds"] == pytest.approx(1.5)
 
@@ -83,30 +84,28 @@ def test_work_lasts_as_long_as_it_should(clock, monkeypatch):
 
 def test_a_worker_ends_with_the_gate():
     """Where nobody asks any more, a worker does not go on by itself."""
-    requests, theirs = os.pipe()
-    os.close(theirs)
-    code = f"from deeptwins.gate.compare import worker; worker.Channel({requests}, 1).ask()"
+    ours, theirs = Pipe()
+    theirs.close()
+    code = f"from deeptwins.gate.compare import worker; worker.Channel({ours.fileno()}).ask()"
 
     process = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code], pass_fds=[requests], check=False, capture_output=True, text=True
+        [sys.executable, "-c", code], pass_fds=[ours.fileno()], check=False, capture_output=True, text=True
     )
-    os.close(requests)
+    ours.close()
 
     assert (process.returncode, process.stderr) == (1, "")
 
 
-def test_a_channel_carries_a_line_an_object():
-    """Messages arrive as JSON, one per line."""
-    requests, theirs = os.pipe()
-    ours, replies = os.pipe()
-    channel = worker.Channel(requests, replies)
-    os.write(theirs, b'{"run": 3}\n')
+def test_a_channel_carries_objects():
+    """Messages arrive as JSON, in both directions."""
+    ours, theirs = Pipe()
+    channel = worker.Channel(os.dup(theirs.fileno()))
+    ours.send_bytes(b'{"run": 3}')
 
     channel.tell(ready="a", seconds=1.5)
 
     assert channel.ask() == {"run": 3}
-    assert json.loads(os.read(ours, 1000)) == {"ready": "a", "seconds": 1.5}
-    channel._requests.close()
-    channel._replies.close()
-    os.close(theirs)
-    os.close(ours)
+    assert json.loads(ours.recv_bytes()) == {"ready": "a", "seconds": 1.5}
+    channel._pipe.close()
+    theirs.close()
+    ours.close()

@@ -7,6 +7,7 @@ import platform
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from deeptwins.errors import InputError
 from deeptwins.gate import runs
 from deeptwins.gate.compare import disturbances, mutations, probes, worktrees
 from deeptwins.gate.compare.paired import PairedMeasurement
-from deeptwins.gate.compare.processes import ArmError, Task, folder_for_files, names
+from deeptwins.gate.compare.processes import ArmError, ArmProcess, Task, folder_for_files
 from deeptwins.gate.compare.worktrees import Arm, Suite
 from deeptwins.gate.judge import metrics, noise
 from deeptwins.gate.runs import DESIGN, Environment, Git, Kind, Run, Value
@@ -80,14 +81,15 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
     design = DESIGN.model_copy(update={"seed": seed})
     machine, core = environment(), disturbances.free_core()
-    controls = [run for folder in (results / REFERENCE, results) for run in runs.load(folder, ["aa"])]
-    margins = noise.margins(controls, machine.machine, design.least_margin)
+    earlier = [*runs.load(results / REFERENCE), *runs.load(results)]
+    margins = noise.margins(earlier, machine.machine, design.least_margin)
 
     measurements: dict[str, Any] = {}
     with worktrees.worktrees(request.repository, request.base, request.head) as arms:
         # Read which benchmarks there should be; base's own suite is asked before head's takes its place.
         task = Task(arms, request.suite, design, core, request.repository, request.added)
-        whole = _is_whole_suite(request)
+        # Of the whole suite a missing benchmark means that it was removed.
+        whole = not request.only and {*request.tiers} == {*TIERS}
         expected = worktrees.expected(request.repository, request.suite) if whole else None
         base_names = _names_of_base(task) if whole and expected is None else None
 
@@ -135,32 +137,27 @@ def listing(run: Run) -> str:
     return head + "".join(f"{name}\n" for name in (*sorted(names), *sorted(subjects)))
 
 
-def _is_whole_suite(request: Request) -> bool:
-    """Whether the whole suite is measured: a missing benchmark then means that it was removed."""
-    return not request.only and {*request.tiers} == {*TIERS}
-
-
 def _names_of_base(task: Task) -> list[str] | None:
     """Return the names of the benchmarks in base's own suite; None where it has none that can be collected."""
     base = task.arms[0]
     if not (base.root / task.suite.path).exists():
         return None
     try:
-        with folder_for_files() as scratch:
-            return names(task, base, scratch)
+        with folder_for_files() as scratch, closing(ArmProcess(task, base, (), scratch, 0, collect=True)) as process:
+            names: list[str] = process.read()["collected"]
     except ArmError:
         return None
+    return names
 
 
 def _count(arms: tuple[Arm, Arm]) -> dict[str, Any]:
     """Return the exact metrics of both arms as fields of a run, or why there are none as its `failure`."""
     try:
-        counts = probes.measure(arms[1], arms[0])
+        return probes.measure(arms[1], arms[0])._asdict()
     except InputError as error:
         return {"failure": str(error)}
     except KeyboardInterrupt:
         return {"failure": "interrupted"}
-    return {"toolchain": counts.toolchain, "exact": counts.exact, "unavailable": counts.unavailable}
 
 
 def environment() -> Environment:

@@ -94,11 +94,7 @@ class PairedMeasurement:
         self.failure: str | None = None
 
     def run(self, only: Sequence[str] = ()) -> None:
-        """Measure all benchmarks of the suite, or those whose names hold one of some words.
-
-        Args:
-            only: the words; none: all benchmarks.
-        """
+        """Measure the benchmarks whose names hold one of some words; without a word, all of the suite."""
         pairs = self._task.design.pairs
         try:
             with folder_for_files() as scratch:
@@ -138,10 +134,6 @@ class PairedMeasurement:
     def _select(self, selection: Selection) -> list[str]:
         return selection(self.benchmarks(), self._task.design)
 
-    def _fits(self) -> bool:
-        """Whether there is time for another pair."""
-        return time.monotonic() + self._longest_pair_s <= self._deadline
-
     def _collect(self, only: Sequence[str], scratch: Path) -> list[str]:
         """Ask both arms for their benchmarks, and return those that both have: others cannot be compared."""
         self._tell("collecting")
@@ -176,7 +168,8 @@ class PairedMeasurement:
         """Measure pairs of a batch, as many as there is time for; the very first is begun in any case."""
         for number in range(pairs):
             names = [name for name in names if self._samples[name].status in {"ok", "unfinished"}]
-            if not names or (self._pairs and not self._fits()):
+            fits = time.monotonic() + self._longest_pair_s <= self._deadline
+            if not names or (self._pairs and not fits):
                 return
             action = "once more, to confirm" if batch == "confirmation" else "measuring"
             self._tell(f"{action}: {len(names)} benchmarks, pair {number + 1} of {pairs}")
@@ -229,13 +222,7 @@ class PairedMeasurement:
             samples.status, samples.reason = "skipped", "one arm timed nothing"
 
     def _blocks(self, name: str, workers: tuple[ArmProcess, ArmProcess], first_call_s: float) -> Iterator[TimedBlock]:
-        """Measure the blocks of one benchmark in one pair.
-
-        Args:
-            name: of the benchmark.
-            workers: of base and head, both ready.
-            first_call_s: seconds of the call that warmed base up.
-        """
+        """Measure the blocks of one benchmark in one pair, whose workers are ready; the first call warmed base up."""
         samples, (base, head) = self._samples[name], workers
         if not samples.calls:
             samples.calls, samples.seconds = _calibrate(base, first_call_s, self._task.design.segment_s)
@@ -310,25 +297,13 @@ def _within(name: str, node: str) -> bool:
 
 
 def _why_missing(name: str, arm: str, broken: Mapping[str, str]) -> ArmResult:
-    """Say why an arm lacks a benchmark.
-
-    Args:
-        name: of the benchmark.
-        arm: its name.
-        broken: nodes that could not be collected, and why.
-    """
+    """Say why an arm lacks a benchmark; `broken` has the nodes that could not be collected, and why."""
     reason = next((why for node, why in broken.items() if _within(name, node)), None)
     return ArmResult("skipped", f"not in {arm}") if reason is None else ArmResult("failed", f"{arm}: {line(reason)}")
 
 
 def _combined(base: ArmResult, head: ArmResult, *, base_ran: bool) -> tuple[str, str | None]:
-    """Say what became of a benchmark, status and reason, by what became of it in each arm.
-
-    Args:
-        base: its outcome there.
-        head: likewise.
-        base_ran: whether base could run it before, so that it is not new.
-    """
+    """Say what became of a benchmark, status and reason; what base could run before is not new."""
     if head.status != "ok":
         return head.status, f"head: {head.reason}"
     if base.status != "ok":

@@ -6,7 +6,6 @@ A probe, `bench/exact_metrics.py`, counts in each arm. This module runs it and p
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,10 +14,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from deeptwins.errors import InputError
+from deeptwins.gate.compare.processes import end
 from deeptwins.gate.compare.worktrees import Arm
 from deeptwins.gate.judge.metrics import ExactValues
 from deeptwins.gate.runs import Value
@@ -31,8 +32,7 @@ OUTPUT = "counts.json"
 POLL_S = 0.05
 
 
-@dataclass(frozen=True)
-class ComparedCounts:
+class ComparedCounts(NamedTuple):
     """The counts of both arms; the fields are those of `runs.Run`."""
 
     toolchain: Mapping[str, str]
@@ -62,11 +62,11 @@ def measure(head: Arm, base: Arm, groups: Sequence[str] = GROUPS, limit_s: float
             stack.enter_context(_running(name, script, arm.root, groups))
             for name, arm in (("base", base), ("head", head))
         ]
-        end = time.monotonic() + limit_s
+        deadline = time.monotonic() + limit_s
         while running := [probe.arm for probe in probes if probe.process.poll() is None]:
             if failed := [probe for probe in probes if probe.process.poll()]:
                 raise failed[0].failure()
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 raise InputError(f"exact metrics of {' and '.join(running)}: not counted after {limit_s:.0f} s")
             time.sleep(POLL_S)
         base_counts, head_counts = [probe.counts() for probe in probes]
@@ -156,15 +156,7 @@ def _running(arm: str, script: Path, root: Path, groups: Sequence[str]) -> Itera
         try:
             yield _Probe(arm, folder, process)
         finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        process.kill()
-    process.wait()
+            end(process)
 
 
 def _environment(root: Path, folder: Path) -> dict[str, str]:

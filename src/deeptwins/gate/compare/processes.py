@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import Pipe
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -66,10 +65,9 @@ class ArmProcess:
         self.arm = arm
         self._log = scratch / f"{arm.name}-{number}.log"
         settings = {"only_collect": collect, "core": task.core, "elsewhere": str(task.elsewhere)}
-        requests, self._requests = os.pipe()
-        self._replies, replies = os.pipe()
+        self._pipe, theirs = Pipe()
         arguments = [f"--rootdir={arm.root}", f"--basetemp={scratch / arm.name}"]
-        command = [sys.executable, "-P", str(WORKER), str(requests), str(replies), json.dumps(settings), *arguments]
+        command = [sys.executable, "-P", str(WORKER), str(theirs.fileno()), json.dumps(settings), *arguments]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 [*command, *(names or [str(task.suite.path)])],
@@ -78,14 +76,10 @@ class ArmProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=(requests, replies),
+                pass_fds=[theirs.fileno()],
                 process_group=0,  # so that its own processes end with it
             )
-        os.close(requests)
-        os.close(replies)
-        self._waiting = selectors.DefaultSelector()
-        self._waiting.register(self._replies, selectors.EVENT_READ)
-        self._unread = b""
+        theirs.close()
 
     def read(self, patience: float = PATIENCE_S) -> dict[str, Any]:
         """Wait for its next message.
@@ -93,15 +87,12 @@ class ArmProcess:
         Raises:
             ArmError: it has ended, or is silent.
         """
-        until = time.monotonic() + patience
-        while b"\n" not in self._unread:
-            if not self._waiting.select(max(0.0, until - time.monotonic())):
+        try:
+            if not self._pipe.poll(patience):
                 raise ArmError(f"{self.arm.name}: no answer for {patience:.0f} s{self._last_line()}")
-            if not (more := os.read(self._replies, 1 << 16)):
-                raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}")
-            self._unread += more
-        first, self._unread = self._unread.split(b"\n", 1)
-        message: dict[str, Any] = json.loads(first)
+            message: dict[str, Any] = json.loads(self._pipe.recv_bytes())
+        except (EOFError, ConnectionError):
+            raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}") from None
         if "over" in message:  # before it was asked to end
             raise ArmError(f"{self.arm.name}: pytest ended with exit code {message['over']}{self._last_line('rror')}")
         return message
@@ -112,28 +103,16 @@ class ArmProcess:
         Raises:
             ArmError: it has ended, or is silent.
         """
-        self.send(**request)
-        return self.read(patience)
-
-    def send(self, **request: Any) -> None:  # noqa: ANN401
-        """Send a request.
-
-        Raises:
-            ArmError: it has ended.
-        """
         try:
-            os.write(self._requests, json.dumps(request).encode() + b"\n")
-        except BrokenPipeError:
+            self._pipe.send_bytes(json.dumps(request).encode())
+        except ConnectionError:
             raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}") from None
+        return self.read(patience)
 
     def close(self) -> None:
         """End it and all that it has started."""
-        os.close(self._requests)
-        self._waiting.close()
-        os.close(self._replies)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._pipe.close()
+        end(self._process)
 
     def _end(self) -> str:
         """Say how it ended."""
@@ -151,31 +130,26 @@ class ArmProcess:
         return f": {line(lines[-1])}" if lines else ""
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads a group of its own, and all of the group."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+    process.wait()
+
+
 @contextmanager
 def pair_of_processes(
     task: Task, names: Sequence[str], scratch: Path, number: int, *, collect: bool
 ) -> Iterator[tuple[ArmProcess, ArmProcess]]:
     """Start a fresh process of base and one of head; both end with the block. The arguments are `ArmProcess`'s."""
     with ExitStack() as stack:
-        processes = []
-        for arm in task.arms:
-            processes.append(ArmProcess(task, arm, names, scratch, number, collect=collect))
-            stack.callback(processes[-1].close)
-        yield processes[0], processes[1]
-
-
-def names(task: Task, arm: Arm, scratch: Path) -> list[str]:
-    """Ask an arm for the names of its benchmarks.
-
-    Raises:
-        ArmError: it cannot collect them.
-    """
-    process = ArmProcess(task, arm, (), scratch, 0, collect=True)
-    try:
-        collected: list[str] = process.read()["collected"]
-    finally:
-        process.close()
-    return collected
+        base, head = (
+            stack.enter_context(closing(ArmProcess(task, arm, names, scratch, number, collect=collect)))
+            for arm in task.arms
+        )
+        yield base, head
 
 
 def _environment(arm: Arm, number: int) -> dict[str, str]:

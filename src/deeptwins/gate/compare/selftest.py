@@ -7,7 +7,7 @@ done again, so that a self-test goes on where it was interrupted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,19 +87,15 @@ def quick(done: Iterable[Run]) -> list[str]:
 
 def left(planned: Iterable[Trial], done: Iterable[Run]) -> list[Trial]:
     """List the trials that are not done yet, on whatever machine; a run that ended early does not count."""
-    finished = Counter(Trial(run.kind, run.injected, _sorted(run.added)) for run in done if run.failure is None)
+    finished = Counter((run.kind, run.injected, frozenset(run.added.items())) for run in done if run.failure is None)
     missing = []
     for trial in planned:
-        same = replace(trial, added=_sorted(dict(trial.added)))
+        same = trial.kind, trial.injected, frozenset(trial.added)
         if finished[same]:
             finished[same] -= 1
         else:
             missing.append(trial)
     return missing
-
-
-def _sorted(added: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    return tuple(sorted(added.items()))
 
 
 def run(

@@ -3,9 +3,9 @@
 This script needs nothing but pytest and pytest-benchmark: both arms run this very file, whatever version of a package
 they measure. It is started as
 
-    python -P worker.py REQUESTS REPLIES SETTINGS PYTEST-ARGUMENT ...
+    python -P worker.py PIPE SETTINGS PYTEST-ARGUMENT ...
 
-with the file descriptors of two pipes and a JSON object. Messages are JSON objects, one per line:
+with the file descriptor of a connection of multiprocessing's and a JSON object. Messages are JSON objects:
 
     {"collected": [names], "broken": {}}  from the worker, at the start
     {"ready": name, "seconds": 0.1, ...}  from the worker, for each benchmark; then it waits for requests
@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import metadata
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -52,20 +53,20 @@ PLUGINS = ("timeout", "rerunfailures", "flaky", "randomly", "random_order")
 class Channel:
     """JSON objects to and from the gate."""
 
-    def __init__(self, requests: int, replies: int) -> None:
-        self._requests = os.fdopen(requests, "r", encoding="utf-8")
-        self._replies = os.fdopen(replies, "w", encoding="utf-8")
+    def __init__(self, pipe: int) -> None:
+        self._pipe = Connection(pipe)
 
     def ask(self) -> dict[str, Any]:
         """Wait for a request; where the gate is gone, end."""
-        if not (line := self._requests.readline()):
+        try:
+            request: dict[str, Any] = json.loads(self._pipe.recv_bytes())
+        except (EOFError, ConnectionError):
             os._exit(1)
-        request: dict[str, Any] = json.loads(line)
         return request
 
     def tell(self, **message: Any) -> None:  # noqa: ANN401
         """Send a message."""
-        print(json.dumps(message), file=self._replies, flush=True)
+        self._pipe.send_bytes(json.dumps(message).encode())
 
 
 def work(seconds: float) -> None:
@@ -115,12 +116,9 @@ class Segments:
         """
         self._timer, self._target, self._arguments = timer, target, arguments
         self._setup, self._teardown = around
-        self._added = 0.0
+        self.added = 0.0
+        """Seconds of work that make every call longer."""
         self.result: Any = None
-
-    def add(self, seconds: float) -> None:
-        """Make every call longer by so much work."""
-        self._added = seconds
 
     def run(self, calls: int) -> dict[str, float]:
         """Run a segment: seconds per call, with what tells whether the machine was disturbed meanwhile."""
@@ -133,8 +131,7 @@ class Segments:
         return {"seconds": seconds / calls, "switches": switches, "sentinel": sentinel}
 
     def _time_all(self, calls: int) -> float:
-        """Time all calls at once."""
-        target, (args, kwargs), added = self._target, self._arguments, self._added
+        target, (args, kwargs), added = self._target, self._arguments, self.added
         start = self._timer()
         for _ in range(calls):
             self.result = target(*args, **kwargs)
@@ -149,8 +146,8 @@ class Segments:
             args, kwargs = (self._setup() if self._setup else None) or self._arguments
             start = self._timer()
             self.result = self._target(*args, **kwargs)
-            if self._added:
-                work(self._added)
+            if self.added:
+                work(self.added)
             total += self._timer() - start
             if self._teardown:
                 self._teardown(*args, **kwargs)
@@ -243,7 +240,7 @@ class GatePlugin:
         try:
             while "end" not in (request := self._channel.ask()):
                 if "add" in request:
-                    segments.add(request["add"])
+                    segments.added = request["add"]
                     self._channel.tell(added=True)
                 else:
                     segment = segments.run(request["run"])
@@ -309,9 +306,9 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     return (errors or lines or ["failed"])[0].replace(f"{Path.cwd()}{os.sep}", "")
 
 
-def main(requests: str, replies: str, settings: str, *arguments: str) -> int:
+def main(pipe: str, settings: str, *arguments: str) -> int:
     """Run pytest as one arm; returns its exit code."""
-    channel = Channel(int(requests), int(replies))
+    channel = Channel(int(pipe))
     code = pytest.main([*arguments], plugins=[GatePlugin(channel, json.loads(settings))])
     channel.tell(over=int(code))
     return int(code)

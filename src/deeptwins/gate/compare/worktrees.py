@@ -18,16 +18,10 @@ from deeptwins.errors import InputError, line
 
 PROSE = (".md", ".rst", "LICENSE", "docs/", "reports/", "results/")  # such ends or beginnings of paths never run
 CODE = (".py", ".pyi", ".pyx", ".c", ".h", ".cpp", ".cu", ".rs", ".toml", ".cfg", ".ini")  # may run wherever they lie
-CONFIGS = (
-    "pyproject.toml",
-    "pytest.toml",
-    ".pytest.toml",
-    "pytest.ini",
-    ".pytest.ini",
-    "tox.ini",
-    "setup.cfg",
-    "conftest.py",
-)  # files that pytest reads, from the suite's folder up to the root
+CONFIGS = (  # files that pytest reads, from the suite's folder up to the root
+    *("pyproject.toml", "setup.cfg", "tox.ini", "conftest.py"),
+    *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini"),
+)
 LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")  # git sets them in a hook
 LIST = "gate.txt"  # in the suite's folder: the names of all that should be measured
 COMMENT = re.compile(r"(?:^|\s)#")  # in the list; a # inside a word is part of a name
@@ -75,10 +69,8 @@ def root_of(folder: Path) -> Path:
     Raises:
         InputError: it lies in none.
     """
-    try:
-        return Path(_git(folder, "rev-parse", "--show-toplevel"))
-    except InputError:
-        raise InputError(f"{folder}: not in a git repository, where the gate finds the commits to compare") from None
+    wrong = f"{folder}: not in a git repository, where the gate finds the commits to compare"
+    return Path(_git(folder, "rev-parse", "--show-toplevel", wrong=wrong))
 
 
 def resolve(repository: Path, ref: str) -> str:
@@ -87,10 +79,8 @@ def resolve(repository: Path, ref: str) -> str:
     Raises:
         InputError: it means none.
     """
-    try:
-        return _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    except InputError:
-        raise InputError(f"{line(ref)}: no such commit here; in a shallow clone, fetch it first") from None
+    wrong = f"{line(ref)}: no such commit here; in a shallow clone, fetch it first"
+    return _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", wrong=wrong)
 
 
 def first(repository: Path, refs: Iterable[str]) -> str:
@@ -114,11 +104,8 @@ def merge_base(repository: Path, ref: str, head: str) -> str:
     Raises:
         InputError: they have none, or there is no such commit.
     """
-    other = resolve(repository, ref)
-    try:
-        return _git(repository, "merge-base", other, head)
-    except InputError:
-        raise InputError(f"{line(ref)}: has no commit in common with {head[:12]}") from None
+    wrong = f"{line(ref)}: has no commit in common with {head[:12]}"
+    return _git(repository, "merge-base", resolve(repository, ref), head, wrong=wrong)
 
 
 def snapshot(repository: Path) -> tuple[str, bool]:
@@ -133,14 +120,7 @@ def snapshot(repository: Path) -> tuple[str, bool]:
 
 
 def only_prose(repository: Path, base: str, head: str, parts: Iterable[Path] = ()) -> bool:
-    """Tell whether two commits differ, but in nothing that could run.
-
-    Args:
-        repository: the root of a checkout.
-        base: commit.
-        head: commit.
-        parts: files and folders of the suite, whose benchmarks may read prose.
-    """
+    """Tell whether two commits differ, but in nothing that could run; what the parts of the suite hold could."""
     suite_parts = [*parts]
 
     def prose(name: str) -> bool:
@@ -270,8 +250,12 @@ def _settings(repository: Path, commit: str) -> tuple[Path | None, tuple[Path, .
         raise InputError(f"pyproject.toml of {commit[:12]}: {line(str(error))}") from None
 
 
-def _git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run git without its hooks; returns what it prints, without the newline at its end."""
+def _git(folder: Path, *arguments: str, wrong: str = "", environment: Mapping[str, str] | None = None) -> str:
+    """Run git without its hooks; returns what it prints, without the newline at its end.
+
+    Raises:
+        InputError: it refuses: `wrong` says what is then wrong; by default git's own last line does.
+    """
     variables = {name: value for name, value in os.environ.items() if name not in LOCAL}
     try:
         process = subprocess.run(  # noqa: S603
@@ -286,5 +270,5 @@ def _git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = 
         raise InputError("git is not installed") from None
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        raise InputError(f"git {arguments[0]}: {line(lines[-1])}") from None
+        raise InputError(wrong or f"git {arguments[0]}: {line(lines[-1])}") from None
     return process.stdout.rstrip("\n")

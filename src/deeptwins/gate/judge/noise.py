@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from deeptwins.gate.judge.estimates import PAIRS_FOR_TEST, estimate, usable
-from deeptwins.gate.runs import Benchmark, Pair, Run
+from deeptwins.gate.runs import Pair, Run
 
 LAST = 30  # only so many controls count, the newest
 LEAST_CONTROLS = 10  # fewer say too little: of n + 1 controls the last strays furthest in 1 case of n + 1
@@ -42,28 +42,24 @@ def margin(controls: Sequence[float], least: float) -> float:
     return max(least, math.expm1(float(np.quantile(last, QUANTILE, method="higher"))))
 
 
-def margins(aa_runs: Iterable[Run], machine: str, least: float) -> Mapping[str, tuple[float, int]]:
+def margins(runs: Iterable[Run], machine: str, least: float) -> Mapping[str, tuple[float, int]]:
     """Return each benchmark's margin on a kind of machine, and how many controls it rests on.
 
     A control is the first batch of an A/A run. A batch that could not be judged, for too few pairs or too many rejected
     blocks, is no control.
 
     Args:
-        aa_runs: runs; those of other kinds, or other machines, are passed over.
+        runs: those of other kinds than `aa`, or of other machines, are passed over.
         machine: as `Environment.machine` has it.
         least: the least margin, as a share.
     """
     controls: dict[str, list[float]] = {}
-    for run in sorted(aa_runs, key=lambda run: run.started):
+    for run in sorted(runs, key=lambda run: run.started):
         if run.kind != "aa" or run.environment.machine != machine:
             continue
         for benchmark in run.benchmarks:
             log_ratios = controls.setdefault(benchmark.id, [])
-            if _is_control(benchmark):
-                log_ratios.append(estimate(usable(benchmark.pairs)).log_ratio)
+            pairs = usable(benchmark.pairs)
+            if benchmark.status == "ok" and len(pairs) >= PAIRS_FOR_TEST and not spoiled(benchmark.pairs):
+                log_ratios.append(estimate(pairs).log_ratio)
     return {name: (margin(log_ratios, least), len(log_ratios[-LAST:])) for name, log_ratios in controls.items()}
-
-
-def _is_control(benchmark: Benchmark) -> bool:
-    enough = len(usable(benchmark.pairs)) >= PAIRS_FOR_TEST
-    return benchmark.status == "ok" and enough and not spoiled(benchmark.pairs)
