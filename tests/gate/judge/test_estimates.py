@@ -15,8 +15,7 @@ from deeptwins.gate.judge.estimates import (
     benjamini_hochberg,
     estimate,
     hodges_lehmann,
-    p_above,
-    p_below,
+    p_beyond,
     usable,
 )
 
@@ -82,17 +81,17 @@ def test_p_by_student_by_hand():
     pairs = [[0.02] * 4, [0.04] * 4, [0.06] * 4]
     p = stats.t.sf(0.04 / (0.02 / 3**0.5), 2)
 
-    assert p_above(pairs, 0.0) == pytest.approx(p)
-    assert p_below(pairs, 0.0) == pytest.approx(1)
-    assert p_above(pairs, 0.04) >= 0.5
-    assert p_above(pairs, 0.02) > p_above(pairs, 0.0)
+    assert p_beyond(pairs, 0.0) == pytest.approx(p)
+    assert p_beyond(pairs, 0.0, -1) == pytest.approx(1)
+    assert p_beyond(pairs, 0.04) >= 0.5
+    assert p_beyond(pairs, 0.02) > p_beyond(pairs, 0.0)
 
 
 def test_no_p_is_zero_and_the_bootstrap_s_counts_where_it_is_larger():
     """Without spread Student's p is 0: what is left is one over the draws and one. With equal pairs, blocks decide."""
-    assert p_above([[0.1]] * 5, 0.03) == 1 / (estimates.DRAWS + 1)
-    assert p_above([[0.1]] * 5, 0.1) == 1
-    assert p_above([[-0.1, 0.1]] * 6, 0.0) > 0.3
+    assert p_beyond([[0.1]] * 5, 0.03) == 1 / (estimates.DRAWS + 1)
+    assert p_beyond([[0.1]] * 5, 0.1) == 1
+    assert p_beyond([[-0.1, 0.1]] * 6, 0.0) > 0.3
 
 
 @pytest.mark.parametrize("pairs", [[], [[0.2, 0.3, 0.25, 0.2]]])
@@ -104,7 +103,7 @@ def test_one_pair_supports_nothing(pairs):
     assert math.isnan(result.high)
     assert result.pairs == len(pairs)
     assert math.isnan(result.log_ratio) == (not pairs)
-    assert p_above(pairs, -1) == p_below(pairs, 1) == 1
+    assert p_beyond(pairs, -1) == p_beyond(pairs, 1, -1) == 1
 
 
 def test_rejected_blocks_and_pairs_of_nothing_else_do_not_count():
@@ -138,7 +137,7 @@ def test_the_order_of_pairs_and_blocks_means_nothing(pairs, rng):
     other = [rng.sample(pair, len(pair)) for pair in rng.sample(pairs, len(pairs))]
 
     assert estimate(other) == estimate(pairs)
-    assert p_above(other, 0.01) == p_above(pairs, 0.01)
+    assert p_beyond(other, 0.01) == p_beyond(pairs, 0.01)
 
 
 @few
@@ -150,8 +149,8 @@ def test_swapping_the_arms_turns_the_sign(pairs):
 
     assert ends(turned) == pytest.approx((-result.log_ratio, -result.high, -result.low), abs=1e-12)
     assert turned.agreeing == result.agreeing
-    assert p_below([[-value for value in pair] for pair in pairs], -0.0123456) == pytest.approx(
-        p_above(pairs, 0.0123456), abs=1e-9
+    assert p_beyond([[-value for value in pair] for pair in pairs], -0.0123456, -1) == pytest.approx(
+        p_beyond(pairs, 0.0123456), abs=1e-9
     )
 
 
@@ -180,9 +179,9 @@ def test_the_estimate_lies_within_its_interval_and_the_blocks(pairs):
 @given(PAIRS, VALUE)
 def test_test_and_interval_do_not_contradict_each_other(pairs, threshold):
     """Where one-sided p is below 2.4 %, the two-sided 95 % interval lies above the threshold."""
-    if p_above(pairs, threshold) < 0.024:
+    if p_beyond(pairs, threshold) < 0.024:
         assert estimate(pairs).low > threshold - 1e-12
-    if p_below(pairs, threshold) < 0.024:
+    if p_beyond(pairs, threshold, -1) < 0.024:
         assert estimate(pairs).high < threshold + 1e-12
 
 

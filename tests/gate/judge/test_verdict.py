@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import gate_made as made
 from deeptwins.gate.judge import estimates
 from deeptwins.gate.judge.conclusion import conclude
-from deeptwins.gate.judge.estimates import p_above, usable
+from deeptwins.gate.judge.estimates import p_beyond, usable
 from deeptwins.gate.judge.verdict import judge, suspects, undecided
 
 SLOW, FAST = math.log(1.1), -math.log(1.1)
@@ -53,7 +53,7 @@ def test_a_change_must_be_seen_twice(first, second, verdict):
 def test_the_second_batch_must_be_significant_by_itself():
     """A second batch that is slower by more than the margin, yet noisy, confirms nothing; the reason tells both."""
     noisy = made.batch(SLOW, noise=0.1, layout=0.1, seed=5)
-    assert p_above(usable(noisy), math.log(1.03)) > 0.05
+    assert p_beyond(usable(noisy), math.log(1.03)) > 0.05
 
     result = judged(of(SLOW).model_copy(update={"confirmation": noisy}))
 
@@ -86,7 +86,7 @@ def test_four_of_five_pairs_must_agree(batch, against, verdict):
     """Of fifteen pairs in either batch, three may point the other way; with four that do, nothing is said."""
     mixture = made.batch(0.2, pairs=15 - against, **QUIET) + made.batch(-0.02, pairs=against, **QUIET)
     both = {"pairs": made.batch(0.2, **QUIET), "confirmation": made.batch(0.2, seed=1, **QUIET), batch: mixture}
-    assert p_above(usable(mixture), math.log(1.03)) < 0.05
+    assert p_beyond(usable(mixture), math.log(1.03)) < 0.05
 
     result = judged(of(changes=both))
 
@@ -129,7 +129,7 @@ def test_what_did_not_end_well_is_not_measured(status):
 
 def test_among_many_benchmarks_more_is_asked_for():
     """What is significant alone, p from 1 to 5 %, is not among twenty quiet ones; nor do failed ones count as tests."""
-    seeds = (seed for seed in range(99) if 0.01 < p_above(usable(borderline(seed).pairs), math.log(1.03)) < 0.04)
+    seeds = (seed for seed in range(99) if 0.01 < p_beyond(usable(borderline(seed).pairs), math.log(1.03)) < 0.04)
     one = borderline(next(seeds))
     others = [of(id=f"quiet {i}") for i in range(20)]
     failed = [of(id=f"failed {i}", changes={"status": "failed"}) for i in range(20)]

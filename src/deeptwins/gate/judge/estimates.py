@@ -81,14 +81,20 @@ def estimate(pairs: Pairs) -> Estimate:
     return Estimate(point, low, high, len(sample.values), sum(map(len, pairs)), agreeing)
 
 
-def p_above(pairs: Pairs, threshold: float) -> float:
-    """Return the p value of the hypothesis that the log ratio is the threshold or less; 1 with fewer than two pairs."""
-    return _p(pairs, threshold, 1)
+def p_beyond(pairs: Pairs, threshold: float, direction: int = 1) -> float:
+    """Return the p value of the hypothesis that the log ratio is the threshold or less, or for direction -1 or more.
 
-
-def p_below(pairs: Pairs, threshold: float) -> float:
-    """Return the p value of the hypothesis that the log ratio is the threshold or more; 1 with fewer than two pairs."""
-    return _p(pairs, threshold, -1)
+    It is 1 with fewer than two pairs.
+    """
+    sample = _sample(pairs)
+    if len(sample.values) < PAIRS_FOR_TEST:
+        return 1.0
+    beyond = direction * (mean(sample.values) - threshold)
+    error = sd(sample.values) / math.sqrt(len(sample.values))
+    student = float(stdtr(len(sample.values) - 1, -beyond / error)) if error > 0 else float(beyond <= 0)
+    # One is added to both counts, so that no p is 0 for lack of draws (Davison and Hinkley 1997, section 4.4).
+    against = int((direction * (sample.draws - threshold) <= 0).sum())
+    return max(student, (against + 1) / (len(sample.draws) + 1))
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
@@ -99,18 +105,6 @@ def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     fast.
     """
     return [float(q) for q in scipy.stats.false_discovery_control(p)] if len(p) else []
-
-
-def _p(pairs: Pairs, threshold: float, sign: int) -> float:
-    sample = _sample(pairs)
-    if len(sample.values) < PAIRS_FOR_TEST:
-        return 1.0
-    beyond = sign * (mean(sample.values) - threshold)
-    error = sd(sample.values) / math.sqrt(len(sample.values))
-    student = float(stdtr(len(sample.values) - 1, -beyond / error)) if error > 0 else float(beyond <= 0)
-    # One is added to both counts, so that no p is 0 for lack of draws (Davison and Hinkley 1997, section 4.4).
-    against = int((sign * (sample.draws - threshold) <= 0).sum())
-    return max(student, (against + 1) / (len(sample.draws) + 1))
 
 
 def _sample(pairs: Pairs) -> _Sample:

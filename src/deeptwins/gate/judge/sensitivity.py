@@ -167,8 +167,8 @@ def detections(tested: Sequence[KnownRun]) -> pd.DataFrame:
         if test.slowed is not None and test.outcome != NOT_MEASURED
     ]
     table = pd.DataFrame(rows, columns=["benchmark", "treatment", "found"])
-    counts = table.groupby(["benchmark", "treatment"], sort=False)["found"].agg(["size", "sum"]).reset_index()
-    return counts.rename(columns={"size": "measured", "sum": "found"})
+    groups = table.groupby(["benchmark", "treatment"], sort=False, as_index=False)
+    return groups.agg(measured=("found", "size"), found=("found", "sum"))
 
 
 def sensitivity(runs: Sequence[Run], measured: pd.DataFrame) -> pd.DataFrame:
@@ -203,19 +203,8 @@ def sensitivity(runs: Sequence[Run], measured: pd.DataFrame) -> pd.DataFrame:
                 "smallest": math.expm1(math.log1p(margin) + error * shift(pairs, run.design.alpha, tests)),
             }
         )
-    columns = (
-        "machine",
-        "benchmark",
-        "aa_runs",
-        "noise",
-        "half_width",
-        "margin",
-        "error",
-        "pairs",
-        "tests",
-        "smallest",
-    )
-    return pd.DataFrame(rows, columns=columns)
+    columns = ("machine", "benchmark", "aa_runs", "noise", "half_width", "margin", "error", "pairs", "tests")
+    return pd.DataFrame(rows, columns=[*columns, "smallest"])
 
 
 def shift(pairs: int, alpha: float, tests: int) -> float:

@@ -21,15 +21,7 @@ from functools import cached_property
 from typing import Literal
 
 from deeptwins.gate.judge import noise, sentences
-from deeptwins.gate.judge.estimates import (
-    PAIRS_FOR_TEST,
-    Estimate,
-    benjamini_hochberg,
-    estimate,
-    p_above,
-    p_below,
-    usable,
-)
+from deeptwins.gate.judge.estimates import PAIRS_FOR_TEST, Estimate, benjamini_hochberg, estimate, p_beyond, usable
 from deeptwins.gate.runs import Benchmark, Design, Pair
 from deeptwins.pages.wording import count, percent
 
@@ -91,9 +83,7 @@ class _Batch:
 
     def p(self, direction: int) -> float:
         """Return the p value of there being no slowdown (direction 1), or speed-up (-1), beyond the margin."""
-        if self.defect:
-            return 1.0
-        return p_above(self.sample, self.limit) if direction > 0 else p_below(self.sample, -self.limit)
+        return 1.0 if self.defect else p_beyond(self.sample, direction * self.limit, direction)
 
     @property
     def agrees(self) -> bool:
@@ -206,29 +196,26 @@ def undecided(benchmarks: Sequence[Benchmark], design: Design) -> list[str]:
 def _cases(benchmarks: Iterable[Benchmark], design: Design) -> list[_Case]:
     """Put each benchmark that was measured among the others: its p values are adjusted for their number."""
     measured = [benchmark for benchmark in benchmarks if benchmark.status == "ok" and any(benchmark.pairs)]
-    firsts = [_first(benchmark, design) for benchmark in measured]
-    slower = benjamini_hochberg([batch.p(1) for batch in firsts])
-    faster = benjamini_hochberg([batch.p(-1) for batch in firsts])
+    batches = [_batches(benchmark, design) for benchmark in measured]
+    slower = benjamini_hochberg([first.p(1) for first, _ in batches])
+    faster = benjamini_hochberg([first.p(-1) for first, _ in batches])
     return [
         _Case(
             benchmark=benchmark,
             margin=_margin(benchmark, design),
             first=first,
-            second=_second(benchmark, design),
+            second=second,
             slower=p_slower,
             faster=p_faster,
             alpha=design.alpha,
         )
-        for benchmark, first, p_slower, p_faster in zip(measured, firsts, slower, faster, strict=True)
+        for benchmark, (first, second), p_slower, p_faster in zip(measured, batches, slower, faster, strict=True)
     ]
 
 
-def _first(benchmark: Benchmark, design: Design) -> _Batch:
-    return _Batch(benchmark.pairs, math.log1p(_margin(benchmark, design)))
-
-
-def _second(benchmark: Benchmark, design: Design) -> _Batch:
-    return _Batch(benchmark.confirmation, math.log1p(_margin(benchmark, design)))
+def _batches(benchmark: Benchmark, design: Design) -> tuple[_Batch, _Batch]:
+    limit = math.log1p(_margin(benchmark, design))
+    return _Batch(benchmark.pairs, limit), _Batch(benchmark.confirmation, limit)
 
 
 def _margin(benchmark: Benchmark, design: Design) -> float:
@@ -237,7 +224,7 @@ def _margin(benchmark: Benchmark, design: Design) -> float:
 
 def _judged(benchmark: Benchmark, case: _Case | None, design: Design) -> Judged:
     if case is None:
-        first, second = _first(benchmark, design), _second(benchmark, design)
+        first, second = _batches(benchmark, design)
         verdict: Verdict = "not_measured"
         reason = benchmark.reason or ("no block was measured" if benchmark.status == "ok" else benchmark.status)
     else:

@@ -169,7 +169,6 @@ def _more(number: int, most: int) -> str:
 
 
 def _ratios_in_words(table: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """Describe the figure."""
     benchmarks = [
         f"{names[row['benchmark']]} {signed(row['log_ratio'])} % ({span(row['low'], row['high'])}),"
         f" {VERDICTS[row['verdict']]}"
@@ -179,7 +178,6 @@ def _ratios_in_words(table: pd.DataFrame, names: Mapping[str, str]) -> str:
 
 
 def _history_in_words(past: History, names: Mapping[str, str]) -> str:
-    """Describe the figure."""
     steps = []
     for row in past.changes.to_dict("records"):
         suspected = "" if row["confirmed"] else " (suspected)"
