@@ -258,6 +258,19 @@ def test_many_nets_that_change_at_once_are_one_row():
     assert [row[:2] + row[-2:] for row in table.rows] == [["net 0", "11", "0", "1"], ["net 0", "11", "1", "2"]]
 
 
+def test_counts_that_change_are_told_in_full():
+    """Bytes have all their digits, whatever else changes at that commit; where one arm has no value, that is said."""
+    counts = [
+        {"peak_bytes": (1, 3_597_744), "vector_share": (1, 1.0), "graphs": (1, None)},
+        {"peak_bytes": (1, 13_574_248), "vector_share": (1, 0.5), "graphs": (1, 2)},
+    ]
+    runs = [anchored(i, benchmarks=(), exact={"net": exact}) for i, exact in enumerate(counts)]
+
+    table = tables.exact_steps(history(runs).exact)
+
+    assert [row[-2:] for row in table.rows] == [["3,597,744", "13,574,248"], ["1", "0.5"], ["none", "2"]]
+
+
 def test_other_tools_are_a_new_baseline():
     """Values counted by other tools do not accuse a commit; those counted by the same tools again do."""
     past = history([counted(0, 32), counted(1, 64, "3.10.0"), counted(2, 40), counted(3, 64, "3.10.0")])

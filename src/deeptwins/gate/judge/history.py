@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,8 +25,7 @@ from deeptwins.gate.runs import Run, Value
 VERSIONS = ("python", "torch", "triton", "numpy")
 
 
-@dataclass(frozen=True)
-class _Point:
+class _Point(NamedTuple):
     benchmark: str
     place: int
     """Of the run among all runs that are shown."""
@@ -42,8 +42,7 @@ class _Point:
     margin: float
 
 
-@dataclass(frozen=True)
-class _TimeStep:
+class _TimeStep(NamedTuple):
     benchmark: str
     chain: int
     place: int
@@ -61,8 +60,7 @@ class _TimeStep:
     """What else changed there."""
 
 
-@dataclass(frozen=True)
-class _Event:
+class _Event(NamedTuple):
     place: int
     commit: str
     what: str
@@ -70,8 +68,7 @@ class _Event:
     text: str
 
 
-@dataclass(frozen=True)
-class _ExactStep:
+class _ExactStep(NamedTuple):
     place: int
     before: str
     after: str
@@ -104,7 +101,7 @@ def history(runs: Sequence[Run]) -> History:
     """
     anchored = [run for run in runs if run.kind == "anchor"]
     points = [*_points(anchored)]
-    table = _table(_Point, points)
+    table = pd.DataFrame(points, columns=_Point._fields)
     events = [*_events(anchored, points)]
     time_steps, short = [], {}
     for name, of_benchmark in table.groupby("benchmark", sort=False):
@@ -115,9 +112,9 @@ def history(runs: Sequence[Run]) -> History:
     return History(
         runs=len(anchored),
         points=table,
-        changes=_table(_TimeStep, time_steps),
-        events=_table(_Event, events),
-        exact=_table(_ExactStep, [*_exact_steps(anchored)]),
+        changes=pd.DataFrame(time_steps, columns=_TimeStep._fields),
+        events=pd.DataFrame(events, columns=_Event._fields),
+        exact=pd.DataFrame(_exact_steps(anchored), columns=_ExactStep._fields, dtype=object),  # keeps counts whole
         short=short,
     )
 
@@ -156,8 +153,7 @@ def _points(runs: Sequence[Run]) -> Iterator[_Point]:
 def _shifts(measured: Sequence[tuple[str, str, float]]) -> dict[str, tuple[int, float]]:
     """Return each anchor's chain, by number, and the anchor's log ratio to the first anchor of that chain.
 
-    Args:
-        measured: head, anchor and log(head/anchor), the oldest first.
+    What was measured is head, anchor and log(head/anchor), the oldest first.
     """
     shifts: dict[str, tuple[int, float]] = {}
     for anchor in dict.fromkeys(base for _, base, _ in measured):
@@ -203,10 +199,12 @@ def _time_steps(series: pd.DataFrame, events: Sequence[_Event]) -> Iterator[_Tim
 
 def _events(runs: Sequence[Run], points: Sequence[_Point]) -> Iterator[_Event]:
     """Say what changed between runs, other than the code that is measured."""
-    for place in range(1, len(runs)):
-        before, after = runs[place - 1], runs[place]
-        if versions := _different_versions(_tools(before), _tools(after)):
-            yield _Event(place, _commit(after), "toolchain", versions)
+    for place, (before, after) in enumerate(pairwise(runs), 1):
+        # A version that only one of the two runs has is no difference.
+        old, new = _tools(before), _tools(after)
+        versions = [f"{key} {old[key]} to {new[key]}" for key in old if key in new and old[key] != new[key]]
+        if versions:
+            yield _Event(place, _commit(after), "toolchain", ", ".join(versions))
         if before.git.suite != after.git.suite:
             yield _Event(place, _commit(after), "suite", "definitions of benchmarks changed")
         if before.git.base != after.git.base:
@@ -225,12 +223,6 @@ def _tools(run: Run) -> dict[str, str]:
     return {**facts, **run.toolchain}
 
 
-def _different_versions(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Name the versions that differ; a version that only one of the two runs has is no difference."""
-    keys = [key for key in before if key in after and before[key] != after[key]]
-    return ", ".join(f"{key} {before[key]} to {after[key]}" for key in keys)
-
-
 def _exact_steps(runs: Sequence[Run]) -> Iterator[_ExactStep]:
     """Compare each run's exact metrics with the last ones that the same tools counted, else with the last of all."""
     by_tools: dict[tuple[tuple[str, str], ...], dict[tuple[str, str], tuple[Value, str]]] = {}
@@ -241,16 +233,13 @@ def _exact_steps(runs: Sequence[Run]) -> Iterator[_ExactStep]:
         for (subject, metric), value in values.items():
             old, commit = same_tools.get((subject, metric)) or last.get((subject, metric), (value, ""))
             if old != value:
-                kind = _kind(subject, metric, old, value) if (subject, metric) in same_tools else "re-baseline"
+                (change,) = changes({subject: {metric: (old, value)}})
+                kind = {True: "worse", False: "better", None: "changed"}[change.worse]
+                kind = kind if (subject, metric) in same_tools else "re-baseline"
                 yield _ExactStep(place, commit, _commit(run), subject, metric, old, value, kind)
         counted = {key: (value, _commit(run)) for key, value in values.items()}
         same_tools |= counted
         last |= counted
-
-
-def _kind(subject: str, metric: str, old: Value, new: Value) -> str:
-    (change,) = changes({subject: {metric: (old, new)}})
-    return {True: "worse", False: "better", None: "changed"}[change.worse]
 
 
 def _commit(run: Run) -> str:
@@ -259,8 +248,3 @@ def _commit(run: Run) -> str:
 
 def _anchor(run: Run) -> str:
     return run.git.anchor or run.git.base[:12]
-
-
-def _table(kind: type[Any], rows: Sequence[Any]) -> pd.DataFrame:
-    """Make a table that has its columns even where it has no row."""
-    return pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])

@@ -61,14 +61,12 @@ def difference(base: object, head: object) -> str:
 
 def first_rows(tables: Iterable[Table], where: str) -> tuple[Table, ...]:
     """Leave out tables without a row, and rows that are too many for the page: `where` has them all."""
-    return tuple(_first_rows(table, where) for table in tables if table.rows)
-
-
-def _first_rows(table: Table, where: str) -> Table:
-    if len(table.rows) <= ROWS:
-        return table
-    caption = f"{table.caption}; the first {ROWS} of {len(table.rows)}, see {where}"
-    return replace(table, caption=caption, rows=table.rows[:ROWS])
+    shown = []
+    for table in tables:
+        more = f"; the first {ROWS} of {len(table.rows)}, see {where}" if len(table.rows) > ROWS else ""
+        if table.rows:
+            shown.append(replace(table, caption=table.caption + more, rows=table.rows[:ROWS]))
+    return tuple(shown)
 
 
 def compared(judged: JudgedRun) -> tuple[Table, ...]:
@@ -206,9 +204,8 @@ def events(table: pd.DataFrame) -> Table:
 
 def exact_steps(table: pd.DataFrame) -> Table:
     """Tabulate when exact metrics changed: of each metric the first subject, and how many more did so there."""
-    rows = []
-    for _, alike in table.groupby(["place", "before", "after", "metric", "kind"], sort=False):
-        rows.append(dict(alike.iloc[0]) | {"more": len(alike) - 1})
+    alike = table.groupby(["place", "before", "after", "metric", "kind"], sort=False)
+    firsts = alike.head(1).assign(more=alike["subject"].transform("size") - 1)
     words = (
         Column("of", "subject", printable),
         Column("and more", "more", lambda more: str(more or "-")),
@@ -216,9 +213,8 @@ def exact_steps(table: pd.DataFrame) -> Table:
         Column("change", "kind", lambda kind: "new tools: a re-baseline" if kind == "re-baseline" else kind),
         Column("between commits", ("before", "after"), _between),
     )
-    return Table.of(
-        rows, "When exact metrics changed", words, (Column("before", "old", value), Column("after", "new", value))
-    )
+    values = Column("before", "old", value), Column("after", "new", value)
+    return Table.of(firsts, "When exact metrics changed", words, values)
 
 
 def _between(before: str, after: str) -> str:
