@@ -103,12 +103,19 @@ def test_every_site_is_timed_on_a_gpu():
     assert {*chosen} < {*sites.settings("cuda", full=True)}
 
 
-@NEEDS_BENCHMARK
-def test_a_cpu_times_the_cifar_net():
-    """Without a GPU the bench collects the CIFAR net's six shapes, by implementation and direction."""
-    listed = pytest_without_gpu(ROOT, "--collect-only", "-q", "bench/bench_bn_relu_add.py")
+@pytest.fixture(scope="module")
+def collected():
+    """What two benches time on a machine without a GPU: their cases, by file."""
+    files = "bn_relu_add", "throughput"
+    listed = pytest_without_gpu(ROOT, "--collect-only", "-q", *(f"bench/bench_{file}.py" for file in files))
+    return {file: re.findall(rf"^bench/bench_{file}\.py::(.*)$", listed, re.MULTILINE) for file in files}
 
-    tests = [line for line in listed.splitlines() if "::" in line]
+
+@NEEDS_BENCHMARK
+def test_a_cpu_times_the_cifar_net(collected):
+    """Without a GPU the bench collects the CIFAR net's six shapes, by implementation and direction."""
+    tests = collected["bn_relu_add"]
+
     assert {line.split("[")[1].split("-fp32-channels_last-")[0] for line in tests} == {
         f"cifar-resnet-20-{kind}-128x{shape}"
         for kind in ("relu", "join")
@@ -261,26 +268,37 @@ def test_a_loop_trains_as_it_says(monkeypatch, way):
 
 
 @NEEDS_BENCHMARK
-def test_throughput_is_timed_for_every_net_in_every_way():
+def test_throughput_is_timed_for_every_net_in_every_way(collected):
     """Eight nets alone in three precisions, all together in three, and eight in each of two loops."""
-    listed = pytest_without_gpu(ROOT, "--collect-only", "-q", "bench/bench_throughput.py")
+    cases = Counter(line.split("[")[0] for line in collected["throughput"])
 
-    cases = Counter(line.split("::")[1].split("[")[0] for line in listed.splitlines() if "::" in line)
     assert cases == {"bench_alone": 24, "bench_together": 3, "bench_loop": 16}
-    assert "bench_loop[compiled-residual-56]" in listed
+    assert "bench_loop[compiled-residual-56]" in collected["throughput"]
+
+
+REHEARSED = (
+    "throughput.py::bench_together[fp32]", "throughput.py::bench_alone[fp32-plain-20]",
+    "throughput.py::bench_loop[usual-plain-20]", "choices.py::bench_together[4]", "choices.py::bench_evaluation[2500]",
+    "packing.py::bench_step[2nets-depth20-width8-fp32-channels_last-grouped]",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rehearsed(tmp_path_factory):
+    """Timings of a few cases of each bench that has a page, on a CPU."""
+    file = tmp_path_factory.mktemp("rehearsed") / "timed.json"
+    pytest_without_gpu(ROOT, f"--benchmark-json={file}", *(f"bench/bench_{case}" for case in REHEARSED))
+    return file
 
 
 @NEEDS_BENCHMARK
 @pytest.mark.slow
-def test_a_throughput_of_the_trainer_can_be_rehearsed(tmp_path):
+def test_a_throughput_of_the_trainer_can_be_rehearsed(rehearsed):
     """On a CPU a case is timed at a tiny size, says so, and can be read by the page's side."""
     from deeptwins.pages.throughput import numbers  # noqa: PLC0415  loads pandas
 
-    file = tmp_path / "timed.json"
-    chosen = ("-k", "together and fp32 or usual-plain-20 or alone and fp32-plain-20")
-    pytest_without_gpu(ROOT, f"--benchmark-json={file}", "bench/bench_throughput.py", *chosen)
+    found = numbers.BENCHES.load(rehearsed)
 
-    found = numbers.BENCHES.load(file)
     assert sorted(found.cases["way"]) == ["alone", "together", "usual"]
     assert found.rehearsal
     assert not found.judged
@@ -290,22 +308,16 @@ def test_a_throughput_of_the_trainer_can_be_rehearsed(tmp_path):
 
 @NEEDS_BENCHMARK
 @pytest.mark.slow
-def test_what_packing_and_choices_time_can_be_read(tmp_path):
+def test_what_packing_and_choices_time_can_be_read(rehearsed):
     """Cases of both benches are what the page's side expects."""
-    from deeptwins.pages.choices import numbers as choices  # noqa: PLC0415  loads pandas
-    from deeptwins.records import benchmarks  # noqa: PLC0415  loads pandas
+    from deeptwins.pages.choices import numbers  # noqa: PLC0415  loads pandas
 
-    chosen = {"packing": "2nets-depth20-width8-fp32-channels_last-grouped", "choices": "together and [4] or 2500"}
-    files = [tmp_path / f"{name}.json" for name in chosen]
-    for (name, case), file in zip(chosen.items(), files, strict=True):
-        pytest_without_gpu(ROOT, f"--benchmark-json={file}", f"bench/bench_{name}.py", "-k", case)
+    found = numbers.BENCHES.load(rehearsed)
 
-    found = choices.derive(benchmarks.read(files))
     assert found.packing[["nets", "depth", "variant"]].to_numpy().tolist() == [[2, 20, "grouped"]]
-    assert found.choices.set_index("choice")["value"].to_dict() == {"runs in hand": 4, "images an evaluation": 2500}
-    assert found.choices.set_index("choice")["the_trainers"].to_dict() == {
-        "runs in hand": True, "images an evaluation": False,
-    }  # fmt: skip
+    assert found.choices[["choice", "value", "the_trainers"]].to_numpy().tolist() == [
+        ["runs in hand", 4, True], ["images an evaluation", 2500, False],
+    ]  # fmt: skip
     assert found.rehearsal
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 import counting
 import exact_metrics
-from deeptwins import data, study
+from deeptwins import study
 from deeptwins.gate.compare import probes
 from deeptwins.gate.judge import metrics
 from places import ROOT
@@ -93,20 +93,22 @@ def run():
     return run.model_copy(update={"recipe": recipe, "twins": twins})
 
 
-def test_a_training_step_counts_the_same_every_time(run):
+@pytest.fixture(scope="module")
+def before(run, dataset):
+    """What a step of it counts."""
+    return exact_metrics.step(run, dataset)
+
+
+def test_a_training_step_counts_the_same_every_time(run, dataset, before):
     """Nothing in it depends on chance, on time or on what ran before."""
-    dataset = data.load("synthetic")
-    first = exact_metrics.step(run, dataset)
-
-    assert first == exact_metrics.step(run, dataset) == exact_metrics.step(run, dataset)
-    assert {*first} <= {*metrics.METRICS}
-    assert min(first.values()) > 0
+    assert exact_metrics.step(run, dataset) == exact_metrics.step(run, dataset) == before
+    assert {*before} <= {*metrics.METRICS}
+    assert min(before.values()) > 0
 
 
-def test_more_work_in_a_step_is_more_of_everything(run, monkeypatch):
+def test_more_work_in_a_step_is_more_of_everything(run, dataset, before, monkeypatch):
     """A net that computes and keeps one tensor more shows in each count of work."""
-    dataset = data.load("synthetic")
-    before, forward = exact_metrics.step(run, dataset), nn.Linear.forward
+    forward = nn.Linear.forward
     monkeypatch.setattr(nn.Linear, "forward", lambda self, x: forward(self, x) + forward(self, x.sin()))
 
     after = exact_metrics.step(run, dataset)
