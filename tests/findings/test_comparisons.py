@@ -397,7 +397,9 @@ def simulated(monkeypatch, study, effect, studies=STUDIES, images=None):
     """
     names = [f"{metric} {i}" for i in range(studies) for metric in ERROR_METRICS]
     monkeypatch.setattr(comparisons, "METRICS", names)
-    monkeypatch.setattr(statistics, "bootstrap_interval", lambda values: (NAN, NAN))  # slow, and decides nothing
+    # These are slow, and decide nothing.
+    monkeypatch.setattr(statistics, "bootstrap_interval", lambda values: (NAN, NAN))
+    monkeypatch.setattr(statistics, "seeds_needed", lambda sd, difference: NAN)
     last = made.last(study)
     effects = np.array([effect(depth, twin) for depth, twin in zip(last["depth"], last["twin"], strict=True)])
     errors = pd.DataFrame((noise(last, studies, images) + effects[:, None, None]).reshape(len(last), -1), columns=names)
