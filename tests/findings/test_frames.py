@@ -8,6 +8,7 @@ import pytest
 import made
 from deeptwins.errors import InputError
 from deeptwins.findings import frames
+from refusals import refused
 
 
 @pytest.fixture
@@ -215,10 +216,7 @@ def test_damage_is_one_line(study, tmp_path, damage):
     lines = made.records(study.runs[0])
     path = made.write(tmp_path / "results", study.runs[0], [lines[0] | damage, *lines[1:]])
 
-    with pytest.raises(InputError, match=path.name) as error:
-        frames.load(study, tmp_path / "results")
-
-    assert "\n" not in str(error.value)
+    assert path.name in refused(frames.load, study, tmp_path / "results")
 
 
 def test_an_unknown_twin_is_one_line(study, tmp_path):

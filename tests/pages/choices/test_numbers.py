@@ -4,10 +4,8 @@ import math
 
 import pytest
 
-from choices_made import all_of_them, chosen, packed, packings, written
-from deeptwins.errors import InputError
+from choices_made import chosen, packed, written
 from deeptwins.pages.choices import numbers
-from deeptwins.records import benchmarks as benchmark_files
 
 
 def loaded(folder, *benchmarks):
@@ -46,49 +44,3 @@ def test_settings_that_decide(tmp_path):
 
     assert loaded(tmp_path, packed(1.2), *others).decisive["ratio"].tolist() == [1.2]
     assert loaded(tmp_path, chosen()).decisive.empty
-
-
-@pytest.mark.parametrize(
-    ("benchmarks", "said"),
-    [
-        ([], "no timing by bench_packing or bench_choices"),
-        ([packed(), packed()], "a case stands there twice"),
-        ([chosen(), chosen()], "a case stands there twice"),
-        ([packed(ratio=-1.0)], "extra_info.ratio: input should be greater"),
-        ([packed(variant="frob")], "extra_info.variant: input should be 'separate'"),
-        ([chosen(value=0)], "extra_info.value: input should be greater"),
-        ([chosen(ms=0.0)], "stats.median: input should be greater"),
-        ([packed(), chosen(device="another")], "device: not the same in all timings"),
-        ([packed(), packed(depth=56, torch="1.0")], "torch: not the same in all timings"),
-    ],
-)
-def test_a_file_that_makes_no_sense_is_refused(tmp_path, benchmarks, said):
-    """One line names the file, what is wrong, and how to write it anew."""
-    with pytest.raises(InputError, match=said) as error:
-        loaded(tmp_path, *benchmarks)
-
-    assert str(tmp_path / "choices.json") in str(error.value)
-    assert "bench/gpu.sh throughput packing choices" in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_timings_of_several_calls_are_kept_as_one(tmp_path):
-    """Cases that were timed in two calls are put together; those of two devices are refused."""
-    folders = [tmp_path / name for name in "abc"]
-    for folder in folders:
-        folder.mkdir()
-    parts = [packings(), [chosen()], [chosen(4, device="another")]]
-    files = [written(folder, *part) for folder, part in zip(folders, parts, strict=True)]
-
-    found = numbers.BENCHES.load(benchmark_files.keep(benchmark_files.read(files[:2]), tmp_path / "new" / "kept.json"))
-
-    assert (len(found.packing), len(found.choices)) == (8, 1)
-    with pytest.raises(InputError, match="device: not the same in all timings"):
-        numbers.derive(benchmark_files.read(files))
-
-
-def test_other_benches_in_the_file_are_left_out(tmp_path):
-    """A file may hold cases of other benches."""
-    other = {"fullname": "bench/bench_throughput.py::bench_alone[...]", "extra_info": {}}
-
-    assert len(loaded(tmp_path, other, *all_of_them()).packing) == 8

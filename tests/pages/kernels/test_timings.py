@@ -1,11 +1,9 @@
 """Timings of the fused operation: what is read, what became of the targets, and that anything can be drawn."""
 
-import json
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from deeptwins.errors import InputError
 from deeptwins.pages.kernels import figures, timings
 from kernel_timings_made import COPY, three, timing, written
 
@@ -37,49 +35,6 @@ def test_bandwidth_is_effective(tmp_path):
 
     assert frame["gb_per_s"].tolist() == pytest.approx([0.95 * COPY / 1.8, 0.95 * COPY / 1.2, 0.95 * COPY])
     assert frame["percent_of_copy"].tolist() == pytest.approx([95 / 1.8, 95 / 1.2, 95])
-
-
-def test_other_benches_are_left_out(tmp_path):
-    """A file of all benches gives the timings of the fused operation alone."""
-    other = {"fullname": "bench/bench_training_step.py::bench_step[cifar-20]", "stats": {}, "extra_info": {}}
-
-    assert len(loaded(tmp_path, other, *three())) == 3
-    with pytest.raises(InputError, match=r"bench\.json: no timing of bench_bn_relu_add; write it with `tox"):
-        loaded(tmp_path, other)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "{}",
-        '{"benchmarks": 3}',
-        '{"benchmarks": [3]}',
-        json.dumps({"benchmarks": [timing() | {"extra_info": None}]}),
-        json.dumps({"benchmarks": [timing() | {"stats": {}}]}),
-        json.dumps({"benchmarks": [timing(seconds=0)]}),
-        json.dumps({"benchmarks": [timing(seconds=float("inf"))]}),
-        json.dumps({"benchmarks": [timing(seconds=float("nan"))]}),
-        json.dumps({"benchmarks": [timing(bytes="many")]}),
-        json.dumps({"benchmarks": [timing(shape=["a"])]}),
-        json.dumps({"benchmarks": [timing(direction="sideways")]}),
-    ],
-)
-def test_a_damaged_file_is_one_line(tmp_path, text):
-    """Whatever is wrong with a file, the message is one line that names it and says how to write it again."""
-    path = tmp_path / "bench.json"
-    path.write_text(text, encoding="utf-8")
-
-    with pytest.raises(InputError, match=r"bench\.json: damaged.*; write it with `tox -e bench") as caught:
-        timings.BENCHES.load(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_file_is_one_line(tmp_path):
-    """A file that is not there is named."""
-    with pytest.raises(InputError, match=r"none\.json: No such file or directory; write it"):
-        timings.BENCHES.load(tmp_path / "none.json")
 
 
 def test_targets_are_met(tmp_path):

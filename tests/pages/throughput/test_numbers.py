@@ -2,9 +2,7 @@
 
 import pytest
 
-from deeptwins.errors import InputError
 from deeptwins.pages.throughput import numbers
-from deeptwins.records import benchmarks as benchmark_files
 from throughput_made import case, each, grid, together, written
 
 
@@ -69,13 +67,6 @@ def test_a_loop_that_some_nets_lack_has_no_ratio(tmp_path):
     assert len(found.cases) == 4
 
 
-def test_other_benches_in_the_file_are_left_out(tmp_path):
-    """A file may hold cases of other benches."""
-    other = case() | {"fullname": "bench/bench_packing.py::bench_step[...]", "extra_info": {}}
-
-    assert len(loaded(tmp_path, other, together()).cases) == 1
-
-
 @pytest.mark.parametrize(
     ("changes", "judged"),
     [({}, True), ({"device": "NVIDIA H200"}, True), ({"rehearsal": True}, False), ({"device": "AMD EPYC"}, False)],
@@ -83,67 +74,3 @@ def test_other_benches_in_the_file_are_left_out(tmp_path):
 def test_targets_are_for_some_devices(tmp_path, changes, judged):
     """They are judged on an H100 or H200, and not in a rehearsal."""
     assert loaded(tmp_path, together(**changes)).judged is judged
-
-
-OTHER = {  # than all other cases have
-    "device": "another", "torch": "1.0", "rehearsal": True,
-    "batch": 64, "width": 8, "image": "1x8x8", "dataset": "digits", "study_iterations": 10,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("benchmarks", "said"),
-    [
-        ([], "no timing of all nets together"),
-        ([case()], "no timing of all nets together"),
-        ([together(), together()], "a case stands there twice"),
-        ([together(), case(way="frob")], "extra_info.way: input should be 'together'"),
-        ([together(iterations=0)], "extra_info.iterations: input should be greater"),
-        ([together(ms=-1.0)], "stats.median: input should be greater"),
-        ([together(), case(depth=None)], "any other case is one net"),
-        ([together(), case(depth=1e999)], "extra_info.depth: input should be a valid integer"),
-        ([together(), case(depth=-3)], "extra_info.depth: input should be greater"),
-        ([together(nets=7.5)], "extra_info.nets: input should be a valid integer"),
-        ([together(rehearsal="false")], "extra_info.rehearsal: input should be a valid boolean"),
-        ([together(evaluation_s=None)], "lack the time of an evaluation"),
-        ([{"fullname": "bench_throughput.py::x", "stats": {}}], "extra_info: field required"),
-        ([{"fullname": ["bench_throughput.py::"]}], "damaged.*fullname = "),
-        ([together(), {"fullname": 5}], "damaged.*fullname = 5"),
-        *(([together(), case(**{key: other})], f"{key}: not the same in all timings") for key, other in OTHER.items()),
-    ],
-)
-def test_a_file_that_makes_no_sense_is_refused(tmp_path, benchmarks, said):
-    """One line names the file, what is wrong, and how to write it anew."""
-    with pytest.raises(InputError, match=said) as error:
-        loaded(tmp_path, *benchmarks)
-
-    assert str(tmp_path / "throughput.json") in str(error.value)
-    assert "bench/gpu.sh throughput" in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"benchmarks": 3}', "\xff"])
-def test_a_damaged_file_is_refused(tmp_path, text):
-    """What is not pytest-benchmark's is refused in one line."""
-    path = tmp_path / "throughput.json"
-    path.write_bytes(text.encode("latin-1"))
-
-    with pytest.raises(InputError, match="damaged, or not pytest-benchmark's"):
-        numbers.BENCHES.load(path)
-
-
-def test_timings_of_several_calls_are_kept_as_one(tmp_path):
-    """Cases that were timed in two calls say what they would in one file; those of two devices are refused."""
-    later = {"copy_gb_per_s": 1900.0, "commit": "fedcba987654"}
-    parts = [each("compiled", 2.0, "bf16"), [together(2.0, "bf16", **later)], [together(device="another")]]
-    files = []
-    for i, part in enumerate(parts):
-        (tmp_path / str(i)).mkdir()
-        files.append(written(tmp_path / str(i), *part))
-
-    found = numbers.BENCHES.load(benchmark_files.keep(benchmark_files.read(files[:2]), tmp_path / "new" / "kept.json"))
-
-    assert found.ratios["ratio"].tolist() == [4.0]
-    assert found.origin.commits == "0123456789ab; fedcba987654"
-    with pytest.raises(InputError, match="device: not the same in all timings"):
-        numbers.derive(benchmark_files.read(files))
