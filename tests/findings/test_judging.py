@@ -10,6 +10,7 @@ from deeptwins.findings import comparisons, derive, judging
 from deeptwins.findings.judging import Evidence
 from deeptwins.findings.rows import Difference, table
 from deeptwins.pages.study import tables
+from made import paper
 
 AGREES = '[[expect]]\ntwin = "b"\nagrees_with = "a"\n'
 TWINS = "[twins]\na = {}\nb = { width = 8 }\n"
@@ -213,12 +214,6 @@ def test_claims_of_all_kinds_stand_in_one_table():
     assert list(table) == ["group", "twin", "metric", "agrees_with", "at_most", "fails", "n", "verdict", "result"]
     assert list(table["verdict"]) == ["trains", "agree", "at most"]
     assert list(table["result"]) == ["met"] * 3
-
-
-def paper(twin, value, more="", depth=20, metric="test_error_pct"):
-    """Spell a published value of family cifar."""
-    net = f'[[paper]]\ntwin = "{twin}"\nfamily = "cifar"\ndepth = {depth}\nmetric = "{metric}"\n'
-    return f'{net}value = {value}\nsource = "table 6"\n{more}\n'
 
 
 def against(study, level):
@@ -453,7 +448,7 @@ def test_one_seed_has_no_direction():
 def test_the_baseline_is_the_first_twin_with_a_value():
     """Each twin is compared with the first that has a value of the same data, depth and metric, or else with none."""
     values = "".join(paper(twin, value, FAR, 110) for twin, value in (("c", 8.0), ("b", 6.0), ("d", '"fails"')))
-    values += paper("a", 7.0, 'dataset = "cifar100"', 110) + paper("b", 9.0, FAR, 110, "train_error_pct")
+    values += paper("a", 7.0, 'dataset = "cifar100"', 110) + paper("b", 9.0, FAR, 110, metric="train_error_pct")
     study = made.asked("abcd", (20,), 2, values)
 
     _, table = against(study, lambda run, twin: 5 + run.seed + 10 * "abcd".index(twin))

@@ -176,6 +176,14 @@ def load_text(twins_and_grid: str, claims: str = "", keys: str = "") -> Study:
         return load(Path(folder), f'question = "?"\n{keys}\n{twins_and_grid}[recipe]\n{recipe}{claims}')
 
 
+def paper(  # noqa: PLR0913, PLR0917  every key of its own
+    twin: str, value: object, more: str = "", depth: int = 20, family: str = "cifar", metric: str = "test_error_pct"
+) -> str:
+    """Spell a published value; value and more are TOML."""
+    net = f'[[paper]]\ntwin = "{twin}"\nfamily = "{family}"\ndepth = {depth}\nmetric = "{metric}"\n'
+    return f'{net}value = {value}\nsource = "table 6"\n{more}\n'
+
+
 def last(study: Study, level: Level = level) -> pd.DataFrame:
     """Return the last evaluation of each net of each run, as `findings.latest` would; NaN is a run that did not end."""
     labels = frames._labels(study.runs)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import pytest
 import pages_made
 from deeptwins import pages
 from deeptwins.cli.pages import PAGES, spec_of
-from deeptwins.errors import InputError
-from deeptwins.pages.page import PageSpec, write, write_index
+from deeptwins.pages.page import PageSpec, Written, write, write_index
+from reading import Outline, titles
 
 NEEDLESS = ("torch", "triton", *(f"deeptwins.{folder}" for folder in ("data", "kernels", "nets", "train", "profile")))
 
@@ -24,14 +25,15 @@ class Made:
     """A page of some kind, written twice from the same results."""
 
     spec: PageSpec[Any]
-    source: tuple[Any, ...]
-    pages: tuple[Path, Path]
+    one: Written[Any]
+    two: Written[Any]
 
-    def texts(self, page: int) -> dict[str, str]:
-        """The files of one of the two, by name."""
-        folder = self.pages[page].parent
-        paths = [path for path in folder.rglob("*") if path.is_file()]
-        return {str(path.relative_to(folder)): path.read_bytes().decode() for path in paths}
+
+def texts(written: Written[Any]) -> dict[str, str]:
+    """The files of a page, by name."""
+    folder = written.page.parent
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes().decode() for path in paths}
 
 
 @pytest.fixture(scope="module")
@@ -57,43 +59,63 @@ def made(request, example, tmp_path_factory):
         (source,) = spec.find(Path("results"))
         umask = os.umask(0o022)
         try:
-            one, two = (write(spec, folder / name, *source).page for name in ("one", "two"))
+            one, two = (write(spec, folder / name, *source) for name in ("one", "two"))
         finally:
             os.umask(umask)
-        yield Made(spec, source, (one, two))
+        yield Made(spec, one, two)
 
 
 def test_the_same_results_give_the_same_page(made):
     """Written twice, no byte of any file differs, and none names a place on this machine."""
-    one, two = made.texts(0), made.texts(1)
+    one, two = texts(made.one), texts(made.two)
 
     assert {"index.html", "report.md", "summary.json"} <= one.keys()
     assert one == two
-    assert [name for name, text in one.items() if str(made.pages[0].parents[2]) in text] == []
+    assert [name for name, text in one.items() if str(made.one.page.parents[2]) in text] == []
 
 
 def test_a_page_is_readable_to_all(made):
-    """It says its language, tables have captions, nothing comes from elsewhere, and everyone may read the files."""
-    text = made.texts(0)["index.html"]
+    """It says its language, figures what they are, tables of what; nothing comes from elsewhere; all may read files."""
+    text = texts(made.one)["index.html"]
+    outline = Outline(text)
 
     assert '<html lang="en"' in text
-    assert text.count("<h1") == 1
+    assert outline.names().count("h1") == outline.names().count("main") == 1
     assert text.count("<caption>") == text.count("<table") > 0
-    assert not re.search(r"<(script|link|img|iframe)\b", text)
-    for path in [made.pages[0].parent, *made.pages[0].parent.rglob("*")]:
+    assert all("scope" in attrs for tag, attrs in outline.tags if tag == "th")
+    assert all(attrs["role"] == "img" for tag, attrs in outline.tags if tag == "svg")
+    assert not {"script", "link", "img", "iframe"} & {*outline.names()}
+    assert "@import" not in outline.text
+    folder = made.one.page.parent
+    for path in [folder, *folder.rglob("*")]:
         assert oct(path.stat().st_mode & 0o777) == ("0o755" if path.is_dir() else "0o644"), path
+
+
+def test_what_a_page_names_is_there(made):
+    """Files that it links lie beside it, in HTML and Markdown; the commands that make it stand in both."""
+    files = texts(made.one)
+    names = {
+        "index.html": Outline(files["index.html"]).links(),
+        "report.md": re.findall(r"\]\(([^)]*)\)", files["report.md"]),
+    }
+
+    for name, links in names.items():
+        assert links
+        assert {*links} <= {*files}
+        for command in made.spec.commands(made.one.facts).lines:
+            assert f"{command}\n" in unescape(files[name])
 
 
 def test_every_picture_is_told_in_words_and_every_table_is_in_the_data(made):
     """A figure has a title that describes it, also beside its file; the tables behind the page lie beside it."""
-    files = made.texts(0)
-    titles = re.findall(r"<title id=[^>]*>([^<]*)</title>", files["index.html"])
+    files = texts(made.one)
+    told = titles(files["index.html"])
     figures = [name for name in files if name.endswith(".svg")]
-    tables = {name: table for name, table in made.spec.data(made.spec.load(*made.source)).items() if len(table)}
+    tables = {name: table for name, table in made.spec.data(made.one.facts).items() if len(table)}
 
-    assert len(titles) == files["index.html"].count("<svg") == len(figures) > 0
-    assert all(len(title) > len("a figure of something") for title in titles)
-    assert all(len(re.findall(r"<title id=[^>]*>[^<]+</title>", files[name])) == 1 for name in figures)
+    assert len(told) == files["index.html"].count("<svg") == len(figures) > 0
+    assert all(len(title) > len("a figure of something") for title in told)
+    assert all(len(titles(files[name])) == 1 for name in figures)
     assert {name for name in files if name.startswith("data/")} == {f"data/{name}.csv" for name in tables}
     for name, table in tables.items():
         assert files[f"data/{name}.csv"].splitlines()[0] == ",".join(table.columns)
@@ -102,24 +124,12 @@ def test_every_picture_is_told_in_words_and_every_table_is_in_the_data(made):
 
 def test_the_index_lists_a_page(made):
     """The list of all pages links it, with its question."""
-    page = made.pages[0]
+    page = made.one.page
 
     index = write_index(page.parents[1]).read_text(encoding="utf-8")
 
     assert f'href="{page.parent.name}/index.html"' in index
-    assert made.spec.size(made.spec.load(*made.source)) in index
-
-
-def test_a_folder_that_cannot_be_written_is_one_line(made, tmp_path):
-    """A file where the folder of pages should be is refused in one line that names it and says what to do."""
-    (tmp_path / "reports").touch()
-
-    with pytest.raises(InputError) as error:
-        write(made.spec, tmp_path / "reports", *made.source)
-
-    assert str(error.value).startswith(f"{tmp_path / 'reports' / made.pages[0].parent.name}: ")
-    assert "--reports" in str(error.value)
-    assert "\n" not in str(error.value)
+    assert made.spec.size(made.one.facts) in index
 
 
 def test_pages_need_nothing_that_trains(example):

@@ -1,12 +1,11 @@
 """The page of packing and of the trainer's choices: it says what the timings say, in the same bytes each time."""
 
-import re
-
 import pytest
 
 from choices_made import H100, all_of_them, chosen, packed, packings, written
 from deeptwins.pages.choices.page import PAGE
 from deeptwins.pages.page import write
+from reading import html, markdown, rows
 
 
 def page_of(folder, *benchmarks, where="reports"):
@@ -14,15 +13,15 @@ def page_of(folder, *benchmarks, where="reports"):
     return write(PAGE, folder / where, written(folder, *benchmarks))
 
 
-def rows_of(page):
-    """The rows of all tables on the page, cells between bars."""
-    lines = page.page.with_name("report.md").read_text(encoding="utf-8").splitlines()
-    return [re.sub(r"\s*\|\s*", "|", line).strip("|") for line in lines if line.startswith("|")]
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """The page of a whole file."""
+    return page_of(tmp_path_factory.mktemp("usual"), *all_of_them())
 
 
-def test_the_verdict(tmp_path):
+def test_the_verdict(usual):
     """What packing is worth by its rule; then, of each choice, whether another value was faster."""
-    packing, steps, runs = page_of(tmp_path, *all_of_them()).lines
+    packing, steps, runs = usual.lines
 
     assert packing == (
         f"Packing would pay on {H100}: grouped, 2 nets train 1.50 to 2.00 times as fast as one after another in"
@@ -60,42 +59,41 @@ def test_a_choice_whose_own_value_was_not_timed(tmp_path):
     assert page.tables[0].rows[0][-1] == "-"
 
 
-def test_a_rehearsal_is_called_one(tmp_path):
+def test_a_rehearsal_is_called_one(tmp_path, usual):
     """Times of tiny nets on a CPU are no answer, neither in the verdict nor on the page; those of packing are."""
     page = page_of(tmp_path, *packings(), chosen(rehearsal=True))
 
     assert "(a rehearsal)" in page.lines[1]
     assert "rehears" not in page.lines[0]
-    assert "mean nothing" in page.page.read_text(encoding="utf-8")
-    assert "mean nothing" not in page_of(tmp_path, *all_of_them()).page.read_text(encoding="utf-8")
+    assert "mean nothing" in html(page)
+    assert "mean nothing" not in html(usual)
 
 
-def test_the_page_says_what_the_timings_say(tmp_path):
+def test_the_page_says_what_the_timings_say(usual):
     """Ratios with quartiles, operators, times, where they come from, and how to do it again."""
-    page = page_of(tmp_path, *all_of_them())
-    rows, text = rows_of(page), page.page.with_name("report.md").read_text(encoding="utf-8")
+    text = markdown(usual)
+    found = rows(text)
 
-    assert "2|20|480|248|1.00 (0.90 to 1.10)|2.00 (1.80 to 2.20)" in rows
-    assert "steps a replay|4||3|2.7 to 3.6|0.75" in rows
-    assert "steps a replay|8|the trainer's|4|3.6 to 4.8|1.00" in rows
-    assert f"device|{H100}" in rows
-    assert "commit|0123456789ab" in rows
+    assert "2|20|480|248|1.00 (0.90 to 1.10)|2.00 (1.80 to 2.20)" in found
+    assert "steps a replay|4||3|2.7 to 3.6|0.75" in found
+    assert "steps a replay|8|the trainer's|4|3.6 to 4.8|1.00" in found
+    assert f"device|{H100}" in found
+    assert "commit|0123456789ab" in found
     assert "deeptwins profile --timings results/packing.json --timings results/choices.json" in text
 
 
 def test_a_page_of_one_bench_alone(tmp_path):
     """What was not timed has no section, no file, and no command."""
     page = page_of(tmp_path, *packings())
-    text = page.page.with_name("report.md").read_text(encoding="utf-8")
 
     assert not (page.page.parent / "choices.svg").exists()
-    assert "bench_choices" not in text
+    assert "bench_choices" not in markdown(page)
     assert not (page_of(tmp_path, chosen(), where="other").page.parent / "packing.svg").exists()
 
 
-def test_pictures_say_in_words_what_they_show(tmp_path):
+def test_pictures_say_in_words_what_they_show(usual):
     """Their alternative texts have the numbers."""
-    folder = page_of(tmp_path, *all_of_them()).page.parent
+    folder = usual.page.parent
 
     assert "separate 1.00 to 1.00, grouped 0.50 to 2.00" in (folder / "packing.svg").read_text(encoding="utf-8")
     assert "steps a replay: 8 4 ms, 4 3 ms" in (folder / "choices.svg").read_text(encoding="utf-8")

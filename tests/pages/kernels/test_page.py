@@ -1,7 +1,6 @@
 """The page of the compiled kernels: from two files, the same bytes, readable to all."""
 
 import json
-import re
 
 import pytest
 
@@ -13,6 +12,7 @@ from deeptwins.records import kernels as kernel_records
 from deeptwins.records import tables
 from kernel_timings_made import three, written
 from kernels_made import compiled, kernel
+from reading import html, markdown, titles
 
 
 @pytest.fixture
@@ -23,26 +23,17 @@ def results(tmp_path):
     return folder
 
 
-@pytest.fixture
-def measured(tmp_path):
-    """Timings as pytest-benchmark writes them."""
-    return written(tmp_path, *three(), *three(direction="forward"))
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """The page of metrics alone."""
+    folder = tmp_path_factory.mktemp("usual")
+    tables.write(kernel_records.path_of(folder), compiled())
+    return write(PAGE, folder / "reports", folder)
 
 
-def test_the_file_keeps_everything(results):
-    """What is written is what is read, a row a line, with the same bytes each time."""
-    path = kernel_records.path_of(results)
-    text = path.read_text(encoding="utf-8")
-
-    assert kernel_records.read(path) == compiled()
-    assert sum('"registers": ' in line for line in text.splitlines()) == 8
-    tables.write(path, compiled())
-    assert path.read_text(encoding="utf-8") == text
-
-
-def test_the_verdict(tmp_path, results):
+def test_the_verdict(usual):
     """It says how many kernels spill, how many have full accesses, and what a site moves."""
-    verdict = write(PAGE, tmp_path / "reports", results).lines
+    verdict = usual.lines
 
     assert verdict[0].startswith(
         "None of 8 kernels compiled for sm_80 and sm_90 spills a register; they take 40 to 96 "
@@ -79,38 +70,31 @@ def test_what_cannot_be_wide_is_no_fault(tmp_path):
 
     assert not written.facts.kernels["faults"].any()
     assert len(written.lines) == 4
-    markdown = written.page.with_name("report.md").read_text(encoding="utf-8")
-    assert "| 128x20x32x32 | bf16 | channels last | 64 |" in markdown
+    assert "| 128x20x32x32 | bf16 | channels last | 64 |" in markdown(written)
 
 
-def test_the_page_is_readable_to_all(tmp_path, results):
-    """Every figure has a title that says its numbers; tables have captions; the models are called models."""
-    page = write(PAGE, tmp_path / "reports", results).page
+def test_pictures_say_in_words_what_they_show(usual):
+    """Their titles have the numbers; what comes from a model is called one."""
+    registers, traffic, floors = titles(html(usual))
 
-    text = page.read_text(encoding="utf-8")
-    titles = re.findall(r"<title id=[^>]*>([^<]*)</title>", text)
-    assert len(titles) == text.count("<svg") == 3
-    assert "apply, channels last: 72 on sm_80 and 88 on sm_90" in titles[0]
-    assert "join, eager: 16 forward, 14.125 backward" in titles[1]
-    assert "join, 256x256x56x56: 1,500.0 on A100 and 1,500.0 on H100" in titles[2]
-    assert text.count("<caption>") == text.count("<table") > 5
-    assert "Model, no measurement" in text
-    assert not re.search(r"<(script|link|img|iframe)\b", text)
+    assert "apply, channels last: 72 on sm_80 and 88 on sm_90" in registers
+    assert "join, eager: 16 forward, 14.125 backward" in traffic
+    assert "join, 256x256x56x56: 1,500.0 on A100 and 1,500.0 on H100" in floors
+    assert "Model, no measurement" in html(usual)
 
 
-def test_timings_are_shown(tmp_path, results, measured):
+def test_timings_are_shown(tmp_path, results, usual):
     """Timings that are given are kept beside the metrics, and drawn on the page; else it has none."""
-    without = write(PAGE, tmp_path / "reports", results).page.read_text(encoding="utf-8")
+    measured = written(tmp_path, *three(), *three(direction="forward"))
 
     keep_timings(measured, results)
-    page = write(PAGE, tmp_path / "reports", results).page
+    page = write(PAGE, tmp_path / "reports", results)
 
     assert timings.BENCHES.path_of(results).read_bytes() == measured.read_bytes()
-    assert "Measured times" not in without
-    text = page.read_text(encoding="utf-8")
-    assert "Measured times" in text
-    assert text.count("<svg") == 5
-    assert (page.parent / "data" / "timings.csv").is_file()
+    assert "Measured times" not in html(usual)
+    assert "Measured times" in html(page)
+    assert html(page).count("<svg") == 5
+    assert (page.page.parent / "data" / "timings.csv").is_file()
 
 
 def test_other_timings_are_refused(tmp_path, results):
@@ -130,42 +114,3 @@ def test_damaged_timings_are_one_line(tmp_path, results):
 
     with pytest.raises(InputError, match=r"timings\.json: "):
         write(PAGE, tmp_path / "reports", results)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "told"),
-    [
-        ("{", "", "damaged, not JSON"),
-        ('"schema": 1', '"schema": 2', "schema 2, and this deeptwins reads up to 1"),
-        ('"registers": 40', '"registers": -1', "kernels.0.registers: input should be greater than or equal to 0"),
-        ('"registers": 40', '"registers": "many"', "kernels.0.registers: "),
-        ('"registers": 40', '"regs": 40', "kernels.0.registers: field required"),
-        ('"devices"', '"gadgets"', "devices: field required"),
-    ],
-)
-def test_a_damaged_file_is_one_line(tmp_path, results, old, new, told):
-    """What is wrong is told with the file's name and the place in it."""
-    path = kernel_records.path_of(results)
-    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
-
-    with pytest.raises(InputError) as error:
-        write(PAGE, tmp_path / "reports", results)
-
-    assert str(error.value).startswith(f"{path}: {told}")
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("text", ["[]", "null", '{"schema": "new"}', "[" * 100_000])
-def test_other_json_is_one_line_too(tmp_path, results, text):
-    """Whatever stands in the file, there is no traceback."""
-    path = kernel_records.path_of(results)
-    path.write_text(text, encoding="utf-8")
-
-    with pytest.raises(InputError, match=r"compiled\.json: "):
-        write(PAGE, tmp_path / "reports", results)
-
-
-def test_no_metrics(tmp_path):
-    """Without the file one line says what writes it."""
-    with pytest.raises(InputError, match=r"compiled\.json: no such file; `deeptwins kernels` writes it"):
-        write(PAGE, tmp_path / "reports", tmp_path)

@@ -11,19 +11,25 @@ from deeptwins.pages.profile.page import PAGE
 from deeptwins.records import profiles
 from deeptwins.records import tables as record_tables
 from profiles_made import NETS, made, op, ops, step
+from reading import html, markdown, rows, titles
 
 
-def written(tmp_path, profile=None, where="reports"):
+def written(folder, profile):
     """Write a record and its page."""
-    profile = profile or made()
-    path = profiles.path_of(tmp_path / "results", profile.name)
+    path = profiles.path_of(folder / "results", profile.name)
     record_tables.write(path, profile)
-    return write(PAGE, tmp_path / where, path)
+    return write(PAGE, folder / "reports", path)
 
 
-def test_the_verdict(tmp_path):
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """The page of two nets on a CPU."""
+    return written(tmp_path_factory.mktemp("usual"), made())
+
+
+def test_the_verdict(usual):
     """The slowest net's time, device, largest kinds of work and floor; then what the others take."""
-    first, second = written(tmp_path).lines
+    first, second = usual.lines
 
     assert first == (
         "A step of cifar-resnet-8 (16 images of 3x32x32, fp32) takes 125 ms on Some CPU (1 thread); convolution is 75 %"
@@ -42,19 +48,19 @@ def test_one_net_is_one_sentence(tmp_path):
     assert len(written(tmp_path, alone).lines) == 1
 
 
-def test_the_tables_say_what_the_record_says(tmp_path):
+def test_the_tables_say_what_the_record_says(usual):
     """Whole steps, kinds of work, layers and kernels, with time, share, bytes, FLOPs and floor."""
-    text = written(tmp_path).page.with_name("report.md").read_text(encoding="utf-8")
+    text = markdown(usual)
+    found = rows(text)
 
-    rows = [re.sub(r"\s*\|\s*", "|", line).strip("|") for line in text.splitlines() if line.startswith("|")]
-    assert "cifar-plain-8|100|90.0 to 120|150|80.0|20.0|20 %" in rows
-    assert "cifar-plain-8|15|150|40.0|4.00|12.0" in rows
-    assert "convolution|60.0|75 %|6|60.0|12.0|15.0|25 %" in rows
-    assert "normalization|12.0|15 %|2|20.0|0|3.00|25 %" in rows
-    assert "stem|6.00|18.0|24.0|30 %|4|40.0|4.00|6.00|25 %" in rows
-    assert "stage 1, block 1, layer 2|11.0|20.0|31.0|39 %|4|40.0|4.00|7.75|25 %" in rows
-    assert "optimizer|-|-|3.00|4 %|1|10.0|0|0.75|25 %" in rows
-    assert r"convolution\_backward|convolution|3|40.0|67 %" in rows
+    assert "cifar-plain-8|100|90.0 to 120|150|80.0|20.0|20 %" in found
+    assert "cifar-plain-8|15|150|40.0|4.00|12.0" in found
+    assert "convolution|60.0|75 %|6|60.0|12.0|15.0|25 %" in found
+    assert "normalization|12.0|15 %|2|20.0|0|3.00|25 %" in found
+    assert "stem|6.00|18.0|24.0|30 %|4|40.0|4.00|6.00|25 %" in found
+    assert "stage 1, block 1, layer 2|11.0|20.0|31.0|39 %|4|40.0|4.00|7.75|25 %" in found
+    assert "optimizer|-|-|3.00|4 %|1|10.0|0|0.75|25 %" in found
+    assert r"convolution\_backward|convolution|3|40.0|67 %" in found
     assert "deeptwins profile cifar-plain-8 cifar-resnet-8 --batch 16" in text
     for told in (
         "Some CPU",
@@ -68,10 +74,9 @@ def test_the_tables_say_what_the_record_says(tmp_path):
         assert told in text
 
 
-def test_layers_stand_in_the_order_of_the_net(tmp_path):
+def test_layers_stand_in_the_order_of_the_net(usual):
     """From the stem to the linear map, whatever runs first, then the parts that are no layer."""
-    folder = written(tmp_path).page.parent
-    table = pd.read_csv(folder / "data" / "layers.csv")
+    table = pd.read_csv(usual.page.parent / "data" / "layers.csv")
 
     assert list(table.loc[table["net"] == NETS[0], "place"]) == [
         "stem", "stage 1, block 1, layer 1", "stage 1, block 1, layer 2", "linear map",
@@ -80,7 +85,7 @@ def test_layers_stand_in_the_order_of_the_net(tmp_path):
     assert table["time_us"].sum() == pytest.approx(160_000)
 
 
-def test_a_block_is_no_other_nets(tmp_path):
+def test_a_block_is_no_other_nets():
     """What is in a block but in none of its layers counts at its last one, which is the third in a bottleneck."""
     more = [op(f"stages.0.0.conv{i}", "forward", "convolution", "convolution", 10.0, net=NETS[1]) for i in (1, 3)]
     join = op("stages.0.0.join", "forward", "addition", "add", 700.0, net=NETS[1])
@@ -90,17 +95,14 @@ def test_a_block_is_no_other_nets(tmp_path):
     assert list(table["place"])[-1] == "stage 1, block 1, layer 3"
 
 
-def test_the_page_is_readable_to_all(tmp_path):
-    """Every figure has a title that says its numbers, every table a caption, and nothing comes from elsewhere."""
-    text = written(tmp_path).page.read_text(encoding="utf-8")
+def test_pictures_say_in_words_what_they_show(usual):
+    """Their titles have the numbers; each net has its tables."""
+    kinds, layers = titles(html(usual))
 
-    titles = re.findall(r"<title id=[^>]*>([^<]*)</title>", text)
-    assert len(titles) == text.count("<svg") == 2
-    assert "cifar-plain-8: convolution 60.0 ms, normalization 12.0 ms" in titles[0]
-    assert "step 100 ms, floor 20.0 ms" in titles[0]
-    assert "cifar-resnet-8: forward 24.0 ms and backward 51.0 ms, the longest stage 1, block 1, layer 2" in titles[1]
-    assert text.count("<caption>") == text.count("<table") == 9
-    assert not re.search(r"<(script|link|img|iframe)\b", text)
+    assert "cifar-plain-8: convolution 60.0 ms, normalization 12.0 ms" in kinds
+    assert "step 100 ms, floor 20.0 ms" in kinds
+    assert "cifar-resnet-8: forward 24.0 ms and backward 51.0 ms, the longest stage 1, block 1, layer 2" in layers
+    assert html(usual).count("<table") == 9
 
 
 @pytest.mark.parametrize("step_ms", [50, 100])
@@ -125,12 +127,12 @@ def test_many_nets(tmp_path):
     nets = [step(name, step_us=1000.0 * (i + 100)) for i, name in enumerate(names)]
     profile = made(name="depths", nets=tuple(nets), ops=tuple(row for name in names for row in ops(name)), kernels=())
 
-    text = written(tmp_path, profile).page.read_text(encoding="utf-8")
+    text = html(written(tmp_path, profile))
 
     assert "Where does the time of a training step go? The 4 nets of depths" in text
     captions = re.findall(r"<caption><span>([^<]*), by layer", text)
     assert captions == names[2:]
-    assert all(name in re.findall(r"<title id=[^>]*>([^<]*)</title>", text)[0] for name in names)
+    assert all(name in titles(text)[0] for name in names)
 
 
 def test_on_a_gpu(tmp_path):
@@ -144,19 +146,18 @@ def test_on_a_gpu(tmp_path):
     done = written(tmp_path, made(machine=gpu, kernels=kernels, nets=nets))
 
     assert "takes 125 ms on Some GPU, 80 GiB; " in done.lines[0]
-    text = done.page.read_text(encoding="utf-8")
+    text = html(done)
     assert "sum up to 64" in text
     assert "of the same step issued\nkernel by kernel" in text
     steps = pd.read_csv(done.page.parent / "data" / "steps.csv")
     assert steps["issued_us"].tolist() == [200_000, 250_000]
-    rows = done.page.with_name("report.md").read_text(encoding="utf-8").replace(" ", "")
-    assert "|cifar-plain-8|100|90.0to120|200|150|80.0|20.0|20%|" in rows
+    assert "cifar-plain-8|100|90.0 to 120|200|150|80.0|20.0|20 %" in rows(markdown(done))
     assert ">at::native::vectorized_elementwise_kernel<" in text
 
 
-def test_a_terminal_gets_the_same_tables(tmp_path):
+def test_a_terminal_gets_the_same_tables(usual):
     """Steps, what they move, then by net kinds of work and layers."""
-    shown = written(tmp_path).tables
+    shown = usual.tables
 
     assert [table.caption for table in shown[2:]] == [
         f"{net}, by {what}" for net in NETS for what in ("kind of work", "layer, in order")

@@ -14,9 +14,10 @@ def written(folder, study, level=made.level):
 
 @pytest.fixture(scope="session")
 def shipped(tmp_path_factory):
-    """The page of the study that ships: two families, depths, claims, a published value."""
+    """The page of the study that ships: two families, depths, claims, an answer, a published value."""
     folder = tmp_path_factory.mktemp("shipped")
-    return written(folder, made.load(folder))
+    answer = '[answer]\nmet = "Yes, it does."\ncontradicted = "No."\n'
+    return written(folder, made.load(folder, made.TOML.replace("[twins]", f"{answer}[twins]", 1)))
 
 
 @pytest.fixture(scope="session")

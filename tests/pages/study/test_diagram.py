@@ -10,6 +10,8 @@ from deeptwins.pages.page import write
 from deeptwins.pages.study import diagram
 from deeptwins.pages.study.diagram import Drawn
 from deeptwins.pages.study.page import PAGE
+from pairwise import cross, label, pairwise
+from reading import html
 
 # What is drawn needs no torch; the nets that it is compared with do.
 inspection = pytest.importorskip("deeptwins.nets.inspection", reason="nets need torch")
@@ -32,12 +34,15 @@ def texts(nets):
     return [text.get_text() for text in diagram.draw(nets).figure.axes[0].texts]
 
 
-@pytest.mark.parametrize("family", ["cifar", "cifar-bottleneck"])
-@pytest.mark.parametrize("shortcut", ["none", "zero-pad", "frozen-gate"])
-@pytest.mark.parametrize("order", diagram.ORDERS)
-def test_a_drawn_block_computes_what_the_block_does(order, shortcut, family):
+BLOCKS = cross(
+    family=("cifar", "cifar-bottleneck"), shortcut=("none", "zero-pad", "frozen-gate"), block_order=diagram.ORDERS
+)
+
+
+@pytest.mark.parametrize("case", pairwise(BLOCKS), ids=label)
+def test_a_drawn_block_computes_what_the_block_does(case):
     """Done one by one from left to right, the operations that are drawn inside a block give its output."""
-    net = spec(family, 20, shortcut=shortcut, block_order=order)
+    net = spec(depth=20, **case)
     block = shaken(build(net)).eval().blocks[1][1]
     x = images(2, channels=block.conv1.in_channels)
     sizes, layers, operations = [], iter(block.layers), drawn(net).inside
@@ -57,7 +62,7 @@ def test_a_drawn_block_computes_what_the_block_does(order, shortcut, family):
             sizes.append("x".join(map(str, convolution.kernel_size)))
             y = convolution(y)
 
-    assert ("+" in operations) == (shortcut != "none")
+    assert ("+" in operations) == (net.shortcut != "none")
     assert sizes == [word for word in operations if word[0].isdigit()]
     assert [*convolutions, *norms] == []
     assert y.allclose(block((x, x))[0], atol=1e-5)
@@ -159,7 +164,7 @@ def test_the_deepest_of_each_group_are_drawn():
 
 def test_a_page_has_the_nets_where_records_describe_them(tmp_path):
     """The page of a study draws its nets from the records; from older ones, which lack the stages, it does not."""
-    small = made.small(tmp_path)
+    small = made.small(tmp_path, grid=made.ONE_DEPTH)
     for described in (False, True):
         for run in small.runs:
             lines = made.records(run)
@@ -170,9 +175,10 @@ def test_a_page_has_the_nets_where_records_describe_them(tmp_path):
                     **stages,
                 }
             made.write(tmp_path / "results", run, lines)
-        page = write(PAGE, tmp_path / "reports", small, tmp_path / "results").page
+        written = write(PAGE, tmp_path / "reports", small, tmp_path / "results")
+        page = written.page
 
-        assert ("The nets" in page.read_text(encoding="utf-8")) == described
+        assert ("The nets" in html(written)) == described
         assert "stages" not in (page.parent / "data" / "runs.csv").read_text(encoding="utf-8")
         if described:
-            assert "cifar, depth 56" in (page.parent / "nets.svg").read_text(encoding="utf-8")
+            assert "cifar, depth 20" in (page.parent / "nets.svg").read_text(encoding="utf-8")

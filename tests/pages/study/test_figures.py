@@ -16,12 +16,12 @@ FIVE = "\n".join(f't{i} = {{ shortcut = "s{i}" }}' for i in range(5))
 GRID = '[[vary]]\nfamily = "cifar"\n'
 STUDIES = {
     "one run": f"{HEAD}[twins]\na = {{}}\nb = {{ width = 8 }}\n{GRID}depth = 20\nseed = 0\n{TAIL}",
-    "one twin": f"{HEAD}[twins]\na = {{}}\n{GRID}depth = [20, 32]\nseed = [0, 1]\n{TAIL}",
+    "one twin": f"{HEAD}[twins]\na = {{}}\n{GRID}depth = [20, 32, 44, 56]\nseed = [0, 1]\n{TAIL}",
     "five": f"{HEAD}[twins]\n{FIVE}\n{GRID}depth = [8, 14, 20, 26, 32, 38, 44, 50]\nseed = [0, 1]\n{TAIL}",
 }
 
 
-def derived(folder, text=made.TOML, level=made.level):
+def derived(folder, text, level=made.level):
     """The findings of a made-up study."""
     study = made.load(folder, text)
     return derive.derive(study, frames.load(study, made.results(folder, study, level)))
@@ -124,7 +124,7 @@ def test_low_errors_stay_legible_beside_high_ones(pictures):
 
 def test_errors_alike_have_a_plain_scale(tmp_path):
     """Where errors do not differ by much, the scale is linear."""
-    findings = derived(tmp_path, level=lambda run, _: 20 + run.seed)
+    findings = derived(tmp_path, STUDIES["one twin"], lambda run, _: 20 + run.seed)
 
     assert figures.error_by_depth(findings.by_depth, findings.final).figure.axes[0].get_yscale() == "linear"
 
@@ -193,7 +193,7 @@ def test_no_drift_at_all_can_be_drawn(tmp_path, zero, seeds):
 
 def test_labels_do_not_overlap(tmp_path):
     """Where lines end at the same height their labels are moved apart."""
-    findings = derived(tmp_path, level=lambda *_: 5.0)
+    findings = derived(tmp_path, STUDIES["one twin"], lambda *_: 5.0)
     figure = figures.learning_curves(findings.curves).figure
     figure.draw_without_rendering()
 

@@ -5,18 +5,12 @@ import pytest
 import made
 from deeptwins.findings import derive, frames
 from deeptwins.pages.study import provenance, remarks
-
-
-def paper(twin, value, more="", depth=20, family="cifar"):
-    """Spell a published value of the test error."""
-    net = f'[[paper]]\nfamily = "{family}"\ndepth = {depth}\ntwin = "{twin}"\nmetric = "test_error_pct"\n'
-    return f'{net}value = {value}\nsource = "table 1"\n{more}\n'
-
+from made import paper
 
 SCALE = 'scale = "Ours are small."\n'
 FAR = 'dataset = "cifar10"'
 OURS = "5.1 % (95 % interval 4.9 to 5.3)."
-THERE = "Published on cifar10 at depth 20 (table 1):"
+THERE = "Published on cifar10 at depth 20 (table 6):"
 BASE = f"{THERE} test error is"
 MORE = "+5.0 points, 95 % interval 4.8 to 5.2)."
 
@@ -37,10 +31,10 @@ def seven(run, twin):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (paper("base", 90.0), f"Published test error of base at depth 20 is 90.00 % (table 1); here it is {OURS}"),
+        (paper("base", 90.0), f"Published test error of base at depth 20 is 90.00 % (table 6); here it is {OURS}"),
         (
             paper("base", '"fails"'),
-            f"Published: base at depth 20 fails to train (table 1); here its test error is {OURS}",
+            f"Published: base at depth 20 fails to train (table 6); here its test error is {OURS}",
         ),
         (
             paper("base", 9.0, FAR) + paper("more", 6.0, FAR),
@@ -57,7 +51,7 @@ def seven(run, twin):
         (
             paper("base", 9.0, FAR, 56) + paper("more", '"fails"', FAR, 56) + paper("most", '"fails"', FAR, 56),
             (
-                "Published on cifar10 at depth 56 (table 1): more (test error here 10.1 %) and most (here 15.1 %) "
+                "Published on cifar10 at depth 56 (table 6): more (test error here 10.1 %) and most (here 15.1 %) "
                 "fail to train; here, at depth 20, they train."
             ),
         ),
@@ -108,7 +102,7 @@ def test_ours_is_told_once_beside_several_published_values(tmp_path):
     (remark,) = remarked(tmp_path, ["base", "lost"], "".join(values), seven)
 
     assert remark == (
-        "Published on cifar10 at depth 164 of family cifar-bottleneck (table 1): "
+        "Published on cifar10 at depth 164 of family cifar-bottleneck (table 6): "
         "lost (test error 12.00 %, here 92.0 %) trains; here, at depth 20, it fails to train. Ours are small."
     )
 

@@ -6,6 +6,7 @@ from deeptwins.pages.page import write
 from deeptwins.pages.study import figures, sections
 from deeptwins.pages.study.page import PAGE
 from places import ROOT
+from reading import markdown
 
 
 def test_a_figure_is_a_function_and_a_line(tmp_path, monkeypatch, one_depth):
@@ -21,10 +22,9 @@ def test_a_figure_is_a_function_and_a_line(tmp_path, monkeypatch, one_depth):
     added = eval(f"({line})", vars(sections))  # noqa: S307
     monkeypatch.setattr(sections, "SECTIONS", (*sections.SECTIONS, *added))
 
-    page = write(PAGE, tmp_path / "reports", one_depth.facts.study, one_depth.page.parents[2] / "results").page
+    page = write(PAGE, tmp_path / "reports", one_depth.facts.study, one_depth.page.parents[2] / "results")
 
     (picture,) = added[0][1](one_depth.facts)
-    text = page.with_name("report.md").read_text(encoding="utf-8")
-    assert f"\n## {added[0][0]}\n\n![{picture.alt}]({picture.name}.svg)" in text
-    assert picture.caption in text
-    assert page.with_name(f"{picture.name}.svg").is_file()
+    assert f"\n## {added[0][0]}\n\n![{picture.alt}]({picture.name}.svg)" in markdown(page)
+    assert picture.caption in markdown(page)
+    assert page.page.with_name(f"{picture.name}.svg").is_file()

@@ -213,12 +213,6 @@ def test_a_validation_error_has_a_column_where_there_is_one(tmp_path):
     assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
-def published(twin, value, dataset, depth=110, family="cifar"):
-    """Spell a published value of other data."""
-    net = f'[[paper]]\ntwin = "{twin}"\nfamily = "{family}"\ndepth = {depth}\nmetric = "test_error_pct"\n'
-    return f'{net}value = {value}\nsource = "table 6"\ndataset = "{dataset}"\n'
-
-
 def across(study, errors):
     """The table across scales, from the error of each twin by seed."""
     last = made.last(study, lambda run, twin: errors[twin][run.seed])
@@ -228,8 +222,9 @@ def across(study, errors):
 
 def test_the_table_across_scales():
     """Published differences stand beside ours: values, points, depth and data of both, and the reading."""
-    values = published("a", 5.93, "cifar10") + published("b", 5.91, "cifar10") + published("c", '"fails"', "cifar10")
-    study = made.asked("abc", claims=values + published("b", '"fails"', "svhn"))
+    of_cifar10 = (("a", 5.93), ("b", 5.91), ("c", '"fails"'))
+    values = "".join(made.paper(twin, value, 'dataset = "cifar10"', 110) for twin, value in of_cifar10)
+    study = made.asked("abc", claims=values + made.paper("b", '"fails"', 'dataset = "svhn"', 110))
 
     rows = across(study, {"a": [5.0, 6.0, 7.0], "b": [6.0, 7.0, 8.0], "c": [52.0, 53.0, 54.0]}).rows
 
@@ -247,20 +242,13 @@ def test_the_table_across_scales():
 def test_what_stands_beside_two_published_values_is_written_once():
     """Ours is no second result beside a second published value, which names its family where ours is another."""
     places = [(110, "cifar"), (164, "cifar-bottleneck")]
-    values = [published(twin, value, "cifar10", *place) for place in places for twin, value in (("a", 7.0), ("b", 8.0))]
+    values = "".join(
+        made.paper(twin, value, 'dataset = "cifar10"', *place)
+        for place in places
+        for twin, value in (("a", 7), ("b", 8))
+    )
 
-    rows = across(made.asked("ab", claims="".join(values)), {"a": [5.0, 6.0, 7.0], "b": [6.0, 7.0, 8.0]}).rows
+    rows = across(made.asked("ab", claims=values), {"a": [5.0, 6.0, 7.0], "b": [6.0, 7.0, 8.0]}).rows
 
     assert [row[4] for row in rows] == ["cifar10, depth 110", "cifar10, family cifar-bottleneck, depth 164"]
     assert [row[9:12] for row in rows] == [["7.0 against 6.0", "+1.0", "1.0 to 1.0"], ["as above"] * 3]
-
-
-def test_the_table_of_growth(tmp_path):
-    """Nets that were grown have a row that says when, between which depths, and what that changed."""
-    grid = '[[vary]]\nfamily = "cifar"\ndepth = 20\nseed = [0, 1]\ngrow_at = 100\n'
-    study = made.load_text(f"[twins]\na = {{}}\nb = {{ grown_from = 8 }}\n{grid}")
-    data = frames.load(study, made.results(tmp_path, study))
-
-    assert tables.growth(derive.derive(study, data).growth).rows == [
-        ["cifar", "8 to 20", "b", "100", "2.0e-6", "40.00", "40.00", "2"]
-    ]

@@ -6,12 +6,19 @@ import pytest
 
 from deeptwins.pages.page import write
 from deeptwins.pages.throughput.page import PAGE
+from reading import markdown, rows
 from throughput_made import case, each, grid, together, written
 
 
-def page_of(folder, *benchmarks, where="reports"):
+def page_of(folder, *benchmarks):
     """Write timings and their page."""
-    return write(PAGE, folder / where, written(folder, *benchmarks))
+    return write(PAGE, folder / "reports", written(folder, *benchmarks))
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """The page of a whole file, whose cases come in another order."""
+    return page_of(tmp_path_factory.mktemp("usual"), *reversed(grid()))
 
 
 def results(page):
@@ -19,9 +26,9 @@ def results(page):
     return [row[-1] for row in page.tables[-1].rows]
 
 
-def test_the_verdict(tmp_path):
+def test_the_verdict(usual):
     """The study's precision first, with device and projection; then ratios, then what became of the targets."""
-    tf32, bf16, ratios, targets = page_of(tmp_path, *reversed(grid())).lines
+    tf32, bf16, ratios, targets = usual.lines
 
     assert tf32 == (
         "All 4 nets together do 1,000 net-iterations/s in tf32 on NVIDIA H100 80GB HBM3, 79 GiB. Projected: 5.29"
@@ -38,12 +45,12 @@ def test_the_verdict(tmp_path):
     ]
 
 
-def test_targets_met_and_missed(tmp_path):
+def test_targets_met_and_missed(tmp_path, usual):
     """25 is at least 20; 4 is not 5; 4 nets of 64,000 at 100 a second take more than 10 minutes, by a projection."""
     within, beyond = "within it, by a projection", "beyond it, by a projection"
     slow = [together(40.0), together(2.0, "bf16"), *each("usual", 1000.0, "tf32")]
 
-    assert results(page_of(tmp_path, *grid())) == ["✓ met", "✗ missed", within]
+    assert results(usual) == ["✓ met", "✗ missed", within]
     assert results(page_of(tmp_path, *slow)) == ["✓ met", "not measured", beyond]
     assert results(page_of(tmp_path, together(2.0, "bf16"), *each("compiled", 5.0, "bf16"))) == [
         "not measured",
@@ -58,32 +65,31 @@ def test_targets_met_and_missed(tmp_path):
 def test_elsewhere_no_target_applies(tmp_path, changes, rehearsed):
     """On another device targets are not judged; a rehearsal says that its numbers mean nothing for a GPU."""
     page = page_of(tmp_path, *grid(**changes))
-    text = page.page.with_name("report.md").read_text(encoding="utf-8")
 
     assert page.lines[-1] == "No target applies: they are for an H100 or H200."
     assert {*results(page)} == {"no target applies"}
-    assert ("mean nothing for a GPU" in text) is rehearsed
+    assert ("mean nothing for a GPU" in markdown(page)) is rehearsed
     assert page.lines[0].startswith("In a rehearsal") is rehearsed
 
 
-def test_the_page_says_what_the_timings_say(tmp_path):
+def test_the_page_says_what_the_timings_say(usual):
     """Rates, times by depth, floors, where they come from, what a projection is, and how to do it again."""
-    text = page_of(tmp_path, *grid()).page.with_name("report.md").read_text(encoding="utf-8")
+    text = markdown(usual)
+    found = rows(text)
 
-    rows = [re.sub(r"\s*\|\s*", "|", line).strip("|") for line in text.splitlines() if line.startswith("|")]
-    assert "all nets together|tf32|1,000|800 to 1,250|62.5|4.27" in rows
-    assert "the usual loop|tf32|40|32 to 50|10|107" in rows
-    assert "the trainer|residual|tf32|56|5|4 to 6.25|25,600|2.5|50" in rows
-    assert "tf32|4.27|41|1.5|5.29" in rows
-    assert "one seed of the study in 10 minutes, tf32|projected: 5.29 min|within it, by a projection" in rows
-    assert "all nets together|tf32|no|-|-|100|3" in rows
-    assert "the compiled loop|bf16|allowed|4|inductor|100|3" in rows
-    assert "device|NVIDIA H100 80GB HBM3, 79 GiB" in rows
-    assert "cpu|Some CPU" in rows
-    assert "driver|570.1" in rows
-    assert "commit|0123456789ab" in rows
-    assert "date|2026-02-03" in rows
-    assert "versions|torch 2.14.1" in rows
+    assert "all nets together|tf32|1,000|800 to 1,250|62.5|4.27" in found
+    assert "the usual loop|tf32|40|32 to 50|10|107" in found
+    assert "the trainer|residual|tf32|56|5|4 to 6.25|25,600|2.5|50" in found
+    assert "tf32|4.27|41|1.5|5.29" in found
+    assert "one seed of the study in 10 minutes, tf32|projected: 5.29 min|within it, by a projection" in found
+    assert "all nets together|tf32|no|-|-|100|3" in found
+    assert "the compiled loop|bf16|allowed|4|inductor|100|3" in found
+    assert "device|NVIDIA H100 80GB HBM3, 79 GiB" in found
+    assert "cpu|Some CPU" in found
+    assert "driver|570.1" in found
+    assert "commit|0123456789ab" in found
+    assert "date|2026-02-03" in found
+    assert "versions|torch 2.14.1" in found
     assert "projections, no measurements" in text
     assert "deeptwins profile --timings" in text
 
@@ -104,10 +110,9 @@ def test_a_single_round_has_no_spread(tmp_path):
     assert "one round" in page_of(tmp_path, one).tables[0].rows[0]
 
 
-def test_pictures_say_in_words_what_they_show(tmp_path):
+def test_pictures_say_in_words_what_they_show(usual):
     """Their alternative texts have the numbers; the floor is drawn beside the times."""
-    folder = page_of(tmp_path, *grid()).page.parent
-    ways, depths = ((folder / f"{name}.svg").read_text(encoding="utf-8") for name in ("ways", "by-depth"))
+    ways, depths = (usual.page.with_name(f"{name}.svg").read_text(encoding="utf-8") for name in ("ways", "by-depth"))
 
     assert "the usual loop, tf32 40" in ways
     assert "plain, bf16: 2.5 at depth 20 to 2.5 at depth 56, floor 2.5 to 2.5" in depths

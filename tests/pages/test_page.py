@@ -1,0 +1,148 @@
+"""Pages and their list, of whatever kind: here of a small one, whose facts are what it says."""
+
+import re
+from operator import itemgetter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from deeptwins.errors import InputError
+from deeptwins.pages import drawing, page
+from deeptwins.pages.drawing import Picture
+from deeptwins.pages.page import Commands, PageSpec, Section, write, write_index
+from reading import Outline
+from refusals import refused
+
+FACTS = {
+    "name": "small", "question": "Does it rise?", "verdict": ["It rises."], "answer": "Yes.", "cost": "3 min",
+    "date": "2026-11-20", "size": "1 of 6 runs finished", "data": {"errors": pd.DataFrame({"error": [0.5]})},
+    "remarks": ["Provisional."],
+}  # fmt: skip
+PICTURE = Picture("errors", "Caption.", "An empty figure.", drawing.canvas(1.0))
+PAGE = PageSpec(
+    load=lambda changes: FACTS | changes,
+    sections=lambda facts: [Section("Errors", (PICTURE, *facts.get("pictures", ())))],
+    origin=lambda _: [],
+    commands=lambda _: Commands("Here:", ("make it",)),
+    **{part: itemgetter(part) for part in FACTS},
+)
+
+
+def written(reports, **changes):
+    """Write the page, with some facts changed; returns its folder."""
+    return write(PAGE, reports, changes).page.parent
+
+
+def contents(folder):
+    """The files of a folder, with what is in them."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def index(reports):
+    """The list of all pages."""
+    return write_index(reports).read_text(encoding="utf-8")
+
+
+def test_texts_stay_texts(tmp_path):
+    """Whatever an author writes is shown as written: no markup of theirs works in HTML or Markdown."""
+    folder = written(tmp_path, question="</title><script>alert(1)</script> a|b\n# c [d](e) *f* `g` & $h$")
+
+    for html in (folder.joinpath("index.html").read_text(encoding="utf-8"), index(tmp_path)):
+        outline = Outline(html)
+        assert "script" not in outline.names()
+        assert "<script>alert(1)</script> a|b" in outline.text
+    first = folder.joinpath("report.md").read_text(encoding="utf-8").splitlines()[0]
+    assert first == r"# \</title\>\<script\>alert(1)\</script\> a\|b \# c \[d\](e) \*f\* \`g\` \& \$h\$"
+
+
+def test_what_limits_the_verdict_stands_under_it(tmp_path):
+    """A remark comes behind the verdict and before what was found, on the page and in the list of pages."""
+    folder = written(tmp_path)
+
+    texts = [folder.joinpath(name).read_text(encoding="utf-8") for name in ("index.html", "report.md")]
+    for text in (*texts, index(tmp_path)):
+        parts = [text.rindex("It rises."), text.index("Provisional."), text.index("errors.svg")]
+        assert parts == sorted(parts)
+
+
+def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
+    """When writing fails midway, the page that was there is untouched and nothing half-written stays."""
+    folder = written(tmp_path)
+    before, write_text = contents(folder), Path.write_text
+
+    def full(path, *args, **kwargs):
+        if path.name == "index.html":
+            raise OSError(28, "No space left on device")
+        return write_text(path, *args, **kwargs)
+
+    monkeypatch.setattr(page.Path, "write_text", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        written(tmp_path, question="Does it fall?", data={})
+
+    assert contents(folder) == before
+
+
+def test_nothing_is_left_of_a_page_that_was_there_before(tmp_path):
+    """Pictures and data that a page no longer has go; what others put there stays."""
+    old = {"old": pd.DataFrame({"error": [0.7]})}
+    folder = written(tmp_path / "reports", data=old, pictures=[Picture("old", "", "", drawing.canvas(1.0))])
+    folder.joinpath("notes.csv").write_text("mine")
+    assert {"old.svg", "data/old.csv"} < {*map(str, contents(folder))}
+
+    written(tmp_path / "reports")
+
+    assert contents(folder) == contents(written(tmp_path / "fresh")) | {Path("notes.csv"): b"mine"}
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    """A file where the folder of pages should be is refused in one line that names it and says what to do."""
+    (tmp_path / "reports").touch()
+
+    told = refused(written, tmp_path / "reports")
+
+    assert told.startswith(f"{tmp_path / 'reports' / 'small'}: ")
+    assert "--reports" in told
+
+
+def test_the_index_lists_every_report(tmp_path):
+    """Each has a row with its question, answer, cost and date, then its verdict and figure, in alphabetical order."""
+    for name in ("zeta", "alpha"):
+        written(tmp_path, name=name, question=f"Does {name} rise?")
+    text = index(tmp_path)
+    outline = Outline(text)
+
+    images = [attrs["src"] for tag, attrs in outline.tags if tag == "img"]
+    assert images == ["alpha/errors.svg", "zeta/errors.svg"]
+    pages = [link for link in outline.links() if link not in images]
+    assert pages == ["alpha/index.html", "zeta/index.html"] * 2  # in the table, and above each entry
+    assert all((tmp_path / path).is_file() for path in outline.links())
+    _, *rows = re.findall(r"<tr>(.*)</tr>", text)
+    for name, row in zip(("alpha", "zeta"), rows, strict=True):
+        assert f"<td>Does {name} rise? <strong>Yes.</strong></td>" in row
+        assert ">3 min<br>2026-11-20<" in row
+    assert text.count("<p>It rises.</p>") == outline.text.count("1 of 6 runs finished") == 2
+
+
+def test_a_page_without_answer_or_date_is_listed(tmp_path):
+    """It has a row of what is known."""
+    written(tmp_path, answer="", date="")
+    text = index(tmp_path)
+
+    assert "Does it rise?" in text
+    assert "<strong>" not in text
+    assert "<br>" not in text
+
+
+def test_an_index_of_nothing(tmp_path):
+    """Without reports the index says so."""
+    assert "No report yet." in index(tmp_path / "reports")
+
+
+def test_a_damaged_summary_is_one_line(tmp_path):
+    """A summary that is none is an error that names the file."""
+    (tmp_path / "depth").mkdir()
+    (tmp_path / "depth" / "summary.json").write_text("{}", encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"depth/summary.json: not a report's summary"):
+        write_index(tmp_path)
