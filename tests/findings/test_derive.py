@@ -273,14 +273,11 @@ def test_derive_finds_agreement_and_drift(tmp_path):
     assert (compiled["between_seeds"] > 0.01).all()
 
 
-VALIDATED = made.TOML.replace("evaluate_every", "validation = 0.1\nevaluate_every")
-
-
 def test_an_error_on_held_out_images_is_found_where_there_is_one(tmp_path):
     """With a validation set its error is a metric like the others; without one it is nowhere."""
     tables = []
-    for text in (made.TOML, VALIDATED):
-        study = made.load(tmp_path, text)
+    for more in ("", "validation = 0.1\n"):
+        study = made.load(tmp_path, made.AGREEING.replace("evaluate_every", f"{more}evaluate_every"), "kernel")
         found = derive.derive(study, frames.load(study, made.results(tmp_path, study)))
         tables.append([set(table["metric"]) for table in (found.by_depth, found.trends, found.comparisons)])
 

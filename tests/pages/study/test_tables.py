@@ -204,7 +204,7 @@ def test_failures_have_a_column_where_there_are_any():
 
 def test_a_validation_error_has_a_column_where_there_is_one(tmp_path):
     """With a validation set its error stands before the test error."""
-    study = made.load(tmp_path, made.TOML.replace("evaluate_every", "validation = 0.1\nevaluate_every"))
+    study = made.load(tmp_path, made.AGREEING.replace("evaluate_every", "validation = 0.1\nevaluate_every"))
     data = frames.load(study, made.results(tmp_path, study))
 
     table = tables.errors(derive.derive(study, data).by_depth)
