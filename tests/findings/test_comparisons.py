@@ -364,7 +364,7 @@ SHAPES = {
     "three twins over three depths, claims": made.asked("abc", (20, 32, 44), claims=RISES + ABOVE),
     "four twins at one depth, claims": made.asked("abcd", claims=ABOVE + ABOVE.replace('"b"', '"c"')),
 }
-STUDIES = 250  # of each shape
+STUDIES = 150  # of each shape
 BOUND = 0.05 + 2 * (0.05 * 0.95 / STUDIES) ** 0.5  # with room for two standard errors of the simulation
 
 
