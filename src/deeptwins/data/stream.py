@@ -46,9 +46,9 @@ class Stream:
         if images.ahead:
             for coming in range(t, t + 1 + images.ahead):
                 images.expect(self._draws(coming)[0])
-        return self.made(self._draws(t))
+        return self.gather(self._draws(t))
 
-    def made(self, draws: Tensor) -> tuple[Tensor, Tensor]:
+    def gather(self, draws: Tensor) -> tuple[Tensor, Tensor]:
         """Make a batch of columns of epochs' tables, int64 (4, B): images and labels as `batch` returns them.
 
         Raises:

@@ -102,7 +102,7 @@ class Feed:
         images = self._tables.shape[2]
         position = self._counter * len(self._offsets) + self._offsets
         draws = self._tables[position // images % len(self._tables), :, position % images].T
-        self._put(place, *self._stream.made(draws))
+        self._put(place, *self._stream.gather(draws))
         self._counter += 1
 
     def _fetch(self, place: int) -> None:

@@ -55,15 +55,15 @@ def _of_our_data(table: pd.DataFrame) -> list[str]:
     for row in table[table["reading"].isin(DIFFERENT)].to_dict("records"):
         error, net = METRICS[row["metric"]], f"{row['twin']} at depth {row['depth']}"
         ours = f"{percent(row['mean'])} (95 % interval {interval(row['low'], row['high'])})"
-        there = f"Published {error} of {net} is {_value(row['paper'])} ({row['source']}); here it is"
+        theirs = f"Published {error} of {net} is {_value(row['paper'])} ({row['source']}); here it is"
         if row["paper"] == FAILS:
-            there = f"Published: {net} {FAILS_TO_TRAIN} ({row['source']}); here its {error} is"
-        sentences.append(f"{there} {ours}.")
+            theirs = f"Published: {net} {FAILS_TO_TRAIN} ({row['source']}); here its {error} is"
+        sentences.append(f"{theirs} {ours}.")
     return sentences
 
 
 def _of_other_data(table: pd.DataFrame, final: pd.DataFrame) -> list[str]:
-    """Say which nets train there and fail here, or the other way round; then which differ in another direction.
+    """Say which nets train in the paper and fail here, or the other way round; then which differ in another direction.
 
     What stands beside several published values of one source is told beside the first.
     """
@@ -82,7 +82,7 @@ def _of_other_data(table: pd.DataFrame, final: pd.DataFrame) -> list[str]:
     before = None
     for rows, words in parts:
         source = rows["source"].iloc[0]
-        begin = f"Also {_there(rows)}" if source == before else f"Published {_there(rows)} ({source})"
+        begin = f"Also {_published_on(rows)}" if source == before else f"Published {_published_on(rows)} ({source})"
         sentences.append(f"{begin}: {words(rows, _groups(rows, final))}.")
         before = source
     return sentences
@@ -106,16 +106,16 @@ def _training(rows: pd.DataFrame, groups: list[str]) -> str:
     names: list[str] = []
     for (twin, paper), nets in rows.groupby(["twin", "paper"], sort=False):
         error = "" if names else f"{METRICS[rows['metric'].iloc[0]]} "
-        there = "" if paper == FAILS else f"{_value(paper)}, "
+        theirs = "" if paper == FAILS else f"{_value(paper)}, "
         ours = []
         for group, mean in zip(nets["group"], nets["mean"], strict=True):
             setting = place_of(group, groups)
             ours.append(f"{percent(mean)} for {setting}" if setting else percent(mean))
-        names.append(f"{twin} ({error}{there}here {listed(ours)})")
+        names.append(f"{twin} ({error}{theirs}here {listed(ours)})")
     one = len(names) == 1
     trains, fails = ("trains", FAILS_TO_TRAIN) if one else ("train", "fail to train")
-    there, here = (trains, fails) if rows["reading"].iloc[0] == FAILS_HERE else (fails, trains)
-    return f"{listed(names)} {there}; {_here(rows)} {'it' if one else 'they'} {here}"
+    theirs, here = (trains, fails) if rows["reading"].iloc[0] == FAILS_HERE else (fails, trains)
+    return f"{listed(names)} {theirs}; {_here(rows)} {'it' if one else 'they'} {here}"
 
 
 def _across(rows: pd.DataFrame, groups: list[str]) -> str:
@@ -135,8 +135,8 @@ def _across(rows: pd.DataFrame, groups: list[str]) -> str:
     than = "as" if row["direction"] == SAME else "than"
     reference = f"{row['other']} ({_value(row['paper_other'])})"
     twins = listed([*dict.fromkeys(names)])
-    there = f"{METRICS[row['metric']]} is {row['direction']} with {twins} {than} with {reference}"
-    return f"{there}; {_here(rows)} {here.get(row['reading'], opposite)} ({'; '.join(ours)})"
+    theirs = f"{METRICS[row['metric']]} is {row['direction']} with {twins} {than} with {reference}"
+    return f"{theirs}; {_here(rows)} {here.get(row['reading'], opposite)} ({'; '.join(ours)})"
 
 
 def _groups(rows: pd.DataFrame, final: pd.DataFrame) -> list[str]:
@@ -144,7 +144,7 @@ def _groups(rows: pd.DataFrame, final: pd.DataFrame) -> list[str]:
     return [*rows["group"], *final.loc[final["family"].isin(rows["family"]), "group"]]
 
 
-def _there(rows: pd.DataFrame) -> str:
+def _published_on(rows: pd.DataFrame) -> str:
     """Name the data and the depth of what was published, and its family where ours is another."""
     row = rows.iloc[0]
     family = "" if row["paper_family"] == row["family"] else f" of family {row['paper_family']}"
