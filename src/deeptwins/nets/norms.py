@@ -88,17 +88,11 @@ def batch(channels: int, net: Net, order: ReLUOrder) -> nn.Module:
     return GhostBatchNorm(channels, net.norm_batch, order, net.fused_op)
 
 
-def none(channels: int, _net: Net, order: ReLUOrder) -> nn.Module:
-    """No normalization: one bias per channel."""
-    return Bias(channels, order)
-
-
-def scalar(_channels: int, _net: Net, order: ReLUOrder) -> nn.Module:
-    """No normalization: one bias for all channels, and one before each convolution.
-
-    Zhang et al. 2019, "Fixup initialization", section 3.2, rule 3; the linear map has its own bias instead.
-    """
-    return Bias(1, order)
-
-
-NORMS: dict[str, Callable[[int, Net, ReLUOrder], nn.Module]] = {"batch": batch, "none": none, "scalar": scalar}
+NORMS: dict[str, Callable[[int, Net, ReLUOrder], nn.Module]] = {
+    "batch": batch,
+    # No normalization, and one bias per channel.
+    "none": lambda channels, _net, order: Bias(channels, order),
+    # No normalization, one bias for all channels, and one before each convolution: Zhang et al. 2019, "Fixup
+    # initialization", section 3.2, rule 3; the linear map has its own bias instead.
+    "scalar": lambda _channels, _net, order: Bias(1, order),
+}

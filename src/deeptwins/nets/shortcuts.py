@@ -143,59 +143,22 @@ class Projection(nn.Sequential):
         return cast("Tensor", norm(convolution(x), relu=False)), None
 
 
-def none(_transition: Transition, _net: Net) -> nn.Module:
-    """Make the plain twin's shortcut."""
-    return NoShortcut()
-
-
-def zero_pad(transition: Transition, _net: Net) -> nn.Module:
-    """Make option A."""
-    return ZeroPad(transition)
-
-
 def projection(transition: Transition, net: Net) -> nn.Module:
     """Make option B: the identity, or a projection where the shape changes."""
     return Projection(transition, net) if transition.changes else ZeroPad(transition)
 
 
-def projections(transition: Transition, net: Net) -> nn.Module:
-    """Make option C: a projection everywhere."""
-    return Projection(transition, net)
-
-
-def scaled(transition: Transition, _net: Net) -> nn.Module:
-    """Make constant scaling: 0.5 times the identity."""
-    return Scaled(transition, 0.5, 1.0)
-
-
-def frozen_gate(transition: Transition, _net: Net) -> nn.Module:
-    """Make constant scaling of shortcut and branch by 0.5: a gate that is frozen half open."""
-    return Scaled(transition, 0.5, 0.5)
-
-
-def gate(transition: Transition, net: Net) -> nn.Module:
-    """Make exclusive gating."""
-    return Gated(transition, net.gate_bias, exclusive=True)
-
-
-def shortcut_gate(transition: Transition, net: Net) -> nn.Module:
-    """Make shortcut-only gating."""
-    return Gated(transition, net.gate_bias, exclusive=False)
-
-
-def dropout(transition: Transition, _net: Net) -> nn.Module:
-    """Make dropout on the shortcut."""
-    return Dropped(transition)
-
-
 SHORTCUTS: dict[str, Shortcut] = {
-    "none": Shortcut(none, copies=True, keeps_sign=True),
-    "zero-pad": Shortcut(zero_pad, copies=True, keeps_sign=True),
+    "none": Shortcut(lambda _transition, _net: NoShortcut(), copies=True, keeps_sign=True),
+    "zero-pad": Shortcut(lambda transition, _net: ZeroPad(transition), copies=True, keeps_sign=True),
     "projection": Shortcut(projection, copies=True),
-    "projections": Shortcut(projections),
-    "scaled": Shortcut(scaled, keeps_sign=True),
-    "frozen-gate": Shortcut(frozen_gate, keeps_sign=True),
-    "gate": Shortcut(gate, keeps_sign=True),
-    "shortcut-gate": Shortcut(shortcut_gate, keeps_sign=True),
-    "dropout": Shortcut(dropout, keeps_sign=True),
+    "projections": Shortcut(Projection),
+    "scaled": Shortcut(lambda transition, _net: Scaled(transition, 0.5, 1.0), keeps_sign=True),
+    # A gate that is frozen half open.
+    "frozen-gate": Shortcut(lambda transition, _net: Scaled(transition, 0.5, 0.5), keeps_sign=True),
+    "gate": Shortcut(lambda transition, net: Gated(transition, net.gate_bias, exclusive=True), keeps_sign=True),
+    "shortcut-gate": Shortcut(
+        lambda transition, net: Gated(transition, net.gate_bias, exclusive=False), keeps_sign=True
+    ),
+    "dropout": Shortcut(lambda transition, _net: Dropped(transition), keeps_sign=True),
 }
