@@ -7,7 +7,7 @@ import re
 import textwrap
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +36,7 @@ TWINS = (*HUES, "#8c6bd1", "#a17c00", "#1593a8", "#d0435b", "#7d8b2f")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 # Depth is ordered, so its colours are a ramp; of one lightness, so that both ends stand out on white and on dark.
 DEPTHS = ("#2580c8", "#8c6bd1", "#cc5a8e", "#d55e00")
+PASSES = {"forward": HUES[1], "backward": HUES[0]}
 DEPTH_NOTE = "the number at a line's end is its depth"
 CHANCE = "#8a8a8a"
 DASHED = (0, (3, 1.5))
@@ -93,6 +94,12 @@ class Picture:
     def svg(self) -> Markup:
         """Its drawing."""
         return Markup(svg(self.figure, self.name, self.alt))  # noqa: S704  `svg` escapes
+
+
+def read_out(rows: pd.DataFrame, keys: Sequence[str], say: Callable[[pd.DataFrame], str]) -> str:
+    """Read out what a figure shows, group by group: the values of the keys, then what `say` makes of the rows."""
+    groups = rows.groupby([*keys], sort=False)
+    return "; ".join(f"{', '.join(map(str, names))}: {say(group)}" for names, group in groups) + "."
 
 
 def svg(figure: Figure, name: str, alt: str) -> str:
@@ -156,6 +163,11 @@ def panels(
     for name, ax in zip(names, axes, strict=False):
         ax.set_title(textwrap.fill(name, TITLE // columns, break_on_hyphens=False) if len(names) > 1 else "")
     return figure, dict(zip(names, axes, strict=False))
+
+
+def by_panel(axes: Panels, table: pd.DataFrame, column: str) -> Iterator[tuple[Axes, pd.DataFrame]]:
+    """Go through the panels, each with the rows of a table that have its title in a column."""
+    return ((ax, table[table[column] == title]) for title, ax in axes.items())
 
 
 def palette(names: pd.Series, colours: Sequence[Any]) -> dict[Any, Any]:

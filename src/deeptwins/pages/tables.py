@@ -94,3 +94,8 @@ def shorten(table: Table) -> Table:
     common = "; ".join(f"{table.columns[i]} {cells[i][0]}" for i in same)
     caption = f"{table.caption}. The same in all rows: {common}" if common else table.caption
     return replace(table.columns_at(left), caption=caption)
+
+
+def span(values: pd.Series, write: Callable[[Any], str] = str) -> str:
+    """Write the least and the largest of some values, or the one text where both are written alike."""
+    return " to ".join(dict.fromkeys((write(values.min()), write(values.max()))))

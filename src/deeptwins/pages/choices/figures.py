@@ -76,13 +76,8 @@ def choices(table: pd.DataFrame) -> Picture:
         figure.legend(handles=marks, loc="outside upper left", ncols=2)
     precision = table["precision"].iloc[0]
     caption = f"In {precision}: from the fastest round to the slowest; dots are medians, the trainer's filled."
-    return Picture("choices", caption, _choices_in_words(table), figure)
+    return Picture("choices", caption, drawing.read_out(table, ["choice"], _times_in_words), figure)
 
 
-def _choices_in_words(table: pd.DataFrame) -> str:
-    """Describe the figure."""
-    choices = []
-    for choice, values in table.groupby("choice", sort=False):
-        times = ", ".join(f"{row['value']:,} {digits(row['ms'])} ms" for row in values.to_dict("records"))
-        choices.append(f"{choice}: {times}")
-    return f"{'; '.join(choices)}."
+def _times_in_words(values: pd.DataFrame) -> str:
+    return ", ".join(f"{row['value']:,} {digits(row['ms'])} ms" for row in values.to_dict("records"))

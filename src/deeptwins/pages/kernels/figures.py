@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
@@ -14,15 +13,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from deeptwins.pages import drawing
-from deeptwins.pages.drawing import DASHED, INK, MARKERS, TWINS, Picture
+from deeptwins.pages.drawing import DASHED, INK, MARKERS, PASSES, TWINS, Picture
 from deeptwins.pages.kernels import tables
 from deeptwins.pages.kernels.timings import DIRECTIONS
+from deeptwins.pages.tables import span
 from deeptwins.pages.wording import listed
 
 # Warps by registers per thread: for so many the 64 Ki registers of a multiprocessor are enough.
 REGISTERS = {32: 64, 64: 32, 128: 16, 255: 8}
 RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
-PASSES = {"forward": "#2580c8", "backward": "#d55e00"}
 
 
 def registers(kernels: pd.DataFrame) -> Picture:
@@ -31,9 +30,9 @@ def registers(kernels: pd.DataFrame) -> Picture:
     layouts = list(dict.fromkeys(kernels["layout"]))
     with drawing.styled():
         figure, axes = drawing.panels(kernels["kernel"], 4, 3.2, most=4)
-        for kernel, ax in axes.items():
+        for ax, panel in drawing.by_panel(axes, kernels, "kernel"):
             for i, layout in enumerate(layouts):
-                dots = kernels[(kernels["kernel"] == kernel) & (kernels["layout"] == layout)]
+                dots = panel[panel["layout"] == layout]
                 x = dots["arch"].map(archs) + 0.36 * (i - (len(layouts) - 1) / 2)
                 style: dict[str, Any] = {"color": TWINS[i], "marker": MARKERS[i], "alpha": 0.5, "linewidths": 0}
                 ax.scatter(x, dots["registers"], s=20, label=tables.LAYOUT_NAMES[layout], **style)
@@ -48,7 +47,9 @@ def registers(kernels: pd.DataFrame) -> Picture:
         figure.supxlabel("architecture (sm_)")
         drawing.legend(figure, axes)
     caption = "Dots are compiled kernels. At the left, for how many warps the registers of a multiprocessor are enough."
-    return Picture("registers", caption, _registers_in_words(kernels), figure)
+    named = kernels.assign(layout=kernels["layout"].map(tables.LAYOUT_NAMES))
+    alt = f"Registers per thread. {drawing.read_out(named, ['kernel', 'layout'], _registers_in_words)}"
+    return Picture("registers", caption, alt, figure)
 
 
 def traffic(sites: pd.DataFrame) -> Picture:
@@ -58,8 +59,8 @@ def traffic(sites: pd.DataFrame) -> Picture:
         figure, axes = drawing.panels(sites["site"], 3, 1.7)
         names = list(dict.fromkeys(sites["implementation"]))
         longest = (sites["bytes_per_element_forward"] + sites["bytes_per_element_backward"]).max()
-        for site, ax in axes.items():
-            panel = sites[sites["site"] == site].set_index("implementation").reindex(names)
+        for ax, rows in drawing.by_panel(axes, sites, "site"):
+            panel = rows.set_index("implementation").reindex(names)
             left = panel["bytes_per_element_forward"] * 0
             for name, colour in PASSES.items():
                 width = panel[f"bytes_per_element_{name}"]
@@ -73,7 +74,9 @@ def traffic(sites: pd.DataFrame) -> Picture:
         figure.supxlabel("bytes per element")
         drawing.legend(figure, axes)
     caption = f"Counted, not measured; {tables.COMPARED}. Sources are under Provenance."
-    return Picture("traffic", caption, _traffic_in_words(sites), figure)
+    numbers = drawing.read_out(sites, ["site", "implementation"], _bytes_in_words)
+    alt = f"Bytes per element in {tables.COMPARED}. {numbers}"
+    return Picture("traffic", caption, alt, figure)
 
 
 def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
@@ -82,8 +85,7 @@ def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
     with drawing.styled(axes__grid__axis="both"):
         figure, axes = drawing.panels(floors["site"], 2, 2.2)
         shapes = list(dict.fromkeys(floors["shape"]))
-        for site, ax in axes.items():
-            panel = floors[floors["site"] == site]
+        for ax, panel in drawing.by_panel(axes, floors, "site"):
             for i, (device, dots) in enumerate(panel.groupby("device", sort=False)):
                 rows = dots["shape"].map(shapes.index)
                 ax.scatter(dots["total_us"], rows, s=38, color=TWINS[i], marker=MARKERS[i], label=device)
@@ -98,13 +100,16 @@ def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
         figure.supxlabel("microseconds, forward and backward (model)")
         drawing.legend(figure, axes)
     caption = f"Model, no measurement: bytes at peak bandwidth; {tables.COMPARED}."
-    return Picture("floors", caption, _floors_in_words(floors), figure)
+    times = drawing.read_out(floors, ["site", "shape"], _times_in_words)
+    alt = f"Model of the time in microseconds, forward and backward, {tables.COMPARED}. {times}"
+    return Picture("floors", caption, alt, figure)
 
 
 def roofline(frame: pd.DataFrame) -> Picture:
     """Draw effective bandwidth against bytes moved: a panel per direction; the roof is the bandwidth of a copy."""
     directions = [direction for direction in DIRECTIONS if (frame["direction"] == direction).any()]
-    colours, markers, copy = _colours(frame), _markers(frame["site"]), frame["copy_gb_per_s"].max()
+    colours, markers = drawing.palette(frame["implementation"], TWINS), _markers(frame["site"])
+    copy = frame["copy_gb_per_s"].max()
     wide = frame["bytes"].max() > 50 * frame["bytes"].min()
     with drawing.styled():
         figure = drawing.canvas(3.6)
@@ -138,7 +143,7 @@ def roofline(frame: pd.DataFrame) -> Picture:
 
 def speedups(frame: pd.DataFrame) -> Picture:
     """Draw how many times as fast as eager the others are: a column of panels per kind of site, a row per data type."""
-    colours, markers = _colours(frame), _markers(frame["direction"])
+    colours, markers = drawing.palette(frame["implementation"], TWINS), _markers(frame["direction"])
     if len(colours) > 1:
         colours.pop("eager", None)
     table = frame[frame["implementation"].isin(colours)].assign(kind=frame["dtype"] + ", " + frame["layout"])
@@ -176,10 +181,6 @@ def _site_by_site(ax: Axes, panel: pd.DataFrame, colours: dict[str, str], marker
     _dots(ax, panel, ("over_eager", "line", "direction"), colours, markers)
     ax.set(xlabel="", ylabel="")
     ax.set_yticks([*lines.values()], [*lines])
-
-
-def _colours(frame: pd.DataFrame) -> dict[str, str]:
-    return dict(zip(dict.fromkeys(frame["implementation"]), itertools.cycle(TWINS)))
 
 
 def _markers(names: pd.Series) -> dict[str, str]:
@@ -227,30 +228,13 @@ def _size(count: float) -> str:
 
 
 def _registers_in_words(kernels: pd.DataFrame) -> str:
-    """Describe the figure."""
-    parts = []
-    for (kernel, layout), group in kernels.groupby(["kernel", "layout"], sort=False):
-        ranges = listed(
-            f"{tables.span(cell['registers'])} on {arch}" for arch, cell in group.groupby("arch", sort=False)
-        )
-        parts.append(f"{kernel}, {tables.LAYOUT_NAMES[str(layout)]}: {ranges}")
-    return f"Registers per thread. {'; '.join(parts)}."
+    archs = kernels.groupby("arch", sort=False)["registers"]
+    return listed(f"{span(registers)} on {arch}" for arch, registers in archs)
 
 
-def _traffic_in_words(table: pd.DataFrame) -> str:
-    """Describe the figure."""
-    parts = [
-        f"{row['site']}, {row['implementation']}: {row['bytes_per_element_forward']:g} forward,"
-        f" {row['bytes_per_element_backward']:g} backward"
-        for row in table.to_dict("records")
-    ]
-    return f"Bytes per element in {tables.COMPARED}. {'; '.join(parts)}."
+def _bytes_in_words(passes: pd.DataFrame) -> str:
+    return ", ".join(f"{passes[f'bytes_per_element_{way}'].iloc[0]:g} {way}" for way in PASSES)
 
 
-def _floors_in_words(table: pd.DataFrame) -> str:
-    """Describe the figure."""
-    parts = []
-    for (site, shape), group in table.groupby(["site", "shape"], sort=False):
-        times = listed(f"{row['total_us']:,.1f} on {row['device']}" for row in group.to_dict("records"))
-        parts.append(f"{site}, {shape}: {times}")
-    return f"Model of the time in microseconds, forward and backward, {tables.COMPARED}. {'; '.join(parts)}."
+def _times_in_words(devices: pd.DataFrame) -> str:
+    return listed(f"{row['total_us']:,.1f} on {row['device']}" for row in devices.to_dict("records"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from deeptwins.pages.tables import Column, Table
+from deeptwins.findings.rows import grouped
+from deeptwins.pages.tables import Column, Table, span
 from deeptwins.pages.wording import count, listed, share
 from deeptwins.records.kernels import FULL_BITS, Compiled
 
@@ -68,22 +69,19 @@ def verdict(kernels: pd.DataFrame, sites: pd.DataFrame) -> list[str]:
 
 def summary(kernels: pd.DataFrame) -> Table:
     """Tabulate what a kernel is made of, by architecture."""
-    return _metrics(
-        "What the kernels are made of: ranges over sites, types, layouts and shapes", kernels, ["kernel", "arch"]
-    )
+    return _metrics("What the kernels are made of: ranges over sites, types, layouts and shapes", kernels, "arch")
 
 
 def details(kernels: pd.DataFrame) -> Table:
     """Tabulate what a kernel is made of, by the sites that launch it."""
-    return _metrics("The same by the sites that launch them", kernels, ["kernel", "sites"])
+    return _metrics("The same by the sites that launch them", kernels, "sites")
 
 
-def _metrics(caption: str, kernels: pd.DataFrame, keys: list[str]) -> Table:
-    places = [{value: i for i, value in enumerate(dict.fromkeys(kernels[key]))} for key in keys]
-    groups = sorted(
-        kernels.groupby(keys), key=lambda pair: [at[name] for at, name in zip(places, pair[0], strict=True)]
-    )
-    rows = [{**dict(zip(keys, values, strict=True)), "group": group} for values, group in groups]
+def _metrics(caption: str, kernels: pd.DataFrame, by: str) -> Table:
+    keys = ["kernel", by]
+    # Each key in the order in which its values come first.
+    ordered = kernels.sort_values(keys, key=lambda values: values.map([*values.unique()].index))
+    rows = [place | {"group": group} for place, group in grouped(ordered, keys)]
     numbers = (
         Column("compiled", "group", lambda group: str(len(group))),
         Column("registers", "group", lambda group: span(group["registers"])),
@@ -122,16 +120,16 @@ def faults(kernels: pd.DataFrame) -> list[str]:
 def narrow(kernels: pd.DataFrame) -> Table:
     """Tabulate the shapes whose rows allow no full accesses."""
     keys = ["shape", "dtype", "layout"]
-    groups = kernels[~kernels["vectors_possible"]].groupby(keys, sort=False)
-    rows = [{**dict(zip(keys, values, strict=True)), "group": group} for values, group in groups]
+    groups = grouped(kernels[~kernels["vectors_possible"]], keys)
+    rows = [place | {"group": group} for place, group in groups]
     words = (
         Column("shape", "shape"),
         Column("dtype", "dtype"),
-        Column("layout", "layout", lambda name: LAYOUT_NAMES[name]),
+        Column("layout", "layout", LAYOUT_NAMES.__getitem__),
     )
     numbers = (
         Column("narrowest access (bits)", "group", lambda group: span(group["narrowest_access_bits"])),
-        Column(f"bytes moved by {FULL_BITS} bits", "group", lambda group: _shares(group["vector_share"])),
+        Column(f"bytes moved by {FULL_BITS} bits", "group", lambda group: span(group["vector_share"], share)),
     )
     return Table.of(rows, f"Where rows are no multiples of {FULL_BITS} bits", words, numbers)
 
@@ -189,14 +187,3 @@ def provenance(compiled: Compiled) -> tuple[Table, ...]:
 def console(kernels: pd.DataFrame) -> Table:
     """Tabulate `summary` for a terminal; what is widest is left to the page."""
     return summary(kernels).without(SHARED, "barriers")
-
-
-def span(values: pd.Series) -> str:
-    """Write the least and the largest of some values."""
-    low, high = values.min(), values.max()
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
-def _shares(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    return share(low) if low == high else f"{share(low)} to {share(high)}"

@@ -8,10 +8,9 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from deeptwins.pages import drawing
-from deeptwins.pages.drawing import HUES, INK, Picture
+from deeptwins.pages.drawing import HUES, INK, PASSES, Picture
 from deeptwins.pages.profile.tables import ms
 
-WAYS = {"forward": "#2580c8", "backward": "#d55e00"}
 REST = "the rest"
 BETWEEN = "between ops"
 WHOLE = 100  # milliseconds: beyond it no decimals
@@ -64,10 +63,9 @@ def layers(layers: pd.DataFrame) -> Picture:
     table = layers[~layers["part"]]
     with drawing.styled():
         figure, axes = drawing.panels(table["net"], COLUMNS)
-        for net, ax in axes.items():
-            rows = table[table["net"] == net]
+        for ax, rows in drawing.by_panel(axes, table, "net"):
             x, bottom = range(1, len(rows) + 1), rows["time_us"].to_numpy() * 0
-            for way, colour in WAYS.items():
+            for way, colour in PASSES.items():
                 heights = rows[f"{way}_us"].to_numpy() / 1e3
                 ax.bar(x, heights, bottom=bottom, width=0.86, color=colour, label=way)
                 bottom = bottom + heights
@@ -96,6 +94,6 @@ def _layers_in_words(table: pd.DataFrame) -> str:
     sentences = []
     for net, rows in table.groupby("net", sort=False):
         longest = rows.nlargest(1, "time_us").iloc[0]
-        sums = " and ".join(f"{way} {ms(rows[f'{way}_us'].sum())}" for way in WAYS)
+        sums = " and ".join(f"{way} {ms(rows[f'{way}_us'].sum())}" for way in PASSES)
         sentences.append(f"{net}: {sums}, the longest {longest['place']} with {ms(longest['time_us'])}")
     return f"Time of each layer, forward and backward. {'. '.join(sentences)}."

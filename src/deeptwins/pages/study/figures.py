@@ -9,33 +9,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.lines import Line2D
 
-from deeptwins.pages.drawing import (
-    CHANCE,
-    DASHED,
-    DEPTH_NOTE,
-    DEPTHS,
-    INK,
-    MARKERS,
-    TWINS,
-    End,
-    Picture,
-    depth_axis,
-    error_axis,
-    headings,
-    iteration_axis,
-    label_ends,
-    legend,
-    name_x_once,
-    one_depth,
-    palette,
-    panels,
-    points,
-    share_axis,
-    styled,
-    styles,
-)
-from deeptwins.pages.wording import percent, share
-from deeptwins.pages.wording import points as signed
+from deeptwins.pages import drawing
+from deeptwins.pages.drawing import CHANCE, DASHED, DEPTH_NOTE, DEPTHS, INK, MARKERS, TWINS, End, Picture
+from deeptwins.pages.wording import percent, points, share
 
 ASIDE = {"train_error_pct": -0.16, "test_error_pct": 0.16}  # of a twin's row, so that intervals do not hide each other
 LABELS = {"train_error_pct": "training", "test_error_pct": "test"}
@@ -44,9 +20,9 @@ LABELS = {"train_error_pct": "training", "test_error_pct": "test"}
 def error_by_depth(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
     """Draw training error against depth: a panel per family, a line per twin, 95 % intervals, seeds as faint dots."""
     table = by_depth[by_depth["metric"] == "train_error_pct"]
-    with styled():
-        figure, axes = panels(table["group"])
-        twins = styles(table["twin"])
+    with drawing.styled():
+        figure, axes = drawing.panels(table["group"])
+        twins = drawing.styles(table["twin"])
         ends: list[End] = []
         for group, ax in axes.items():
             panel, seeds = table[table["group"] == group], final[final["group"] == group]
@@ -56,13 +32,14 @@ def error_by_depth(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
                 aside = step * (i - (len(twins) - 1) / 2)
                 dots, line = seeds[seeds["twin"] == twin], panel[panel["twin"] == twin]
                 ax.scatter(dots["depth"] + aside, dots["train_error_pct"], s=7, color=colour, alpha=0.6, linewidths=0)
-                points(ax, line, "mean", aside, **style, marker=MARKERS[i % len(MARKERS)], label=twin)
+                drawing.points(ax, line, "mean", aside, **style, marker=MARKERS[i % len(MARKERS)], label=twin)
                 right = panel["depth"].max() + step * (len(twins) - 1) / 2
                 ends += [(group, right, mean, f"{mean:.1f} %", colour) for mean in line["mean"].tail(1)]
-            depth_axis(ax, panel["depth"])
-        error_axis(figure, axes, "training error", [*table["mean"], *table["high"].dropna(), *final["train_error_pct"]])
-        label_ends(figure, axes, ends)
-        legend(figure, axes)
+            drawing.depth_axis(ax, panel["depth"])
+        drawn = [*table["mean"], *table["high"].dropna(), *final["train_error_pct"]]
+        drawing.error_axis(figure, axes, "training error", drawn)
+        drawing.label_ends(figure, axes, ends)
+        drawing.legend(figure, axes)
     caption = "Mean over seeds; bars are 95 % intervals, dots single seeds. Evaluation mode, no augmentation."
     alt = f"Training error against depth. {in_words(table, 'mean', percent)}"
     return Picture("error-by-depth", caption, alt, figure)
@@ -73,30 +50,29 @@ def learning_curves(curves: pd.DataFrame) -> Picture:
 
     A line has the colour of its depth or, where twins have one depth each, of its twin.
     """
-    alone = one_depth(curves)
-    table = curves.assign(panel=headings(curves, "group", *(["depth"] if alone else []), "twin"))
-    with styled():
-        figure, axes = panels(table["panel"], columns=table["twin"].nunique())
-        twins = palette(table["twin"], TWINS)
-        depths = palette(table["depth"].sort_values(), sns.blend_palette(DEPTHS, table["depth"].nunique()))
-        for title, ax in axes.items():
-            panel = table[table["panel"] == title]
+    alone = drawing.one_depth(curves)
+    table = curves.assign(panel=drawing.headings(curves, "group", *(["depth"] if alone else []), "twin"))
+    with drawing.styled():
+        figure, axes = drawing.panels(table["panel"], columns=table["twin"].nunique())
+        twins = drawing.palette(table["twin"], TWINS)
+        depths = drawing.palette(table["depth"].sort_values(), sns.blend_palette(DEPTHS, table["depth"].nunique()))
+        for ax, panel in drawing.by_panel(axes, table, "panel"):
             colours = dict.fromkeys(panel["depth"], twins[panel["twin"].iloc[0]]) if alone else depths
             lines: dict[str, Any] = {"data": panel, "x": "iteration", "hue": "depth"}
             lines |= {"palette": colours, "errorbar": None, "legend": False, "ax": ax}
             sns.lineplot(**lines, y="train_error_pct", linewidth=1.0, linestyle=DASHED)
             sns.lineplot(**lines, y="test_error_pct", linewidth=1.9)
-            iteration_axis(ax)
-        name_x_once(axes)
-        error_axis(figure, axes, "error", [*table["train_error_pct"], *table["test_error_pct"]])
+            drawing.iteration_axis(ax)
+        drawing.name_x_once(axes)
+        drawing.error_axis(figure, axes, "error", [*table["train_error_pct"], *table["test_error_pct"]])
         if not alone:
             last = table.groupby(["panel", "depth"], sort=False).tail(1)
             ends = zip(last["panel"], last["iteration"], last["test_error_pct"], last["depth"], strict=True)
-            label_ends(figure, axes, [(panel, x, y, str(depth), depths[depth]) for panel, x, y, depth in ends])
+            drawing.label_ends(figure, axes, [(panel, x, y, str(depth), depths[depth]) for panel, x, y, depth in ends])
         first = next(iter(axes.values()))
         first.plot([], [], color=INK, linewidth=1.9, label="test")
         first.plot([], [], color=INK, linewidth=1.0, linestyle=DASHED, label="training")
-        legend(figure, axes, "" if alone else DEPTH_NOTE)
+        drawing.legend(figure, axes, "" if alone else DEPTH_NOTE)
     caption = "Error in evaluation mode, mean over seeds: training thin and dashed, test bold."
     last = curves.groupby(["group", "twin", "depth"], sort=False).tail(1)
     errors = in_words(last, "test_error_pct", percent)
@@ -108,21 +84,20 @@ def gap_by_depth(comparisons: pd.DataFrame) -> Picture:
     """Draw the difference in training error between twins against depth, paired by seed, with 95 % intervals."""
     table = comparisons[comparisons["metric"] == "train_error_pct"]
     table = table.assign(gap=table["twin"] + " minus " + table["other"])
-    with styled():
-        figure, axes = panels(table["group"], height=2.3)
-        colours = palette(table["gap"], TWINS[1:] if table["gap"].nunique() > 1 else [INK])
-        for group, ax in axes.items():
-            panel = table[table["group"] == group]
+    with drawing.styled():
+        figure, axes = drawing.panels(table["group"], height=2.3)
+        colours = drawing.palette(table["gap"], TWINS[1:] if table["gap"].nunique() > 1 else [INK])
+        for ax, panel in drawing.by_panel(axes, table, "group"):
             for i, (gap, colour) in enumerate(colours.items()):
                 line = panel[panel["gap"] == gap]
-                points(ax, line, "difference", color=colour, marker=MARKERS[i % len(MARKERS)], label=gap)
+                drawing.points(ax, line, "difference", color=colour, marker=MARKERS[i % len(MARKERS)], label=gap)
             ax.axhline(0, color=INK, linewidth=0.8)
             ax.spines.bottom.set_visible(False)
-            depth_axis(ax, panel["depth"])
+            drawing.depth_axis(ax, panel["depth"])
         figure.supylabel("difference (points)")
-        legend(figure, axes)
+        drawing.legend(figure, axes)
     caption = "Difference in training error between twins of the same seed; bars are 95 % intervals."
-    gaps = in_words(table.assign(twin=table["gap"]), "difference", signed)
+    gaps = in_words(table.assign(twin=table["gap"]), "difference", points)
     alt = f"Difference in training error against depth, in points. {gaps}"
     return Picture("gap-by-depth", caption, alt, figure)
 
@@ -134,12 +109,11 @@ def drift(drift: pd.DataFrame, final: pd.DataFrame) -> Picture:
     between two seeds: what chance alone makes.
     """
     table = drift.assign(panel=drift["group"] + ", depth " + drift["depth"].astype(str))
-    with styled():
-        figure, axes = panels(table["panel"])
-        colours = palette(final["twin"], TWINS)
+    with drawing.styled():
+        figure, axes = drawing.panels(table["panel"])
+        colours = drawing.palette(final["twin"], TWINS)
         pairs = dict.fromkeys(zip(table["twin"], table["other"], strict=True))
-        for title, ax in axes.items():
-            panel = table[table["panel"] == title]
+        for ax, panel in drawing.by_panel(axes, table, "panel"):
             for i, (twin, other) in enumerate(pairs):
                 line = panel[(panel["twin"] == twin) & (panel["other"] == other)]
                 x, colour = line["iteration"], colours[twin]
@@ -150,11 +124,11 @@ def drift(drift: pd.DataFrame, final: pd.DataFrame) -> Picture:
                 line = panel[panel["other"] == other].drop_duplicates("iteration").dropna(subset="between_seeds")
                 style = {"color": CHANCE, "linewidth": 1.6, "linestyle": DASHED}
                 ax.plot(line["iteration"], line["between_seeds"], label=f"two seeds of {other}", **style)
-            iteration_axis(ax)
-        name_x_once(axes)
-        share_axis(axes, table[["median", "largest", "between_seeds"]].to_numpy(float))
+            drawing.iteration_axis(ax)
+        drawing.name_x_once(axes)
+        drawing.share_axis(axes, table[["median", "largest", "between_seeds"]].to_numpy(float))
         figure.supylabel("difference (share of the loss)")
-        legend(figure, axes)
+        drawing.legend(figure, axes)
     caption = "Lines are medians over seeds, bands reach to the largest; dashed, two seeds of one twin: chance alone."
     return Picture("drift", caption, _drift_in_words(drift), figure)
 
@@ -163,9 +137,9 @@ def errors_by_twin(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
     """Draw training and test error: a panel per family, a row per twin, 95 % intervals, seeds as faint dots."""
     table = by_depth[by_depth["metric"].isin(ASIDE)]
     twins = list(dict.fromkeys(table["twin"]))
-    with styled():
-        figure, axes = panels(table["group"], height=0.42 * len(twins) + 0.75)
-        colours = palette(table["twin"], TWINS)
+    with drawing.styled():
+        figure, axes = drawing.panels(table["group"], height=0.42 * len(twins) + 0.75)
+        colours = drawing.palette(table["twin"], TWINS)
         for group, ax in axes.items():
             for metric, aside in ASIDE.items():
                 means = table[(table["group"] == group) & (table["metric"] == metric)]
@@ -180,13 +154,14 @@ def errors_by_twin(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
             ax.grid(axis="x")
             ax.grid(visible=False, axis="y")
         drawn = [*table["mean"], *table["high"].dropna(), *final[[*ASIDE]].to_numpy().flat]
-        error_axis(figure, axes, "error", drawn, across=True)
+        drawing.error_axis(figure, axes, "error", drawn, across=True)
         first = next(iter(axes.values()))
         for metric, label in LABELS.items():
             first.add_line(Line2D([], [], label=label, **_marker(metric, INK)))
-        legend(figure, axes)
+        drawing.legend(figure, axes)
     caption = "Mean over seeds, training filled and test hollow; bars are 95 % intervals, small dots single seeds."
-    return Picture("error-by-twin", caption, _twins_in_words(by_depth), figure)
+    alt = f"Training and test error of each twin. {drawing.read_out(by_depth, ['group', 'twin'], _errors_in_words)}"
+    return Picture("error-by-twin", caption, alt, figure)
 
 
 def _marker(metric: str, colour: str) -> dict[str, Any]:
@@ -197,11 +172,11 @@ def _marker(metric: str, colour: str) -> dict[str, Any]:
 
 def in_words(table: pd.DataFrame, value: str, write: Callable[[float], str]) -> str:
     """Read out the numbers of a figure against depth, line by line."""
-    lines = []
-    for (group, twin), cell in table.groupby(["group", "twin"], sort=False):
-        numbers = [f"{write(y)} at depth {depth}" for depth, y in zip(cell["depth"], cell[value], strict=True)]
-        lines.append(f"{group}, {twin}: {', '.join(numbers)}")
-    return f"{'; '.join(lines)}."
+
+    def say(line: pd.DataFrame) -> str:
+        return ", ".join(f"{write(y)} at depth {depth}" for depth, y in zip(line["depth"], line[value], strict=True))
+
+    return drawing.read_out(table, ["group", "twin"], say)
 
 
 def _drift_in_words(drift: pd.DataFrame) -> str:
@@ -219,11 +194,6 @@ def _drift_in_words(drift: pd.DataFrame) -> str:
     return f"{text}{'. '.join(lines)}."
 
 
-def _twins_in_words(by_depth: pd.DataFrame) -> str:
-    """Describe the errors of the twins of a single depth."""
-    lines = []
-    for (group, twin), cell in by_depth.groupby(["group", "twin"], sort=False):
-        means = cell.set_index("metric")["mean"]
-        errors = f"{percent(means['train_error_pct'])} in training, {percent(means['test_error_pct'])} in test"
-        lines.append(f"{group}, {twin}: {errors}")
-    return f"Training and test error of each twin. {'; '.join(lines)}."
+def _errors_in_words(metrics: pd.DataFrame) -> str:
+    means = metrics.set_index("metric")["mean"]
+    return f"{percent(means['train_error_pct'])} in training, {percent(means['test_error_pct'])} in test"

@@ -18,8 +18,8 @@ def by_depth(alone: pd.DataFrame) -> Picture:
     with drawing.styled():
         figure, axes = drawing.panels(alone["precision"], COLUMNS, HEIGHT)
         colours = drawing.palette(alone["twin"], HUES)
-        for precision, ax in axes.items():
-            for twin, nets in alone[alone["precision"] == precision].groupby("twin", sort=False):
+        for ax, panel in drawing.by_panel(axes, alone, "precision"):
+            for twin, nets in panel.groupby("twin", sort=False):
                 line = nets.sort_values("depth")
                 style = {"color": colours[twin], "marker": "o", "markersize": 4}
                 ax.plot(line["depth"], line["ms_per_iteration"], label=f"{twin}", **style)
@@ -30,7 +30,8 @@ def by_depth(alone: pd.DataFrame) -> Picture:
         figure.supylabel("milliseconds per iteration")
         drawing.legend(figure, axes)
     caption = "Each net alone in the trainer; dashed, what its bytes take at least at the bandwidth of a copy."
-    return Picture("by-depth", caption, _by_depth_in_words(alone), figure)
+    alt = f"Milliseconds an iteration by depth. {drawing.read_out(alone, ['twin', 'precision'], _ends_in_words)}"
+    return Picture("by-depth", caption, alt, figure)
 
 
 def ways(rates: pd.DataFrame) -> Picture:
@@ -54,12 +55,8 @@ def ways(rates: pd.DataFrame) -> Picture:
     return Picture("ways", caption, f"Net-iterations a second: {bars}.", figure)
 
 
-def _by_depth_in_words(alone: pd.DataFrame) -> str:
-    """Describe the figure by the ends of its lines."""
-    lines = []
-    for (precision, twin), nets in alone.groupby(["precision", "twin"], sort=False):
-        ends = [nets.sort_values("depth").iloc[i] for i in (0, -1)]
-        times = " to ".join(f"{digits(end['ms_per_iteration'])} at depth {end['depth']:g}" for end in ends)
-        floors = " to ".join(digits(end["floor_ms"]) for end in ends)
-        lines.append(f"{twin}, {precision}: {times}, floor {floors}")
-    return f"Milliseconds an iteration by depth. {'; '.join(lines)}."
+def _ends_in_words(nets: pd.DataFrame) -> str:
+    """Describe a line by its ends."""
+    ends = [nets.sort_values("depth").iloc[i] for i in (0, -1)]
+    times = " to ".join(f"{digits(end['ms_per_iteration'])} at depth {end['depth']:g}" for end in ends)
+    return f"{times}, floor {' to '.join(digits(end['floor_ms']) for end in ends)}"

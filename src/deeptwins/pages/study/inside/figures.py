@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from deeptwins.findings.inside import EVALUATIONS, Inside
-from deeptwins.pages.drawing import (
-    HUES,
-    Panels,
-    Picture,
-    headings,
-    legend,
-    name_x_once,
-    one_depth,
-    palette,
-    panels,
-    share_axis,
-    styled,
-    styles,
-)
+from deeptwins.pages import drawing
+from deeptwins.pages.drawing import HUES, Panels, Picture
 from deeptwins.pages.study.figures import in_words
 from deeptwins.pages.study.inside.words import two_digits
 
@@ -45,12 +33,7 @@ STATISTICS = {"mean": ("layer", "running_mean_error"), "standard deviation": ("l
 def layer_responses(inside: Inside) -> Picture:
     """Draw the response of each 3x3 layer, in order and ranked: two panels per family, a line per net."""
     table = _sides(inside.responses, RESPONSES)
-    with styled():
-        figure, axes = panels(table["panel"], columns=len(RESPONSES), height=2.4)
-        _value_axis(axes, table["value"].to_numpy(float))
-        _draw_nets(figure, axes, table)
-        _number(axes, "layer")
-        figure.supylabel("standard deviation")
+    figure = _nets(table, _value_axis, ("layer", "standard deviation"), columns=len(RESPONSES), height=2.4)
     after = NORMALIZED if _normalized(inside) else UNNORMALIZED
     caption = (
         f"What leaves each 3x3 layer, {after}, before ReLU: its standard deviation over the test set, median over"
@@ -65,12 +48,7 @@ def branches(inside: Inside) -> Picture:
     """Draw the share of each block's branch: a panel per family, a line per net."""
     table = inside.branches
     table = table.assign(panel=table["group"], place=table["block"], value=table["branch_share"])
-    with styled():
-        figure, axes = panels(table["panel"])
-        _value_axis(axes, table["value"].to_numpy(float))
-        _draw_nets(figure, axes, table)
-        _number(axes, "block")
-        figure.supylabel("||F(x)|| / ||x||")
+    figure = _nets(table, _value_axis, ("block", "||F(x)|| / ||x||"))
     caption = (
         "Norm of what each block adds to its shortcut, as a share of its input's, over the test set; median over seeds."
         " A plain block has no shortcut: there it is the norm of what would be added."
@@ -83,23 +61,22 @@ def branches(inside: Inside) -> Picture:
 def gradients(inside: Inside) -> Picture:
     """Draw the gradient norm of each layer of the deepest nets: a panel per family and twin, a line per evaluation."""
     table = inside.gradients
-    table = table.assign(panel=headings(table, "group", "depth", "twin"))
+    table = table.assign(panel=drawing.headings(table, "group", "depth", "twin"))
     names = set(table["evaluation"])
     shown = [name for name in EVALUATIONS if name in names]
-    with styled():
-        figure, axes = panels(table["panel"], columns=table["twin"].nunique())
-        colours = palette(pd.Series(shown), sns.blend_palette(TIMES, len(shown)))
+    with drawing.styled():
+        figure, axes = drawing.panels(table["panel"], columns=table["twin"].nunique())
+        colours = drawing.palette(pd.Series(shown), sns.blend_palette(TIMES, len(shown)))
         dashes = dict(zip(shown, DASHES[-len(shown) :], strict=True))
-        for title, ax in axes.items():
-            panel = table[table["panel"] == title]
+        for ax, panel in drawing.by_panel(axes, table, "panel"):
             for name, colour in colours.items():
                 line = panel[panel["evaluation"] == name]
                 style: dict[str, Any] = {"color": colour, "linestyle": dashes[name], "linewidth": 1.6}
                 ax.plot(line["layer"], line["norm"], label=name, **style)
         _number(axes, "layer")
-        share_axis(axes, table["norm"].to_numpy(float))
+        drawing.share_axis(axes, table["norm"].to_numpy(float))
         figure.supylabel("L2 norm of the gradient")
-        legend(figure, axes)
+        drawing.legend(figure, axes)
     caption = (
         "L2 norm of the gradient of each layer's weights in the last step before an evaluation, median over seeds."
     )
@@ -115,12 +92,8 @@ def running_statistics(inside: Inside) -> Picture:
     statistics = inside.running_statistics
     deepest = statistics[statistics["depth"] == statistics.groupby(["group", "twin"])["depth"].transform("max")]
     table = _sides(deepest, STATISTICS)
-    with styled():
-        figure, axes = panels(table["panel"], columns=len(STATISTICS), height=2.4)
-        share_axis(axes, table["value"].to_numpy(float))
-        _draw_nets(figure, axes, table)
-        _number(axes, "layer")
-        figure.supylabel("error of running statistics")
+    labels = ("layer", "error of running statistics")
+    figure = _nets(table, drawing.share_axis, labels, columns=len(STATISTICS), height=2.4)
     caption = (
         "Running statistics of batch normalization against precise ones, measured with the final weights; deepest nets,"
         " root mean square over channels, median over seeds. Means are off in precise standard deviations, standard"
@@ -170,37 +143,51 @@ def _sides(table: pd.DataFrame, sides: Mapping[str, tuple[str, str]]) -> pd.Data
         for side, (place, value) in sides.items()
     ]
     both = pd.concat(parts)
-    return both.assign(panel=headings(both, "group", "side"))
+    return both.assign(panel=drawing.headings(both, "group", "side"))
 
 
-def _draw_nets(figure: Figure, axes: Panels, table: pd.DataFrame) -> None:
+def _nets(
+    table: pd.DataFrame,
+    scale: Callable[[Panels, NDArray[np.float64]], None],
+    labels: tuple[str, str],
+    **layout: Any,  # noqa: ANN401  that of `drawing.panels`
+) -> Figure:
     """Draw a line per net, in its twin's colour, the deeper the thicker, with a dot at its end if twins have several.
 
-    The table's columns say what is drawn: in which `panel`, at which `place` to the right, which `value` above.
+    Args:
+        table: what is drawn: in which `panel`, at which `place` to the right, which `value` above.
+        scale: sets the axis of values.
+        labels: what is counted to the right, and what the value is.
+        layout: of the panels.
     """
-    twins = styles(table["twin"])
+    twins = drawing.styles(table["twin"])
     depths = table.groupby("twin")["depth"].agg(lambda depths: "/".join(map(str, dict.fromkeys(depths))))
-    alone, apart = one_depth(table), depths.nunique() > 1
-    for title, ax in axes.items():
-        panel = table[table["panel"] == title].sort_values("place", kind="stable")
-        for depth in sorted(panel["depth"].unique()):
-            for twin, style in twins.items():
-                net = panel[(panel["depth"] == depth) & (panel["twin"] == twin)]
-                width = 0.8 + 1.1 * (depth / table["depth"].max()) ** 2
-                end: dict[str, Any] = {} if alone else {"marker": "o", "markersize": 3, "markevery": [-1]}
-                name = f"{twin}, depth {depths[twin]}" if alone and apart else twin
-                label = name if depth == panel["depth"].max() else None
-                ax.plot(net["place"], net["value"], linewidth=width, label=label, **style, **end)
-    first = next(iter(axes.values()))
-    if first.get_yscale() == "linear":
-        first.set_ylim(0, None)
-    legend(figure, axes, "" if alone else LENGTH_NOTE)
+    alone, apart = drawing.one_depth(table), depths.nunique() > 1
+    with drawing.styled():
+        figure, axes = drawing.panels(table["panel"], **layout)
+        scale(axes, table["value"].to_numpy(float))
+        for ax, panel in drawing.by_panel(axes, table.sort_values("place", kind="stable"), "panel"):
+            for depth in sorted(panel["depth"].unique()):
+                for twin, style in twins.items():
+                    net = panel[(panel["depth"] == depth) & (panel["twin"] == twin)]
+                    width = 0.8 + 1.1 * (depth / table["depth"].max()) ** 2
+                    end: dict[str, Any] = {} if alone else {"marker": "o", "markersize": 3, "markevery": [-1]}
+                    name = f"{twin}, depth {depths[twin]}" if alone and apart else twin
+                    label = name if depth == panel["depth"].max() else None
+                    ax.plot(net["place"], net["value"], linewidth=width, label=label, **style, **end)
+        first = next(iter(axes.values()))
+        if first.get_yscale() == "linear":
+            first.set_ylim(0, None)
+        drawing.legend(figure, axes, "" if alone else LENGTH_NOTE)
+        _number(axes, labels[0])
+        figure.supylabel(labels[1])
+    return figure
 
 
 def _value_axis(axes: Panels, values: NDArray[np.float64]) -> None:
     """Scale by powers of ten where the values differ so much that the least could not be told from 0."""
     if values.max() > SPREAD * values.min():
-        share_axis(axes, values)
+        drawing.share_axis(axes, values)
 
 
 def _number(axes: Panels, what: str) -> None:
@@ -208,4 +195,4 @@ def _number(axes: Panels, what: str) -> None:
     for title, ax in axes.items():
         ax.set_xlabel(f"{what}, the largest first" if title.endswith("ranked") else what)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    name_x_once(axes)
+    drawing.name_x_once(axes)
