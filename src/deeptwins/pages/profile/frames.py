@@ -34,8 +34,7 @@ def steps(profile: Profile, ops: pd.DataFrame) -> pd.DataFrame:
     """Tabulate whole steps, a row per net: by the clock, and what their ops sum up to."""
     table = pd.DataFrame([step.model_dump() for step in profile.nets])
     sums = ops.groupby("net")[SUMMED].sum().rename(columns={"time_us": "ops_us"})
-    rates = {rate.precision: rate for rate in profile.rates}
-    speeds = table["precision"].map({name: rate.copy_bytes_per_s for name, rate in rates.items()})
+    speeds = table["precision"].map({rate.precision: rate.copy_bytes_per_s for rate in profile.rates})
     table = table.join(sums, on="net").assign(least_us=1e6 * table["least_bytes"] / speeds)
     return table.assign(of_floor=table["floor_us"] / table["step_us"], in_ops=table["ops_us"] / table["step_us"])
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from deeptwins.pages.tables import Column, Table
+from deeptwins.pages.tables import Column, Table, span
 from deeptwins.pages.wording import count
 from deeptwins.records.profiles import Profile
 
@@ -18,6 +18,7 @@ NAMED = 2  # kinds of work in the verdict
 MACHINE = ("device", "cpu", "cores", "memory_gib", "gpu", "driver", "os")
 ISSUED = "kernel by kernel (ms)"
 PROFILED = "with profiler (ms)"
+LAUNCHES = Column("launches", "launches", "{:,.0f}".format)
 VERSIONS = ("deeptwins", "torch", "triton", "numpy", "python", "cuda", "cudnn")
 
 
@@ -39,7 +40,7 @@ def verdict(profile: Profile, steps: pd.DataFrame, kinds: pd.DataFrame) -> list[
         fast = steps.nsmallest(1, "step_us").iloc[0]
         sentences.append(
             f"The steps of {len(steps)} nets take {ms(fast['step_us'])} ({fast['net']}) to {ms(slow['step_us'])}"
-            f" ({slow['net']}), of which their floors are {_shares(steps['of_floor'])}."
+            f" ({slow['net']}), of which their floors are {span(steps['of_floor'], percent)}."
         )
     return sentences
 
@@ -50,7 +51,7 @@ def remarks(profile: Profile, steps: pd.DataFrame) -> list[str]:
         f"{rate.copy_bytes_per_s / 1e9:,.1f} GB/s and {amount(rate.flops_per_s / 1e9)} GFLOP/s in {rate.precision}"
         for rate in profile.rates
     )
-    busy = _shares(steps["in_ops"])
+    busy = span(steps["in_ops"], percent)
     if profile.machine.get("device") == "cuda":
         rest = (
             "A step is captured and replayed, as in training. Its kernels, profiled where they are issued one by one,"
@@ -74,7 +75,7 @@ def step_table(steps: pd.DataFrame) -> Table:
     issued = [Column(ISSUED, "issued_us", _in(MS))] if steps["issued_us"].notna().all() else []
     numbers = (
         Column("step (ms)", "step_us", _in(MS)),
-        Column("fastest to slowest", ("fastest_us", "slowest_us"), _milliseconds),
+        Column("fastest to slowest", ("fastest_us", "slowest_us"), lambda *ends: " to ".join(map(_in(MS), ends))),
         *issued,
         Column(PROFILED, "profiled_us", _in(MS)),
         Column("sum of ops (ms)", "ops_us", _in(MS)),
@@ -88,7 +89,7 @@ def step_table(steps: pd.DataFrame) -> Table:
 def work_table(steps: pd.DataFrame) -> Table:
     """Tabulate what whole steps launch, move and compute."""
     numbers = (
-        Column("launches", "launches", _whole),
+        LAUNCHES,
         Column("MB moved by ops", "bytes", _in(MB)),
         Column("MB at least (model)", "least_bytes", _in(MB)),
         Column("these at a copy's speed (ms)", "least_us", _in(MS)),
@@ -109,7 +110,10 @@ def layer_table(net: str, layers: pd.DataFrame) -> Table:
     shown = rows.index.isin(longest) | rows["part"]
     hidden = int((~shown).sum())
     rest = f"; {count(hidden, 'layer')} that take less are in layers.csv" if hidden else ""
-    ways = [Column(f"{way} (ms)", f"{way}_us", _milliseconds_or_none) for way in ("forward", "backward")]
+    ways = [
+        Column(f"{way} (ms)", f"{way}_us", lambda time: amount(time / MS) if time else "-")
+        for way in ("forward", "backward")
+    ]
     caption = f"{net}, by layer, in order{rest}"
     return Table.of(rows[shown], caption, [Column("layer", "place")], (*ways, *NUMBERS))
 
@@ -121,7 +125,7 @@ def kernel_table(net: str, kernels: pd.DataFrame) -> Table:
     rest = f"; {hidden} that take less are in kernels.csv" if hidden else ""
     words = Column("kernel", "kernel", kernel_name), Column("kind", "kind")
     numbers = (
-        Column("calls", "calls", _whole),
+        Column("calls", "calls", "{:,.0f}".format),
         Column("time (ms)", "time_us", _in(MS)),
         Column("share", "share", percent),
     )
@@ -200,34 +204,13 @@ def _in(unit: float) -> Callable[[float], str]:
     return lambda value: amount(value / unit)
 
 
-def _milliseconds(least: float, most: float) -> str:
-    return f"{amount(least / MS)} to {amount(most / MS)}"
-
-
-def _milliseconds_or_none(microseconds: float) -> str:
-    return amount(microseconds / MS) if microseconds else "-"
-
-
-def _whole(number: float) -> str:
-    return f"{number:,.0f}"
-
-
-def _of_floor(floor: float, time: float) -> str:
-    return percent(floor / time) if floor and time else "-"
-
-
-def _shares(values: pd.Series) -> str:
-    low, high = percent(values.min()), percent(values.max())
-    return low if low == high else f"{low} to {high}"
-
-
 NUMBERS = (
     Column("time (ms)", "time_us", _in(MS)),
     Column("share", "share", percent),
-    Column("launches", "launches", _whole),
+    LAUNCHES,
     Column("MB", "bytes", _in(MB)),
     Column("GFLOP", "flops", _in(GFLOP)),
     Column("floor (ms)", "floor_us", _in(MS)),
-    Column("% of floor", ("floor_us", "time_us"), _of_floor),
+    Column("% of floor", ("floor_us", "time_us"), lambda floor, time: percent(floor / time) if floor and time else "-"),
 )
 """What a kind of work or a layer takes."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from deeptwins.findings.frames import FINISHED, Frames
+from deeptwins.findings.rows import grouped
+from deeptwins.pages.study.tables import NET
 from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import count
+from deeptwins.records.benchmarks import distinct
 from deeptwins.study.specs import UNSET, Net, Recipe
 
 _IN_OTHER_TABLES = ("dataset", "family", "depth")
@@ -25,21 +28,16 @@ def cost(table: pd.DataFrame) -> Table:
         Column("seconds per run", "mean_seconds", lambda seconds: "" if seconds is None else f"{seconds:.1f}"),
         Column("minutes in all", "total_seconds", _minutes),
     )
-    words = (Column("family", "group"), Column("depth", "depth"))
     rows: list[Mapping[Any, Any]] = [*table.to_dict("records"), total]
-    return Table.of(rows, "Training time; a run trains all its twins", words, numbers)
+    return Table.of(rows, "Training time; a run trains all its twins", NET[:2], numbers)
 
 
 def nets(runs: pd.DataFrame) -> Table:
     """Tabulate the nets and the hashes of their initial weights."""
-    places = ["group", "depth", "twin"]
-    cells = runs.groupby(places, sort=False)
-    rows = [{key: cell[key] for key in cell} | dict(zip(places, place, strict=True)) for place, cell in cells]
+    rows = [{key: cell[key] for key in cell} | net for net, cell in grouped(runs, ["group", "depth", "twin"])]
     words = (
-        Column("family", "group"),
-        Column("depth", "depth"),
-        Column("twin", "twin"),
-        Column("shortcut", "shortcut", _values),
+        *NET,
+        Column("shortcut", "shortcut", distinct),
         Column("initial weights (SHA-256, per seed)", "weights_sha256", _hashes),
     )
     numbers = (Column("parameters", "parameters", _sizes), Column("FLOPs", "flops", _sizes))
@@ -58,8 +56,8 @@ def _by_twin(texts: pd.Series, twins: pd.Series) -> str:
     """Say once what all twins have, else what each has; what the grid varies is said to vary."""
     values = {}
     for twin, cell in texts.groupby(list(twins)):
-        distinct = dict.fromkeys(cell)
-        values[twin] = f"{'varies: ' if len(distinct) > 1 else ''}{' or '.join(distinct)}"
+        variants = dict.fromkeys(cell)
+        values[twin] = f"{'varies: ' if len(variants) > 1 else ''}{' or '.join(variants)}"
     if len({*values.values()}) == 1:
         return next(iter(values.values()))
     return "; ".join(f"{twin}: {values[twin]}" for twin in twins.unique())
@@ -96,7 +94,7 @@ def spent(frames: Frames) -> str:
     """Return the measured training time of all runs together, and on what; on a CPU a run has a core of its own."""
     runs = frames.runs.drop_duplicates("run").dropna(subset="seconds")
     machines = frames.machines[frames.machines["run"].isin(runs["run"])]
-    devices = _values(machines["gpu"].fillna(machines["cpu"]))
+    devices = distinct(machines["gpu"].fillna(machines["cpu"]))
     unit = "core-minutes" if machines["gpu"].isna().all() else "min"
     return f"{_minutes(runs['seconds'].sum())} {unit} on {devices}"
 
@@ -109,15 +107,15 @@ def origin(frames: Frames) -> Table:
     data = [f"{run.dataset}: {images.format(run)}, {run.checksum}" for run in runs.itertuples()]
     hosts = [f"{host['cpu']}, {count(host['cores'], 'core')}, {host['os']}" for host in machines.to_dict("records")]
     packages = [name for name in ("deeptwins", "torch", "triton", "numpy", "python") if name in machines]
-    versions = {name: _values(machines[name].dropna()) for name in packages}
+    versions = {name: distinct(machines[name].dropna()) for name in packages}
     gpus, date = machines["gpu"].dropna(), dates(runs)
     rows = [
         ("runs", ", ".join(f"{counts[key]} {key}" for key in (*FINISHED, "failed", "unfinished") if key in counts)),
-        ("data", _values(data)),
-        ("machine", _values(hosts)),
-        ("device", _values(machines["device"]) + (f": {_values(gpus)}" if len(gpus) else "")),
+        ("data", distinct(data)),
+        ("machine", distinct(hosts)),
+        ("device", distinct(machines["device"]) + (f": {distinct(gpus)}" if len(gpus) else "")),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)),
-        ("commit", _values(machines["commit"].dropna()) or "not known"),
+        ("commit", distinct(machines["commit"].dropna()) or "not known"),
         ("training time", spent(frames)),
     ]
     if date:
@@ -136,9 +134,4 @@ def _hashes(column: pd.Series) -> str:
 
 
 def _sizes(column: pd.Series) -> str:
-    return _values(f"{value:,}" for value in column)
-
-
-def _values(column: Iterable[object]) -> str:
-    """Write each value once."""
-    return "; ".join(dict.fromkeys(map(str, column)))
+    return distinct(f"{value:,}" for value in column)

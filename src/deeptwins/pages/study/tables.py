@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from deeptwins.findings.rows import NOT_TESTED
+from deeptwins.findings.rows import NOT_TESTED, grouped
 from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import apart, count, interval, number, p_value, points, power, published
 from deeptwins.study.claims import FAILS, STATEMENTS, Metric
@@ -20,14 +20,14 @@ FLOWS = {"vanish": "vanish", "explode": "explode", "healthy": "neither vanish no
 _TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}
 _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
 
-_FAMILY, _DEPTH, _TWIN = Column("family", "group"), Column("depth", "depth"), Column("twin", "twin")
+NET = _FAMILY, _DEPTH, _TWIN = Column("family", "group"), Column("depth", "depth"), Column("twin", "twin")
+SEEDS = Column("seeds", "n")
 _MINUS = Column("minus", "other")
 _METRIC = Column("metric", "metric", METRICS.__getitem__)
 _VERDICT = Column("verdict", "verdict")
 _INTERVAL = Column("95 % interval", ("low", "high"), apart)
 _BOOTSTRAP = Column("bootstrap interval", ("bootstrap_low", "bootstrap_high"), apart)
 _HOLM = Column("p, Holm", "p_holm", p_value)
-_SEEDS = Column("seeds", "n")
 _OURS = ("ours (%)", "our difference", "95 % interval")
 
 
@@ -41,14 +41,13 @@ def errors(by_depth: pd.DataFrame) -> Table:
         numbers.append(Column("95 % interval", metric, lambda error: interval(error["low"], error["high"])))
         if metric == "test_error_pct":
             numbers.append(Column("noise floor (points)", metric, lambda error: number(error["noise_floor"])))
-    words = [_FAMILY, _DEPTH, _TWIN]
+    words = [*NET]
     if by_depth["failed"].any():
         words.append(Column("training fails, seeds", ("outcome", "failed", "n"), "{}, {} of {}".format))
     rows = []
-    for (group, depth, twin), cell in by_depth.groupby(["group", "depth", "twin"], sort=False):
-        row = {"group": group, "depth": depth, "twin": twin, "most_seeds": cell["n"].max()}
-        first = {key: cell[key].iloc[0] for key in ("outcome", "failed", "n")}
-        rows.append(row | first | cell.set_index("metric").reindex(metrics).to_dict("index"))
+    for net, cell in grouped(by_depth, ["group", "depth", "twin"]):
+        first = {key: cell[key].iloc[0] for key in ("outcome", "failed", "n")} | {"most_seeds": cell["n"].max()}
+        rows.append(net | first | cell.set_index("metric").reindex(metrics).to_dict("index"))
     caption = "Errors after the last iteration, mean over seeds"
     return Table.of(rows, caption, words, [*numbers, Column("seeds", "most_seeds")])
 
@@ -60,7 +59,7 @@ def trends(table: pd.DataFrame, margin: float) -> Table:
         Column("deepest minus shallowest", "difference", points),
         _INTERVAL,
         _HOLM,
-        _SEEDS,
+        SEEDS,
         _seeds_for(margin),
         Column("p", "p", p_value),
         Column("Page's p, rises", "page_p_rises", p_value),
@@ -80,15 +79,15 @@ def comparisons(table: pd.DataFrame, margin: float) -> Table:
     if tested:
         words.append(_VERDICT)
         numbers.append(_HOLM)
-    numbers += [_SEEDS, _seeds_for(margin), Column("p", "p", p_value), _BOOTSTRAP]
+    numbers += [SEEDS, _seeds_for(margin), Column("p", "p", p_value), _BOOTSTRAP]
     shown = table[table["metric"] != "running_error_pct"]
     return Table.of(shown, "Differences between twins, in points, paired by seed", words, numbers)
 
 
 def agreements(table: pd.DataFrame, margin: float) -> Table:
     """Tabulate what every verdict on an agreement rests on."""
-    words = (_FAMILY, _DEPTH, _TWIN, _MINUS, _METRIC, _VERDICT)
-    numbers = (Column("points", "difference", points), _INTERVAL, _SEEDS, _seeds_for(margin), _BOOTSTRAP)
+    words = (*NET, _MINUS, _METRIC, _VERDICT)
+    numbers = (Column("points", "difference", points), _INTERVAL, SEEDS, _seeds_for(margin), _BOOTSTRAP)
     return Table.of(table, "Agreement of twins, in points, paired by seed", words, numbers)
 
 
@@ -102,18 +101,14 @@ def drift(table: pd.DataFrame) -> Table:
         for place in sorted({*places.values()}):
             evaluation = ", ".join(name for name, at in places.items() if at == place)
             rows.append(cell.loc[place].to_dict() | {"evaluation": evaluation})
-    words = (
-        _FAMILY,
-        _DEPTH,
-        Column("twins", ("twin", "other"), "{} and {}".format),
-        Column("evaluation", "evaluation"),
-    )
+    twins = Column("twins", ("twin", "other"), "{} and {}".format)
+    words = (_FAMILY, _DEPTH, twins, Column("evaluation", "evaluation"))
     numbers = (
         Column("iteration", "iteration", "{:,}".format),
         Column("median", "median", power),
         Column("largest", "largest", power),
         Column("between two seeds", "between_seeds", power),
-        _SEEDS,
+        SEEDS,
     )
     caption = "Difference of the loss traces, as a share of the loss; every evaluation is in the data"
     return Table.of(rows, caption, words, numbers)
@@ -122,7 +117,7 @@ def drift(table: pd.DataFrame) -> Table:
 def claims(table: pd.DataFrame) -> Table:
     """Tabulate what the study expected and what the records say."""
     words = (_FAMILY, Column("claim", claim), _VERDICT, Column("result", "result", _MARKS.__getitem__))
-    return Table.of(table, "What the study expects, and what the records say", words, (_SEEDS,))
+    return Table.of(table, "What the study expects, and what the records say", words, (SEEDS,))
 
 
 def results(table: pd.DataFrame) -> list[str]:
@@ -153,13 +148,13 @@ def claim(row: Mapping[Any, Any]) -> str:
 
 def paper(table: pd.DataFrame) -> Table:
     """Tabulate published values beside ours."""
-    words = (_FAMILY, _DEPTH, _TWIN, _METRIC, Column("source", "source"))
+    words = (*NET, _METRIC, Column("source", "source"))
     numbers = (
         Column("paper (%)", "paper", published),
         Column("ours (%)", "mean", number),
         Column("95 % interval", ("low", "high"), interval),
         Column("difference", "difference", points),
-        _SEEDS,
+        SEEDS,
         Column("reading", "reading"),
     )
     return Table.of(table, "Published values beside ours, and whether they lie inside our interval", words, numbers)
@@ -187,7 +182,7 @@ def across_scales(table: pd.DataFrame) -> Table:
         Column("paper (%)", _published_values),
         Column("paper's difference", _published_difference),
         *(Column(head, head) for head in _OURS),
-        _SEEDS,
+        SEEDS,
     )
     caption = "Published values of other data beside ours, and whether differences (in points) have the same direction"
     return Table.of(rows, caption, words, numbers)
@@ -206,7 +201,7 @@ def growth(table: pd.DataFrame) -> Table:
         Column("largest change of a logit", "largest_difference", power),
         Column("training error before (%)", "train_error_before_pct", "{:.2f}".format),
         Column("after (%)", "train_error_after_pct", "{:.2f}".format),
-        _SEEDS,
+        SEEDS,
     )
     caption = "Nets before and after they were grown; the largest change over all training images and seeds"
     return Table.of(table, caption, words, numbers)

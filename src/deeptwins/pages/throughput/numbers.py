@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import Field, model_validator
 
+from deeptwins.findings.rows import grouped
 from deeptwins.pages import targets
 from deeptwins.records.benchmarks import Benches, Origin, Timing, Timings, Where
 from deeptwins.records.fields import FromOne, Measurement, Text
@@ -141,28 +142,21 @@ def rates(cases: pd.DataFrame) -> pd.DataFrame:
     """Sum up the ways: nets that train one after another take the sum of their times."""
     nets = int(cases.loc[cases["way"] == TOGETHER, "nets"].iloc[0])
     rows: list[dict[str, Any]] = []
-    for (way, precision), group in cases.groupby(["way", "precision"], sort=False):
+    for place, group in grouped(cases, ["way", "precision"]):
         if group["nets"].sum() != nets:
             continue  # some nets were not timed, and the others say nothing about them
-        seconds = group["ms_per_iteration"].sum() / 1e3
-        fastest = group["fastest_ms"].sum() / 1e3
-        slowest = group["slowest_ms"].sum() / 1e3
-        first = group.iloc[0]
-        rows.append(
-            {
-                "way": way,
-                "precision": precision,
-                "nets": nets,
-                "rounds": group["rounds"].min(),
-                "net_iterations_per_s": nets / seconds,
-                "slowest_per_s": nets / slowest,
-                "fastest_per_s": nets / fastest,
-                "percent_of_floor": 100 * group["floor_ms"].sum() / group["ms_per_iteration"].sum(),
-                "training_minutes": first["study_iterations"] * seconds / 60,
-                "evaluations": first["evaluations"],
-                "evaluation_s": first["evaluation_s"],
-            }
-        )
+        ms, first = group[["ms_per_iteration", "fastest_ms", "slowest_ms", "floor_ms"]].sum(), group.iloc[0]
+        seconds = ms / 1e3
+        row = {
+            "nets": nets,
+            "rounds": group["rounds"].min(),
+            "net_iterations_per_s": nets / seconds["ms_per_iteration"],
+            "slowest_per_s": nets / seconds["slowest_ms"],
+            "fastest_per_s": nets / seconds["fastest_ms"],
+            "percent_of_floor": 100 * ms["floor_ms"] / ms["ms_per_iteration"],
+            "training_minutes": first["study_iterations"] * seconds["ms_per_iteration"] / 60,
+        }
+        rows.append(place | row | {key: first[key] for key in ("evaluations", "evaluation_s")})
     frame = pd.DataFrame(rows)
     frame = frame.assign(minutes=frame["training_minutes"] + frame["evaluations"] * frame["evaluation_s"] / 60)
     return frame.sort_values("way", key=lambda ways: ways.map(WAYS.index), kind="stable", ignore_index=True)

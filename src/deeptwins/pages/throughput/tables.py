@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
+from deeptwins.findings.rows import grouped
 from deeptwins.pages import targets
 from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.targets import Target
@@ -22,6 +21,7 @@ NAMES = {
     USUAL: "the usual loop",
     COMPILED: "the compiled loop",
 }
+WAY, PRECISION = Column("way", "way", NAMES.__getitem__), Column("precision", "precision")
 STUDY_PRECISION = "tf32"
 MINUTES = 10  # for one seed of the study
 
@@ -92,14 +92,13 @@ def _compared(facts: Throughput, target: str, value: float, measured: str, resul
 
 def rate_table(rates: pd.DataFrame) -> Table:
     """Tabulate the ways."""
-    words = Column("way", "way", lambda way: NAMES[way]), Column("precision", "precision")
     numbers = (
         Column("net-iterations/s", "net_iterations_per_s", digits),
         Column("slowest to fastest round", ("slowest_per_s", "fastest_per_s", "rounds"), spread),
         Column("% of the memory floor", "percent_of_floor", digits),
         Column("training of one seed, projected (min)", "training_minutes", digits),
     )
-    return Table.of(rates, "All nets of one seed", words, numbers)
+    return Table.of(rates, "All nets of one seed", (WAY, PRECISION), numbers)
 
 
 def projection_table(together: pd.DataFrame) -> Table:
@@ -111,43 +110,35 @@ def projection_table(together: pd.DataFrame) -> Table:
         Column("one seed (min)", "minutes", digits),
     )
     caption = f"One seed of the study, projected: {NAMES[TOGETHER]}"
-    return Table.of(together, caption, [Column("precision", "precision")], numbers)
+    return Table.of(together, caption, (PRECISION,), numbers)
 
 
 def conditions(cases: pd.DataFrame) -> Table:
     """Tabulate what is not the same for all ways, and so decides how fair it is to compare them."""
-    groups = sorted(cases.groupby(["way", "precision"], sort=False), key=lambda group: WAYS.index(str(group[0][0])))
-    rows = [{"way": way, "precision": precision, "cases": group} for (way, precision), group in groups]
-    words = (
-        Column("way", "way", lambda way: NAMES[way]),
-        Column("precision", "precision"),
-        Column("TF32", _tf32),
-    )
+    groups = sorted(grouped(cases, ["way", "precision"]), key=lambda group: WAYS.index(group[0]["way"]))
+    rows = [place | {key: group[key] for key in group if key not in place} for place, group in groups]
     numbers = (
-        Column("workers", partial(_values, "workers")),
-        Column("compiled by", lambda row: distinct(row["cases"]["backend"]) or "-"),
-        Column("iterations", partial(_values, "iterations")),
-        Column("rounds", partial(_values, "rounds")),
+        Column("workers", "workers", _values),
+        Column("compiled by", "backend", lambda names: distinct(names) or "-"),
+        Column("iterations", "iterations", _values),
+        Column("rounds", "rounds", _values),
     )
-    return Table.of(rows, "How each way was timed: convolutions in TF32, workers, iterations per round", words, numbers)
+    caption = "How each way was timed: convolutions in TF32, workers, iterations per round"
+    return Table.of(rows, caption, (WAY, PRECISION, Column("TF32", "convolutions_in_tf32", _allowed)), numbers)
 
 
-def _tf32(row: Mapping[Any, Any]) -> str:
-    return distinct("allowed" if allowed else "no" for allowed in row["cases"]["convolutions_in_tf32"])
+def _allowed(cases: pd.Series) -> str:
+    return distinct("allowed" if allowed else "no" for allowed in cases)
 
 
-def _values(key: str, row: Mapping[Any, Any]) -> str:
+def _values(cases: pd.Series) -> str:
     """Write the numbers of some cases, each once."""
-    return distinct(f"{value:g}" for value in row["cases"][key].dropna()) or "-"
+    return distinct(f"{value:g}" for value in cases.dropna()) or "-"
 
 
 def case_table(cases: pd.DataFrame) -> Table:
     """Tabulate every net alone, and in the loops."""
-    words = (
-        Column("way", "way", lambda way: NAMES[way].partition(",")[0]),
-        Column("twin", "twin"),
-        Column("precision", "precision"),
-    )
+    words = Column("way", "way", lambda way: NAMES[way].partition(",")[0]), Column("twin", "twin"), PRECISION
     numbers = (
         Column("depth", "depth", "{:g}".format),
         Column("ms per iteration", "ms_per_iteration", digits),

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from deeptwins.pages.study.tables import FLOWS
-from deeptwins.pages.tables import Column, Table
+from deeptwins.pages.study.tables import FLOWS, NET, SEEDS
+from deeptwins.pages.tables import Column, Table, span
 from deeptwins.pages.wording import count, interval, listed, of_group, points
 
 _SOMETIMES, _GROWN = "sometimes vanish", "are not judged"
@@ -57,35 +57,29 @@ def closed(gradient_flow: pd.DataFrame) -> list[str]:
 
 def flows(gradient_flow: pd.DataFrame) -> Table:
     """Tabulate what the sentences on gradients rest on."""
-    words = (
-        Column("family", "group"),
-        Column("depth", "depth"),
-        Column("twin", "twin"),
-        Column("gradients", lambda row: "not judged: grown" if row["grown"] else _behaviour(row)),
-    )
+    gradients = Column("gradients", lambda row: "not judged: grown" if row["grown"] else _behaviour(row))
     numbers = (
         Column("ratio", lambda row: _zeros(row) if row["zeros"] else two_digits(row["ratio"])),
         Column("95 % interval", ("low", "high"), lambda low, high: "-" if pd.isna(low) else _range(low, high)),
         Column("of single seeds", ("lowest", "highest"), _range),
         Column("least", "least", two_digits),
         Column("at iteration", "least_at", "{:,}".format),
-        Column("seeds", "n"),
+        SEEDS,
     )
     caption = "Gradient norms of the deepest nets: the ratio of the first tenth of the layers to the last"
-    return Table.of(gradient_flow, caption, words, numbers)
+    return Table.of(gradient_flow, caption, (*NET, gradients), numbers)
 
 
 def precise(precise: pd.DataFrame) -> Table:
     """Tabulate test errors with running and with precise statistics."""
-    words = (Column("family", "group"), Column("depth", "depth"), Column("twin", "twin"))
     numbers = (
         Column("running (%)", "running_pct", "{:.1f}".format),
         Column("precise (%)", "precise_pct", "{:.1f}".format),
         Column("difference (points)", "difference", points),
         Column("95 % interval", ("low", "high"), interval),
-        Column("seeds", "n"),
+        SEEDS,
     )
-    return Table.of(precise, "Test error with running and with precise statistics, paired by seed", words, numbers)
+    return Table.of(precise, "Test error with running and with precise statistics, paired by seed", NET, numbers)
 
 
 def two_digits(value: float) -> str:
@@ -111,8 +105,7 @@ def _sizes(rows: pd.DataFrame, of: str) -> str:
     ratios = rows.loc[rows["zeros"] == 0, "ratio"]
     sizes = [_zeros(row, " in the first tenth of the layers") for row in rows.to_dict("records") if row["zeros"]]
     if len(ratios):
-        ends = dict.fromkeys((two_digits(ratios.min()), two_digits(ratios.max())))
-        sizes.insert(0, " to ".join(ends) + of)
+        sizes.insert(0, span(ratios, two_digits) + of)
     return ", ".join(sizes)
 
 
