@@ -39,16 +39,6 @@ class Commands(NamedTuple):
     lines: tuple[str, ...]
 
 
-def nothing(_facts: object) -> tuple[()]:
-    """Say that this kind of page has no such part."""
-    return ()
-
-
-def empty(_facts: object) -> str:
-    """Say that this kind of page has no such text."""
-    return ""
-
-
 @dataclass(frozen=True)
 class PageSpec(Generic[Facts]):
     """A kind of page: where its facts come from, and a function of them per part. The parts are in the page's order."""
@@ -69,22 +59,22 @@ class PageSpec(Generic[Facts]):
     """The tables behind figures and tables, by the stem of their file; those without a row are left out."""
     size: Callable[[Facts], str]
     """How much of it there is, e.g. how many runs have finished."""
-    method: Callable[[Facts], Sequence[str]] = nothing
+    method: Callable[[Facts], Sequence[str]] = lambda _: ()
     """How it was measured, in paragraphs."""
-    remarks: Callable[[Facts], Sequence[str]] = nothing
+    remarks: Callable[[Facts], Sequence[str]] = lambda _: ()
     """What limits the verdict."""
-    source: Callable[[Facts], str] = empty
+    source: Callable[[Facts], str] = lambda _: ""
     """Who asked the question first."""
     answer: Callable[[Facts], str] | None = None
     """The verdict in a few words, for the list of pages; None: its first sentence."""
-    cost: Callable[[Facts], str] = empty
+    cost: Callable[[Facts], str] = lambda _: ""
     """What was spent on it, as measured."""
-    date: Callable[[Facts], str] = empty
-    summary: Callable[[Facts], Sequence[Table]] = nothing
+    date: Callable[[Facts], str] = lambda _: ""
+    summary: Callable[[Facts], Sequence[Table]] = lambda _: ()
     """Tables for a terminal."""
     lines: Callable[[Facts], Sequence[str]] | None = None
     """What a terminal shows below them; None: the verdict."""
-    find: Callable[[Path], Sequence[tuple[Any, ...]]] = nothing
+    find: Callable[[Path], Sequence[tuple[Any, ...]]] = lambda _: ()
     """Lists what a folder of results has for such pages: the arguments of `load`, once per page."""
 
 

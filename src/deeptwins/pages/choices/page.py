@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import pandas as pd
-
 from deeptwins.pages.choices import figures, tables
 from deeptwins.pages.choices.numbers import BENCHES, CANDIDATE, LAYOUT, LEAST, NETS, SEPARATE, Choices
 from deeptwins.pages.page import Commands, PageSpec, Section
@@ -24,14 +20,11 @@ CHOSEN = """
 Each number of the trainer was tried with others in its place: an iteration of all nets of one seed, or one evaluation
 of the deepest twins. Of several rounds the median counts.
 """
+BENCHED = ("packing", "choices")  # the tables, each from a bench of its name
 REHEARSED = """
 The trainer's choices are for a GPU. Here they were rehearsed on a CPU, with tiny nets: these times show that everything
 runs, and mean nothing.
 """
-
-
-def _remarks(facts: Choices) -> tuple[str, ...]:
-    return (REHEARSED,) if facts.rehearsal else ()
 
 
 def _sections(facts: Choices) -> list[Section]:
@@ -46,7 +39,7 @@ def _sections(facts: Choices) -> list[Section]:
 
 
 def _commands(facts: Choices) -> Commands:
-    names = [name for name, table in _data(facts).items() if len(table)]
+    names = [name for name in BENCHED if len(getattr(facts, name))]
     benches = [
         f"python -m pytest --timeout=0 bench/bench_{name}.py --benchmark-json=results/{name}.json" for name in names
     ]
@@ -55,20 +48,16 @@ def _commands(facts: Choices) -> Commands:
     return Commands(where, (*benches, f"deeptwins profile {page}"))
 
 
-def _data(facts: Choices) -> Mapping[str, pd.DataFrame]:
-    return {"packing": facts.packing, "choices": facts.choices}
-
-
 PAGE = PageSpec(
     load=BENCHES.load,
     name=lambda _: BENCHES.page,
     question=lambda _: "Would many nets on one device train faster in another way?",
     verdict=tables.verdict,
-    remarks=_remarks,
+    remarks=lambda facts: (REHEARSED,) if facts.rehearsal else (),
     sections=_sections,
     origin=lambda facts: (Table.facts(facts.origin.rows),),
     commands=_commands,
-    data=_data,
+    data=lambda facts: {name: getattr(facts, name) for name in BENCHED},
     size=lambda facts: count(len(facts.packing) + len(facts.choices), "case"),
     date=lambda facts: facts.origin.date,
     summary=tables.summary,

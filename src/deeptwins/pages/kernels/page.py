@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,11 +100,6 @@ def _commands(facts: KernelFacts) -> Commands:
     return Commands(where, (bench, "deeptwins kernels --timings results/bench.json"))
 
 
-def _data(facts: KernelFacts) -> Mapping[str, pd.DataFrame]:
-    kernels = facts.kernels.drop(columns="faults")
-    return {"kernels": kernels, "sites": facts.sites, "floors": facts.floors, "timings": facts.times}
-
-
 def _verdict(facts: KernelFacts) -> list[str]:
     return tables.verdict(facts.kernels, facts.sites)
 
@@ -120,7 +114,12 @@ PAGE = PageSpec(
     origin=lambda facts: tables.provenance(facts.compiled),
     method=lambda _: (MEASURED, BYTES, FLOOR),
     commands=_commands,
-    data=_data,
+    data=lambda facts: {
+        "kernels": facts.kernels.drop(columns="faults"),
+        "sites": facts.sites,
+        "floors": facts.floors,
+        "timings": facts.times,
+    },
     size=lambda facts: f"{len(facts.kernels)} kernels compiled",
     summary=lambda facts: (tables.console(facts.kernels),),
     lines=lambda facts: (*_verdict(facts), *tables.faults(facts.kernels)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from deeptwins.pages.wording import count
 from deeptwins.records import profiles
 from deeptwins.records.profiles import LEAST_BYTES, Profile
 
+WHERE = "With deeptwins installed, in a clone of the repository; the times are those of this machine alone:"
 KNOWN = 3  # nets that the question names
 MEASURED = """
 A step is the trainer's own: batch, forward, loss, backward, optimizer, running sums. By turns one was timed by the
@@ -100,21 +100,6 @@ def _method(facts: ProfileFacts) -> tuple[str, ...]:
     return MEASURED, ON[device], COUNTED, PLACES, LEAST_BYTES
 
 
-def _commands(facts: ProfileFacts) -> Commands:
-    where = "With deeptwins installed, in a clone of the repository; the times are those of this machine alone:"
-    return Commands(where, (facts.profile.command,))
-
-
-def _data(facts: ProfileFacts) -> Mapping[str, pd.DataFrame]:
-    return {
-        "steps": facts.steps,
-        "kinds": facts.kinds,
-        "layers": facts.layers.drop(columns="part"),
-        "ops": facts.ops,
-        "kernels": facts.kernels,
-    }
-
-
 PAGE = PageSpec(
     load=load,
     name=lambda facts: f"profile-{facts.profile.name}",
@@ -124,8 +109,14 @@ PAGE = PageSpec(
     sections=_sections,
     origin=lambda facts: (tables.provenance(facts.profile),),
     method=_method,
-    commands=_commands,
-    data=_data,
+    commands=lambda facts: Commands(WHERE, (facts.profile.command,)),
+    data=lambda facts: {
+        "steps": facts.steps,
+        "kinds": facts.kinds,
+        "layers": facts.layers.drop(columns="part"),
+        "ops": facts.ops,
+        "kernels": facts.kernels,
+    },
     size=lambda facts: f"{count(len(facts.steps), 'net')}, {count(facts.profile.steps, 'step')} each",
     date=lambda facts: facts.profile.date,
     summary=lambda facts: tables.console(facts.steps, facts.kinds, facts.layers, facts.slowest),

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import pandas as pd
-
 from deeptwins.pages.page import Commands, PageSpec, Section
 from deeptwins.pages.throughput import figures, tables
 from deeptwins.pages.throughput.numbers import BENCHES, Throughput
@@ -13,6 +9,13 @@ from deeptwins.pages.wording import count
 from deeptwins.records.profiles import LEAST_BYTES
 
 TIMINGS = "results/gpu/throughput.json"
+COMMANDS = Commands(
+    "In a clone of the repository; the times are those of this device alone:",
+    (
+        f"python -m pytest --timeout=0 bench/bench_throughput.py --benchmark-json={TIMINGS}",
+        f"deeptwins profile --timings {TIMINGS}",
+    ),
+)
 PROJECTED = """
 The minutes are projections, no measurements: all iterations of one seed of the study at the measured rate and, of the
 nets together, its evaluations at the time of one. Diagnostics, checkpoints and start-up are left out. Whether a seed
@@ -39,10 +42,6 @@ FLOOR = f"""
 """
 
 
-def _remarks(facts: Throughput) -> tuple[str, ...]:
-    return (PROJECTED, REHEARSED) if facts.rehearsal else (PROJECTED,)
-
-
 def _sections(facts: Throughput) -> list[Section]:
     sections = [Section("By way", (figures.ways(facts.rates),), tables.summary(facts))]
     if len(facts.alone):
@@ -50,27 +49,17 @@ def _sections(facts: Throughput) -> list[Section]:
     return sections
 
 
-def _commands(_facts: Throughput) -> Commands:
-    bench = f"python -m pytest --timeout=0 bench/bench_throughput.py --benchmark-json={TIMINGS}"
-    where = "In a clone of the repository; the times are those of this device alone:"
-    return Commands(where, (bench, f"deeptwins profile --timings {TIMINGS}"))
-
-
-def _data(facts: Throughput) -> Mapping[str, pd.DataFrame]:
-    return {"cases": facts.cases, "ways": facts.rates, "ratios": facts.ratios}
-
-
 PAGE = PageSpec(
     load=BENCHES.load,
     name=lambda _: BENCHES.page,
     question=lambda _: "How fast does the paper's CIFAR-10 grid train?",
     verdict=tables.verdict,
-    remarks=_remarks,
+    remarks=lambda facts: (PROJECTED, REHEARSED) if facts.rehearsal else (PROJECTED,),
     sections=_sections,
     origin=lambda facts: (tables.provenance(facts), tables.conditions(facts.cases)),
     method=lambda _: (MEASURED, LOOPS, FLOOR),
-    commands=_commands,
-    data=_data,
+    commands=lambda _: COMMANDS,
+    data=lambda facts: {"cases": facts.cases, "ways": facts.rates, "ratios": facts.ratios},
     size=lambda facts: count(len(facts.cases), "case"),
     date=lambda facts: facts.origin.date,
     summary=tables.summary,
