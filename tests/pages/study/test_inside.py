@@ -2,6 +2,7 @@
 
 import math
 import re
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pandas as pd
@@ -17,7 +18,6 @@ from deeptwins.study import Study
 
 RATIOS = {"a": 1.2, "b": 0.4, "c": 0.9, "d": 0.01}
 TITLES = ["Layer responses", "Gradients", "Residual branches", "Statistics of batch normalization"]
-PARTS = [sections.responses, sections.gradients, sections.branches, sections.running_statistics]
 
 
 def derived(folder, study: Study, **options):
@@ -34,8 +34,9 @@ def inside(tmp_path_factory):
 
 def contents(inside):
     """What the sections about the inside of nets hold, by title."""
-    titles = dict(zip(TITLES, PARTS, strict=True))
-    return {title: content for title, part in titles.items() if (content := part(inside))}
+    facts = SimpleNamespace(inside=inside)
+    contents = {title: content(facts) for title, content in sections.SECTIONS if title in TITLES}
+    return {title: content for title, content in contents.items() if content}
 
 
 def titles(figure):
@@ -214,7 +215,7 @@ def test_twins_whose_gradients_differ_are_told_apart(tmp_path):
 
 def flow_of(tmp_path, **options):
     """The section on gradients of a small study, with every column of its table."""
-    picture, table, *sentences = sections.gradients(derived(tmp_path, made.small(tmp_path), **options))
+    picture, table, *sentences = contents(derived(tmp_path, made.small(tmp_path), **options))["Gradients"]
     return Section("Gradients", (picture,), (table,), tuple(sentences))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from deeptwins.findings.inside import Inside
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.page import Section
 from deeptwins.pages.study import diagram, figures, provenance, tables
@@ -46,11 +45,6 @@ def _agreement(facts: StudyFacts) -> list[SectionPart]:
     return [figures.drift(findings.drift, findings.final), agreements, tables.drift(findings.drift)]
 
 
-def _errors_by_depth(facts: StudyFacts) -> list[SectionPart]:
-    """Draw the error that deep nets are about."""
-    return [figures.error_by_depth(facts.findings.by_depth, facts.findings.final)] if facts.several_depths else []
-
-
 def _differences_at_one_depth(facts: StudyFacts) -> list[SectionPart]:
     """Compare twins error by error, where there is no depth to draw against."""
     if facts.several_depths or not facts.compared:
@@ -69,41 +63,20 @@ def _differences_by_depth(facts: StudyFacts) -> list[SectionPart]:
     return [*pictures, tables.comparisons(table, facts.study.flat_within_pct)]
 
 
-def _nets(facts: StudyFacts) -> list[SectionPart]:
-    """Draw the deepest nets, if the records describe them."""
-    nets = diagram.deepest(facts.frames.runs)
-    return [diagram.draw(nets)] if nets else []
-
-
-def _trends(facts: StudyFacts) -> list[SectionPart]:
-    """Tabulate what depth does to errors."""
-    return [tables.trends(facts.findings.trends, facts.study.flat_within_pct)] if facts.several_depths else []
-
-
-def responses(inside: Inside) -> list[SectionPart]:
-    """Show what leaves each layer."""
-    return [inside_figures.layer_responses(inside)] if len(inside.responses) else []
-
-
-def gradients(inside: Inside) -> list[SectionPart]:
+def _gradients(facts: StudyFacts) -> list[SectionPart]:
     """Show the gradients of the layers, and say whether they vanish or explode."""
-    if inside.gradients.empty:
+    if facts.inside.gradients.empty:
         return []
-    flow = inside.gradient_flow
+    flow = facts.inside.gradient_flow
     sentences = [*inside_words.flow(flow), *inside_words.closed(flow)]
-    return [inside_figures.gradients(inside), inside_words.flows(flow), *sentences]
+    return [inside_figures.gradients(facts.inside), inside_words.flows(flow), *sentences]
 
 
-def branches(inside: Inside) -> list[SectionPart]:
-    """Show what each block adds to its shortcut."""
-    return [inside_figures.branches(inside)] if len(inside.branches) else []
-
-
-def running_statistics(inside: Inside) -> list[SectionPart]:
+def _running_statistics(facts: StudyFacts) -> list[SectionPart]:
     """Show how far running statistics lie from precise ones, and what that does to the test error."""
-    if inside.running_statistics.empty:
+    if facts.inside.running_statistics.empty:
         return []
-    return [inside_figures.running_statistics(inside), *_filled(inside_words.precise(inside.precise))]
+    return [inside_figures.running_statistics(facts.inside), *_filled(inside_words.precise(facts.inside.precise))]
 
 
 def _filled(*some: Table) -> list[Table]:
@@ -113,15 +86,23 @@ def _filled(*some: Table) -> list[Table]:
 
 SECTIONS: tuple[tuple[str, Callable[[StudyFacts], Iterable[SectionPart]]], ...] = (
     ("Agreement of the twins", _agreement),
-    ("Training error against depth", _errors_by_depth),
+    (
+        "Training error against depth",
+        lambda facts: (
+            [figures.error_by_depth(facts.findings.by_depth, facts.findings.final)] if facts.several_depths else []
+        ),
+    ),
     ("Differences between the twins", _differences_at_one_depth),
     ("Learning curves", lambda facts: [figures.learning_curves(facts.findings.curves)]),
     ("Differences between the twins", _differences_by_depth),
-    ("Layer responses", lambda facts: responses(facts.inside)),
-    ("Gradients", lambda facts: gradients(facts.inside)),
-    ("Residual branches", lambda facts: branches(facts.inside)),
-    ("Statistics of batch normalization", lambda facts: running_statistics(facts.inside)),
-    ("The nets", _nets),
+    (
+        "Layer responses",
+        lambda facts: [inside_figures.layer_responses(facts.inside)] if len(facts.inside.responses) else [],
+    ),
+    ("Gradients", _gradients),
+    ("Residual branches", lambda facts: [inside_figures.branches(facts.inside)] if len(facts.inside.branches) else []),
+    ("Statistics of batch normalization", _running_statistics),
+    ("The nets", lambda facts: [diagram.draw(nets)] if (nets := diagram.deepest(facts.frames.runs)) else []),
     ("Growth", lambda facts: _filled(tables.growth(facts.findings.growth))),
     ("What the study claims", lambda facts: [tables.claims(facts.findings.claims)] if facts.study.expect else []),
     (
@@ -130,7 +111,12 @@ SECTIONS: tuple[tuple[str, Callable[[StudyFacts], Iterable[SectionPart]]], ...] 
             tables.paper(facts.findings.against_paper), tables.across_scales(facts.findings.across_scales)
         ),
     ),
-    ("Trends", _trends),
+    (
+        "Trends",
+        lambda facts: (
+            [tables.trends(facts.findings.trends, facts.study.flat_within_pct)] if facts.several_depths else []
+        ),
+    ),
     ("All errors", lambda facts: [tables.errors(facts.findings.by_depth)]),
     ("What it cost", lambda facts: [provenance.cost(facts.findings.cost)]),
 )
