@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -29,8 +29,6 @@ EFFECTS = ("rises", "falls", "above", "below")  # what a claim states that only 
 # without a claim, in a metric that a claim names, weigh a tenth of that; tests in other metrics a hundredth.
 CLAIMED, UNCLAIMED, ASIDE = 10.0, 1.0, 0.1
 HEADLINE: Metric = "train_error_pct"  # the metric that a study without claims is about
-
-T = TypeVar("T", Trend, Difference)
 
 
 def measured(table: pd.DataFrame) -> list[str]:
@@ -91,22 +89,17 @@ def verdicts(
     margin = study.flat_within_pct
     # Weigh the tests; what is not tested keeps the weight 0.
     all_pairs = all(trend.depths == 1 for trend in moved)
-    weighted_trends = [replace(trend, weight=_weight(trend, claimed)) for trend in moved]
-    weighted_differences = [
+    rows: list[Trend | Difference] = [*moved, *compared]
+    tests = [
         replace(row, weight=_weight(row, claimed))
-        if all_pairs or any(row.is_claimed_by(claim, places) for claim, places in claimed)
+        if all_pairs or isinstance(row, Trend) or any(row.is_claimed_by(claim, places) for claim, places in claimed)
         else row
-        for row in compared
+        for row in rows
     ]
     # Adjust their p values, as one family, and judge each.
-    tests: list[Trend | Difference] = [*weighted_trends, *weighted_differences]
     p, weights = np.array([(row.over_seeds.p, row.weight) for row in tests]).reshape(-1, 2).T
-    p_holm = statistics.holm(p, weights).tolist()
-    of_trends, of_differences = p_holm[: len(moved)], p_holm[len(moved) :]
-    return (
-        [_judged(trend, adjusted, margin) for trend, adjusted in zip(weighted_trends, of_trends, strict=True)],
-        [_judged(row, adjusted, margin) for row, adjusted in zip(weighted_differences, of_differences, strict=True)],
-    )
+    judged = [_judged(row, p, margin) for row, p in zip(tests, statistics.holm(p, weights).tolist(), strict=True)]
+    return [row for row in judged if isinstance(row, Trend)], [row for row in judged if isinstance(row, Difference)]
 
 
 def pairs(study: Study) -> list[tuple[str, str]]:
@@ -140,11 +133,9 @@ def comparisons(last: pd.DataFrame, pairs: Iterable[tuple[str, str]], margin: fl
     for twin, other in pairs:
         for place, cell in grouped(pair(last, twin, other), keys):
             for metric in metrics:
-                left, right = (cell[key].to_numpy(float) for key in (metric, f"{metric}_other"))
-                both = np.isfinite(left) & np.isfinite(right)
-                if not both.any():
+                left, right = cell[[metric, f"{metric}_other"]].dropna().to_numpy(float).T
+                if not len(left):
                     continue
-                left, right = left[both], right[both]
                 row = Difference(
                     **place,
                     twin=twin,
@@ -211,7 +202,7 @@ def _trend(net: dict[str, Any], values: Floats, depths: Floats, margin: float, r
     )
 
 
-def _judged(row: T, p_holm: float, margin: float) -> T:
+def _judged(row: Trend | Difference, p_holm: float, margin: float) -> Trend | Difference:
     """Return a row with its adjusted p and its verdict.
 
     Student's t interval decides, not the bootstrap's. A percentile bootstrap of three seeds spans them from the least
