@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import combinations
 from typing import Any, Literal, TypeVar, get_args
 
@@ -116,9 +116,9 @@ def check(runs: Sequence[RunSpec], claims: Sequence[Expect], published: Sequence
 def _claimed(where: str, claim: Expect, runs: Sequence[RunSpec]) -> list[RunSpec]:
     """Check a claim alone, and return the runs that it is about."""
     _check_statement(where, claim)
-    _require(where, claim, {"twin": _twins(runs)})
+    _require(where, claim, "twin", _twins(runs))
     if claim.family is not None:
-        _require(where, claim, {"family": {run.twins[claim.twin].family for run in runs}})
+        _require(where, claim, "family", {run.twins[claim.twin].family for run in runs})
     covered = _covered(where, claim, runs)
     others = _twins(covered) - {claim.twin}
     if claim.other is not None and claim.other not in others:
@@ -134,13 +134,13 @@ def _claimed(where: str, claim: Expect, runs: Sequence[RunSpec]) -> list[RunSpec
 
 def _published(where: str, value: Paper, runs: Sequence[RunSpec]) -> list[RunSpec]:
     """Check a published value alone, and return the runs that it stands beside."""
-    _require(where, value, {"twin": _twins(runs)})
+    _require(where, value, "twin", _twins(runs))
     same_data = [run for run in runs if value.dataset in {None, run.recipe.dataset}]
     covered = _covered(where, value, same_data or runs)
     if same_data:
-        _require(where, value, {"family": {run.twins[value.twin].family for run in covered}})
+        _require(where, value, "family", {run.twins[value.twin].family for run in covered})
         covered = [run for run in covered if run.twins[value.twin].family == value.family]
-        _require(where, value, {"depth": {run.twins[value.twin].depth for run in covered}})
+        _require(where, value, "depth", {run.twins[value.twin].depth for run in covered})
         covered = [run for run in covered if run.twins[value.twin].depth == value.depth]
     _check_metric(where, value, covered)
     return covered
@@ -249,10 +249,7 @@ def _twins(runs: Iterable[RunSpec]) -> set[str]:
     return {twin for run in runs for twin in run.twins}
 
 
-def _require(where: str, entry: Expect | Paper, known: Mapping[str, Iterable[Any]]) -> None:
+def _require(where: str, entry: Expect | Paper, key: str, known: set[Any]) -> None:
     """Refuse a value that no run of the study has."""
-    for key, values in known.items():
-        if (value := getattr(entry, key)) not in values:
-            raise InputError(
-                f"{where}.{key} = {shown(value)}: no run of the study has it; {choices(values, str(value))}"
-            )
+    if (value := getattr(entry, key)) not in known:
+        raise InputError(f"{where}.{key} = {shown(value)}: no run of the study has it; {choices(known, str(value))}")
