@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 LINE_EVERY_S = 10.0
@@ -116,10 +115,9 @@ class Display(Protocol):
 
     def __enter__(self) -> Self:
         """Begin to show."""
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Leave the screen as it should stay."""
 
     def say(self, line: str) -> None:
@@ -129,7 +127,7 @@ class Display(Protocol):
         """Show where the session stands; called several times a second."""
 
 
-class Lines:
+class Lines(Display):
     """Plain lines, for files and pipes: no control characters, and where things stand every ten seconds."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -138,13 +136,7 @@ class Lines:
         self._clock = clock
         self._due = clock() + LINE_EVERY_S
 
-    def __enter__(self) -> Self:
-        """Begin to show."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Leave the lines."""
 
     def say(self, line: str) -> None:
@@ -158,7 +150,7 @@ class Lines:
             self.say(f"... {state.counts}; {state.left}")
 
 
-class Live:
+class Live(Display):
     """A bar for the session and a line for each run on a worker, redrawn in place on a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -184,9 +176,7 @@ class Live:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Remove the bars; the lines stay."""
         self._progress.stop()
 
