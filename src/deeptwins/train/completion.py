@@ -31,12 +31,7 @@ Status = Literal["done", "diverged", "stopped"]
 
 
 def advance(  # noqa: PLR0913, PLR0917  a caller binds them all once, with partial
-    run: RunSpec,
-    dataset: Dataset,
-    device: torch.device,
-    results: Path,
-    feeds: Feeds,
-    say: Callable[[str], None],
+    run: RunSpec, dataset: Dataset, device: torch.device, results: Path, feeds: Feeds, say: Callable[[str], None]
 ) -> Generator[int, bool, Status]:
     """Train a run to its end from wherever it stands, by turns with other runs on the device, in the same process.
 

@@ -52,13 +52,7 @@ class Training:
     """The twins of one run between two iterations. Its `state` carries everything that decides the numbers to come."""
 
     def __init__(
-        self,
-        run: RunSpec,
-        dataset: Dataset,
-        device: torch.device,
-        feeds: Feeds | None = None,
-        *,
-        capture: bool = True,
+        self, run: RunSpec, dataset: Dataset, device: torch.device, feeds: Feeds | None = None, *, capture: bool = True
     ) -> None:
         """Build the twins of a run.
 
