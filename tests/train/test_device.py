@@ -4,13 +4,13 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from deeptwins.records import host
 from deeptwins.train import device
+from repositories import git
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -26,13 +26,6 @@ def repository(tmp_path, monkeypatch):
     folder.mkdir()
     git(folder, "init", "--quiet")
     return folder
-
-
-def git(folder, *arguments):
-    """Call git in a repository, and give what it prints."""
-    author = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
-    command = ["git", "-C", folder, *author, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
 
 
 def copied(folder):

@@ -2,21 +2,15 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from deeptwins.errors import InputError
 from deeptwins.gate.compare import worktrees
+from repositories import git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-
-
-def git(folder, *arguments):
-    """Run git."""
-    command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=b", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
 
 
 def commit(root, **files):
