@@ -1,5 +1,7 @@
 """Lanes: what is captured and replayed is what would have been computed, bit for bit."""
 
+from unittest import mock
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from deeptwins import records
 from deeptwins.records import RunFiles
 from deeptwins.train import lanes
 from deeptwins.train.lanes import WARMUP, Lane
+from pairwise import cross, label, pairwise
 from tiny import complete
 
 RECIPES = {
@@ -23,12 +26,22 @@ NETS = {
 }
 
 
-def trained(run, dataset, folder):
-    """All records of a run trained on the CPU, timings aside."""
-    folder.joinpath("tiny").mkdir(parents=True)
-    complete(run, dataset, tiny.CPU, folder)
-    rows = records.read(RunFiles.of(folder, run).records)
-    return [{key: value for key, value in row.items() if key not in ("seconds", "started")} for row in rows]
+NEVER = 10**9  # steps before anything is captured
+
+
+@pytest.fixture
+def train(dataset, tmp_path_factory):
+    """Train a run on the CPU, and capture after some steps; gives all its records, timings aside."""
+
+    def call(run, warmup=WARMUP):
+        folder = tmp_path_factory.mktemp("results")
+        folder.joinpath("tiny").mkdir()
+        with mock.patch.object(lanes, "WARMUP", warmup):
+            complete(run, dataset, tiny.CPU, folder)
+        rows = records.read(RunFiles.of(folder, run).records)
+        return [{key: value for key, value in row.items() if key not in ("seconds", "started")} for row in rows]
+
+    return call
 
 
 @pytest.fixture
@@ -39,61 +52,53 @@ def tape(monkeypatch):
     return played
 
 
-@pytest.mark.parametrize("steps", [1, 4])
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("nets", NETS)
-def test_captured_steps_leave_the_same_records(  # noqa: PLR0913, PLR0917  fixtures
-    dataset, tmp_path, monkeypatch, tape, nets, recipe, steps
-):
+CASES = pairwise(cross(nets=NETS, recipe=RECIPES, steps=(1, 4)))
+
+
+@pytest.mark.parametrize("case", CASES, ids=label)
+def test_captured_steps_leave_the_same_records(train, monkeypatch, tape, case):
     """A run whose batches and steps are captured leaves what it leaves eagerly: losses, gradients, statistics."""
+    nets, recipe, steps = case.values()
     run = tiny.run_with(tiny.RECIPE.model_copy(update=RECIPES[recipe]), **NETS[nets])
-    with monkeypatch.context() as patch:
-        patch.setattr(lanes, "WARMUP", 10**9)
-        eager = trained(run, dataset, tmp_path / "eager")
+    eager = train(run, NEVER)
     assert not tape
 
     monkeypatch.setitem(lanes.STEPS, "cpu", steps)
-    assert trained(run, dataset, tmp_path / "captured") == eager
+    assert train(run) == eager
 
     blocks = 20 - WARMUP if steps == 1 else 4  # of 20 iterations, evaluated after 8, 16 and 20, the first four eager
     assert len(tape) == (len(run.twins) + 1) * blocks  # the feed's, too
 
 
-def test_what_draws_on_the_host_is_not_captured(dataset, tmp_path, monkeypatch, tape):
+def test_what_draws_on_the_host_is_not_captured(train, tape):
     """Nets that drop blocks or values go on eagerly: a replay would drop the same ones for ever."""
     run = tiny.run_with(drops={"shortcut": "zero-pad", "survival": 0.5}, dropout={"shortcut": "dropout"})
-    with monkeypatch.context() as patch:
-        patch.setattr(lanes, "WARMUP", 10**9)
-        eager = trained(run, dataset, tmp_path / "eager")
+    eager = train(run, NEVER)
 
-    assert trained(run, dataset, tmp_path / "captured") == eager
+    assert train(run) == eager
     assert {lane._parameters == () for lane in tape} == {True}  # the feed's alone
 
 
 @pytest.mark.parametrize("apart", [True, False])
-def test_what_draws_on_the_device_is_replayed_from_its_seed(dataset, tmp_path, monkeypatch, tape, apart):
+def test_what_draws_on_the_device_is_replayed_from_its_seed(train, monkeypatch, tape, apart):
     """Dropout is captured where graphs draw apart from each other, a step at a time; and no record shows it."""
     run = tiny.run_with(dropout={"shortcut": "dropout"}, other={"shortcut": "dropout", "depth": 14})
-    with monkeypatch.context() as patch:
-        patch.setattr(lanes, "WARMUP", 10**9)
-        eager = trained(run, dataset, tmp_path / "eager")
+    eager = train(run, NEVER)
     monkeypatch.setattr(lanes, "DRAWS_APART", apart)
     # As on a GPU, where dropout draws from a generator of the device.
     monkeypatch.setattr(lanes, "_states", lambda _device: (torch.empty(0), torch.get_rng_state()))
 
-    assert trained(run, dataset, tmp_path / "captured") == eager
+    assert train(run) == eager
     assert len({lane for lane in tape if lane._parameters}) == (len(run.twins) if apart else 0)
 
 
-def test_nets_that_grow_are_captured_anew(dataset, tmp_path, monkeypatch, tape):
+def test_nets_that_grow_are_captured_anew(train, tape):
     """A net that is grown is another net: its steps are captured again, and leave the records of eager ones."""
     recipe = tiny.RECIPE.model_copy(update={"grow_at": 10})
     run = tiny.run_with(recipe, grown={"depth": 14, "grown_from": 8}, other={"shortcut": "zero-pad"})
-    with monkeypatch.context() as patch:
-        patch.setattr(lanes, "WARMUP", 10**9)
-        eager = trained(run, dataset, tmp_path / "eager")
+    eager = train(run, NEVER)
 
-    assert trained(run, dataset, tmp_path / "captured") == eager
+    assert train(run) == eager
     assert len({id(lane) for lane in tape}) == 4  # the feed's, the other's, and two of the one that grows
 
 
