@@ -4,11 +4,13 @@ import json
 import math
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
@@ -129,31 +131,32 @@ def reported(monkeypatch):
     return stand_in
 
 
-@pytest.mark.parametrize(
-    ("arguments", "left_out"),
-    [
-        ("--help", {"torch", "pandas", "pydantic", "rich"}),
-        ("run --help", {"torch", "pandas"}),
-        ("list", {"torch", "pandas"}),
-        ("report tiny", {"torch"}),
-        ("report", {"torch"}),
-    ],
-)
-def test_a_command_loads_only_its_side(root, arguments, left_out):
-    """Help comes up at once, studies are listed without torch and pandas, and a report is written without torch."""
+LOADED = """
+import sys
+from deeptwins.cli import main
+
+for arguments in ("--help", "run --help", "list", "report"):
+    sys.argv[1:] = arguments.split()
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, arguments
+    print("loaded", *sys.modules)
+"""
+
+
+def test_a_command_loads_only_its_side(root):
+    """Help comes up at once, studies are listed without torch and pandas, and reports are written without torch."""
     made.results(root, made.load(root / "ablations", TINY, "tiny"))
     for kind in PAGES.keys() - {"study"}:
         pages_made.RESULTS[kind](root)
-    script = (
-        "import sys\nfrom deeptwins.cli import main\n"
-        f"sys.argv[1:] = {arguments.split()}\n"
-        "try: main()\nfinally: print('loaded', *sys.modules)"
-    )
-    process = python("-c", script, cwd=root)
+    process = python("-c", LOADED, cwd=root)
     out, err = process.communicate()
 
     assert process.returncode == 0, err
-    assert not left_out & set(out.rsplit("loaded", 1)[1].split())
+    loaded = [{*line.split()} for line in out.splitlines() if line.startswith("loaded ")]
+    left_out = [{"torch", "pandas", "pydantic", "rich"}, {"torch", "pandas"}, {"torch", "pandas"}, {"torch"}]
+    assert [some & without for some, without in zip(loaded, left_out, strict=True)] == [set()] * 4
 
 
 def test_without_a_command_there_is_help(call):
@@ -254,6 +257,10 @@ def test_a_broken_study_hides_no_other(call, root):
         ("run tiny --set recipe.family=frob", 'ablations/tiny.toml: --set "recipe.family=frob": vary[0] varies family'),
         ("run tiny --set recipe.optimizer=frob", "ablations/tiny.toml: optimizer = 'frob': choose from sgd"),
         ("run tiny --set recipe.dataset=frob", "no dataset 'frob'"),
+        (
+            "run tiny --set recipe.fused_op=cudnn",
+            "ablations/tiny.toml: fused_op = 'cudnn': choose from auto, eager, compiled, triton\n",
+        ),
         ("run tiny --results ablations/tiny.toml", "ablations/tiny.toml/tiny"),
         ("run syntax", "ablations/syntax.toml: not TOML"),
         ("run depth", "ablations/depth.toml: depth = 21: family cifar has depths 6n+2"),
@@ -364,44 +371,32 @@ def test_data_folder_comes_from_the_environment(call, trained, monkeypatch):
     assert trained.options["data_folder"] == Path("sets")
 
 
-def test_failed_runs_exit_with_1(call, trained):
-    """When a run has failed, the exit code says so."""
-    trained.outcome = Outcome(total=2, done=1, diverged=0, failed=1)
-
-    assert call("run", "tiny") == (1, "1 of 2 runs failed; the same command tries them again\n", "")
+ON = "1 of 2 runs are finished, and nothing is lost. To go on:\n"
 
 
-def test_diverged_runs_are_fine(call, trained):
-    """Divergence is a result, not a failure."""
-    trained.outcome = Outcome(total=2, done=1, diverged=1, failed=0)
+@pytest.mark.parametrize(
+    ("outcome", "arguments", "code", "said"),
+    [
+        ({"failed": 1}, "tiny", 1, "1 of 2 runs failed; the same command tries them again"),
+        ({"diverged": 1}, "tiny", 0, "2 runs are finished; next: deeptwins report tiny"),
+        (
+            {}, "tiny --set 'recipe.dataset=a b' --fresh --workers 2 --data sets", 130,
+            f"{ON}  deeptwins run tiny --workers 2 --data sets --set 'recipe.dataset=a b'",
+        ),
+        ({}, "tiny --report", 130, f"{ON}  deeptwins run --report tiny"),
+        (
+            {"out_of_time": True}, "tiny --together 2 --time-limit 9m", 3,
+            f"the time is over: {ON}  deeptwins run tiny --together 2 --time-limit 9m",
+        ),
+    ],
+    ids=["failed", "diverged", "interrupted", "interrupted, with --report", "out of time"],
+)  # fmt: skip
+def test_what_became_of_runs_is_told(call, trained, reported, outcome, arguments, code, said):  # noqa: PLR0913, PLR0917
+    """Failed is 1, diverged fine; interrupted is 130 and out of time 3: the command to go on, no --fresh, no page."""
+    trained.outcome = Outcome(**{"total": 2, "done": 1, "diverged": 0, "failed": 0} | outcome)
 
-    assert call("run", "tiny")[0] == 0
-
-
-def test_an_interrupted_run_says_how_to_go_on(call, trained):
-    """After Ctrl-C comes the exact command to go on, without --fresh, and exit code 130."""
-    trained.outcome = Outcome(total=2, done=1, diverged=0, failed=0)
-
-    code, out, _ = call("run", "tiny", "--set", "recipe.dataset=a b", "--fresh", "--workers", "2", "--data", "sets")
-
-    assert code == 130
-    assert out == (
-        "1 of 2 runs are finished, and nothing is lost. To go on:\n"
-        "  deeptwins run tiny --workers 2 --data sets --set 'recipe.dataset=a b'\n"
-    )
-
-
-def test_a_run_that_is_out_of_time_says_how_to_go_on(call, trained):
-    """Where the time limit ended it comes the exact command to go on, limit included, and exit code 3."""
-    trained.outcome = Outcome(total=2, done=1, diverged=0, failed=0, out_of_time=True)
-
-    code, out, _ = call("run", "tiny", "--together", "2", "--time-limit", "9m")
-
-    assert code == 3
-    assert out == (
-        "the time is over: 1 of 2 runs are finished, and nothing is lost. To go on:\n"
-        "  deeptwins run tiny --together 2 --time-limit 9m\n"
-    )
+    assert call("run", *shlex.split(arguments)) == (code, f"{said}\n", "")
+    assert not reported.studies
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("9m", 540), ("1h30m", 5400), ("2h1s", 7201)])
@@ -468,46 +463,27 @@ def test_runs_that_all_failed_have_no_page_and_exit_with_1(call, trained):
     assert err.count("\n") == 1
 
 
-def test_interrupted_runs_get_no_page(call, trained, reported):
-    """After Ctrl-C no page is written, and the command to go on writes it in the end."""
-    trained.outcome = Outcome(total=2, done=1, diverged=0, failed=0)
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (KeyboardInterrupt(), (130, "", "")),
+        (
+            OSError(28, os.strerror(28), "results/tiny/x"),
+            (2, "", "deeptwins: results/tiny/x: No space left on device\n"),
+        ),
+    ],
+    ids=["Ctrl-C", "a full disk"],
+)
+def test_what_is_no_defect_has_no_traceback(call, monkeypatch, error, expected):
+    """Ctrl-C at any other moment is exit code 130, and an error of the operating system a line that names its file."""
+    monkeypatch.setattr(scheduling, "train_all", mock.Mock(side_effect=error))
 
-    code, out, _ = call("run", "tiny", "--report")
-
-    assert code == 130
-    assert out.endswith("To go on:\n  deeptwins run --report tiny\n")
-    assert not reported.studies
-
-
-def test_ctrl_c_before_training_is_quiet(call, monkeypatch):
-    """Ctrl-C at any other moment is exit code 130 without a traceback."""
-
-    def interrupted(*_arguments, **_options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(scheduling, "train_all", interrupted)
-
-    assert call("run", "tiny") == (130, "", "")
-
-
-def test_a_failing_system_is_one_line(call, monkeypatch):
-    """An error of the operating system names its file in one line."""
-
-    def full(*_arguments, **_options):
-        raise OSError(28, os.strerror(28), "results/tiny/x")
-
-    monkeypatch.setattr(scheduling, "train_all", full)
-
-    assert call("run", "tiny") == (2, "", "deeptwins: results/tiny/x: No space left on device\n")
+    assert call("run", "tiny") == expected
 
 
 def test_a_defect_is_not_hidden(root, monkeypatch):
     """An error that the user cannot mend keeps its traceback."""
-
-    def broken(*_arguments, **_options):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(scheduling, "train_all", broken)
+    monkeypatch.setattr(scheduling, "train_all", mock.Mock(side_effect=ZeroDivisionError))
     monkeypatch.setattr(sys, "argv", ["deeptwins", "run", "tiny"])
 
     with pytest.raises(ZeroDivisionError):
@@ -675,70 +651,54 @@ def test_profile_prints_tables_and_writes_a_page(call, root, arguments, nets):
     assert str(root) not in (root / "results" / "profile" / f"{name}.json").read_text(encoding="utf-8")
 
 
-def test_profile_shows_timings_of_the_grid(call, root):
-    """With --timings no network is named: the timings are stored, and their page is written and printed."""
-    file = throughput_made.written(root, *throughput_made.grid())
+def test_profile_shows_timings(call, root):
+    """With --timings no network is named: timings of several benches are stored and printed, on the page of each."""
+    files = {"throughput": throughput_made.grid(), "choices": choices_made.all_of_them()}
+    options = []
+    for name, benchmarks in files.items():
+        root.joinpath(f"{name}.json").write_text(json.dumps({"benchmarks": benchmarks}), encoding="utf-8")
+        options += ["--timings", f"{name}.json"]
 
-    code, out, err = call("profile", "--timings", str(file))
+    code, out, err = call("profile", *options)
 
     assert (code, err) == (0, "")
     assert "all nets together" in out
-    assert out.endswith("reports/throughput/index.html\nall reports: reports/index.html\n")
-    stored = root / "results" / "throughput" / "timings.json"
-    assert json.loads(stored.read_bytes()) == json.loads(file.read_bytes())
+    assert out.index("reports/throughput/index.html") < out.index("reports/choices/index.html")
+    assert out.endswith("reports/choices/index.html\nall reports: reports/index.html\n")
+    for name, benchmarks in files.items():
+        stored = json.loads((root / "results" / name / "timings.json").read_bytes())
+        assert stored == json.loads(json.dumps({"benchmarks": benchmarks}))
     assert not (root / "results" / "profile").exists()
 
 
-def test_profile_shows_timings_of_packing_and_choices(call, root):
-    """Files of several benches go onto the page of each."""
-    packing, grid = root / "packing.json", root / "grid.json"
-    packing.write_text(json.dumps({"benchmarks": choices_made.all_of_them()}), encoding="utf-8")
-    grid.write_text(json.dumps({"benchmarks": throughput_made.grid()}), encoding="utf-8")
+def test_timings_that_make_no_sense_replace_none_that_do(call, root):
+    """They are refused in one line before anything is written, even where those of another bench are sound."""
+    good, bad = root / "good.json", root / "bad.json"
+    good.write_text(json.dumps({"benchmarks": throughput_made.grid() + choices_made.all_of_them()}), encoding="utf-8")
+    call("profile", "--timings", str(good))
+    stored = {path: path.read_bytes() for path in root.joinpath("results").rglob("*.json")}
+    assert len(stored) == 2
 
-    code, out, err = call("profile", "--timings", str(packing), "--timings", str(grid))
-
-    assert (code, err) == (0, "")
-    assert out.index("reports/throughput/index.html") < out.index("reports/choices/index.html")
-    assert len(json.loads((root / "results" / "choices" / "timings.json").read_bytes())["benchmarks"]) == len(
-        choices_made.all_of_them()
-    )
-
-
-@pytest.mark.parametrize(
-    ("benchmarks", "message"),
-    [
+    for benchmarks, message in (
         (
             [{"fullname": "bench/bench_commands.py::bench_help"}],
             "no timing by bench_throughput, bench_packing, bench_choices; write it with",
         ),
         ([*throughput_made.grid(), choices_made.packed(ratio=-1.0)], "extra_info.ratio: input should be greater"),
         ([*choices_made.all_of_them(), throughput_made.case()], "no timing of all nets together"),
-    ],
-)
-def test_timings_that_make_no_sense_replace_none_that_do(call, root, benchmarks, message):
-    """They are refused in one line before anything is written, even where those of another bench are sound."""
-    good, bad = root / "good.json", root / "bad.json"
-    good.write_text(json.dumps({"benchmarks": throughput_made.grid() + choices_made.all_of_them()}), encoding="utf-8")
-    bad.write_text(json.dumps({"benchmarks": benchmarks}), encoding="utf-8")
-    call("profile", "--timings", str(good))
-    stored = {path: path.read_bytes() for path in root.joinpath("results").rglob("*.json")}
+    ):
+        bad.write_text(json.dumps({"benchmarks": benchmarks}), encoding="utf-8")
+        code, out, err = call("profile", "--timings", str(bad))
 
-    code, out, err = call("profile", "--timings", str(bad))
-
-    assert (code, out) == (2, "")
-    assert message in err
-    assert len(err.splitlines()) == 1
-    assert len(stored) == 2
-    assert {path: path.read_bytes() for path in root.joinpath("results").rglob("*.json")} == stored
+        assert (code, out) == (2, "")
+        assert message in err
+        assert len(err.splitlines()) == 1
+        assert {path: path.read_bytes() for path in root.joinpath("results").rglob("*.json")} == stored
 
 
 def test_an_interrupted_profile_is_quiet(call, monkeypatch):
     """Ctrl-C while steps are timed is exit code 130 without a traceback, and leaves nothing behind."""
-
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(roofline, "measure", interrupted)
+    monkeypatch.setattr(roofline, "measure", mock.Mock(side_effect=KeyboardInterrupt))
 
     code, out, err = call("profile", "cifar-plain-8")
 
@@ -772,14 +732,6 @@ def test_triton_without_a_device_is_one_line(root, monkeypatch):
     assert err.endswith("set TRITON_INTERPRET=1\n")
     assert err.count("\n") == 1
     assert not (root / "results").exists()
-
-
-def test_an_unknown_fused_op_is_one_line(call):
-    """An implementation that does not exist is refused with the names of those that do."""
-    code, out, err = call("run", "tiny", "--set", "recipe.fused_op=cudnn")
-
-    assert (code, out) == (2, "")
-    assert err == ("deeptwins: ablations/tiny.toml: fused_op = 'cudnn': choose from auto, eager, compiled, triton\n")
 
 
 def test_an_output_that_is_not_utf_8_is_no_error(root, monkeypatch):
