@@ -17,7 +17,7 @@ from places import DATA
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs data sets: DEEPTWINS_DATA, or ../shared/data")
 
 
-def test_digits_are_those_of_scikit_learn() -> None:
+def test_digits_are_those_of_scikit_learn():
     """Digits are 1,437 training and 360 test images of 8x8, of ten classes, on all levels from black to white."""
     digits = load("digits")
     assert (len(digits.train), len(digits.test), digits.classes, digits.image) == (1437, 360, 10, (1, 8, 8))
@@ -32,7 +32,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
         assert part.labels[same].tolist() == [labels[i]]
 
 
-def test_synthetic_can_be_learned() -> None:
+def test_synthetic_can_be_learned():
     """Synthetic data has ten classes that the nearest class mean tells apart, on images that it has not seen."""
     synthetic = load("synthetic")
     assert (len(synthetic.train), len(synthetic.test), synthetic.classes) == (512, 128, 10)
@@ -52,7 +52,7 @@ def test_synthetic_can_be_learned() -> None:
         ("synthetic", "sha256:791ac82a38dd4f5c0f2cdd479234d977ed4010950fa2ed19385409edb134fcb5"),
     ],
 )
-def test_embedded_datasets_never_change(name: str, expected: str) -> None:
+def test_embedded_datasets_never_change(name, expected):
     """What needs no file has the same checksum everywhere and for good."""
     dataset = load(name)
     assert dataset.checksum == expected == checksum(dataset.train, dataset.test)
@@ -64,7 +64,7 @@ def test_embedded_datasets_never_change(name: str, expected: str) -> None:
     ("name", "image", "train"),
     [("fashion-mnist", (1, 28, 28), 60_000), pytest.param("cifar10", (3, 32, 32), 50_000, marks=pytest.mark.slow)],
 )
-def test_real_datasets_are_the_originals(name: str, image: tuple[int, int, int], train: int) -> None:
+def test_real_datasets_are_the_originals(name, image, train):
     """The real files pass the check against the known checksum, whole and with balanced classes."""
     dataset = load(name, DATA)
     assert (dataset.image, dataset.checksum) == (image, datasets.CHECKSUMS[name])
@@ -73,7 +73,7 @@ def test_real_datasets_are_the_originals(name: str, image: tuple[int, int, int],
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])
-def test_image_size_scales(name: str) -> None:
+def test_image_size_scales(name):
     """`image_size` gives any dataset another size, and with it another checksum; its own size changes nothing."""
     own, other = load(name), load(name, image_size=12)
     assert other.image == (own.image[0], 12, 12)
@@ -81,7 +81,7 @@ def test_image_size_scales(name: str) -> None:
     assert load(name, image_size=8).checksum == own.checksum
 
 
-def test_a_known_dataset_with_other_content_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_dataset_with_other_content_is_refused(monkeypatch):
     """A well-known dataset with a wrong checksum is one line that says where it lies and what to do, at any size."""
     monkeypatch.setitem(datasets.CHECKSUMS, "digits", "sha256:0")
     for size in (None, 12):
@@ -93,7 +93,7 @@ def test_a_known_dataset_with_other_content_is_refused(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "name", ["", "mnist", "digits:", "digits:x", "folder", "folder:", "PATH", "folder:PATH:", "\n", ":"]
 )
-def test_unknown_datasets_are_refused(name: str, tmp_path: Path) -> None:
+def test_unknown_datasets_are_refused(name, tmp_path):
     """A name that is no dataset is one line; it lists what there is, or says which path is missing."""
     with pytest.raises(
         InputError, match=r"choose from digits, .*synthetic$|no such folder, neither here nor in"
@@ -103,17 +103,17 @@ def test_unknown_datasets_are_refused(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["missing", "x" * 5000, "~nobody-here/x", "nul\0l"])
-def test_missing_folders_are_refused(path: str, tmp_path: Path) -> None:
+def test_missing_folders_are_refused(path, tmp_path):
     """A PATH that is not there, or cannot be, is an error of one line."""
     with pytest.raises(InputError) as error:
         load(f"parquet:{path}", tmp_path)
     assert "\n" not in str(error.value)
 
 
-def test_a_dataset_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_is_one_function_and_one_line(monkeypatch):
     """A function put into `DATASETS` is a dataset like the others: canonical order, checksum, image size."""
 
-    def stripes(_name: str, _folder: Path) -> layouts.RawDataset:
+    def stripes(_name, _folder):
         part = layouts.Part(np.arange(4), np.full((4, 6, 6), 7, np.uint8))
         return layouts.RawDataset("stripes", part, part)
 
@@ -124,10 +124,10 @@ def test_a_dataset_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])
-def test_datasets_without_files_need_no_home(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_without_files_need_no_home(name, monkeypatch):
     """Where there is no home folder, what needs no files is there, and what does need some is an error of one line."""
 
-    def homeless() -> Path:
+    def homeless():
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -139,12 +139,12 @@ def test_datasets_without_files_need_no_home(name: str, monkeypatch: pytest.Monk
     assert dict(available())["cifar10"].startswith("no home folder")
 
 
-def test_absurd_sizes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absurd_sizes_are_refused(monkeypatch):
     """A size of image that is a slip is named; one that the memory does not hold is said in one line, too."""
     with pytest.raises(InputError, match=r"^digits: recipe\.image_size = 1000000000: at most 8192 pixels$"):
         load("digits", image_size=10**9)
 
-    def full(*_arguments: object) -> None:
+    def full(*_arguments):
         raise MemoryError
 
     monkeypatch.setattr(np, "empty", full)
@@ -152,10 +152,10 @@ def test_absurd_sizes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         load("digits", image_size=12)
 
 
-def test_splits_of_different_sizes_need_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_splits_of_different_sizes_need_a_size(monkeypatch):
     """Training and test images that differ in size are refused, with recipe.image_size as the remedy."""
 
-    def uneven(_name: str, _folder: Path) -> layouts.RawDataset:
+    def uneven(_name, _folder):
         return layouts.RawDataset("here", *(layouts.Part(np.arange(2), np.zeros((2, n, n), np.uint8)) for n in (6, 7)))
 
     monkeypatch.setitem(data.DATASETS, "uneven", uneven)
@@ -164,7 +164,7 @@ def test_splits_of_different_sizes_need_a_size(monkeypatch: pytest.MonkeyPatch) 
     assert load("uneven", image_size=6).image == (1, 6, 6)
 
 
-def test_available_says_where_datasets_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_available_says_where_datasets_lie(tmp_path, monkeypatch):
     """`available` names every dataset without a PATH, and where it lies or that it would be downloaded."""
     monkeypatch.setattr(layouts, "download", lambda *_: pytest.fail("downloads"))
     (tmp_path / "FashionMNIST/raw").mkdir(parents=True)
@@ -176,7 +176,7 @@ def test_available_says_where_datasets_lie(tmp_path: Path, monkeypatch: pytest.M
     assert found["cifar100"] == str(tmp_path / "cifar100")
 
 
-def test_the_cache_folder_is_where_the_user_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_folder_is_where_the_user_wants_it(tmp_path, monkeypatch):
     """Datasets lie in XDG_CACHE_HOME/deeptwins, or without it in ~/.cache/deeptwins."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert layouts.cache_folder() == tmp_path / "deeptwins"
@@ -185,7 +185,7 @@ def test_the_cache_folder_is_where_the_user_wants_it(tmp_path: Path, monkeypatch
     assert layouts.cache_folder() == tmp_path / ".cache/deeptwins"
 
 
-def test_shared_datasets_are_not_copied() -> None:
+def test_shared_datasets_are_not_copied():
     """What a spawned process does to a shared dataset shows here: it received the memory itself, not a copy."""
     dataset = load("synthetic").share()
     assert dataset.checksum == checksum(dataset.train, dataset.test)
@@ -201,10 +201,10 @@ def test_shared_datasets_are_not_copied() -> None:
     assert not dataset.test.labels.any()
 
 
-def test_too_little_shared_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_shared_memory_is_said(monkeypatch):
     """Where shared memory runs out, one line says so."""
 
-    def full(_: torch.Tensor) -> None:
+    def full(_):
         raise RuntimeError("unable to allocate shared memory(shm)")
 
     dataset = load("synthetic")
@@ -214,10 +214,10 @@ def test_too_little_shared_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.gpu
-def test_a_dataset_moves_to_the_device() -> None:
+def test_a_dataset_moves_to_the_device():
     """`to` moves labels and resident images, once: a second move gives the same tensors."""
     there = load("synthetic").to(torch.device("cuda"))
     assert there.train.images.device.type == there.train.labels.device.type == "cuda"
     again = there.to(torch.device("cuda"))
-    assert again.train.images.pixels.data_ptr() == there.train.images.pixels.data_ptr()  # type: ignore[union-attr]
+    assert again.train.images.pixels.data_ptr() == there.train.images.pixels.data_ptr()
     assert checksum(there.train, there.test) == there.checksum

@@ -1,64 +1,56 @@
 """Tests of images, resident and streamed."""
 
-import io
 import pickle
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from deeptwins.data import images
 from deeptwins.data.images import Resident, Streamed
 from deeptwins.errors import InputError
+from layouts_made import encoded
 
 
 class Listed:
     """Encoded images in a list, which counts how often each is read."""
 
-    def __init__(self, encoded: list[bytes]) -> None:
+    def __init__(self, encoded):
         self.encoded = encoded
         self.reads: Counter[int] = Counter()
 
-    def __len__(self) -> int:
+    def __len__(self):
         """Count them."""
         return len(self.encoded)
 
-    def read(self, index: int) -> bytes:
+    def read(self, index):
         """Read one, and count that."""
         self.reads[index] += 1
         return self.encoded[index]
 
-    def name(self, index: int) -> str:
+    def name(self, index):
         """Name one."""
         return f"image {index}"
 
-    def identity(self, index: int) -> str:
+    def identity(self, index):
         """Name one."""
         return f"image {index}"
 
 
-def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
-    """Encode one image without loss."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, lossless=True)
-    return file.getvalue()
-
-
-def noise(count: int, *shape: int) -> np.ndarray:
+def noise(count, *shape):
     """Make images of noise."""
     return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
 @pytest.fixture
-def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+def streamed(monkeypatch):
     """Make every dataset too large to be resident."""
     monkeypatch.setattr(images, "RESIDENT_BYTES", 0)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in images.FORMATS if kind != "JPEG"])
-def test_lossless_formats_give_the_pixels(kind: str) -> None:
+def test_lossless_formats_give_the_pixels(kind):
     """What a lossless format holds comes out exactly, as (B, C, H, W)."""
     pixels = noise(150, 5, 4, 3)
     got, colour = images.from_encoded(Listed([encoded(image, kind) for image in pixels]), None)
@@ -68,7 +60,7 @@ def test_lossless_formats_give_the_pixels(kind: str) -> None:
     assert np.array_equal(got.at(torch.arange(150)).numpy(), pixels.transpose(0, 3, 1, 2))
 
 
-def test_grey_is_known_as_grey() -> None:
+def test_grey_is_known_as_grey():
     """Grey images have no colour, keep their values, and one image in colour among them is noticed."""
     pixels = noise(70, 5, 4)
     grey = [encoded(image) for image in pixels]
@@ -82,9 +74,7 @@ def test_grey_is_known_as_grey() -> None:
 
 @pytest.mark.parametrize("count", [1, 100])
 @pytest.mark.parametrize("size", [None, 3])
-def test_streamed_images_are_those_of_resident_ones(
-    count: int, size: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_streamed_images_are_those_of_resident_ones(count, size, monkeypatch):
     """Streaming changes where images are decoded, not what comes out, also after pickling."""
     source = Listed([encoded(image) for image in noise(count, 5, 4)])
     resident, colour = images.from_encoded(source, size)
@@ -101,7 +91,7 @@ def test_streamed_images_are_those_of_resident_ones(
         assert torch.equal(resident.at(some), sent.at(some))
 
 
-def test_a_worker_decodes_on_its_own_core(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_decodes_on_its_own_core(monkeypatch):
     """As many threads decode as PyTorch may use here: in a worker that has one core, one, however many there are."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     images._pool.cache_clear()
@@ -112,7 +102,7 @@ def test_a_worker_decodes_on_its_own_core(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.usefixtures("streamed")
-def test_what_was_announced_is_decoded_once() -> None:
+def test_what_was_announced_is_decoded_once():
     """Announcing batches ahead, in a sliding window, decodes each image once for each time that it is asked for."""
     source = Listed([encoded(image) for image in noise(60, 5, 4)])
     streamed, _ = images.from_encoded(source, 5)
@@ -127,7 +117,7 @@ def test_what_was_announced_is_decoded_once() -> None:
 
 
 @pytest.mark.usefixtures("streamed")
-def test_announcements_that_nobody_takes_up_are_dropped() -> None:
+def test_announcements_that_nobody_takes_up_are_dropped():
     """However much is announced and never asked for, no more than a few batches are kept, and `at` still answers."""
     streamed, _ = images.from_encoded(Listed([encoded(image) for image in noise(60, 5, 4)]), None)
     assert isinstance(streamed, Streamed)
@@ -138,7 +128,7 @@ def test_announcements_that_nobody_takes_up_are_dropped() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 2**30])
-def test_images_of_different_sizes_need_a_size(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_different_sizes_need_a_size(limit, monkeypatch):
     """Without a size, images that differ in theirs are refused by name, with recipe.image_size as the remedy."""
     monkeypatch.setattr(images, "RESIDENT_BYTES", limit)
     source = Listed([encoded(noise(1, 5, 4)[0])] * 70 + [encoded(noise(1, 6, 4)[0])])
@@ -147,7 +137,7 @@ def test_images_of_different_sizes_need_a_size(limit: int, monkeypatch: pytest.M
     assert images.from_encoded(source, 4)[0].shape == (3, 4, 4)
 
 
-def test_the_middle_square_is_kept() -> None:
+def test_the_middle_square_is_kept():
     """An image is scaled by its shorter side, and its longer side loses the same at both ends."""
     pixels = np.zeros((4, 12, 3), np.uint8)
     pixels[:, 4:8] = 200
@@ -156,12 +146,12 @@ def test_the_middle_square_is_kept() -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3), (6, 9)])
-def test_arrays_are_scaled_like_files(shape: tuple[int, ...]) -> None:
+def test_arrays_are_scaled_like_files(shape):
     """An array and files of the same pixels give the same images at another size."""
     pixels = noise(20, *shape)
     files, _ = images.from_encoded(Listed([encoded(image) for image in pixels]), 5)
     array = images.from_array(pixels, 5)
-    assert torch.equal(array.pixels, files.pixels if len(shape) == 3 else files.grey().pixels)  # type: ignore[union-attr]
+    assert torch.equal(array.pixels, files.pixels if len(shape) == 3 else files.grey().pixels)
 
 
 @pytest.mark.parametrize("limit", [0, 2**30])
@@ -171,7 +161,7 @@ def test_arrays_are_scaled_like_files(shape: tuple[int, ...]) -> None:
     ids=["empty", "text", "truncated", "16 bits"],
 )
 @pytest.mark.parametrize("place", [0, 70])
-def test_damaged_images_are_named(bad: bytes, place: int, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_images_are_named(bad, place, limit, monkeypatch):
     """An image that is empty, no image, cut off or of 16 bits is one line that names it."""
     monkeypatch.setattr(images, "RESIDENT_BYTES", limit)
     source = Listed([encoded(image) for image in noise(71, 9, 9)])

@@ -3,12 +3,9 @@
 import gzip
 import hashlib
 import http.client
-import io
 import pickle
 import urllib.error
-from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,27 +13,24 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
-from PIL import Image
 
-from deeptwins.data import Dataset, images, layouts, load
 from deeptwins.data import datasets as data
+from deeptwins.data import images, layouts, load
 from deeptwins.data.stream import Stream
 from deeptwins.errors import InputError
 from deeptwins.study.specs import Recipe
-from layouts_made import example
-
-Parts = dict[str, tuple[np.ndarray, np.ndarray]]  # split: labels (N,), pixels (N, H, W[, 3])
+from layouts_made import encoded, example
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _elsewhere(tmp_path, monkeypatch):
     """Keep these tests out of the user's cache, and let them call made-up images by well-known names."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(data, "CHECKSUMS", {})
 
 
-def made(*shape: int, train: int = 40, test: int = 12, classes: int = 3) -> Parts:
-    """Make labelled noise; every class is there."""
+def made(*shape, train=40, test=12, classes=3):
+    """Make labelled noise, {split: (labels (N,), pixels (N, H, W[, 3]))}; every class is there."""
     random = np.random.default_rng(0)
     return {
         split: (np.arange(count) % classes, random.integers(0, 256, (count, *shape), dtype=np.uint8))
@@ -44,16 +38,7 @@ def made(*shape: int, train: int = 40, test: int = 12, classes: int = 3) -> Part
     }
 
 
-def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
-    """Encode one image without loss."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, lossless=True)
-    return file.getvalue()
-
-
-def write_folder(
-    folder: Path, parts: Parts, test: str = "test", classes: Sequence[str] = ("ant", "bee", "cat")
-) -> Path:
+def write_folder(folder, parts, test="test", classes=("ant", "bee", "cat")):
     """Write an ImageFolder."""
     for split, (labels, pixels) in parts.items():
         for i, (label, image) in enumerate(zip(labels, pixels, strict=True)):
@@ -63,7 +48,7 @@ def write_folder(
     return folder
 
 
-def write_parquet(folder: Path, parts: Parts, image: str = "image", label: str = "label", test: str = "test") -> Path:
+def write_parquet(folder, parts, image="image", label="label", test="test"):
     """Write Parquet files as on Hugging Face: the rows in another order, in two files a split, in small row groups."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, (labels, pixels) in parts.items():
@@ -77,7 +62,7 @@ def write_parquet(folder: Path, parts: Parts, image: str = "image", label: str =
     return folder
 
 
-def write_arrays(folder: Path, parts: Parts) -> Path:
+def write_arrays(folder, parts):
     """Write the arrays of CONTRIBUTING's worked example."""
     folder.mkdir(parents=True)
     for split, (labels, pixels) in parts.items():
@@ -87,14 +72,14 @@ def write_arrays(folder: Path, parts: Parts) -> Path:
 
 
 @pytest.fixture
-def with_example(monkeypatch: pytest.MonkeyPatch) -> None:
+def with_example(monkeypatch):
     """Add the worked example to the layouts."""
     name, layout = example()
     monkeypatch.setitem(layouts.LAYOUTS, name, layout)
     monkeypatch.setitem(data.DATASETS, f"{name}:PATH", partial(data._laid_out, name))
 
 
-def write_idx(folder: Path, parts: Parts, *, zipped: bool = False) -> Path:
+def write_idx(folder, parts, *, zipped=False):
     """Write the four files of Fashion-MNIST."""
     raw = folder / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
@@ -106,14 +91,14 @@ def write_idx(folder: Path, parts: Parts, *, zipped: bool = False) -> Path:
     return folder
 
 
-def write_cifar(folder: Path, parts: Parts, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def write_cifar(folder, parts, name, monkeypatch):
     """Write the pickles of CIFAR, and let torchvision expect their MD5 sums."""
     torchvision_class = getattr(torchvision.datasets, name)
     own = folder / torchvision_class.base_folder
     own.mkdir(parents=True)
     key = "labels" if name == "CIFAR10" else "fine_labels"
 
-    def write(file: str, content: object) -> tuple[str, str]:
+    def write(file, content):
         text = pickle.dumps(content, protocol=2)
         (own / file).write_bytes(text)
         return file, hashlib.md5(text, usedforsecurity=False).hexdigest()
@@ -133,7 +118,7 @@ def write_cifar(folder: Path, parts: Parts, name: str, monkeypatch: pytest.Monke
     return folder
 
 
-def same(one: Dataset, other: Dataset) -> bool:
+def same(one, other):
     """Whether two datasets have one checksum, and give the same batches."""
     recipe = Recipe(dataset="x", iterations=1, batch_size=16, learning_rate=1.0, shift=1, flip=True)
     streams = [Stream(dataset, recipe, 0, torch.device("cpu")) for dataset in (one, other)]
@@ -145,7 +130,7 @@ def same(one: Dataset, other: Dataset) -> bool:
     )
 
 
-def test_parts_come_out_as_they_went_in(tmp_path: Path) -> None:
+def test_parts_come_out_as_they_went_in(tmp_path):
     """Every image keeps its pixels and its label, in the split that it belongs to."""
     parts = made(6, 5, 3)
     dataset = load(f"folder:{write_folder(tmp_path, parts)}")
@@ -160,7 +145,7 @@ def test_parts_come_out_as_they_went_in(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("image_size", [None, 4])
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3)])
-def test_folder_and_parquet_are_one_dataset(shape: tuple[int, ...], image_size: int | None, tmp_path: Path) -> None:
+def test_folder_and_parquet_are_one_dataset(shape, image_size, tmp_path):
     """The same images as ImageFolder and as Parquet, in another order, give one checksum and the same batches."""
     parts = made(*shape)
     one = load(f"folder:{write_folder(tmp_path / 'a', parts)}", image_size=image_size)
@@ -172,7 +157,7 @@ def test_folder_and_parquet_are_one_dataset(shape: tuple[int, ...], image_size: 
 
 @pytest.mark.usefixtures("with_example")
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3)])
-def test_contributing_adds_a_layout(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_contributing_adds_a_layout(shape, tmp_path):
     """CONTRIBUTING shows how to add a layout: it is read by path, and found under the name of a well-known dataset."""
     parts = made(*shape)
     folder = write_arrays(tmp_path / "cifar10", parts)
@@ -182,7 +167,7 @@ def test_contributing_adds_a_layout(shape: tuple[int, ...], tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("with_example")
-def test_a_fault_in_the_layout_that_contributing_adds_names_the_file(tmp_path: Path) -> None:
+def test_a_fault_in_the_layout_that_contributing_adds_names_the_file(tmp_path):
     """A file of the worked example that is damaged, or not there, is named in one line."""
     folder = write_arrays(tmp_path / "own", made(6, 5))
     (folder / "test-images.npy").write_bytes(b"not an array")
@@ -194,10 +179,10 @@ def test_a_fault_in_the_layout_that_contributing_adds_names_the_file(tmp_path: P
 
 
 @pytest.mark.usefixtures("with_example")
-def test_a_failed_download_names_every_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_names_every_layout(tmp_path, monkeypatch):
     """The message of a failed download says how a dataset may lie, in every layout that the table has."""
 
-    def fail(*_: object, **__: object) -> None:
+    def fail(*_, **__):
         raise RuntimeError("no network")
 
     monkeypatch.setattr(layouts, "_torchvision", lambda _: fail)
@@ -209,7 +194,7 @@ def test_a_failed_download_names_every_layout(tmp_path: Path, monkeypatch: pytes
     )
 
 
-def test_every_layout_of_fashion_mnist_is_one_dataset(tmp_path: Path) -> None:
+def test_every_layout_of_fashion_mnist_is_one_dataset(tmp_path):
     """IDX files, gzipped or not, Parquet and ImageFolder are found by the dataset's name and give the same."""
     parts = made(6, 6)
     datasets = [
@@ -230,9 +215,7 @@ def test_every_layout_of_fashion_mnist_is_one_dataset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "native", "label"), [("cifar10", "CIFAR10", "label"), ("cifar100", "CIFAR100", "fine_label")]
 )
-def test_every_layout_of_cifar_is_one_dataset(
-    name: str, native: str, label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_layout_of_cifar_is_one_dataset(name, native, label, tmp_path, monkeypatch):
     """Pickles as torchvision leaves them, Parquet and ImageFolder are found by the dataset's name and give the same."""
     parts = made(32, 32, 3)
     one = load(name, write_cifar(tmp_path / "pickles", parts, native, monkeypatch))
@@ -240,7 +223,7 @@ def test_every_layout_of_cifar_is_one_dataset(
     assert same(one, load(name, write_folder(tmp_path / f"folder/{name}", parts, "val").parent))
 
 
-def test_a_changed_pixel_or_label_changes_the_checksum(tmp_path: Path) -> None:
+def test_a_changed_pixel_or_label_changes_the_checksum(tmp_path):
     """The checksum covers every pixel and every label, of training and of test images."""
     checksums = set()
     for split in ("train", "test", None):
@@ -255,9 +238,7 @@ def test_a_changed_pixel_or_label_changes_the_checksum(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "parquet"])
 @pytest.mark.parametrize("image_size", [None, 4])
-def test_streaming_gives_every_image_once(
-    kind: str, image_size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_streaming_gives_every_image_once(kind, image_size, tmp_path, monkeypatch):
     """A dataset too large to be resident streams: the same images with the same labels, in a fixed order of its own."""
     folder = {"folder": write_folder, "parquet": write_parquet}[kind](tmp_path / "data", made(6, 5, 3))
     resident = load(f"{kind}:{folder}", image_size=image_size)
@@ -277,7 +258,7 @@ def test_streaming_gives_every_image_once(
     assert streamed.train.labels.diff().count_nonzero() > 5  # not class after class
 
 
-def test_large_parquet_is_copied_once_for_random_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_parquet_is_copied_once_for_random_access(tmp_path, monkeypatch):
     """Parquet files too large for memory are mapped through copies in the cache folder, made once."""
     monkeypatch.setattr(layouts, "IN_MEMORY_BYTES", 0)
     folder = write_parquet(tmp_path / "data", made(6, 5))
@@ -288,7 +269,7 @@ def test_large_parquet_is_copied_once_for_random_access(tmp_path: Path, monkeypa
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache/deeptwins").rglob("*.*")} == copies
 
 
-def test_no_room_for_a_copy_of_large_parquet_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_for_a_copy_of_large_parquet_is_said(tmp_path, monkeypatch):
     """When the cache folder cannot take the copy, one line names it."""
     monkeypatch.setattr(layouts, "IN_MEMORY_BYTES", 0)
     folder = write_parquet(tmp_path / "data", made(6, 5))
@@ -297,14 +278,14 @@ def test_no_room_for_a_copy_of_large_parquet_is_said(tmp_path: Path, monkeypatch
         load(f"parquet:{folder}")
 
 
-def test_classes_with_numbers_for_names_are_in_their_order(tmp_path: Path) -> None:
+def test_classes_with_numbers_for_names_are_in_their_order(tmp_path):
     """In an ImageFolder with classes 0 to 11, class 10 comes after 9, as in every other layout."""
     parts = made(4, 4, train=24, test=12, classes=12)
     one = load(f"folder:{write_folder(tmp_path / 'a', parts, classes=[str(i) for i in range(12)])}")
     assert same(one, load(f"parquet:{write_parquet(tmp_path / 'b', parts, test='validation')}"))
 
 
-def test_one_image_in_colour_makes_all_rgb(tmp_path: Path) -> None:
+def test_one_image_in_colour_makes_all_rgb(tmp_path):
     """A folder of grey images has one channel; with one image in colour, be it in test, all have three."""
     folder = write_folder(tmp_path, made(6, 5))
     assert load(f"folder:{folder}").image == (1, 6, 5)
@@ -312,7 +293,7 @@ def test_one_image_in_colour_makes_all_rgb(tmp_path: Path) -> None:
     assert load(f"folder:{folder}").image == (3, 6, 5)
 
 
-def test_a_path_may_be_relative_to_the_data_folder(tmp_path: Path) -> None:
+def test_a_path_may_be_relative_to_the_data_folder(tmp_path):
     """PATH is looked for here, then in the folder where datasets lie."""
     write_folder(tmp_path / "own", made(6, 5))
     assert load("folder:own", tmp_path).checksum == load(f"folder:{tmp_path / 'own'}").checksum
@@ -321,7 +302,7 @@ def test_a_path_may_be_relative_to_the_data_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("file", ["train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"])
-def test_truncated_idx_files_are_named(file: str, keep: float, tmp_path: Path, *, zipped: bool) -> None:
+def test_truncated_idx_files_are_named(file, keep, tmp_path, *, zipped):
     """An IDX file that is cut off anywhere is one line that names it and what to do."""
     path = write_idx(tmp_path, made(6, 6), zipped=zipped) / f"FashionMNIST/raw/{file}{'.gz' if zipped else ''}"
     content = path.read_bytes()
@@ -330,14 +311,14 @@ def test_truncated_idx_files_are_named(file: str, keep: float, tmp_path: Path, *
         load("fashion-mnist", tmp_path)
 
 
-def test_idx_files_without_images_are_refused(tmp_path: Path) -> None:
+def test_idx_files_without_images_are_refused(tmp_path):
     """A file that says of itself that it holds nothing is damaged."""
     write_idx(tmp_path, made(6, 6, test=0))
     with pytest.raises(InputError, match="t10k-labels-idx1-ubyte: damaged or missing"):
         load("fashion-mnist", tmp_path)
 
 
-def test_missing_idx_files_are_named(tmp_path: Path) -> None:
+def test_missing_idx_files_are_named(tmp_path):
     """A file that is missing beside the others is one line that names it."""
     path = write_idx(tmp_path, made(6, 6)) / "FashionMNIST/raw/t10k-labels-idx1-ubyte"
     path.unlink()
@@ -345,7 +326,7 @@ def test_missing_idx_files_are_named(tmp_path: Path) -> None:
         load("fashion-mnist", tmp_path)
 
 
-def test_idx_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+def test_idx_files_that_do_not_belong_together_are_refused(tmp_path):
     """Labels of other images are noticed by their number."""
     raw = write_idx(tmp_path, made(6, 6)) / "FashionMNIST/raw"
     (raw / "train-labels-idx1-ubyte").write_bytes((raw / "t10k-labels-idx1-ubyte").read_bytes())
@@ -355,7 +336,7 @@ def test_idx_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("file", ["data_batch_3", "test_batch", "batches.meta"])
 @pytest.mark.parametrize("gone", [False, True])
-def test_damaged_pickles_are_named(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, gone: bool) -> None:
+def test_damaged_pickles_are_named(file, tmp_path, monkeypatch, *, gone):
     """A pickle that is changed or missing is never opened, but one line that names it."""
     path = write_cifar(tmp_path, made(32, 32, 3), "CIFAR10", monkeypatch) / "cifar-10-batches-py" / file
     path.unlink() if gone else path.write_bytes(path.read_bytes()[:-1])
@@ -364,7 +345,7 @@ def test_damaged_pickles_are_named(file: str, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("keep", [0, 3, 0.5, 0.99])
-def test_truncated_parquet_is_named(keep: float, tmp_path: Path) -> None:
+def test_truncated_parquet_is_named(keep, tmp_path):
     """A Parquet file that is cut off anywhere is one line that names it."""
     path = write_parquet(tmp_path, made(6, 5)) / "train-00001-of-00002.parquet"
     content = path.read_bytes()
@@ -374,7 +355,7 @@ def test_truncated_parquet_is_named(keep: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("start", range(0, 1500, 37))
-def test_parquet_with_wrong_bytes_ends_in_one_line_if_at_all(start: int, tmp_path: Path) -> None:
+def test_parquet_with_wrong_bytes_ends_in_one_line_if_at_all(start, tmp_path):
     """Whatever bytes of a Parquet file are wrong, what is raised is an error of one line that names the file."""
     path = write_parquet(tmp_path, made(6, 5)) / "train-00000-of-00002.parquet"
     content = bytearray(path.read_bytes())
@@ -401,7 +382,7 @@ def test_parquet_with_wrong_bytes_ends_in_one_line_if_at_all(start: int, tmp_pat
         ({"image": [None, {"bytes": b""}], "label": [0, 0]}, "row 0: damaged"),
     ],
 )
-def test_unfit_parquet_is_refused(columns: dict[str, list[object]], message: str, tmp_path: Path) -> None:
+def test_unfit_parquet_is_refused(columns, message, tmp_path):
     """Columns that are missing or of the wrong type are one line that names the file and what it must hold."""
     path = write_parquet(tmp_path, made(6, 5)) / "train-00000-of-00002.parquet"
     pq.write_table(pa.table(columns), path)
@@ -409,7 +390,7 @@ def test_unfit_parquet_is_refused(columns: dict[str, list[object]], message: str
         load(f"parquet:{tmp_path}")
 
 
-def test_parquet_without_rows_is_refused(tmp_path: Path) -> None:
+def test_parquet_without_rows_is_refused(tmp_path):
     """A split without a single row is one line."""
     for path in write_parquet(tmp_path, made(6, 5)).glob("test-*"):
         pq.write_table(pq.read_table(path).slice(0, 0), path)
@@ -417,7 +398,7 @@ def test_parquet_without_rows_is_refused(tmp_path: Path) -> None:
         load(f"parquet:{tmp_path}")
 
 
-def test_two_parquet_datasets_in_one_folder_are_refused(tmp_path: Path) -> None:
+def test_two_parquet_datasets_in_one_folder_are_refused(tmp_path):
     """Train files in two folders are two datasets, which are not mixed."""
     for name in "ab":
         write_parquet(tmp_path / name, made(6, 5))
@@ -436,7 +417,7 @@ def test_two_parquet_datasets_in_one_folder_are_refused(tmp_path: Path) -> None:
         ("*/*", "train: no images in <class>/ folders"),
     ],
 )
-def test_incomplete_folders_are_refused(take: str, message: str, tmp_path: Path) -> None:
+def test_incomplete_folders_are_refused(take, message, tmp_path):
     """An ImageFolder without a split, or with classes that do not match, is one line that names the folder."""
     folder = write_folder(tmp_path / "data", made(6, 5))
     for i, path in enumerate(list(folder.glob(take))):
@@ -446,7 +427,7 @@ def test_incomplete_folders_are_refused(take: str, message: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("limit", [0, 2**30])
-def test_images_that_vanish_are_named(limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_vanish_are_named(limit, tmp_path, monkeypatch):
     """An image that cannot be read, be it when a batch needs it, is one line that names its file."""
     monkeypatch.setattr(images, "RESIDENT_BYTES", limit)
     folder = write_folder(tmp_path, made(6, 5))
@@ -458,7 +439,7 @@ def test_images_that_vanish_are_named(limit: int, tmp_path: Path, monkeypatch: p
         (streamed if limit == 0 else load(f"folder:{folder}").train.images).at(torch.arange(40))
 
 
-def test_files_that_are_no_images_are_passed_over(tmp_path: Path) -> None:
+def test_files_that_are_no_images_are_passed_over(tmp_path):
     """Notes, hidden folders and the like beside the images do not matter."""
     folder = write_folder(tmp_path, made(6, 5))
     before = load(f"folder:{folder}").checksum
@@ -472,12 +453,10 @@ def test_files_that_are_no_images_are_passed_over(tmp_path: Path) -> None:
     [urllib.error.URLError("no route\nto host"), RuntimeError("Error downloading"), http.client.IncompleteRead(b"")],
     ids=["network", "mirrors", "cut off"],
 )
-def test_a_download_that_fails_says_what_to_do(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_download_that_fails_says_what_to_do(error, tmp_path, monkeypatch):
     """Without the dataset and without a network, one line names the folder and the layouts that it may hold."""
 
-    def fail(*_: object, **__: object) -> None:
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", fail)
@@ -486,12 +465,12 @@ def test_a_download_that_fails_says_what_to_do(
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_missing_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_downloaded(tmp_path, monkeypatch):
     """A dataset that is not there is downloaded by torchvision into the folder, by default the cache."""
     parts = made(6, 6)
     calls = []
 
-    def fetch(root: Path, *, download: bool) -> None:
+    def fetch(root, *, download):
         calls.append((root, download))
         write_idx(root, parts)
 
@@ -502,7 +481,7 @@ def test_what_is_missing_is_downloaded(tmp_path: Path, monkeypatch: pytest.Monke
     assert same(fetched[0], fetched[2])
 
 
-def test_a_dataset_that_is_there_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_that_is_there_needs_no_network(tmp_path, monkeypatch):
     """What lies in the folder, in any layout, is used without asking torchvision to download."""
     monkeypatch.setattr(layouts, "download", lambda *_: pytest.fail("downloads"))
     write_parquet(tmp_path / "cifar100", made(6, 6, 3), "img", "fine_label")

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.nn import functional as F
 
 from deeptwins.data import Dataset, Split, load
@@ -20,7 +19,7 @@ from deeptwins.study.specs import Recipe
 CPU = torch.device("cpu")
 
 
-def made(count: int, channels: int = 1, height: int = 2, width: int = 3) -> Dataset:
+def made(count, channels=1, height=2, width=3):
     """Make a dataset whose label is the image's number, and whose pixels depend on it."""
     generator = torch.Generator().manual_seed(count)
     pixels = torch.randint(0, 256, (count, channels, height, width), dtype=torch.uint8, generator=generator)
@@ -28,14 +27,14 @@ def made(count: int, channels: int = 1, height: int = 2, width: int = 3) -> Data
     return Dataset("made", split, split, count, (channels, height, width), checksum(split, split))
 
 
-def recipe(batch_size: int = 4, **fields: object) -> Recipe:
+def recipe(batch_size=4, **fields):
     """Fill in what every recipe must have."""
     return Recipe.model_validate(
         {"dataset": "made", "iterations": 1, "batch_size": batch_size, "learning_rate": 0.1, **fields}
     )
 
 
-def equal(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> bool:
+def equal(one, other):
     """Compare two batches bit for bit."""
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -43,7 +42,7 @@ def equal(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> bool:
 @given(
     count=st.integers(1, 40), batch_size=st.integers(1, 100), epochs=st.integers(1, 4), seed=st.integers(0, 2**63 - 1)
 )
-def test_each_epoch_visits_each_image_once(count: int, batch_size: int, epochs: int, seed: int) -> None:
+def test_each_epoch_visits_each_image_once(count, batch_size, epochs, seed):
     """Batches have one size, and cut into epochs their images are permutations of the train set, also when B > N."""
     stream = Stream(made(count), recipe(batch_size), seed, CPU)
     labels = [stream.batch(t)[1] for t in range(-(-count * epochs // batch_size))]
@@ -52,7 +51,7 @@ def test_each_epoch_visits_each_image_once(count: int, batch_size: int, epochs: 
         assert sorted(epoch.tolist()) == list(range(count))
 
 
-def test_epochs_are_shuffled_anew_and_by_seed() -> None:
+def test_epochs_are_shuffled_anew_and_by_seed():
     """Another epoch, like another seed, has another order."""
     orders = [
         tuple(Stream(made(50), recipe(50), seed, CPU).batch(t)[1].tolist())
@@ -68,9 +67,7 @@ def test_epochs_are_shuffled_anew_and_by_seed() -> None:
     shift=st.integers(0, 2),
     flip=st.booleans(),
 )
-def test_a_batch_is_a_function_of_seed_and_iteration(
-    *, order: list[int], batch_size: int, shift: int, flip: bool
-) -> None:
+def test_a_batch_is_a_function_of_seed_and_iteration(*, order, batch_size, shift, flip):
     """Batch t is the same bit for bit in any order of calls, and in a stream made afresh."""
     dataset, chosen = made(10), recipe(batch_size, shift=shift, flip=flip)
     forward = Stream(dataset, chosen, 7, CPU)
@@ -80,7 +77,7 @@ def test_a_batch_is_a_function_of_seed_and_iteration(
     assert equal(Stream(dataset, chosen, 7, CPU).batch(11), expected[11])
 
 
-def test_batches_do_not_depend_on_the_library_versions() -> None:
+def test_batches_do_not_depend_on_the_library_versions():
     """The order of the images of seed 0 is this one, for good: records that are resumed rely on it."""
     assert Stream(made(10), recipe(10), 0, CPU).batch(0)[1].tolist() == [8, 6, 1, 4, 0, 9, 2, 7, 3, 5]
 
@@ -90,7 +87,7 @@ def test_batches_do_not_depend_on_the_library_versions() -> None:
     shift=st.integers(0, 4),
     data=st.data(),
 )
-def test_crop_is_pad_and_slice(shape: tuple[int, int, int, int], shift: int, data: st.DataObject) -> None:
+def test_crop_is_pad_and_slice(shape, shift, data):
     """Cropping a batch gives, image by image, what padding, slicing and mirroring it gives, in channels_last memory."""
     count, _, height, width = shape
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
@@ -104,7 +101,7 @@ def test_crop_is_pad_and_slice(shape: tuple[int, int, int, int], shift: int, dat
         assert torch.equal(got[i], window.flip(2) if flip[i] else window)
 
 
-def windows(stream: Stream, iterations: int) -> list[tuple[int, int, bool]]:
+def windows(stream, iterations):
     """Find out how each image of some batches was cropped and flipped; they are 2x3, all pixels different."""
     clean = torch.cat([x for x, _ in stream.clean("train", 100)])
     found = []
@@ -121,10 +118,10 @@ def windows(stream: Stream, iterations: int) -> list[tuple[int, int, bool]]:
     return found
 
 
-def test_shifts_and_flips_are_uniform() -> None:
+def test_shifts_and_flips_are_uniform():
     """All nine shifts by up to one pixel, flipped and not, come about equally often, each image with its own."""
     dataset = made(64)
-    dataset.train.images.pixels[:] = torch.arange(1, 7).reshape(2, 3)  # type: ignore[union-attr]
+    dataset.train.images.pixels[:] = torch.arange(1, 7).reshape(2, 3)
     found = windows(Stream(dataset, recipe(64, shift=1, flip=True), 3, CPU), 30)
     assert len(found) == 64 * 30
     counts = np.array([found.count(window) for window in set(found)])
@@ -134,14 +131,14 @@ def test_shifts_and_flips_are_uniform() -> None:
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_no_shift_where_none_is_asked_for(*, flip: bool) -> None:
+def test_no_shift_where_none_is_asked_for(*, flip):
     """Without shift no pixel is cut off, and without flip no image is mirrored."""
     found = windows(Stream(made(30, channels=3), recipe(30, flip=flip), 0, CPU), 4)
     assert {window[:2] for window in found} == {(0, 0)}
     assert {window[2] for window in found} == ({False, True} if flip else {False})
 
 
-def test_order_does_not_depend_on_augmentation() -> None:
+def test_order_does_not_depend_on_augmentation():
     """Recipes that differ in augmentation alone see the images in one order."""
     plain, augmented = (Stream(made(30), fields, 0, CPU) for fields in (recipe(8), recipe(8, shift=2, flip=True)))
     assert all(torch.equal(plain.batch(t)[1], augmented.batch(t)[1]) for t in range(10))
@@ -150,7 +147,7 @@ def test_order_does_not_depend_on_augmentation() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("shift", [0, 1])
 @pytest.mark.parametrize("normalization", ["channel", "pixel-mean"])
-def test_batches_are_float32_and_channels_last(channels: int, shift: int, normalization: str) -> None:
+def test_batches_are_float32_and_channels_last(channels, shift, normalization):
     """Every batch, for training and for evaluation, is float32 in channels_last memory, with int64 labels."""
     stream = Stream(made(9, channels), recipe(4, shift=shift, normalization=normalization), 0, CPU)
     for x, y in [stream.batch(0), *stream.clean("train", 4)]:
@@ -159,14 +156,14 @@ def test_batches_are_float32_and_channels_last(channels: int, shift: int, normal
         assert x.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_channel_normalization() -> None:
+def test_channel_normalization():
     """`channel` gives every channel of the train set mean 0 and variance 1."""
     x = torch.cat([x for x, _ in Stream(made(200, 3), recipe(), 0, CPU).clean("train", 7)]).double()
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3).double(), atol=1e-6, rtol=0)
     torch.testing.assert_close(x.var((0, 2, 3), correction=0), torch.ones(3).double(), atol=1e-5, rtol=0)
 
 
-def test_pixel_mean_normalization() -> None:
+def test_pixel_mean_normalization():
     """`pixel-mean` subtracts the mean image and divides by 255."""
     dataset = made(200, 3)
     x = torch.cat([x for x, _ in Stream(dataset, recipe(normalization="pixel-mean"), 0, CPU).clean("train", 7)])
@@ -174,14 +171,14 @@ def test_pixel_mean_normalization() -> None:
     torch.testing.assert_close(x.double(), (pixels - pixels.mean(0)) / 255, atol=1e-6, rtol=0)
 
 
-def test_a_constant_channel_becomes_zero() -> None:
+def test_a_constant_channel_becomes_zero():
     """A channel of one value, whose deviation is 0, gives zeros and no NaN."""
     dataset = made(5)
-    dataset.train.images.pixels.fill_(9)  # type: ignore[union-attr]
+    dataset.train.images.pixels.fill_(9)
     assert not Stream(dataset, recipe(5), 0, CPU).batch(0)[0].any()
 
 
-def test_statistics_do_not_depend_on_threads() -> None:
+def test_statistics_do_not_depend_on_threads():
     """Means and deviations are the same bit for bit with one thread and with several."""
     images = load("synthetic").train.images
     before = torch.get_num_threads()
@@ -196,7 +193,7 @@ def test_statistics_do_not_depend_on_threads() -> None:
 
 
 @given(count=st.integers(1, 30), size=st.integers(1, 40))
-def test_clean_goes_through_a_split_in_order(count: int, size: int) -> None:
+def test_clean_goes_through_a_split_in_order(count, size):
     """`clean` gives all images of the split once, in order, `size` at a time, the last batch the rest."""
     batches = list(Stream(made(count), recipe(shift=2, flip=True), 0, CPU).clean("test", size))
     assert torch.cat([y for _, y in batches]).tolist() == list(range(count))
@@ -204,14 +201,14 @@ def test_clean_goes_through_a_split_in_order(count: int, size: int) -> None:
 
 
 @given(count=st.integers(1, 50), batch_size=st.integers(1, 120), every=st.integers(1, 3))
-def test_epochs_end_when_their_last_image_is_used(count: int, batch_size: int, every: int) -> None:
+def test_epochs_end_when_their_last_image_is_used(count, batch_size, every):
     """`ends_epoch` holds for the first iteration at which another multiple of `every` epochs has been seen in full."""
     stream = Stream(made(count), recipe(batch_size), 0, CPU)
     seen = [int(stream.epochs(t) + 1e-9) // every for t in range(60)]
     assert [stream.ends_epoch(t, every) for t in range(1, 60)] == [b > a for a, b in itertools.pairwise(seen)]
 
 
-def test_batches_leave_the_dataset_as_it_was() -> None:
+def test_batches_leave_the_dataset_as_it_was():
     """The checksum computed anew after training batches, changed in place by whoever got them, is still the same."""
     dataset = load("synthetic")
     stream = Stream(dataset, recipe(50, shift=1, flip=True), 0, CPU)
@@ -221,7 +218,7 @@ def test_batches_leave_the_dataset_as_it_was() -> None:
     assert checksum(dataset.train, dataset.test) == dataset.checksum == load("synthetic").checksum
 
 
-def test_batches_survive_a_pickled_dataset() -> None:
+def test_batches_survive_a_pickled_dataset():
     """A dataset sent to another process gives the same batches."""
     dataset = made(10)
     sent = pickle.loads(pickle.dumps(dataset))  # noqa: S301 - our own
@@ -230,7 +227,7 @@ def test_batches_survive_a_pickled_dataset() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-def test_cuda_sees_the_batches_of_the_cpu_without_waiting() -> None:
+def test_cuda_sees_the_batches_of_the_cpu_without_waiting():
     """A CUDA device gets bit for bit the batches that the CPU gets, and making them never waits for the device."""
     dataset, chosen = load("synthetic"), recipe(100, shift=1, flip=True)
     cpu, cuda = (Stream(dataset, chosen, 0, torch.device(kind)) for kind in ("cpu", "cuda"))

@@ -1,9 +1,19 @@
-"""The layout of datasets that CONTRIBUTING adds as a worked example."""
+"""Images in files, and the layout of datasets that CONTRIBUTING adds as a worked example."""
 
+import io
 import re
+
+from PIL import Image
 
 from deeptwins.data import layouts
 from places import ROOT
+
+
+def encoded(pixels, kind="PNG"):
+    """Encode one image without loss."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, lossless=True)
+    return file.getvalue()
 
 
 def example():
