@@ -1,5 +1,6 @@
 """Growth: a deeper net that computes the same."""
 
+import copy
 from itertools import product
 
 import pytest
@@ -22,7 +23,6 @@ def growing_net(case):
 
 
 GROWING = list(possible(growing_net, family=DEPTHS, **TABLES))
-every_two_lines = pytest.mark.parametrize("case", pairwise(GROWING), ids=label)
 
 
 def grown(net):
@@ -33,10 +33,15 @@ def grown(net):
     return shallow, deep
 
 
-@every_two_lines
-def test_growth_changes_no_output(case):
+@pytest.fixture(scope="module", params=pairwise(GROWING), ids=label)
+def pair(request):
+    """A net with any two lines of the tables, and what it has grown to."""
+    return grown(growing_net(request.param))
+
+
+def test_growth_changes_no_output(pair):
     """In evaluation a grown net has the logits of the shallow one, on images it was not grown on, too."""
-    shallow, deep = grown(growing_net(case))
+    shallow, deep = map(copy.deepcopy, pair)
     x = images(16, seed=9)
 
     torch.testing.assert_close(deep.eval()(x), shallow.eval()(x), rtol=1e-3, atol=1e-3)
@@ -51,11 +56,9 @@ def test_what_does_not_learn_from_zero_grows_where_a_learned_scale_is_zero():
     assert {case["initialization"] for case in cases} == {"skipinit", "rezero"}
 
 
-@every_two_lines
-def test_what_was_added_learns(case):
+def test_what_was_added_learns(pair):
     """In the first steps a gradient reaches every parameter of the blocks that were added."""
-    _, deep = grown(growing_net(case))
-    deep.train()
+    deep = copy.deepcopy(pair[1]).train()
     optimizer, reached = torch.optim.SGD(deep.parameters(), lr=0.01), set()
     for _ in range(4):
         optimizer.zero_grad()

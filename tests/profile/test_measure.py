@@ -34,6 +34,9 @@ learning_rate = 0.1
 """
 
 
+BARE = "cifar-plain-8"
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A folder with the study `tiny`."""
@@ -126,42 +129,46 @@ def test_a_changed_net_is_told_from_the_usual_one(folder, name, settings, label)
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (["tinny"], ProfileOptions(), 'no study and no network "tinny": did you mean tiny?'),
-        (["cifar-plane-56"], ProfileOptions(), "did you mean cifar-plain-56?"),
-        (["cifar-plain-57"], ProfileOptions(), "depth = 57: family cifar has depths"),
-        (["cifar-plain-8"], ProfileOptions(("recipe.dataset=digits",)), "networks are profiled on random images"),
+        ("tinny", ProfileOptions(), 'no study and no network "tinny": did you mean tiny?'),
+        ("cifar-plane-56", ProfileOptions(), "did you mean cifar-plain-56?"),
+        ("cifar-plain-57", ProfileOptions(), "depth = 57: family cifar has depths"),
+        (BARE, ProfileOptions(("recipe.dataset=digits",)), "networks are profiled on random images"),
+        (BARE, ProfileOptions(("recipe.bach_size=8",)), "recipe.bach_size: unknown key; did you mean batch_size"),
+        (BARE, ProfileOptions(("norm_batch=3",)), f"{BARE}.norm_batch = 3: must divide batch_size = 128"),
         (
-            ["cifar-plain-8"],
-            ProfileOptions(("recipe.bach_size=8",)),
-            "recipe.bach_size: unknown key; did you mean batch_size",
+            BARE,
+            ProfileOptions(("fused_op=compiled",)),
+            f"{BARE}, fused_op compiled: fused_op = 'compiled': what torch.compile",
+        ),
+        (BARE, ProfileOptions(batch=1, image=(3, 1, 1)), f"{BARE}: recipe.batch_size = 1: the last stage"),
+        ("tiny", ProfileOptions(image=(3, 8, 8)), "--input: the images of a study are its dataset's"),
+        (
+            "tiny",
+            ProfileOptions(("recipe.shift=8",)),
+            "cifar-8 plain, shift 8: recipe.shift = 8: must be less than the images are",
         ),
         (
-            ["cifar-plain-8"],
-            ProfileOptions(("norm_batch=3",)),
-            "cifar-plain-8.norm_batch = 3: must divide batch_size = 128",
+            " ".join(f"cifar-plain-{8 + 6 * i}" for i in range(7)),
+            ProfileOptions(),
+            "7 networks: at most 6 stand on one page",
         ),
-        (["tiny"], ProfileOptions(image=(3, 8, 8)), "--input: the images of a study are its dataset's"),
-        ([f"cifar-plain-{8 + 6 * i}" for i in range(7)], ProfileOptions(), "7 networks: at most 6 stand on one page"),
     ],
     ids=str,
 )
-def test_what_cannot_be_profiled_is_refused(folder, names, options, message):
-    """What a user got wrong is one line."""
+def test_what_cannot_be_profiled_is_refused(folder, rates, names, options, message):
+    """What a user got wrong, what torch.compile leaves no ops of, what a run refuses: a line, and nothing measured."""
+
+    def profile():
+        plan = only(plans(names.split(), options, folder))
+        plan.check(tiny.CPU)
+        measure.profile(plan, tiny.CPU, 1)
+
     with pytest.raises(InputError) as error:
-        plans(names, options, folder)
+        profile()
 
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_what_has_no_ops_is_refused(folder):
-    """What torch.compile makes of a net cannot be taken apart."""
-    plan = only(plans(["cifar-plain-8"], ProfileOptions(("fused_op=compiled",)), folder))
-
-    with pytest.raises(
-        InputError, match=r"cifar-plain-8, fused_op compiled: fused_op = 'compiled': what torch\.compile"
-    ):
-        plan.check(tiny.CPU)
+    assert not rates
 
 
 def test_a_profile_is_of_the_trainers_step(folder, rates):
@@ -235,30 +242,6 @@ def test_a_replayed_step_is_not_the_one_that_is_profiled(folder, rates):
     (step,) = profile.nets
     assert step.fastest_us <= step.step_us <= step.slowest_us
     assert step.step_us < step.issued_us
-
-
-@pytest.mark.parametrize(
-    ("names", "options", "message"),
-    [
-        (
-            ["cifar-plain-8"],
-            ProfileOptions(batch=1, image=(3, 1, 1)),
-            "cifar-plain-8: recipe.batch_size = 1: the last stage",
-        ),
-        (
-            ["tiny"],
-            ProfileOptions(("recipe.shift=8",)),
-            "cifar-8 plain, shift 8: recipe.shift = 8: must be less than the images are",
-        ),
-    ],
-)
-def test_what_cannot_be_trained_is_not_profiled(folder, rates, names, options, message):
-    """What a run refuses of the images, a profile does, before anything is measured."""
-    with pytest.raises(InputError, match=message) as error:
-        measure.profile(only(plans(names, options, folder)), tiny.CPU, 1)
-
-    assert not rates
-    assert "\n" not in str(error.value)
 
 
 CPU_FULL = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")

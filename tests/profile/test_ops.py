@@ -1,5 +1,6 @@
 """A step, op by op: who calls what, what it must move and compute, and that watching changes nothing."""
 
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -14,9 +15,9 @@ from deeptwins.records.profiles import PARTS
 from deeptwins.train import training
 
 
-def profiled(dataset, net=None, steps=1):
+def profiled(dataset, net, steps=1):
     """Profile the last of some steps of a tiny net; returns its run, its ops and what trained it."""
-    run = tiny.run_with(net=net or {"shortcut": "zero-pad"})
+    run = tiny.run_with(net=net)
     trained = training.Training(run, dataset, tiny.CPU)
     for _ in range(steps - 1):
         trained.step()
@@ -25,9 +26,9 @@ def profiled(dataset, net=None, steps=1):
 
 
 @pytest.fixture(scope="module")
-def residual(dataset):
-    """A profiled step of a tiny residual net."""
-    return profiled(dataset)
+def first_step(dataset):
+    """Profile the first step of a tiny net with some fields, once for each net."""
+    return cache(lambda **net: profiled(dataset, net))
 
 
 NETS = [
@@ -41,9 +42,9 @@ NETS = [
 
 
 @pytest.mark.parametrize("net", [net for net in NETS if net.get("norm") != "scalar"], ids=str)
-def test_flops_by_layer_are_three_forwards(dataset, net):
+def test_flops_by_layer_are_three_forwards(dataset, first_step, net):
     """Backward costs two of a layer's forward passes, its input's gradient and its weights'; the stem has no first."""
-    run, ops, _ = profiled(dataset, net)
+    run, ops, _ = first_step(**net)
     layers = trace(run.twins["net"], dataset.image, dataset.classes)
     flops = {}
     for call, _ in ops:
@@ -62,9 +63,9 @@ def test_flops_by_layer_are_three_forwards(dataset, net):
 
 
 @pytest.mark.parametrize("net", NETS, ids=str)
-def test_every_op_has_a_place(dataset, net):
+def test_every_op_has_a_place(dataset, first_step, net):
     """An op of a step belongs to a module of the net, both ways, or to a named part of the step, and took time."""
-    run, ops, trained = profiled(dataset, net)
+    run, ops, trained = first_step(**net)
     modules = {name for name, _ in trained.twins["net"].net.named_modules()} - {""}
 
     assert {call.layer for call, _ in ops} <= modules | {*PARTS} | {"ending"}
@@ -74,9 +75,9 @@ def test_every_op_has_a_place(dataset, net):
     assert all(spent.time_us > 0 and spent.kernels for _, spent in ops)
 
 
-def test_the_parts_of_a_step_come_in_order(residual):
+def test_the_parts_of_a_step_come_in_order(first_step):
     """Batch, forward, loss, backward, optimizer, running sums."""
-    _, ops, _ = residual
+    _, ops, _ = first_step(shortcut="zero-pad")
     phases = []
     for call, _ in ops:
         phase = call.layer if call.layer in PARTS else "net"
@@ -89,9 +90,9 @@ def test_the_parts_of_a_step_come_in_order(residual):
     ]  # fmt: skip
 
 
-def test_kinds_of_work(residual):
+def test_kinds_of_work(first_step):
     """A residual net's step has every kind of work of an eager net; only its joins add."""
-    _, ops, _ = residual
+    _, ops, _ = first_step(shortcut="zero-pad")
     of_layer = {(call.layer, call.direction): call.kind for call, _ in ops if call.op == "convolution"}
 
     assert {*of_layer.values()} == {"convolution"}
@@ -103,9 +104,9 @@ def test_kinds_of_work(residual):
     assert joins == [f"stages.{i}.0.bn2" for i in range(3)]
 
 
-def test_a_plain_net_adds_nothing(dataset):
+def test_a_plain_net_adds_nothing(first_step):
     """Without shortcuts there is no addition, forward or backward; a batch counter is none."""
-    _, ops, _ = profiled(dataset, {"shortcut": "none"})
+    _, ops, _ = first_step(shortcut="none")
 
     assert not [call for call, _ in ops if call.kind in {"addition", "shortcut"}]
 
