@@ -13,6 +13,8 @@ from deeptwins.records import RunFiles
 from deeptwins.train import checkpoints, completion, device, training
 from tiny import complete
 
+RUN = tiny.run_of(residual="zero-pad")  # of one net, where another would make no difference
+
 
 @pytest.fixture
 def results(tmp_path):
@@ -153,16 +155,16 @@ def killed_at(iteration):
 
 def test_killed_after_a_checkpoint_goes_on_from_it(dataset, results, undisturbed, monkeypatch):
     """Checkpoints are taken while a run goes on, and a killed run goes on from the last of them."""
-    run, asked = tiny.run_of(), []
+    asked = []
     monkeypatch.setattr(completion, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(completion, "CHECKPOINT_SHARE", math.inf)
 
     with pytest.raises(Killed):
-        complete(run, dataset, tiny.CPU, results, killed_at(10))
-    complete(run, dataset, tiny.CPU, results, lambda t: asked.append(t) or True)
+        complete(RUN, dataset, tiny.CPU, results, killed_at(10))
+    complete(RUN, dataset, tiny.CPU, results, lambda t: asked.append(t) or True)
 
     assert asked[0] == 10
-    assert numbers(results, run) == numbers(undisturbed(run), run)
+    assert numbers(results, RUN) == numbers(undisturbed(RUN), RUN)
 
 
 @pytest.mark.parametrize(
@@ -186,15 +188,15 @@ def test_writing_checkpoints_takes_no_more_than_its_share(  # noqa: PLR0913, PLR
     monkeypatch.setattr(training.Training, "state", lambda self: passing(waits, state(self)))
     monkeypatch.setattr(checkpoints, "save", lambda _files, state: passing(writes, saved.append(state["iteration"])))
 
-    complete(tiny.run_of(), dataset, tiny.CPU, results, lambda _iteration: passing(1.0, given=True))
+    complete(RUN, dataset, tiny.CPU, results, lambda _iteration: passing(1.0, given=True))
 
     assert saved == expected
 
 
 def test_too_little_memory_takes_no_checkpoint_along(dataset, results, monkeypatch, undisturbed):
     """A device too full to go on is no fault of the checkpoint: the next attempt goes on from it."""
-    run, asked = tiny.run_of(), []
-    complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
+    asked = []
+    complete(RUN, dataset, tiny.CPU, results, lambda t: t < 9)
 
     def restore(_self, _state):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -202,68 +204,66 @@ def test_too_little_memory_takes_no_checkpoint_along(dataset, results, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(training.Training, "restore", restore)
         with pytest.raises(torch.OutOfMemoryError):
-            complete(run, dataset, tiny.CPU, results)
-    complete(run, dataset, tiny.CPU, results, lambda t: asked.append(t) or True)
+            complete(RUN, dataset, tiny.CPU, results)
+    complete(RUN, dataset, tiny.CPU, results, lambda t: asked.append(t) or True)
 
     assert asked[0] == 10
-    assert numbers(results, run) == numbers(undisturbed(run), run)
+    assert numbers(results, RUN) == numbers(undisturbed(RUN), RUN)
 
 
 def test_a_checkpoint_without_its_records_is_never_resumed(dataset, results, undisturbed):
     """Where the records are gone the run starts over, and a kill soon after does not bring the old checkpoint back."""
-    run = tiny.run_of()
-    complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
-    RunFiles.of(results, run).records.unlink()
+    complete(RUN, dataset, tiny.CPU, results, lambda t: t < 9)
+    RunFiles.of(results, RUN).records.unlink()
 
     with pytest.raises(Killed):
-        complete(run, dataset, tiny.CPU, results, killed_at(2))
-    complete(run, dataset, tiny.CPU, results)
+        complete(RUN, dataset, tiny.CPU, results, killed_at(2))
+    complete(RUN, dataset, tiny.CPU, results)
 
-    assert numbers(results, run) == numbers(undisturbed(run), run)
+    assert numbers(results, RUN) == numbers(undisturbed(RUN), RUN)
 
 
 @pytest.mark.parametrize(("table", "key"), [("machine", "device"), ("dataset", "checksum")])
 def test_other_images_or_another_device_start_over(dataset, results, table, key):
     """A run begun on another device, or on other images, is not continued: it starts over, and that is said."""
-    run, lines, asked = tiny.run_of(), [], []
-    complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
-    path = RunFiles.of(results, run).records
+    lines, asked = [], []
+    complete(RUN, dataset, tiny.CPU, results, lambda t: t < 9)
+    path = RunFiles.of(results, RUN).records
     header, *rest = records.read(path)
     header[table][key] = "another"
     path.unlink()
     for record in (header, *rest):
         records.append(path, record)
 
-    complete(run, dataset, tiny.CPU, results, lambda t: asked.append(t) or True, lines.append)
+    complete(RUN, dataset, tiny.CPU, results, lambda t: asked.append(t) or True, lines.append)
 
     assert asked[0] == 1
     assert len(lines) == 1
     assert "starts over" in lines[0]
-    assert numbers(results, run)[0][table][key] != "another"
+    assert numbers(results, RUN)[0][table][key] != "another"
 
 
 def test_a_move_is_recorded(dataset, results, monkeypatch, undisturbed):
     """Going on on another machine, or at another commit, leaves a record of it, once; and the same numbers."""
-    run = tiny.run_of()
     here = device.describe("cpu")
 
-    complete(run, dataset, tiny.CPU, results, lambda t: t < 5)
+    complete(RUN, dataset, tiny.CPU, results, lambda t: t < 5)
     monkeypatch.setattr(device, "describe", lambda _device: here | {"cpu": "Another"})
-    complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
-    complete(run, dataset, tiny.CPU, results, lambda t: t < 12)
+    complete(RUN, dataset, tiny.CPU, results, lambda t: t < 9)
+    complete(RUN, dataset, tiny.CPU, results, lambda t: t < 12)
     monkeypatch.setattr(device, "commit", lambda: "d5d5")
     with pytest.raises(Killed):
-        complete(run, dataset, tiny.CPU, results, killed_at(14))
+        complete(RUN, dataset, tiny.CPU, results, killed_at(14))
     monkeypatch.setattr(device, "commit", lambda: "e6e6")
-    complete(run, dataset, tiny.CPU, results)
+    complete(RUN, dataset, tiny.CPU, results)
 
-    rows = numbers(results, run)
+    rows = numbers(results, RUN)
     moves = [record for record in rows if record["kind"] == "move"]
     assert [(move["iteration"], move["machine"]["cpu"], move["commit"]) for move in moves] == [
         (5, "Another", rows[0]["commit"]),
         (12, "Another", "e6e6"),  # from where that of d5d5 left nothing
     ]
-    assert [record for record in rows if record["kind"] != "move"] == numbers(undisturbed(run), run)
+    assert [record for record in rows if record["kind"] != "move"] == numbers(undisturbed(RUN), RUN)
 
 
 @pytest.mark.parametrize("lines", [1, 2, 3, 5])
@@ -295,15 +295,15 @@ def of_other_nets(files):
 @pytest.mark.parametrize("spoil", [cut_off, of_other_nets])
 def test_a_spoiled_checkpoint_is_said_and_the_run_starts_over(dataset, results, undisturbed, spoil):
     """A checkpoint that is damaged, or of other nets, costs time, never numbers, and the user is told."""
-    run, lines = tiny.run_of(), []
-    complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
-    spoil(RunFiles.of(results, run))
+    lines = []
+    complete(RUN, dataset, tiny.CPU, results, lambda t: t < 9)
+    spoil(RunFiles.of(results, RUN))
 
-    complete(run, dataset, tiny.CPU, results, say=lines.append)
+    complete(RUN, dataset, tiny.CPU, results, say=lines.append)
 
-    assert numbers(results, run) == numbers(undisturbed(run), run)
+    assert numbers(results, RUN) == numbers(undisturbed(RUN), RUN)
     assert len(lines) == 1
-    assert RunFiles.of(results, run).checkpoint.name in lines[0]
+    assert RunFiles.of(results, RUN).checkpoint.name in lines[0]
 
 
 def test_divergence_is_a_result(dataset, results, monkeypatch):
