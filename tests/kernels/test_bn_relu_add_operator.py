@@ -40,15 +40,18 @@ def arguments(case, device, *, wanted=True, view=None):
 
 VARIANTS = {
     "join": {},
+    "forked join, bfloat16": {"fork": True, "dtype": torch.bfloat16},
+    "no residual, cumulative": {"residual": False, "momentum": None},
+    "forked, no residual, channels first": {"residual": False, "fork": True, "last": False},
+    "relu-add, without parameters": {"order": "relu-add", "weight": False, "bias": False},
+    "evaluation, bfloat16, channels first": {"training": False, "dtype": torch.bfloat16, "last": False},
+}
+JOINS = {
+    "join": {},
     "forked join": {"fork": True},
     "no residual": {"residual": False},
-    "forked, no residual, channels first": {"residual": False, "fork": True, "last": False},
     "relu-add": {"order": "relu-add"},
     "evaluation": {"training": False},
-    "cumulative": {"momentum": None},
-    "without parameters": {"weight": False, "bias": False},
-    "bfloat16": {"dtype": torch.bfloat16, "fork": True},
-    "bfloat16, channels first": {"dtype": torch.bfloat16, "last": False},
 }
 
 
@@ -75,11 +78,11 @@ def test_the_operator_without_gradients_is_what_it_says(device):
 
 
 @pytest.mark.parametrize("last", [True, False])
-@pytest.mark.parametrize("variant", ["join", "forked join", "no residual", "relu-add", "evaluation"])
+@pytest.mark.parametrize("variant", JOINS)
 @pytest.mark.usefixtures("triton")
 def test_gradients_are_derivatives(variant, last, device):
     """In float64 gradients are the derivatives, found numerically, of all there is to derive by."""
-    case = Case((2, 2, 2, 1), torch.float64, **{**VARIANTS[variant], "last": last})
+    case = Case((2, 2, 2, 1), torch.float64, **JOINS[variant], last=last)
     module = case.module("triton", device)
     x, residual, *_ = case.tensors(device)
     module.track_running_stats = not case.training  # left alone, so that every call gives the same
@@ -171,18 +174,15 @@ def test_only_what_a_backward_pass_needs_is_kept(fork, wanted, enabled, device):
 TOLERANCE = {"cpu": {}, "cuda": {"rtol": 1e-3, "atol": 1e-3}}  # convolutions may run in TF32, by other algorithms
 
 
-@pytest.mark.parametrize(
-    ("backend", "cumulative"),
-    [("aot_eager", False), ("aot_eager", True), pytest.param("inductor", False, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own, while it traces
 @pytest.mark.usefixtures("triton")
-def test_compiled_whole_a_net_stays_the_same(backend, cumulative, device):
+def test_compiled_whole_a_net_stays_the_same(backend, device):
     """Compiled without a graph break a net gives the same values and gradients, and counts each batch once."""
     if backend == "inductor" and device == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
         pytest.skip("torch.compile needs a C++ compiler on the CPU, and there is no g++")
     x = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(1)).to(device)
-    nets = [Net("triton", cumulative=cumulative).to(device) for _ in range(2)]
+    nets = [Net("triton").to(device) for _ in range(2)]
     torch._dynamo.reset()
     call = torch.compile(nets[1], fullgraph=True, backend=backend)
 
@@ -190,7 +190,7 @@ def test_compiled_whole_a_net_stays_the_same(backend, cumulative, device):
         expected, found = trained(nets[0], nets[0], x), trained(nets[1], call, x)
         torch.testing.assert_close(found, expected, **TOLERANCE[device])
     assert [tail.num_batches_tracked.item() for tail in nets[1].tails] == [2] * 3
-    if backend != "inductor" and not cumulative:
+    if backend != "inductor":
         for net in nets:
             net.eval()
         torch.testing.assert_close(call(x), nets[0](x), **TOLERANCE[device])
@@ -235,19 +235,18 @@ def test_gradients_are_averaged_over_processes(tmp_path):
     pytest.importorskip("triton", reason="Triton exists for Linux")
     if os.environ.get("TRITON_INTERPRET") != "1":
         pytest.skip("kernels are compiled here, and gloo's processes are on the CPU")
-    processes = [get_context("spawn").Process(target=process, args=(rank, tmp_path)) for rank in range(2)]
-    for each in processes:
-        each.start()
+    other = get_context("spawn").Process(target=process, args=(1, tmp_path))
+    other.start()
     alone = []
     with fused.interpreted():
         for rank in range(2):
             net = Net("triton")
             trained(net, net, batch_of(rank))
             alone.append([p.grad for p in net.parameters()])
-    for each in processes:
-        each.join()
+    process(0, tmp_path)
+    other.join()
 
-    assert [each.exitcode for each in processes] == [0, 0]
+    assert other.exitcode == 0
     expected = [sum(gradients) / 2 for gradients in zip(*alone, strict=True)]
     for rank in range(2):
         torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), expected)
