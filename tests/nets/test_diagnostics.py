@@ -10,27 +10,26 @@ from torch import nn
 from deeptwins import nets
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.nets import diagnostics
-from deeptwins.study.specs import Net
+from nets_made import build, spec
 
-TINY = Net(family="cifar", depth=8, width=4, shortcut="zero-pad")
 NETS = {
-    "plain": TINY.model_copy(update={"shortcut": "none"}),
-    "residual": TINY,
-    "projection": TINY.model_copy(update={"shortcut": "projection"}),
-    "gate": TINY.model_copy(update={"shortcut": "gate"}),
-    "dropout": TINY.model_copy(update={"shortcut": "dropout"}),
-    "survival": TINY.model_copy(update={"survival": 0.5}),
-    "ghost": TINY.model_copy(update={"norm_batch": 4}),
-    "no norm": TINY.model_copy(update={"norm": "none"}),
-    "scalar": TINY.model_copy(update={"norm": "scalar"}),
-    "bottleneck": TINY.model_copy(update={"family": "cifar-bottleneck", "depth": 11}),
-    **{order: TINY.model_copy(update={"block_order": order}) for order in nets.orders.BLOCK_ORDERS},
+    "plain": {"shortcut": "none"},
+    "residual": {},
+    "projection": {"shortcut": "projection"},
+    "gate": {"shortcut": "gate"},
+    "dropout": {"shortcut": "dropout"},
+    "survival": {"survival": 0.5},
+    "ghost": {"norm_batch": 4},
+    "no norm": {"norm": "none"},
+    "scalar": {"norm": "scalar"},
+    "bottleneck": {"family": "cifar-bottleneck"},
+    **{order: {"block_order": order} for order in nets.orders.BLOCK_ORDERS},
 }
 
 
-def built(net=TINY, **changed):
+def built(**fields):
     """Build a net whose running statistics and norms are not those that it starts with."""
-    made = nets.build(net.model_copy(update=changed), 3, 10, 0)
+    made = build(spec(**fields))
     with torch.no_grad():
         for norm in diagnostics.batch_norms(made).values():
             norm.weight.copy_(torch.linspace(0.5, 1.5, len(norm.weight)))
@@ -172,7 +171,7 @@ def test_normalized_by_precise_statistics():
 @pytest.mark.parametrize("net", NETS)
 def test_any_net_can_be_looked_into(net):
     """Whatever its norm, order and shortcuts, a net gives a record a layer with a norm, and one a block."""
-    made = built(NETS[net])
+    made = built(**NETS[net])
     found = look(made)
 
     kinds = [record["kind"] for record in found]
@@ -191,12 +190,12 @@ def test_any_net_can_be_looked_into(net):
 
 def test_layers_are_counted_by_their_convolutions():
     """A response stands at the number of its convolution, whose size is said: a bottleneck has one of 3x3 in three."""
-    layers = [record for record in look(built(NETS["bottleneck"])) if record["kind"] == "layer"]
+    layers = [record for record in look(built(family="cifar-bottleneck")) if record["kind"] == "layer"]
     assert [record["layer"] for record in layers] == list(range(1, 11))
     assert [record["kernel"] for record in layers] == [3, *[1, 3, 1] * 3]
 
     # The first block takes its input as the stem leaves it; the last norm stands before the linear map.
-    layers = [record for record in look(built(NETS["full-pre-activation"])) if record["kind"] == "layer"]
+    layers = [record for record in look(built(block_order="full-pre-activation")) if record["kind"] == "layer"]
     assert [record["layer"] for record in layers] == [1, 3, 4, 5, 6, 7, 8]
     assert [record["kernel"] for record in layers] == [3] * 6 + [None]
 
@@ -230,7 +229,7 @@ def test_what_is_not_finite_is_null():
 @pytest.mark.parametrize("net", NETS)
 def test_leaves_the_net_as_it_was(net):
     """Looking changes no weight, statistic, gradient, mode or option, leaves no hook, and draws nothing."""
-    made = built(NETS[net])
+    made = built(**NETS[net])
     (x, y), *_ = batches(8)
     F.cross_entropy(made(x), y).backward()
     made.stages[0].eval()

@@ -34,7 +34,7 @@ learning_rate = 0.1
 """
 
 
-BARE = "cifar-plain-8"
+PLAIN = "cifar-plain-8"
 
 
 @pytest.fixture
@@ -132,15 +132,15 @@ def test_a_changed_net_is_told_from_the_usual_one(folder, name, settings, label)
         ("tinny", ProfileOptions(), 'no study and no network "tinny": did you mean tiny?'),
         ("cifar-plane-56", ProfileOptions(), "did you mean cifar-plain-56?"),
         ("cifar-plain-57", ProfileOptions(), "depth = 57: family cifar has depths"),
-        (BARE, ProfileOptions(("recipe.dataset=digits",)), "networks are profiled on random images"),
-        (BARE, ProfileOptions(("recipe.bach_size=8",)), "recipe.bach_size: unknown key; did you mean batch_size"),
-        (BARE, ProfileOptions(("norm_batch=3",)), f"{BARE}.norm_batch = 3: must divide batch_size = 128"),
+        (PLAIN, ProfileOptions(("recipe.dataset=digits",)), "networks are profiled on random images"),
+        (PLAIN, ProfileOptions(("recipe.bach_size=8",)), "recipe.bach_size: unknown key; did you mean batch_size"),
+        (PLAIN, ProfileOptions(("norm_batch=3",)), f"{PLAIN}.norm_batch = 3: must divide batch_size = 128"),
         (
-            BARE,
+            PLAIN,
             ProfileOptions(("fused_op=compiled",)),
-            f"{BARE}, fused_op compiled: fused_op = 'compiled': what torch.compile",
+            f"{PLAIN}, fused_op compiled: fused_op = 'compiled': what torch.compile",
         ),
-        (BARE, ProfileOptions(batch=1, image=(3, 1, 1)), f"{BARE}: recipe.batch_size = 1: the last stage"),
+        (PLAIN, ProfileOptions(batch=1, image=(3, 1, 1)), f"{PLAIN}: recipe.batch_size = 1: the last stage"),
         ("tiny", ProfileOptions(image=(3, 8, 8)), "--input: the images of a study are its dataset's"),
         (
             "tiny",
