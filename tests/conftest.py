@@ -22,7 +22,12 @@ if not any(Path(file).exists() for file in ("/proc/driver/nvidia/version", "/dev
 
 
 def pytest_collection_modifyitems(items):
-    """Skip, with the reason, what needs a CUDA device where there is none."""
+    """Skip, with the reason, what needs a CUDA device where there is none, and begin with the files of slow tests.
+
+    Then short tests are left at the end, for whichever process is idle.
+    """
+    slow = {item.path for item in items if "slow" in item.keywords}
+    items.sort(key=lambda item: item.path not in slow)
     wanting = [item for item in items if "gpu" in item.keywords]
     if wanting:
         import torch  # noqa: PLC0415  a run of the torch-free tests stays free of it

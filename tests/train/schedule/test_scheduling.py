@@ -25,6 +25,7 @@ from deeptwins.records.locks import claimed
 from deeptwins.train.schedule import forking, scheduling, session, workers
 from deeptwins.train.schedule.scheduling import Outcome, train_all
 
+pytestmark = pytest.mark.slow
 TINY = """
 question = "Is anything lost?"
 
