@@ -14,6 +14,7 @@ from deeptwins.train.lanes import WARMUP, Lane
 from pairwise import cross, label, pairwise
 from tiny import complete
 
+SHORT = tiny.RECIPE.model_copy(update={"iterations": 12, "milestones": (10,)})  # evaluated after 8 and 12
 RECIPES = {
     "sgd": {},
     "adam": {"optimizer": "adam", "momentum": 0.0, "learning_rate": 0.01},
@@ -52,27 +53,24 @@ def tape(monkeypatch):
     return played
 
 
-CASES = pairwise(cross(nets=NETS, recipe=RECIPES, steps=(1, 4)))
-
-
-@pytest.mark.parametrize("case", CASES, ids=label)
+@pytest.mark.parametrize("case", pairwise(cross(nets=NETS, recipe=RECIPES, steps=(1, 4))), ids=label)
 def test_captured_steps_leave_the_same_records(train, monkeypatch, tape, case):
     """A run whose batches and steps are captured leaves what it leaves eagerly: losses, gradients, statistics."""
     nets, recipe, steps = case.values()
-    run = tiny.run_with(tiny.RECIPE.model_copy(update=RECIPES[recipe]), **NETS[nets])
+    run = tiny.run_with(SHORT.model_copy(update=RECIPES[recipe]), **NETS[nets])
     eager = train(run, NEVER)
     assert not tape
 
     monkeypatch.setitem(lanes.STEPS, "cpu", steps)
     assert train(run) == eager
 
-    blocks = 20 - WARMUP if steps == 1 else 4  # of 20 iterations, evaluated after 8, 16 and 20, the first four eager
+    blocks = 12 - WARMUP if steps == 1 else 2  # of 12 iterations, the first block eager
     assert len(tape) == (len(run.twins) + 1) * blocks  # the feed's, too
 
 
 def test_what_draws_on_the_host_is_not_captured(train, tape):
     """Nets that drop blocks or values go on eagerly: a replay would drop the same ones for ever."""
-    run = tiny.run_with(drops={"shortcut": "zero-pad", "survival": 0.5}, dropout={"shortcut": "dropout"})
+    run = tiny.run_with(SHORT, drops={"shortcut": "zero-pad", "survival": 0.5}, dropout={"shortcut": "dropout"})
     eager = train(run, NEVER)
 
     assert train(run) == eager
@@ -82,7 +80,7 @@ def test_what_draws_on_the_host_is_not_captured(train, tape):
 @pytest.mark.parametrize("apart", [True, False])
 def test_what_draws_on_the_device_is_replayed_from_its_seed(train, monkeypatch, tape, apart):
     """Dropout is captured where graphs draw apart from each other, a step at a time; and no record shows it."""
-    run = tiny.run_with(dropout={"shortcut": "dropout"}, other={"shortcut": "dropout", "depth": 14})
+    run = tiny.run_with(SHORT, dropout={"shortcut": "dropout"}, other={"shortcut": "dropout", "depth": 14})
     eager = train(run, NEVER)
     monkeypatch.setattr(lanes, "DRAWS_APART", apart)
     # As on a GPU, where dropout draws from a generator of the device.
