@@ -11,12 +11,19 @@ from deeptwins.train import checks, device, growth, measuring, training
 from deeptwins.train.optimization import learning_rate
 
 
+def trained(run, dataset, iterations):
+    """Train a run for some iterations, growing it where it grows."""
+    training_ = training.Training(run, dataset, tiny.CPU)
+    while training_.iteration < iterations:
+        training_.step()
+        if growth.due(training_):
+            list(growth.grow(training_))
+    return training_
+
+
 def last_records(run, dataset):
     """Train a run to its end and evaluate its twins."""
-    trained = training.Training(run, dataset, tiny.CPU)
-    while not trained.finished:
-        trained.step()
-    return {record["twin"]: record for record in measuring.evaluate(trained)}
+    return {record["twin"]: record for record in measuring.evaluate(trained(run, dataset, run.recipe.iterations))}
 
 
 def test_learns(dataset):
@@ -156,16 +163,6 @@ def test_unknown_devices_are_refused(monkeypatch):
         device.device("cuda")
     with pytest.raises(InputError, match="choose from auto, cpu, cuda"):
         device.device("tpu")
-
-
-def trained(run, dataset, iterations):
-    """Train a run for some iterations, growing it where it grows."""
-    training_ = training.Training(run, dataset, tiny.CPU)
-    while training_.iteration < iterations:
-        training_.step()
-        if growth.due(training_):
-            list(growth.grow(training_))
-    return training_
 
 
 def weights(training_, twin):
