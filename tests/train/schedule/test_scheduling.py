@@ -41,7 +41,7 @@ seed = 0
 [recipe]
 dataset = "synthetic"
 width = 4
-iterations = 48
+iterations = 24
 batch_size = 64
 learning_rate = 0.1
 warmup = 8
@@ -335,11 +335,10 @@ def test_locks_of_one_process_do_not_drop_each_other(tmp_path):
     assert free("run-0000000a") == "True"
 
 
-@pytest.mark.parametrize("together", ["1", "2"])
-def test_a_time_limit_saves_what_is_unfinished(tmp_path, patient, same, together):
+def test_a_time_limit_saves_what_is_unfinished(tmp_path, patient, same):
     """When the time is over, runs in hand are saved, the command to go on is told, and nothing is trained twice."""
     load(tmp_path)
-    options = ("--workers", "1", "--together", together, "--time-limit", "1h")
+    options = ("--workers", "1", "--together", "2", "--time-limit", "1h")
     # Once a run has been evaluated the end is near, and time passes slowly: how fast this machine is must not decide.
     with (patient / "sitecustomize.py").open("a") as code:
         code.write(
@@ -359,9 +358,9 @@ def test_a_time_limit_saves_what_is_unfinished(tmp_path, patient, same, together
     assert "stopping: the runs on the workers are saved first\n" in output
     assert output.endswith(
         "the time is over: 0 of 2 runs are finished, and nothing is lost. To go on:\n"
-        f"  deeptwins run tiny --device cpu --workers 1 --together {together} --time-limit 1h\n"
+        "  deeptwins run tiny --device cpu --workers 1 --together 2 --time-limit 1h\n"
     )
-    assert [name.rsplit(".", 1)[1] for name in left(tmp_path)] == ["checkpoint", "jsonl"] * int(together)
+    assert [name.rsplit(".", 1)[1] for name in left(tmp_path)] == ["checkpoint", "jsonl"] * 2
     assert train(tmp_path, load(tmp_path).runs) == Outcome(total=2, done=2, diverged=0, failed=0)
     same()
 
@@ -448,18 +447,20 @@ def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, patient, same):
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc, to find a session's workers")
 def test_a_killed_session_leaves_nothing_but_work_to_do(tmp_path, same):
     """When a session is killed its workers end with it; two new ones share the work and leave the same records."""
-    load(tmp_path)
+    runs = load(tmp_path).runs
     first = started(tmp_path, "--workers", "1")
     wait_for_training(first, tmp_path)
     workers = descendants(first.pid)
     first.kill()
-    both = [started(tmp_path, "--workers", "1") for _ in range(2)]
+    other = started(tmp_path, "--workers", "1")
     first.communicate()
-    output = [process.communicate()[0] for process in both]
+    outcome = train(tmp_path, runs)
+    output = other.communicate()[0]
 
     assert workers
     assert not any(map(alive, workers))
-    assert [process.returncode for process in both] == [0, 0], output
+    assert outcome == Outcome(total=2, done=2, diverged=0, failed=0)
+    assert other.returncode == 0, output
     same()
 
 

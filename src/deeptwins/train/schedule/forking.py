@@ -18,7 +18,8 @@ MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str
 QUEUES = {"CUDA_DEVICE_MAX_CONNECTIONS": "32"}
 
 CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(["deeptwins.train.schedule.workers"])
+# PyTorch imports its compiler when the first optimizer is made, which takes seconds again.
+CONTEXT.set_forkserver_preload(["deeptwins.train.schedule.workers", "torch._dynamo"])
 
 
 def start() -> None:
