@@ -215,6 +215,7 @@ def test_twins_that_fix_their_depth_count_once():
 PAIRS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=5)  # quarters of a percent
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # Each compares twins, twice.
 @given(PAIRS, st.sampled_from([0.25, 1.0, 4.0]))
 def test_a_comparison_is_mutual(errors, within):
@@ -422,6 +423,7 @@ def share(which, tests):
     return which.groupby(tests["study"]).any().mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_without_effect_at_most_5_percent_of_studies_claim_one(monkeypatch, shape):
     """Where neither depth nor twin does anything, at most 5 % of whole studies pronounce any effect, in any error.
@@ -435,6 +437,7 @@ def test_without_effect_at_most_5_percent_of_studies_claim_one(monkeypatch, shap
     assert share(tests["p"] < 0.05, tests) > BOUND
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_with_effect_studies_find_it(monkeypatch, shape):
     """Where depth and twins do much, nearly all studies say so."""
@@ -443,6 +446,7 @@ def test_with_effect_studies_find_it(monkeypatch, shape):
     assert share(tests["effect"] & (tests["metric"] == "train_error_pct"), tests) > 0.9
 
 
+@pytest.mark.slow
 def test_two_seeds_that_err_on_as_many_images_are_no_certainty(monkeypatch):
     """Errors are of whole images, so that differences of two seeds are often equal: no study claims more for it."""
     tests = simulated(monkeypatch, made.asked("abcdefgh", seeds=2), lambda depth, twin: 0, images=360)
@@ -450,6 +454,7 @@ def test_two_seeds_that_err_on_as_many_images_are_no_certainty(monkeypatch):
     assert share(tests["effect"], tests) <= BOUND
 
 
+@pytest.mark.slow
 def test_true_claims_do_not_loosen_the_rest(monkeypatch):
     """Where what is claimed is true, of the rest at most 5 % of studies pronounce what is not."""
     study = SHAPES["four twins at one depth, claims"]

@@ -6,6 +6,7 @@ import pytest
 from deeptwins.pages import drawing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", range(1, 12))
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 7, 12])
 def test_every_title_has_a_panel(number, columns):

@@ -36,6 +36,7 @@ def test_every_committed_page_has_its_records():
     assert "depth" in committed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "source"), SOURCES, ids=[f"{kind}-{source[0].name}" for kind, source in SOURCES])
 def test_a_page_is_what_the_records_say(tmp_path, monkeypatch, kind, source):
     """Made anew, a page has the committed files, by name, and text and tables are the committed ones to the letter."""

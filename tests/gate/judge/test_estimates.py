@@ -185,6 +185,7 @@ def test_test_and_interval_do_not_contradict_each_other(pairs, threshold):
         assert estimate(pairs).high < threshold + 1e-12
 
 
+@pytest.mark.slow
 def test_the_interval_holds_what_it_promises():
     """Of 300 made-up samples with heavy tails and pairs of their own layout, 95 % or more cover the truth."""
     samples = (usable(made.batch(0.05, noise=0.02, layout=0.01, seed=seed)) for seed in range(300))

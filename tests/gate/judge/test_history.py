@@ -35,6 +35,7 @@ def anchored(i, log_ratio=0.0, *, base=ANCHOR, machine=made.MACHINE, torch="2.13
     return made.run(benchmark, kind="anchor", **fields | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["normal", "heavy"])
 def test_noise_has_no_steps(law):
     """A series without a step has one in at most 2 of 100, even where no margin hides it."""

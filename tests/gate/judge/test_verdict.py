@@ -382,6 +382,7 @@ def simulated(number, log_ratio, monkeypatch, others=7):
         )
 
 
+@pytest.mark.slow
 def test_no_run_of_a_commit_against_itself_is_red(monkeypatch):
     """Of 60 with eight benchmarks each."""
     codes = [result.code for result in simulated(60, 0.0, monkeypatch)]
@@ -390,6 +391,7 @@ def test_no_run_of_a_commit_against_itself_is_red(monkeypatch):
     assert codes.count(0) > 20
 
 
+@pytest.mark.slow
 def test_a_tenth_more_time_is_found(monkeypatch):
     """In 95 of 100, and nothing else is."""
     runs = [*simulated(40, math.log(1.1), monkeypatch, others=3)]

@@ -201,6 +201,7 @@ def test_hostile_names_mean_nothing(tmp_path):
     assert "\u202e" not in markdown(page)
 
 
+@pytest.mark.slow
 def test_figures_of_many_benchmarks_have_an_end(tmp_path, monkeypatch):
     """The gravest, and those with steps, are drawn; the page says how many are not, and the data has them."""
     monkeypatch.setattr(estimates, "DRAWS", 100)  # fewer samples decide the same

@@ -106,6 +106,7 @@ GRID = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "benchmarks",
     [

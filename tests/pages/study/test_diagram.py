@@ -68,6 +68,7 @@ def test_a_drawn_block_computes_what_the_block_does(case):
     assert y.allclose(block((x, x))[0], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("field", "name"), list(dict.fromkeys([*nets_made.LINES, *nets_made.EXAMPLES])))
 def test_everything_can_be_drawn(field, name):
     """Each line of the tables is drawn: what the diagram does not know, by its name."""

@@ -55,6 +55,7 @@ def svgs(pictures):
     return {name: picture.svg for name, picture in pictures.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 def test_any_study_can_be_drawn(tmp_path, study):
     """One twin or five, one depth or eight, one seed or two: every figure is well-formed SVG."""
@@ -64,6 +65,7 @@ def test_any_study_can_be_drawn(tmp_path, study):
         assert root.tag.endswith("svg")
 
 
+@pytest.mark.slow
 def test_the_studies_that_ship_can_be_drawn(shipped, agreeing):
     """Two families, or twins that agree: every figure on their pages is well-formed SVG, and says what it shows."""
     for written in (shipped, agreeing):
