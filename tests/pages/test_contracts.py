@@ -19,6 +19,8 @@ from reading import Outline, titles
 
 NEEDLESS = ("torch", "triton", *(f"deeptwins.{folder}" for folder in ("data", "kernels", "nets", "train", "profile")))
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Made:
@@ -65,7 +67,6 @@ def made(request, example, tmp_path_factory):
         yield Made(spec, one, two)
 
 
-@pytest.mark.slow
 def test_the_same_results_give_the_same_page(made):
     """Written twice, no byte of any file differs, and none names a place on this machine."""
     one, two = texts(made.one), texts(made.two)
@@ -133,7 +134,6 @@ def test_the_index_lists_a_page(made):
     assert made.spec.size(made.one.facts) in index
 
 
-@pytest.mark.slow
 def test_pages_need_nothing_that_trains(example):
     """A fresh interpreter that loads all declarations loads neither torch nor a folder of ours that computes."""
     code = (

@@ -50,6 +50,7 @@ def test_a_page_is_what_the_records_say(tmp_path, monkeypatch, kind, source):
         assert (made / path).read_text() == (committed / path).read_text(), path
 
 
+@pytest.mark.slow
 def test_the_gate_was_tested_on_itself():
     """The targets: no false alarm, 10 % found in 19 of 20, 5 % never called fine, every change of the source found."""
     table = sensitivity.rates(sensitivity.outcomes(sensitivity.known(runs.load(RESULTS)))).set_index("treatment")

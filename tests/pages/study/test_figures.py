@@ -11,6 +11,8 @@ from deeptwins.findings import derive, frames
 from deeptwins.pages import drawing
 from deeptwins.pages.study import figures
 
+pytestmark = pytest.mark.slow
+
 HEAD, TAIL = made.TOML.split("[twins]")[0], "[recipe]" + made.TOML.split("[recipe]")[1].split("[[expect]]")[0]
 FIVE = "\n".join(f't{i} = {{ shortcut = "s{i}" }}' for i in range(5))
 GRID = '[[vary]]\nfamily = "cifar"\n'
@@ -55,7 +57,6 @@ def svgs(pictures):
     return {name: picture.svg for name, picture in pictures.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 def test_any_study_can_be_drawn(tmp_path, study):
     """One twin or five, one depth or eight, one seed or two: every figure is well-formed SVG."""
@@ -65,7 +66,6 @@ def test_any_study_can_be_drawn(tmp_path, study):
         assert root.tag.endswith("svg")
 
 
-@pytest.mark.slow
 def test_the_studies_that_ship_can_be_drawn(shipped, agreeing):
     """Two families, or twins that agree: every figure on their pages is well-formed SVG, and says what it shows."""
     for written in (shipped, agreeing):

@@ -16,6 +16,8 @@ from deeptwins.pages.study import page, sections
 from deeptwins.pages.study.inside import figures, words
 from deeptwins.study import Study
 
+pytestmark = pytest.mark.slow
+
 RATIOS = {"a": 1.2, "b": 0.4, "c": 0.9, "d": 0.01}
 TITLES = ["Layer responses", "Gradients", "Residual branches", "Statistics of batch normalization"]
 

@@ -13,6 +13,8 @@ from deeptwins.pages.page import write as write_page
 from deeptwins.pages.study.page import PAGE
 from reading import html, markdown
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_verdict_comes_first(shipped):
     """The page opens with the question, then the verdict in words, then the figure."""
