@@ -1,6 +1,5 @@
 """Tests of the batch stream."""
 
-import itertools
 import pickle
 
 import numpy as np
@@ -198,14 +197,6 @@ def test_clean_goes_through_a_split_in_order(count, size):
     batches = list(Stream(made(count), recipe(shift=2, flip=True), 0, CPU).clean("test", size))
     assert torch.cat([y for _, y in batches]).tolist() == list(range(count))
     assert all(len(x) == len(y) == size for x, y in batches[:-1])
-
-
-@given(count=st.integers(1, 50), batch_size=st.integers(1, 120), every=st.integers(1, 3))
-def test_epochs_end_when_their_last_image_is_used(count, batch_size, every):
-    """`ends_epoch` holds for the first iteration at which another multiple of `every` epochs has been seen in full."""
-    stream = Stream(made(count), recipe(batch_size), 0, CPU)
-    seen = [int(stream.epochs(t) + 1e-9) // every for t in range(60)]
-    assert [stream.ends_epoch(t, every) for t in range(1, 60)] == [b > a for a, b in itertools.pairwise(seen)]
 
 
 def test_batches_leave_the_dataset_as_it_was():

@@ -14,7 +14,7 @@ import pandas as pd
 
 from deeptwins import study
 from deeptwins.findings import frames
-from deeptwins.records import RunFiles
+from deeptwins.records import RunFiles, evaluations
 from deeptwins.study import Study
 from deeptwins.study.specs import RunSpec
 
@@ -210,7 +210,7 @@ def records(
     lines: list[dict[str, Any]] = [_first(run)]
     for twin in run.twins:
         last = level(run, twin)
-        for iteration in range(run.recipe.evaluate_every, iterations + 1, run.recipe.evaluate_every):
+        for iteration in evaluations(run.recipe, run.recipe.batch_size):
             error = last + (90 - last) * (1 - iteration / iterations) ** 3
             stopped = twin in diverged and iteration >= diverged_at
             lines.append(_epoch(run, twin, iteration, 100.0 if stopped else error))
@@ -245,10 +245,10 @@ def inside(  # noqa: PLR0913  every number of its own
     error: float | None = 0.1,
 ) -> list[dict[str, Any]]:
     """Every record of what is inside the nets of a finished run; its layers take the place of those in `records`."""
-    every, last = run.recipe.evaluate_every, run.recipe.iterations
+    last = run.recipe.iterations
     lines: list[dict[str, Any]] = []
     for twin, net in run.twins.items():
-        for iteration in range(every, last + 1, every):
+        for iteration in evaluations(run.recipe, run.recipe.batch_size):
             norms = [norm(run.seed, layer, iteration) for layer in range(1, layers(net.depth, iteration) + 1)]
             lines.append({"kind": "gradient", "iteration": iteration, "twin": twin, "norms": norms})
         place = {"iteration": last, "twin": twin}
@@ -303,7 +303,7 @@ def _first(run: RunSpec) -> dict[str, Any]:
         "dataset": {
             "name": run.recipe.dataset,
             "checksum": "sha256:" + hashlib.sha256(run.recipe.dataset.encode()).hexdigest(),
-            "train": 1437,
+            "train": run.recipe.batch_size,  # an iteration is an epoch
             "test": 360,
             "classes": 10,
             "image": [1, 8, 8],
@@ -333,7 +333,7 @@ def _epoch(run: RunSpec, twin: str, iteration: int, error: float) -> dict[str, A
     return (validated if run.recipe.validation else {}) | {
         "kind": "epoch",
         "iteration": iteration,
-        "epoch": round(iteration * run.recipe.batch_size / 1437, 2),
+        "epoch": float(iteration),
         "twin": twin,
         "train_error_pct": error,
         "train_loss": loss,

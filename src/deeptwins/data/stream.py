@@ -65,11 +65,6 @@ class Stream:
         """How many epochs t iterations are."""
         return t * self.recipe.batch_size / len(self.dataset.train)
 
-    def ends_epoch(self, t: int, every: int = 1) -> bool:
-        """Whether iteration t, from 1, completes a multiple of `every` epochs."""
-        images, batch = len(self.dataset.train) * every, self.recipe.batch_size
-        return t * batch // images > (t - 1) * batch // images
-
     def clean(self, split: str, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Go through a split of the dataset, by its name, in order, normalised, not augmented, in batches of `size`.
 

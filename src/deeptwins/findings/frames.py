@@ -66,7 +66,6 @@ def load(study: Study, results: Path) -> Frames:
     runs: list[dict[str, Any]] = []
     machines: list[dict[str, Any]] = []
     of_finished: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
-    files: dict[str, Path] = {}
     aside = 0
     for path in sorted(folder.glob("*.jsonl")):
         # Read a run; leave it aside where its setting is none of the study's.
@@ -77,19 +76,13 @@ def load(study: Study, results: Path) -> Frames:
         if spec.setting not in labels:
             aside += 1
             continue
-        if spec.id in files:
-            raise InputError(f"{path}: holds the same run as {files[spec.id].name}; move one of them away")
-        files[spec.id] = path
         # Make rows of its records.
-        try:
-            rows = _rows(spec, labels[spec.setting], lines)
-            runs += rows.values()
-            machines += _machines(spec, lines)
-            if records.status(lines) in FINISHED:
-                for kind in KINDS:
-                    of_finished[kind] += _joined(rows, lines, kind)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: not a run's records ({error!r}); move it away and run the study again") from None
+        rows = _rows(spec, labels[spec.setting], lines)
+        runs += rows.values()
+        machines += _machines(spec, lines)
+        if records.status(lines) in FINISHED:
+            for kind in KINDS:
+                of_finished[kind] += _joined(rows, lines, kind)
     # Lay the rows out in the study's order.
     order = _Order(study, labels)
     finished = {row["run"] for row in runs if row["status"] in FINISHED}
@@ -126,13 +119,17 @@ class _Order:
         return pd.DataFrame(sorted(rows, key=rank), columns=None if rows else [*KEYS, *last])
 
 
-def _spec(path: Path, record: records.Record) -> RunSpec:
+def _spec(path: Path, header: records.Record) -> RunSpec:
+    """Read the specification of a run, whose id says that it is the one that was trained."""
     try:
-        return RunSpec.model_validate(record.get("spec"))
+        spec = RunSpec.model_validate(header["spec"])
     except ValidationError as error:
         raise InputError(
             f"{path}:1: spec.{place(error)}: not a run that this deeptwins knows; move the file away"
         ) from None
+    if (spec.study, spec.id) != (header["study"], header["run"]):
+        raise InputError(f"{path}:1: spec: that of {spec.study}/{spec.id}; {records.REMEDY}")
+    return spec
 
 
 def _labels(specs: Sequence[RunSpec]) -> dict[str, str]:

@@ -1,6 +1,21 @@
 """What runs, profiles and compiled kernels leave behind: formats, reading, writing, locks."""
 
+from deeptwins.records.course import evaluations
 from deeptwins.records.files import RunFiles
-from deeptwins.records.runs import PLACES, SCHEMA, Record, append, keep, part_of, read, replace, status
+from deeptwins.records.runs import PLACES, REMEDY, SCHEMA, Record, append, hashes, keep, part_of, read, replace, status
 
-__all__ = ["PLACES", "SCHEMA", "Record", "RunFiles", "append", "keep", "part_of", "read", "replace", "status"]
+__all__ = [
+    "PLACES",
+    "REMEDY",
+    "SCHEMA",
+    "Record",
+    "RunFiles",
+    "append",
+    "evaluations",
+    "hashes",
+    "keep",
+    "part_of",
+    "read",
+    "replace",
+    "status",
+]

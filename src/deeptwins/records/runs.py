@@ -7,27 +7,40 @@ another commit. When training is over, each twin has records of `kind: layer` (`
 pixels; how far the running statistics of its batch normalization lie from precise ones), `kind: block`
 (`branch_share`) and `kind: precise` (errors with precise statistics). The last one is `kind: end` (status `done`,
 `diverged` or `failed`): without it a run is not over. A number that is not finite, or missing, is null.
-`docs/method.md` defines the numbers.
+`docs/method.md` defines the numbers; `kinds` has their types and bounds.
+
+Each line ends in `hash`: the first 16 hexadecimal digits of the SHA-256 of the hash of the line before, and of the line
+without its own. A line that was edited, or that does not follow the line before it any more, shows by that.
 
 History of the format:
-    1  the first
+    1  the first; lines of the oldest files have no hash
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
 
 from deeptwins.errors import InputError
+from deeptwins.records import kinds
+from deeptwins.records.course import Course
+from deeptwins.records.fields import complaint
 
 SCHEMA = 1
 PLACES = ("run", "move")  # kinds of records that name the machine and commit of what follows
-STATUSES = ("done", "diverged", "failed")
+REMEDY = "move the file away and run the study again"
 
 Record = dict[str, Any]
+
+_HASH = re.compile(rb',"hash":"([0-9a-f]{16})"}$')
+_HASH_BYTES = len(b',"hash":"0123456789abcdef"}')
 
 
 def append(path: Path, *added: Record) -> None:
@@ -37,10 +50,11 @@ def append(path: Path, *added: Record) -> None:
         OSError: the disk is full or not writable.
         ValueError: a record holds a NaN or an infinity; JSON has neither, write None.
     """
-    text = _lines(added)
     new = not path.exists()
-    with path.open("ab") as file:
-        file.write(text)
+    with path.open("ab+") as file:
+        file.seek(max(0, file.tell() - _HASH_BYTES - 1))
+        last = _HASH.search(file.read().rstrip(b"\n"))
+        file.write(_lines(added, last[1].decode() if last else ""))
         file.flush()
         os.fsync(file.fileno())
     if new:
@@ -51,8 +65,22 @@ def read(path: Path) -> list[Record]:
     """All records of a run, oldest first, without a last line that a kill tore off; none where there is no file.
 
     Raises:
-        InputError: a line in the middle is damaged, or a newer deeptwins wrote the file.
+        InputError: the file is damaged or was edited, is that of another run, or a newer deeptwins wrote it.
     """
+    return [record for record, _ in _read(path)]
+
+
+def hashes(path: Path) -> list[str | None]:
+    """The hash of each line of a run's file, None where it has none.
+
+    Raises:
+        InputError: as `read` does.
+    """
+    return [digest for _, digest in _read(path)]
+
+
+def _read(path: Path) -> list[tuple[Record, str | None]]:
+    """Read the records of a run with the hashes of their lines."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -60,25 +88,49 @@ def read(path: Path) -> list[Record]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     del lines[-1]  # what follows the last newline: nothing, or a torn line
-    records: list[Record] = []
+    parsed: list[tuple[Record, str | None]] = []
+    course = Course(path)
+    before = ""
     for number, line in enumerate(lines, 1):
         try:
-            record = json.loads(line)
-            kind = record["kind"]
-            if kind == "end" and record["status"] not in STATUSES:
-                raise ValueError
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise InputError(f"{path}:{number}: not a record; move the file away and run the study again") from None
-        if kind == "run":
-            schema = record.get("schema")
-            if not isinstance(schema, int) or schema > SCHEMA:
-                raise InputError(
-                    f"{path}:{number}: schema {schema}, and this deeptwins reads up to {SCHEMA}: upgrade it"
-                )
-        elif number == 1:
-            raise InputError(f"{path}:1: a run's first record must be of kind run, not {kind!r}")
-        records.append(record)
-    return records
+            record = _parsed(line)
+            digest = record.pop("hash", None)
+            if digest != (_digest(before, _HASH.sub(b"}", line)) if digest or before else None):
+                raise ValueError("this line was changed, or lines before it were changed, moved or removed")
+            course.take(record)
+        except InputError as error:
+            raise InputError(f"{path}:{number}: {error}") from None
+        except ValueError as error:
+            raise InputError(f"{path}:{number}: {error}; {REMEDY}") from None
+        parsed.append((record, digest))
+        before = digest or ""
+    return parsed
+
+
+def _parsed(line: bytes) -> Record:
+    """Read a line, and check that it is a record.
+
+    Raises:
+        InputError: a newer deeptwins wrote it.
+        ValueError: it is none; says why.
+    """
+
+    def refuse(name: str) -> NoReturn:
+        raise ValueError(name)
+
+    try:
+        record = json.loads(line, parse_constant=refuse)
+        schema = record.get("schema", 0)
+    except (ValueError, AttributeError, RecursionError):
+        raise ValueError("not a record") from None
+    if record.get("kind") == "run" and isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(f"schema {schema}, and this deeptwins reads up to {SCHEMA}: upgrade it")
+    try:
+        kinds.RECORD.validate_json(line)
+    except ValidationError as error:
+        raise ValueError(complaint(error)) from None
+    checked: Record = record
+    return checked
 
 
 def status(records: list[Record]) -> str | None:
@@ -111,8 +163,22 @@ def replace(path: Path, content: bytes) -> None:
     _sync(path.parent)
 
 
-def _lines(records: Iterable[Record]) -> bytes:
-    return "".join(json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n" for record in records).encode()
+def _lines(records: Iterable[Record], before: str = "") -> bytes:
+    """Write records as lines that follow a line with the hash `before`."""
+
+    def lines() -> Iterator[bytes]:
+        last = before
+        for record in records:
+            line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode()
+            last = _digest(last, line)
+            yield line[:-1] + f',"hash":"{last}"}}\n'.encode()
+
+    return b"".join(lines())
+
+
+def _digest(before: str, line: bytes) -> str:
+    """Hash a line without its own hash, and that of the line before."""
+    return hashlib.sha256(before.encode() + line).hexdigest()[:16]
 
 
 def _sync(folder: Path) -> None:

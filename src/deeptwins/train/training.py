@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeptwins import nets
+from deeptwins import nets, records
 from deeptwins.data import Dataset
 from deeptwins.data.stream import Stream
 from deeptwins.nets.initialization import weights_sha256
@@ -71,6 +71,7 @@ class Training:
         self._feed: Feed | None = None
         self._marks: list[Mark] = []
         self.iteration = 0
+        self._due = frozenset(records.evaluations(run.recipe, len(dataset.train)))
         self.twins: dict[str, Twin] = {}
         self.header: dict[str, dict[str, Any]] = {}
         for name, spec in run.twins.items():
@@ -96,7 +97,7 @@ class Training:
     @property
     def due(self) -> bool:
         """Whether the twins are evaluated after this iteration."""
-        return self._due(self.iteration)
+        return self.iteration in self._due
 
     def step(self, count: int = 1) -> None:
         """Train every twin on the next batches, at most as many as one replay has. The host waits for nothing."""
@@ -118,7 +119,7 @@ class Training:
         """
         steps = STEPS[self.device.type]
         between = range(self.iteration + 1, self.iteration + steps)
-        self.step(1 if any(map(self._due, between)) else steps)
+        self.step(steps if self._due.isdisjoint(between) else 1)
 
     def keep_pace(self) -> None:
         """Wait for the steps that were issued before the last call, so that the host does not run far ahead."""
@@ -177,10 +178,6 @@ class Training:
         dataset = self.stream.dataset
         net = nets.build(spec, dataset.image[0], dataset.classes, self.run.seed)
         return net.to(self.device).to(memory_format=torch.channels_last)
-
-    def _due(self, iteration: int) -> bool:
-        last = iteration in {self.run.recipe.iterations, self.run.recipe.grow_at}
-        return last or self.stream.ends_epoch(iteration, self.run.recipe.evaluate_every)
 
     def _step(self, twin: Twin, feed: Feed, place: int) -> None:
         """Train a twin on one batch of the feed: what a lane may capture."""

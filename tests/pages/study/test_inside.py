@@ -264,13 +264,13 @@ def test_grown_nets_are_said_not_to_be_judged(tmp_path):
 
 def test_precise_statistics_have_a_row_per_net(tmp_path):
     """The table says what precise statistics change in each net, in points."""
-    inside = derived(tmp_path, made.small(tmp_path), precise=lambda seed, error: error - 2 - seed)
+    inside = derived(tmp_path, made.small(tmp_path), precise=lambda seed, error: error + 2 + seed)
 
     table = words.precise(inside.precise)
 
     nets = [["cifar", depth, twin] for depth in ("20", "56") for twin in ("plain", "residual")]
     assert [row[:3] for row in table.rows] == nets
-    assert all(row[-3:] == ["-3.0", "-5.5 to -0.5", "3"] for row in table.rows)
+    assert all(row[-3:] == ["+3.0", "0.5 to 5.5", "3"] for row in table.rows)
 
 
 def test_a_study_that_asks_about_gradients_is_answered_at_the_top(tmp_path):

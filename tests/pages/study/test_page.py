@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import made
 from deeptwins import study as studies
@@ -279,7 +281,7 @@ def test_trends_and_recipe_are_on_the_page(shipped):
     text = markdown(shipped)
 
     assert "| cifar | plain | training error | rises | " in text
-    assert "| iterations | 240 (21.4 epochs) |" in text
+    assert "| iterations | 240 (240.0 epochs) |" in text
 
 
 def test_answer_cost_and_dates_are_told(shipped):
@@ -307,3 +309,26 @@ def test_no_finished_run_is_one_line(tmp_path):
 
     with pytest.raises(InputError, match=r"no run has finished yet; go on with `deeptwins run .*small\.toml`"):
         PAGE.load(study, tmp_path / "results")
+
+
+@settings(max_examples=20)
+@given(data=st.data())
+def test_no_record_ends_in_a_traceback(tmp_path_factory, data):
+    """Whatever number stands in a record, there is a page, or one line that names the file."""
+    folder = tmp_path_factory.mktemp("any")
+    study = made.small(folder)
+    results = made.looked_into(folder, study)
+    path = data.draw(st.sampled_from(sorted(results.rglob("*.jsonl"))))
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    record = data.draw(st.sampled_from(lines[1:]))
+    record[data.draw(st.sampled_from(sorted(record)))] = data.draw(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9)
+    )
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    try:
+        refusal = "" if write_page(PAGE, folder / "reports", study, results).page.exists() else "no page"
+    except InputError as error:
+        refusal = str(error)
+
+    assert not refusal or re.fullmatch(rf"{re.escape(str(path))}:\d+: .+", refusal)

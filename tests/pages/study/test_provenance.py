@@ -20,7 +20,7 @@ def test_the_table_of_the_recipe(tmp_path):
     rows = dict(provenance.recipe(data.runs).rows)
 
     assert rows.keys() == {*Recipe.model_fields, *Net.model_fields} - {"dataset", "family", "depth"}
-    assert rows["iterations"] == "240 (21.4 epochs)"
+    assert rows["iterations"] == "240 (240.0 epochs)"
     assert rows["milestones"] == "100, 200"
     assert rows["learning_rate"] == "varies: 0.05 or 0.1"
     assert rows["shortcut"] == "plain: none; residual: zero-pad"
@@ -80,7 +80,7 @@ def test_every_machine_that_trained_is_named(tmp_path):
     results = made.results(tmp_path, study)
     first, *rest = made.records(study.runs[0])
     there = first["machine"] | {"cpu": "Xeon", "cores": 8, "torch": "2.11.0"}
-    move = {"kind": "move", "iteration": 9, "machine": there, "commit": "d5"}
+    move = {"kind": "move", "iteration": 9, "at": "2026-11-24T02:40:00Z", "machine": there, "commit": "d5"}
     made.write(results, study.runs[0], [first, move, *rest])
 
     data = frames.load(study, results)

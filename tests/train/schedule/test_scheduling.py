@@ -496,8 +496,8 @@ def test_fresh_starts_the_chosen_runs_over(tmp_path, undisturbed):
     folder.mkdir(parents=True)
     for run in runs:
         path = RunFiles.of(tmp_path / "results", run).records
-        text = RunFiles.of(undisturbed[0] / "results", run).records.read_text()
-        path.write_text(text.replace('"kind":"run"', '"kind":"run","old":1'))
+        header, *rest = records.read(RunFiles.of(undisturbed[0] / "results", run).records)
+        records.append(path, header | {"old": 1}, *rest)
     for suffix in ("checkpoint", "checkpoint.part", "corrupt", "jsonl.part", "log"):
         (folder / f"{runs[0].id}.{suffix}").write_bytes(b"old")
 
