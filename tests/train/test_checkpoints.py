@@ -55,7 +55,7 @@ def test_any_damage_is_said_and_set_aside(tmp_path_factory, data):
         del content[at:]
     files.checkpoint.write_bytes(content)
 
-    with pytest.raises(checkpoints.CorruptCheckpointError, match="set aside"):
+    with pytest.raises(checkpoints.UnusableCheckpointError, match="set aside"):
         checkpoints.load(files)
 
     assert files.corrupt.read_bytes() == content
@@ -71,7 +71,7 @@ def test_holds_no_code(tmp_path, files):
 
     checkpoints.save(files, {"evil": Evil()})
 
-    with pytest.raises(checkpoints.CorruptCheckpointError):
+    with pytest.raises(checkpoints.UnusableCheckpointError):
         checkpoints.load(files)
 
     assert not tmp_path.joinpath("proof").exists()

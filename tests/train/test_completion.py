@@ -1,5 +1,6 @@
 """From wherever a run stands to its end: records, exact resume, divergence as a result."""
 
+import hashlib
 import json
 import math
 from types import SimpleNamespace
@@ -123,15 +124,20 @@ def test_every_twin_is_evaluated_before_any_grows(undisturbed):
     assert "growth" in kinds[len(run.twins) :]
 
 
+def go_on_recording(path, whole):
+    """Write a run's records on, up to some of those of an undisturbed one, and a torn line."""
+    records.append(path, *whole[len(records.read(path)) :])
+    path.write_bytes(path.read_bytes() + b'{"kind":"epoch","iter')
+
+
 @pytest.mark.parametrize("more", [0, 1, 2])
 def test_killed_while_it_grows_is_undisturbed(dataset, results, undisturbed, more):
     """Killed before, between or after the records of growth, without its checkpoint, a run leaves the same records."""
     run = KINDS["growth"]
-    whole = RunFiles.of(undisturbed(run), run).records.read_bytes().splitlines(keepends=True)
-    first = next(i for i, line in enumerate(whole) if b'"growth"' in line)
+    whole = records.read(RunFiles.of(undisturbed(run), run).records)
+    first = next(i for i, record in enumerate(whole) if record["kind"] == "growth")
     complete(run, dataset, tiny.CPU, results, lambda t: t < 7)
-    path = RunFiles.of(results, run).records
-    path.write_bytes(b"".join(whole[: first + more]) + whole[first + more][:20])
+    go_on_recording(RunFiles.of(results, run).records, whole[: first + more])
 
     complete(run, dataset, tiny.CPU, results)
 
@@ -270,40 +276,97 @@ def test_a_move_is_recorded(dataset, results, monkeypatch, undisturbed):
 def test_killed_after_any_record_is_undisturbed(dataset, results, lines, undisturbed):
     """Records written after the last checkpoint, whole or torn, are written again, the same."""
     run = tiny.run_of()
-    whole = RunFiles.of(undisturbed(run), run).records.read_bytes().splitlines(keepends=True)
+    whole = records.read(RunFiles.of(undisturbed(run), run).records)
     complete(run, dataset, tiny.CPU, results, lambda t: t < 3)
-    path = RunFiles.of(results, run).records
-    path.write_bytes(b"".join(whole[:lines]) + whole[lines][:20])
+    go_on_recording(RunFiles.of(results, run).records, whole[:lines])
 
     complete(run, dataset, tiny.CPU, results)
 
     assert numbers(results, run) == numbers(undisturbed(run), run)
 
 
-def cut_off(files):
+def cut_off(files, _foreign):
     """Leave out the last byte of a checkpoint."""
     files.checkpoint.write_bytes(files.checkpoint.read_bytes()[:-1])
 
 
-def of_other_nets(files):
-    """Make an intact checkpoint, which does not fit the nets."""
-    state = checkpoints.load(files)
-    state["twins"]["residual"]["net"]["linear.bias"] = torch.zeros(3)
-    checkpoints.save(files, state)
+def only_a_digest(files, _foreign):
+    """Leave the digest of nothing."""
+    files.checkpoint.write_bytes(hashlib.sha256().digest())
 
 
-@pytest.mark.parametrize("spoil", [cut_off, of_other_nets])
-def test_a_spoiled_checkpoint_is_said_and_the_run_starts_over(dataset, results, undisturbed, spoil):
-    """A checkpoint that is damaged, or of other nets, costs time, never numbers, and the user is told."""
-    lines = []
-    complete(RUN, dataset, tiny.CPU, results, lambda t: t < 9)
-    spoil(RunFiles.of(results, RUN))
+def changed(change):
+    """Return what makes an intact checkpoint whose state is changed."""
+
+    def spoil(files, _foreign):
+        state = checkpoints.load(files)
+        change(state)
+        checkpoints.save(files, state)
+
+    return spoil
+
+
+def of_another_run(files, foreign):
+    """Put another run's checkpoint in the place."""
+    files.checkpoint.write_bytes(foreign.checkpoint.read_bytes())
+
+
+def of_other_records(files, _foreign):
+    """Begin the records again, as another attempt would have."""
+    header, *rest = records.read(files.records)
+    files.records.unlink()
+    records.append(files.records, header | {"started": "2020-01-01T00:00:00Z"}, *rest)
+
+
+def momentum(state):
+    """Return the momentum of a weight."""
+    return state["twins"]["residual"]["optimizer"]["state"][0]
+
+
+DAMAGED, FOREIGN = "damaged checkpoint", "checkpoint of another run, or of other records"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (cut_off, DAMAGED),
+        (only_a_digest, DAMAGED),
+        (changed(lambda state: state["twins"]["residual"]["net"].update({"linear.bias": torch.zeros(3)})), DAMAGED),
+        (changed(lambda state: momentum(state).update(momentum_buffer=torch.zeros(7))), DAMAGED),
+        (changed(lambda state: momentum(state).update(momentum_buffer="zeros")), DAMAGED),
+        (changed(lambda state: state["twins"]["residual"].update(seen=torch.zeros(2))), DAMAGED),
+        (changed(lambda state: state.update(iteration=True)), DAMAGED),
+        (changed(lambda state: state.pop("twins")), DAMAGED),
+        (changed(lambda state: state.pop("of")), FOREIGN),
+        (of_another_run, FOREIGN),
+        (of_other_records, FOREIGN),
+    ],
+    ids=[
+        "cut off",
+        "only a digest",
+        "a weight of another shape",
+        "momentum of another shape",
+        "momentum that is text",
+        "sums of another shape",
+        "an iteration that is none",
+        "no twins",
+        "nobody's",
+        "another run's",
+        "other records",
+    ],
+)
+def test_a_spoiled_checkpoint_is_said_and_the_run_starts_over(dataset, results, undisturbed, spoil, why):
+    """A checkpoint that is damaged, or not of this run, costs time, never numbers, and the user is told."""
+    lines, other = [], tiny.run_of(seed=1, residual="zero-pad")
+    files = RunFiles.of(results, RUN)
+    for run in (RUN, other):
+        complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
+    spoil(files, RunFiles.of(results, other))
 
     complete(RUN, dataset, tiny.CPU, results, say=lines.append)
 
     assert numbers(results, RUN) == numbers(undisturbed(RUN), RUN)
-    assert len(lines) == 1
-    assert RunFiles.of(results, RUN).checkpoint.name in lines[0]
+    assert lines == [f"{files.checkpoint}: {why}, set aside as {files.corrupt.name}; the run starts over"]
 
 
 def test_divergence_is_a_result(dataset, results, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import torch
 
 from deeptwins import records
 from deeptwins.data import Dataset
+from deeptwins.errors import InputError
 from deeptwins.records import Record, RunFiles
 from deeptwins.study.specs import RunSpec
 from deeptwins.train import checkpoints, growth, measuring
@@ -72,7 +74,8 @@ def advance(  # noqa: PLR0913, PLR0917  a caller binds them all once, with parti
         if not go_on or now - saved >= pause:
             state = training.state()  # waits for the device, which is no time lost
             now = time.monotonic()
-            checkpoints.save(files, {**state, "seconds": seconds + now - started})
+            belongs = {"of": _identity(run, dataset), "after": records.hashes(files.records)[-1]}
+            checkpoints.save(files, {**state, **belongs, "seconds": seconds + now - started})
             saved = time.monotonic()
             pause = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
         if not go_on:
@@ -117,6 +120,9 @@ def _resumed(begin: Callable[[], Training], files: RunFiles, say: Callable[[str]
     try:
         state = checkpoints.load(files)
         if state is not None and recorded and _same_numbers(recorded[0], header):
+            identity = _identity(training.run, training.stream.dataset)
+            if state.get("of") != identity or state.get("after") not in records.hashes(files.records):
+                raise checkpoints.set_aside(files, "checkpoint of another run, or of other records")
             # Go on from the checkpoint. What was recorded after it will be recorded again, the same to the last bit.
             training.restore(state)
             lasting = records.keep(files.records, lambda record: _lasts(record, training.iteration))
@@ -125,11 +131,16 @@ def _resumed(begin: Callable[[], Training], files: RunFiles, say: Callable[[str]
             if any(place[key] != value for key, value in here.items()):
                 records.append(files.records, {"kind": "move", "iteration": training.iteration, "at": _now(), **here})
             return training, float(state["seconds"])
-    except checkpoints.CorruptCheckpointError as error:
+    except checkpoints.UnusableCheckpointError as error:
         say(str(error))
-    except (torch.OutOfMemoryError, torch.AcceleratorError):  # which are RuntimeErrors, and no fault of the checkpoint
+    except (
+        InputError,
+        OSError,
+        torch.OutOfMemoryError,
+        torch.AcceleratorError,
+    ):  # which are no fault of the checkpoint
         raise
-    except (KeyError, RuntimeError, ValueError):  # intact, but of another version's nets
+    except Exception:  # noqa: BLE001  intact, but of another version's nets
         say(str(checkpoints.set_aside(files)))
         training = begin()
     # Start over. The checkpoint goes before the records: without them it must never be used.
@@ -139,6 +150,12 @@ def _resumed(begin: Callable[[], Training], files: RunFiles, say: Callable[[str]
     files.records.unlink(missing_ok=True)
     records.append(files.records, header)
     return training, 0.0
+
+
+def _identity(run: RunSpec, dataset: Dataset) -> dict[str, str]:
+    """What a checkpoint says that it is of."""
+    spec = hashlib.sha256(run.model_dump_json().encode()).hexdigest()
+    return {"study": run.study, "run": run.id, "spec": spec, "dataset": dataset.checksum}
 
 
 def _same_numbers(one: Record, other: Record) -> bool:

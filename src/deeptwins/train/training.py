@@ -25,6 +25,7 @@ from deeptwins.data.stream import Stream
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.inspection import size, stages
 from deeptwins.study.specs import Net, RunSpec
+from deeptwins.train import checkpoints
 from deeptwins.train.feeds import Feed, Feeds
 from deeptwins.train.lanes import STEPS, Lane, Mark, finished
 from deeptwins.train.optimization import OPTIMIZERS
@@ -150,10 +151,20 @@ class Training:
         return {"iteration": self.iteration, "twins": twins}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a state."""
+        """Go back to a state.
+
+        Raises:
+            Exception: it is none of these twins; what is wrong is found before PyTorch takes it.
+        """
+        checkpoints.check_form(state["iteration"], self.iteration)
+        if state["twins"].keys() != self.twins.keys():
+            raise ValueError("of other twins")
         self.iteration = state["iteration"]
         for name, saved in state["twins"].items():
             twin = self.deepen(name) if saved["grown"] else self.twins[name]
+            checkpoints.check_form(saved["net"], twin.net.state_dict())
+            checkpoints.check_optimizer(saved["optimizer"], twin.optimizer)
+            checkpoints.check_form(saved["seen"], twin.seen.cpu())
             twin.net.load_state_dict(saved["net"])
             twin.optimizer.load_state_dict(saved["optimizer"])
             twin.seen.copy_(saved["seen"])
