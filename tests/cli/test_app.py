@@ -721,6 +721,18 @@ def test_doctor_tells_what_is_here(call):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+@pytest.mark.parametrize("name", [*sorted(PAGES.keys() - {"study"}), "profile-tiny"])
+def test_a_study_takes_no_page_of_another_kind(call, root, name):
+    """A study whose page would lie where another kind of page does is refused before anything is trained or written."""
+    made.load(root / "ablations", TINY, "tiny").path.rename(root / "ablations" / f"{name}.toml")
+
+    for command in ("run", "report"):
+        code, _, err = call(command, name)
+        assert code == 2
+        assert re.fullmatch(r".*: .* this name; rename the study's file\n", err)
+    assert not Path("results").exists()
+
+
 def test_triton_without_a_device_is_one_line(root, monkeypatch):
     """A study that asks for Triton's kernels where they cannot run is refused in one line that says what to do."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)

@@ -638,3 +638,16 @@ def test_what_none_means_is_said_beside_the_fields():
     }
 
     assert optional == set(specs.UNSET)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..", "...", "-x", "_x", "Depth", "a b", "a.b", "1st", "é", "x\x1b[31m", *study.files.RESERVED],
+)
+def test_a_study_has_a_name_that_folders_can_have(tmp_path, name):
+    """Results and pages of a study lie in folders of its name: never outside, nor among those of other kinds."""
+    path = tmp_path / f"{name}.toml"
+    path.write_text(STUDY, encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"rename (it|the study's file)$"):
+        study.load(path)

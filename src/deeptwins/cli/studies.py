@@ -25,7 +25,7 @@ from deeptwins.cli.console import (
     refuse,
 )
 from deeptwins.cli.options import Data, DeviceName, reports_option, results_option, seeds_option, settings_option
-from deeptwins.cli.pages import publish, sources, spec_of
+from deeptwins.cli.pages import PAGES, publish, sources, spec_of
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
@@ -176,10 +176,14 @@ def report(  # noqa: PLR0913  as above
 
 
 def _load(names: Iterable[str], settings: Sequence[str] | None, seeds: int | None) -> list[Study]:
-    """Read the studies, each once."""
+    """Read the studies, each once; none has the name of another kind of page."""
     from deeptwins import study
 
-    return [study.load(study.find(name, ABLATIONS), settings or [], seeds) for name in dict.fromkeys(names)]
+    studies = [study.load(study.find(name, ABLATIONS), settings or [], seeds) for name in dict.fromkeys(names)]
+    for loaded in studies:
+        if loaded.name in PAGES or loaded.name.startswith("profile-"):
+            raise InputError(f"{loaded.path}: another kind of page has this name; rename the study's file")
+    return studies
 
 
 def _check(studies: Iterable[Study], device: str) -> None:

@@ -24,6 +24,9 @@ T = TypeVar("T", bound=BaseModel)
 N = TypeVar("N", Net, Recipe)
 
 FOLDER = Path("ablations")
+NAME = re.compile(r"[a-z][a-z0-9-]*")  # of a study or a twin: names of folders, of files and of marks on pages
+RESERVED = ("choices", "gate", "kernels", "profile", "throughput")
+"""Folders of results that are no study's."""
 LARGEST_GRID = 100_000  # runs; more are a slip of the keyboard
 
 
@@ -74,6 +77,7 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
         raise InputError(f"--seeds {shown(seeds)}: give 1 to {LARGEST_GRID:,}")
     content = _parse(path)
     try:
+        _check_name(path.stem)
         for setting in settings:
             _override(content, setting)
         for key in ("name", "path", "settings", "seeds", "runs"):
@@ -89,6 +93,14 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return study.model_copy(update={"runs": runs})
+
+
+def _check_name(name: str) -> None:
+    """Check the name that a study has from its file, since folders of results and pages get it."""
+    if not NAME.fullmatch(name):
+        raise InputError("a study has the name of its file: lower-case letters, digits and hyphens; rename it")
+    if name in RESERVED:
+        raise InputError("other results lie in a folder of this name; rename the study's file")
 
 
 def find(name: str, folder: Path = FOLDER) -> Path:
@@ -167,7 +179,7 @@ def _expand(study: Study) -> list[RunSpec]:
     axes = {*Net.model_fields, *Recipe.model_fields, "seed"}
     _known("recipe", study.recipe, axes - {"seed"})
     for name, fields in study.twins.items():
-        if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+        if not NAME.fullmatch(name):
             raise InputError(f"twins.{line(name)}: a twin's name is lower-case letters, digits and hyphens")
         _known(f"twins.{name}", fields, set(Net.model_fields))
     runs: dict[str, RunSpec] = {}
