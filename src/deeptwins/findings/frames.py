@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from deeptwins import records
 from deeptwins.errors import InputError
 from deeptwins.records.fields import place
+from deeptwins.records.kinds import OF_TWINS
 from deeptwins.study import Study
 from deeptwins.study.specs import Net, Recipe, RunSpec
 
 FINISHED = ("done", "diverged")
-KINDS = ("epoch", "growth", "gradient", "layer", "block", "precise")  # of records that become rows
 # What the oldest records of layers lack: all their layers were of 3x3.
 OLDEST = {"layer": {"kernel": 3, "running_mean_error": math.nan, "running_std_error": math.nan}}
 KEYS = ["run", "setting", "family", "group", "depth", "seed", "twin"]
@@ -65,7 +65,7 @@ def load(study: Study, results: Path) -> Frames:
     labels = _labels(study.runs)
     runs: list[dict[str, Any]] = []
     machines: list[dict[str, Any]] = []
-    of_finished: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    of_finished: dict[str, list[dict[str, Any]]] = {kind: [] for kind in OF_TWINS}
     aside = 0
     for path in sorted(folder.glob("*.jsonl")):
         # Read a run; leave it aside where its setting is none of the study's.
@@ -81,7 +81,7 @@ def load(study: Study, results: Path) -> Frames:
         runs += rows.values()
         machines += _machines(spec, lines)
         if records.status(lines) in FINISHED:
-            for kind in KINDS:
+            for kind in OF_TWINS:
                 of_finished[kind] += _joined(rows, lines, kind)
     # Lay the rows out in the study's order.
     order = _Order(study, labels)
@@ -89,12 +89,12 @@ def load(study: Study, results: Path) -> Frames:
     return Frames(
         runs=order.table(runs),
         machines=pd.DataFrame(machines, columns=None if machines else ["run", "commit"]),
-        epochs=order.table(of_finished["epoch"], "iteration"),
-        layers=order.table(of_finished["layer"], "layer"),
-        blocks=order.table(of_finished["block"], "block"),
-        gradients=_by_layer(order.table(of_finished["gradient"], "iteration")),
-        precise=order.table(of_finished["precise"]),
-        growth=order.table(of_finished["growth"], "iteration"),
+        epochs=order.of_twins("epoch", of_finished, "iteration"),
+        layers=order.of_twins("layer", of_finished, "layer"),
+        blocks=order.of_twins("block", of_finished, "block"),
+        gradients=_by_layer(order.of_twins("gradient", of_finished, "iteration")),
+        precise=order.of_twins("precise", of_finished),
+        growth=order.of_twins("growth", of_finished, "iteration"),
         asked=len(study.runs),
         missing=len({run.id for run in study.runs} - finished),
         aside=aside,
@@ -117,6 +117,11 @@ class _Order:
             return group, row["depth"], row["seed"], twin, *(row[key] for key in last)
 
         return pd.DataFrame(sorted(rows, key=rank), columns=None if rows else [*KEYS, *last])
+
+    def of_twins(self, kind: str, rows: dict[str, list[dict[str, Any]]], *last: str) -> pd.DataFrame:
+        """Make the table of a kind of record; without a row it has the columns that one would have."""
+        table = self.table(rows[kind], *last)
+        return table if len(table) else table.reindex(columns=[*dict.fromkeys([*KEYS, *OF_TWINS[kind].model_fields])])
 
 
 def _spec(path: Path, header: records.Record) -> RunSpec:

@@ -180,5 +180,15 @@ class Precise(OfTwin):
     test_loss: Amount | None
 
 
+OF_TWINS: dict[str, type[OfTwin]] = {
+    "epoch": Evaluated,
+    "growth": Grown,
+    "gradient": Gradients,
+    "layer": LayerRecord,
+    "block": BlockRecord,
+    "precise": Precise,
+}
+"""The kinds that are of one twin."""
+
 AnyKind = Begun | Moved | Evaluated | Gradients | Grown | LayerRecord | BlockRecord | Precise | Ended
 RECORD: TypeAdapter[AnyKind] = TypeAdapter(Annotated[AnyKind, Field(discriminator="kind")])

@@ -311,6 +311,18 @@ def test_no_finished_run_is_one_line(tmp_path):
         PAGE.load(study, tmp_path / "results")
 
 
+def test_nets_that_all_diverged_have_a_page(tmp_path):
+    """Runs without a layer, a block or a gradient to show have a page, which says that they diverged."""
+    study = made.small(tmp_path)
+    for run in study.runs:
+        lines = made.records(run, diverged=list(run.twins), diverged_at=study.runs[0].recipe.evaluate_every)
+        made.write(tmp_path / "results", run, [line for line in lines if line["kind"] != "layer"])
+
+    text = markdown(write_page(PAGE, tmp_path / "reports", study, tmp_path / "results"))
+
+    assert "3 of 3 seeds diverge" in text
+
+
 @settings(max_examples=20)
 @given(data=st.data())
 def test_no_record_ends_in_a_traceback(tmp_path_factory, data):
