@@ -67,6 +67,11 @@ def test_the_mean_of_nothing_is_not_known():
     assert math.isnan(statistics.t_bound(5.0, 1.0, 1))
 
 
+def test_the_upper_bound_is_student_s():
+    """Of four values it lies 2.353 standard errors above the mean: the 95 % quantile of t with three degrees."""
+    assert statistics.t_bound(5.0, 2.0, 4) == pytest.approx(5.0 + 2.353363 * 2.0 / 2.0, rel=1e-6)
+
+
 def test_page_is_exact():
     """L sums each column's rank times its number; of three rows in perfect order, 1 in 24 cubed, it is the largest."""
     values = np.array([[1, 11, 21, 31], [2, 12, 22, 32], [3, 13, 23, 33]], float)
