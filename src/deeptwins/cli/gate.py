@@ -30,49 +30,54 @@ TRIALS = 1000  # more is a slip
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 GateRuns = Annotated[Path, results_option("Where the runs of the gate lie.")]
+Base = Annotated[str | None, typer.Option(metavar="REF", help="Compare with where HEAD left this. [default: main]")]
+Anchor = Annotated[
+    str | None, typer.Option(metavar="REF", help="Compare with this very commit, for the history; judges nothing.")
+]
+Head = Annotated[
+    str | None, typer.Option(metavar="REF", help="What is judged. [default: HEAD with what is not committed]")
+]
+SuitePath = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="Benchmarks of pytest-benchmark. [default: of pyproject.toml]")
+]
+SuiteFrom = Annotated[
+    str | None, typer.Option(metavar="REF", help="Whose benchmarks both commits run. [default: head's]")
+]
+Only = Annotated[
+    list[str] | None, typer.Option(metavar="WORD", help="Benchmarks whose names hold it. Can be given again.")
+]
+TierChoice = Annotated[
+    Literal["all", "exact", "paired"], typer.Option(help="exact counts, paired times; a minute, and minutes.")
+]
+Limit = Annotated[str, typer.Option(metavar="TIME", help="Begin nothing new after it: 90s, 9m.")]
+Bisect = Annotated[bool, typer.Option("--bisect", help="Exit as `git bisect run` wants it: 0 good, 1 bad, 125 skip.")]
+SelfTesting = Annotated[
+    bool, typer.Option("--self-test", help="Compare HEAD with itself, unchanged and made slower: takes hours.")
+]
+Trials = Annotated[
+    int | None, typer.Option(min=1, max=TRIALS, metavar="N", help="Of each kind in the self-test. [default: 20]")
+]
+WriteList = Annotated[bool, typer.Option("--write-list", help="Write what was measured to the suite's list, gate.txt.")]
+Summary = Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found there, too, in Markdown.")]
 
 
 @app.callback(invoke_without_command=True)
 def gate(  # noqa: PLR0913  every option is a parameter
     context: typer.Context,
     *,
-    base: Annotated[
-        str | None, typer.Option(metavar="REF", help="Compare with where HEAD left this. [default: main]")
-    ] = None,
-    anchor: Annotated[
-        str | None, typer.Option(metavar="REF", help="Compare with this very commit, for the history; judges nothing.")
-    ] = None,
-    head: Annotated[
-        str | None, typer.Option(metavar="REF", help="What is judged. [default: HEAD with what is not committed]")
-    ] = None,
-    suite: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Benchmarks of pytest-benchmark. [default: of pyproject.toml]")
-    ] = None,
-    suite_from: Annotated[
-        str | None, typer.Option(metavar="REF", help="Whose benchmarks both commits run. [default: head's]")
-    ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(metavar="WORD", help="Benchmarks whose names hold it. Can be given again.")
-    ] = None,
-    tier: Annotated[
-        Literal["all", "exact", "paired"], typer.Option(help="exact counts, paired times; a minute, and minutes.")
-    ] = "all",
-    time_limit: Annotated[str, typer.Option(metavar="TIME", help="Begin nothing new after it: 90s, 9m.")] = "10m",
-    bisect: Annotated[
-        bool, typer.Option("--bisect", help="Exit as `git bisect run` wants it: 0 good, 1 bad, 125 skip.")
-    ] = False,
-    self_test: Annotated[
-        bool, typer.Option("--self-test", help="Compare HEAD with itself, unchanged and made slower: takes hours.")
-    ] = False,
-    trials: Annotated[
-        int | None, typer.Option(min=1, max=TRIALS, metavar="N", help="Of each kind in the self-test. [default: 20]")
-    ] = None,
-    write_list: Annotated[
-        bool, typer.Option("--write-list", help="Write what was measured to the suite's list, gate.txt.")
-    ] = False,
-    summary: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what was found there, too, in Markdown.")
-    ] = None,
+    base: Base = None,
+    anchor: Anchor = None,
+    head: Head = None,
+    suite: SuitePath = None,
+    suite_from: SuiteFrom = None,
+    only: Only = None,
+    tier: TierChoice = "all",
+    time_limit: Limit = "10m",
+    bisect: Bisect = False,
+    self_test: SelfTesting = False,
+    trials: Trials = None,
+    write_list: WriteList = False,
+    summary: Summary = None,
     results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
@@ -107,8 +112,9 @@ def gate(  # noqa: PLR0913  every option is a parameter
     tiers = TIERS if tier == "all" else (tier,)
     try:
         _check_installed(tiers)
-        asked = _asked(base, anchor, head, suite, suite_from)
-        asked = replace(asked, only=tuple(only or ()), tiers=tiers, limit_s=limit)
+        asked = replace(
+            _asked(base, anchor, head, suite, suite_from), only=tuple(only or ()), tiers=tiers, limit_s=limit
+        )
     except InputError as error:
         if not bisect:
             raise

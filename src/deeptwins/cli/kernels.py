@@ -12,17 +12,21 @@ from deeptwins.cli.console import INTERRUPTED, REPORTS, RESULTS
 from deeptwins.cli.options import Reports, results_option
 from deeptwins.cli.pages import publish
 
+MetricsFolder = Annotated[Path, results_option("Where the metrics go.")]
+KernelTimings = Annotated[
+    Path | None, typer.Option("--timings", metavar="FILE", help="Show these, too: pytest-benchmark's JSON.")
+]
+Compiling = Annotated[
+    bool, typer.Option("--compile/--no-compile", help="Compile, or only write the page of what lies in --results.")
+]
+
 
 def kernels(
     *,
-    results: Annotated[Path, results_option("Where the metrics go.")] = RESULTS,
+    results: MetricsFolder = RESULTS,
     reports: Reports = REPORTS,
-    timings: Annotated[
-        Path | None, typer.Option("--timings", metavar="FILE", help="Show these, too: pytest-benchmark's JSON.")
-    ] = None,
-    compiling: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Compile, or only write the page of what lies in --results.")
-    ] = True,
+    timings: KernelTimings = None,
+    compiling: Compiling = True,
 ) -> None:
     """Compile the fused kernels for A100, H100 and B200, without a GPU.
 

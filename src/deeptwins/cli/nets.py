@@ -17,23 +17,30 @@ if TYPE_CHECKING:
 CLASSES, WIDTH = 1_000_000, 4096  # more is a slip
 
 
+Networks = Annotated[
+    list[str], typer.Argument(metavar="NETWORK", help="resnet-18, plain-34, cifar-plain-56 or the like.")
+]
+Image = Annotated[str | None, image_option("The image, e.g. 1x28x28.")]
+Classes = Annotated[int | None, typer.Option(min=1, max=CLASSES, metavar="N", help="Outputs.")]
+Width = Annotated[int | None, typer.Option(min=1, max=WIDTH, metavar="N", help="Channels of the first stage.")]
+NetSettings = Annotated[
+    list[str] | None, settings_option("KEY=VALUE", "Change one field of the network. Can be given again.")
+]
+ByLayer = Annotated[bool, typer.Option("--layers", help="Layer by layer, not stage by stage.")]
+Diagram = Annotated[
+    Path | None, typer.Option("--diagram", metavar="FILE", help="Draw the networks' blocks, too: an SVG file.")
+]
+
+
 def show(  # noqa: PLR0913  every option is a parameter
-    networks: Annotated[
-        list[str], typer.Argument(metavar="NETWORK", help="resnet-18, plain-34, cifar-plain-56 or the like.")
-    ],
+    networks: Networks,
     *,
-    image: Annotated[str | None, image_option("The image, e.g. 1x28x28.")] = None,
-    classes: Annotated[int | None, typer.Option(min=1, max=CLASSES, metavar="N", help="Outputs.")] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, max=WIDTH, metavar="N", help="Channels of the first stage.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, settings_option("KEY=VALUE", "Change one field of the network. Can be given again.")
-    ] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="Layer by layer, not stage by stage.")] = False,
-    diagram: Annotated[
-        Path | None, typer.Option("--diagram", metavar="FILE", help="Draw the networks' blocks, too: an SVG file.")
-    ] = None,
+    image: Image = None,
+    classes: Classes = None,
+    width: Width = None,
+    settings: NetSettings = None,
+    layers: ByLayer = False,
+    diagram: Diagram = None,
 ) -> None:
     """Show networks stage by stage: shapes, parameters, FLOPs.
 

@@ -22,36 +22,43 @@ if TYPE_CHECKING:
 BATCH, STEPS = 65_536, 1000  # more is a slip
 
 
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STUDY|NETWORK", help="depth, cifar-plain-56 or the like; or .toml files."),
+]
+ImagesPerStep = Annotated[
+    int | None, typer.Option(min=1, max=BATCH, metavar="N", help="Images a step. [default: the study's; 128]")
+]
+NetworkImage = Annotated[str | None, image_option("The image of a network, e.g. 1x28x28.")]
+Steps = Annotated[int, typer.Option(min=1, max=STEPS, metavar="N", help="Steps that are timed, and as many profiled.")]
+ProfiledSettings = Annotated[
+    list[str] | None,
+    settings_option("KEY=VALUE", "Change a network, or with recipe.KEY=VALUE its recipe or a study's."),
+]
+Profiles = Annotated[Path, results_option("Where the profile goes.")]
+BenchTimings = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--timings",
+        metavar="FILE",
+        help="Show these of bench_throughput.py, bench_packing.py, bench_choices.py: JSON of pytest-benchmark."
+        " Can be given again.",
+    ),
+]
+
+
 def profile(  # noqa: PLR0913  every option is a parameter
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="STUDY|NETWORK", help="depth, cifar-plain-56 or the like; or .toml files."),
-    ] = None,
+    names: Names = None,
     *,
     device: DeviceName = "auto",
-    batch: Annotated[
-        int | None, typer.Option(min=1, max=BATCH, metavar="N", help="Images a step. [default: the study's; 128]")
-    ] = None,
-    image: Annotated[str | None, image_option("The image of a network, e.g. 1x28x28.")] = None,
-    steps: Annotated[
-        int, typer.Option(min=1, max=STEPS, metavar="N", help="Steps that are timed, and as many profiled.")
-    ] = 5,
-    settings: Annotated[
-        list[str] | None,
-        settings_option("KEY=VALUE", "Change a network, or with recipe.KEY=VALUE its recipe or a study's."),
-    ] = None,
-    results: Annotated[Path, results_option("Where the profile goes.")] = RESULTS,
+    batch: ImagesPerStep = None,
+    image: NetworkImage = None,
+    steps: Steps = 5,
+    settings: ProfiledSettings = None,
+    results: Profiles = RESULTS,
     reports: Reports = REPORTS,
     data: Data = None,
-    timings: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--timings",
-            metavar="FILE",
-            help="Show these of bench_throughput.py, bench_packing.py, bench_choices.py: JSON of pytest-benchmark."
-            " Can be given again.",
-        ),
-    ] = None,
+    timings: BenchTimings = None,
 ) -> None:
     """Tell where the time of a training step goes: by kind, layer, kernel.
 

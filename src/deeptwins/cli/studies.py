@@ -36,8 +36,35 @@ WORKERS = 4096  # more is a slip
 
 Records = Annotated[Path, results_option("Where the records of runs lie.")]
 Settings = Annotated[
-    list[str] | None, settings_option("recipe.KEY=VALUE", "Change one key of the study's recipe. Can be given again.")
+    list[str] | None,
+    settings_option("recipe.KEY=VALUE", "Change one key of the study's recipe. Can be given again."),
 ]
+
+# Of `run`.
+Studies = Annotated[list[str], typer.Argument(metavar="STUDY", help="Names from `deeptwins list`, or .toml files.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=WORKERS, metavar="N", help="Processes that train. [default: one a core; one on a GPU]"),
+]
+Together = Annotated[
+    int | None,
+    typer.Option(min=1, max=WORKERS, metavar="N", help="Runs that each trains at once. [default: 1; 4 on a GPU]"),
+]
+TimeLimit = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Save what is unfinished and end in time: 90s, 9m, 1h30m.")
+]
+Seeds = Annotated[int | None, seeds_option("Train seeds 0 to N-1 instead of the study's.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what these runs have left behind, and start over.")]
+Pages = Annotated[bool, typer.Option("--report", help=f"Then write the studies' pages too, into {REPORTS}/.")]
+
+# Of `report`.
+ReportedStudies = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STUDY", help="Names or .toml files; by default all that has results."),
+]
+ReportedSeeds = Annotated[int | None, seeds_option("As in the run: seeds 0 to N-1.")]
+ReportedTo = Annotated[Path, reports_option("Where the pages go.")]
+StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with 3 when the records contradict a claim.")]
 
 
 def list_(results: Records = RESULTS) -> None:
@@ -63,30 +90,18 @@ def list_(results: Records = RESULTS) -> None:
 
 
 def run(  # noqa: PLR0913  every option is a parameter
-    studies: Annotated[list[str], typer.Argument(metavar="STUDY", help="Names from `deeptwins list`, or .toml files.")],
+    studies: Studies,
     *,
     device: DeviceName = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=WORKERS, metavar="N", help="Processes that train. [default: one a core; one on a GPU]"),
-    ] = None,
-    together: Annotated[
-        int | None,
-        typer.Option(min=1, max=WORKERS, metavar="N", help="Runs that each trains at once. [default: 1; 4 on a GPU]"),
-    ] = None,
-    time_limit: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Save what is unfinished and end in time: 90s, 9m, 1h30m.")
-    ] = None,
-    seeds: Annotated[int | None, seeds_option("Train seeds 0 to N-1 instead of the study's.")] = None,
+    workers: Workers = None,
+    together: Together = None,
+    time_limit: TimeLimit = None,
+    seeds: Seeds = None,
     settings: Settings = None,
     results: Records = RESULTS,
     data: Data = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete what these runs have left behind, and start over.")
-    ] = False,
-    pages: Annotated[
-        bool, typer.Option("--report", help=f"Then write the studies' pages too, into {REPORTS}/.")
-    ] = False,
+    fresh: Fresh = False,
+    pages: Pages = False,
 ) -> None:
     """Train the runs of a study, or of several; leave records.
 
@@ -146,15 +161,13 @@ def run(  # noqa: PLR0913  every option is a parameter
 
 
 def report(  # noqa: PLR0913  as above
-    studies: Annotated[
-        list[str] | None, typer.Argument(metavar="STUDY", help="Names or .toml files; by default all that has results.")
-    ] = None,
+    studies: ReportedStudies = None,
     *,
     settings: Settings = None,
-    seeds: Annotated[int | None, seeds_option("As in the run: seeds 0 to N-1.")] = None,
+    seeds: ReportedSeeds = None,
     results: Records = RESULTS,
-    reports: Annotated[Path, reports_option("Where the pages go.")] = REPORTS,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when the records contradict a claim.")] = False,
+    reports: ReportedTo = REPORTS,
+    strict: StrictExit = False,
 ) -> None:
     """Turn the records of each study into a page.
 
