@@ -464,6 +464,27 @@ def test_a_killed_session_leaves_nothing_but_work_to_do(tmp_path, same):
     same()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends a process with the one that started it")
+def test_a_command_leaves_no_process_that_holds_its_output(tmp_path):
+    """Where a command ends while the process that workers are forked from still imports, that ends with it."""
+    load(tmp_path, TINY.replace('"synthetic"', '"folder:nowhere"'))
+    endless = tmp_path / "endless"
+    endless.mkdir()
+    (endless / "sitecustomize.py").write_text(
+        "import sys, time\n"
+        "class Endless:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        while name == 'torch': time.sleep(1)\n"
+        "if 'forkserver' in sys.orig_argv[-1]: sys.meta_path.insert(0, Endless())\n"
+    )
+
+    process = started(tmp_path, path=[endless])
+    output = process.communicate()[0]  # all of it: until nobody can write any more
+
+    assert process.returncode == 2
+    assert "nowhere" in output
+
+
 def test_runs_that_another_session_has_are_looked_at_later(tmp_path, undisturbed, same, monkeypatch):
     """Claimed runs are put off; later, one that was finished counts as done, and one that was not is taken over."""
     monkeypatch.setattr(session, "AGAIN_S", 0.1)

@@ -19,7 +19,8 @@ QUEUES = {"CUDA_DEVICE_MAX_CONNECTIONS": "32"}
 
 CONTEXT = get_context("forkserver")
 # PyTorch imports its compiler when the first optimizer is made, which takes seconds again.
-CONTEXT.set_forkserver_preload(["deeptwins.train.schedule.workers", "torch._dynamo"])
+PRELOADED = ["deeptwins.train.schedule.mortal", "deeptwins.train.schedule.workers", "torch._dynamo"]
+CONTEXT.set_forkserver_preload(PRELOADED)
 
 
 def start() -> None:
