@@ -2,7 +2,20 @@
 
 from deeptwins.records.course import evaluations
 from deeptwins.records.files import RunFiles
-from deeptwins.records.runs import PLACES, REMEDY, SCHEMA, Record, append, hashes, keep, part_of, read, replace, status
+from deeptwins.records.runs import (
+    PLACES,
+    REMEDY,
+    SCHEMA,
+    Record,
+    append,
+    hashes,
+    keep,
+    last_hash,
+    part_of,
+    read,
+    replace,
+    status,
+)
 
 __all__ = [
     "PLACES",
@@ -14,6 +27,7 @@ __all__ = [
     "evaluations",
     "hashes",
     "keep",
+    "last_hash",
     "part_of",
     "read",
     "replace",

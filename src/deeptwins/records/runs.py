@@ -51,14 +51,24 @@ def append(path: Path, *added: Record) -> None:
         ValueError: a record holds a NaN or an infinity; JSON has neither, write None.
     """
     new = not path.exists()
-    with path.open("ab+") as file:
-        file.seek(max(0, file.tell() - _HASH_BYTES - 1))
-        last = _HASH.search(file.read().rstrip(b"\n"))
-        file.write(_lines(added, last[1].decode() if last else ""))
+    text = _lines(added, last_hash(path) or "")
+    with path.open("ab") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     if new:
         _sync(path.parent)
+
+
+def last_hash(path: Path) -> str | None:
+    """The hash of the last line of a run's file; None where there is no file, or its last line has none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _HASH_BYTES - 1))
+            last = _HASH.search(file.read().rstrip(b"\n"))
+    except FileNotFoundError:
+        return None
+    return last[1].decode() if last else None
 
 
 def read(path: Path) -> list[Record]:

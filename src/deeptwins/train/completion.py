@@ -74,7 +74,7 @@ def advance(  # noqa: PLR0913, PLR0917  a caller binds them all once, with parti
         if not go_on or now - saved >= pause:
             state = training.state()  # waits for the device, which is no time lost
             now = time.monotonic()
-            belongs = {"of": _identity(run, dataset), "after": records.hashes(files.records)[-1]}
+            belongs = {"of": _identity(run, dataset), "after": records.last_hash(files.records)}
             checkpoints.save(files, {**state, **belongs, "seconds": seconds + now - started})
             saved = time.monotonic()
             pause = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)

@@ -154,7 +154,7 @@ class Training:
         """Go back to a state.
 
         Raises:
-            Exception: it is none of these twins; what is wrong is found before PyTorch takes it.
+            Exception: of some kind, where it is no state of these twins; that is found before PyTorch takes it.
         """
         checkpoints.check_form(state["iteration"], self.iteration)
         if state["twins"].keys() != self.twins.keys():

@@ -120,7 +120,14 @@ def snapshot(repository: Path) -> tuple[str, bool]:
 
 
 def only_prose(repository: Path, base: str, head: str, parts: Iterable[Path] = ()) -> bool:
-    """Tell whether two commits differ, but in nothing that could run; what the parts of the suite hold could."""
+    """Tell whether two commits differ, but in nothing that could run.
+
+    Args:
+        repository: the root of a checkout.
+        base: commit.
+        head: commit.
+        parts: files and folders of the suite, whose benchmarks may read prose.
+    """
     suite_parts = [*parts]
 
     def prose(name: str) -> bool:
