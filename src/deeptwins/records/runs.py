@@ -102,16 +102,19 @@ def _read(path: Path) -> list[tuple[Record, str | None]]:
     course = Course(path)
     before = ""
     for number, line in enumerate(lines, 1):
+        at = number
         try:
             record = _parsed(line)
             digest = record.pop("hash", None)
+            if digest and not before and parsed:
+                at = number - 1  # it has lost its hash: all lines have one, or none
             if digest != (_digest(before, _HASH.sub(b"}", line)) if digest or before else None):
                 raise ValueError("this line was changed, or lines before it were changed, moved or removed")
             course.take(record)
         except InputError as error:
-            raise InputError(f"{path}:{number}: {error}") from None
+            raise InputError(f"{path}:{at}: {error}") from None
         except ValueError as error:
-            raise InputError(f"{path}:{number}: {error}; {REMEDY}") from None
+            raise InputError(f"{path}:{at}: {error}; {REMEDY}") from None
         parsed.append((record, digest))
         before = digest or ""
     return parsed
