@@ -12,8 +12,28 @@ from torch import Tensor
 from deeptwins import records
 from deeptwins.errors import InputError
 from deeptwins.records import RunFiles
+from deeptwins.records.fields import Amount, FromOne, FromZero, Strict
 
 _DIGEST = hashlib.sha256().digest_size
+
+
+class TwinState(Strict):
+    """What a state holds of a twin. The forms of what is of PyTorch are known to the twin alone: see `check_form`."""
+
+    net: Any
+    optimizer: Any
+    seen: Any
+    diverged_at: FromOne | None
+    grown: bool
+
+
+class State(Strict):
+    """What a state holds."""
+
+    iteration: FromZero
+    twins: dict[str, TwinState]
+    seconds: Amount = 0.0
+    """Spent on the run so far; what is saved within a process has none."""
 
 
 class UnusableCheckpointError(InputError):

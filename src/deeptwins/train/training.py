@@ -156,19 +156,19 @@ class Training:
         Raises:
             Exception: of some kind, where it is no state of these twins; that is found before PyTorch takes it.
         """
-        checkpoints.check_form(state["iteration"], self.iteration)
-        if state["twins"].keys() != self.twins.keys():
-            raise ValueError("of other twins")
-        self.iteration = state["iteration"]
-        for name, saved in state["twins"].items():
-            twin = self.deepen(name) if saved["grown"] else self.twins[name]
-            checkpoints.check_form(saved["net"], twin.net.state_dict())
-            checkpoints.check_optimizer(saved["optimizer"], twin.optimizer)
-            checkpoints.check_form(saved["seen"], twin.seen.cpu())
-            twin.net.load_state_dict(saved["net"])
-            twin.optimizer.load_state_dict(saved["optimizer"])
-            twin.seen.copy_(saved["seen"])
-            twin.diverged_at = saved["diverged_at"]
+        checked = checkpoints.State.model_validate(state)
+        if checked.twins.keys() != self.twins.keys() or checked.iteration > self.run.recipe.iterations:
+            raise ValueError("of another run")
+        self.iteration = checked.iteration
+        for name, saved in checked.twins.items():
+            twin = self.deepen(name) if saved.grown else self.twins[name]
+            checkpoints.check_form(saved.net, twin.net.state_dict())
+            checkpoints.check_optimizer(saved.optimizer, twin.optimizer)
+            checkpoints.check_form(saved.seen, twin.seen.cpu())
+            twin.net.load_state_dict(saved.net)
+            twin.optimizer.load_state_dict(saved.optimizer)
+            twin.seen.copy_(saved.seen)
+            twin.diverged_at = saved.diverged_at
 
     def deepen(self, name: str) -> Twin:
         """Put a net of the final depth in a twin's place.
