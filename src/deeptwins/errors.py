@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -31,3 +32,14 @@ def line(text: str) -> str:
     """Return the text on one line, printable, and not too long."""
     text = "".join(c if c.isprintable() else " " for c in text)
     return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004
+
+
+@contextmanager
+def naming(path: object) -> Iterator[None]:
+    """Give errors of the operating system the file that they are about: a failed write does not say it by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise

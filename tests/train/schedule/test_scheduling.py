@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import pytest
 import cramped
 from deeptwins import records, study
 from deeptwins.errors import InputError
-from deeptwins.records import RunFiles
+from deeptwins.records import RunFiles, disk
 from deeptwins.records.locks import claimed
 from deeptwins.train.schedule import forking, scheduling, session, workers
 from deeptwins.train.schedule.scheduling import Outcome, train_all
@@ -236,6 +237,25 @@ def test_finished_runs_are_skipped(undisturbed):
     assert watch.lines == ["2 of 2 runs were finished before"]
     assert numbers(folder, runs) == before
     assert not leftover.exists()
+
+
+def test_finished_runs_are_finished_where_nothing_can_be_written(undisturbed, monkeypatch):
+    """On a read-only file system, whose every change is refused, finished runs are counted and nothing is tried."""
+
+    def read_only(*_arguments, **_options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for change in ("mkdir", "unlink", "rename", "replace"):
+        monkeypatch.setattr(os, change, read_only)
+    monkeypatch.setattr(disk, "shortcomings", read_only)
+    folder, _ = undisturbed
+    watch = Watch()
+
+    assert train(folder, load(folder).runs, watch) == Outcome(total=2, done=2, diverged=0, failed=0)
+
+    assert watch.lines == ["2 of 2 runs were finished before"]
+    with pytest.raises(InputError, match="results/tiny: Read-only file system; choose"):
+        train(folder, load(folder).runs, fresh=True)
 
 
 def test_a_killed_worker_is_replaced(tmp_path, same):
@@ -590,31 +610,46 @@ def test_results_that_cannot_be_written_are_noticed_first(tmp_path):
         train(tmp_path, load(tmp_path).runs, results=tmp_path / "file" / "results")
 
 
-def test_sessions_that_start_together_do_not_stop_one_another(tmp_path, monkeypatch):
-    """Another process that tries the same folder at the same moment, and cleans up, is no obstacle."""
-    write = Path.write_bytes
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_a_file_system_lacks_is_told_once(tmp_path, monkeypatch, fresh):
+    """Without locks and syncs, studies are trained, after a line for each that says what is lost; also with `fresh`."""
 
-    def interleaved(path, content):
-        write(path, content)
-        with monkeypatch.context() as other:
-            other.setattr(Path, "write_bytes", write)
-            other.setattr(os, "getpid", lambda: 1)
-            scheduling._check_writable(path.parent)
+    def refused(*_arguments):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
-    monkeypatch.setattr(Path, "write_bytes", interleaved)
+    monkeypatch.setattr(os, "fsync", refused)
+    monkeypatch.setattr(fcntl, "lockf", refused)
+    monkeypatch.setattr(scheduling.Session, "work", lambda _: None)
+    watch = Watch()
 
-    scheduling._check_writable(tmp_path)
+    train(tmp_path, [run for name in ("tiny", "other") for run in load(tmp_path, name=name).runs], watch, fresh=fresh)
 
-    assert not list(tmp_path.iterdir())
+    assert [line.split(":")[:2] for line in watch.lines[:-1]] == [
+        [str(tmp_path / "results"), " this file system cannot sync"],
+        [str(tmp_path / "results"), " this file system has no locks"],
+    ]
+    assert watch.lines[-1] == "training 4 runs on cpu, 1 at a time"
+
+
+def test_a_folder_without_a_working_lock_is_noticed_first(tmp_path, monkeypatch):
+    """An error of a lock that is no lack of locks stops the session before anything is trained, in one line."""
+
+    def broken(*_arguments):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "lockf", broken)
+
+    with pytest.raises(InputError, match=r"results/tiny: Input/output error; choose .* with --results DIR"):
+        train(tmp_path, load(tmp_path).runs, fresh=True)
 
 
 def test_a_full_disk_is_noticed_first(tmp_path, monkeypatch):
     """A results folder in which nothing fits stops the session before anything is trained, and no probe stays."""
 
-    def full(_path, _content):
-        raise OSError(28, os.strerror(28))
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
 
     with pytest.raises(InputError, match="results/tiny: No space left on device"):
         train(tmp_path, load(tmp_path).runs)
