@@ -20,7 +20,8 @@ import made
 import pages_made
 import profiles_made
 import throughput_made
-from deeptwins import cli, records
+from deeptwins import records
+from deeptwins.cli import app
 from deeptwins.cli.app import COMMANDS
 from deeptwins.cli.pages import PAGES
 from deeptwins.kernels import IMPLEMENTATIONS
@@ -69,7 +70,7 @@ def call(root, monkeypatch, capsys):
     def main(*arguments):
         monkeypatch.setattr(sys, "argv", ["deeptwins", *arguments])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            app.main()
         return end.value.code or 0, *capsys.readouterr()
 
     return main
@@ -487,7 +488,7 @@ def test_a_defect_is_not_hidden(root, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["deeptwins", "run", "tiny"])
 
     with pytest.raises(ZeroDivisionError):
-        cli.main()
+        app.main()
 
 
 def test_report_prints_verdict_and_page(call, reported):
@@ -757,14 +758,25 @@ def test_an_output_that_is_not_utf_8_is_no_error(root, monkeypatch):
     assert "Does it work ?\n" in out
 
 
-def test_a_closed_pipe_is_no_error(root):
-    """When nobody reads on (`deeptwins list | head -1`), there is no traceback."""
-    process = python("-m", "deeptwins", "list", cwd=root)
+@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["show", "cifar-plain-8"], ["report"]])
+def test_a_reader_who_leaves_ends_no_command(root, arguments):
+    """When nobody reads on (`deeptwins list | head -1`), there is no traceback, and the exit code is the command's."""
+    process = python("-m", "deeptwins", *arguments, cwd=root)
     process.stdout.close()
-
-    assert process.stderr.read() == ""
+    err = process.stderr.read()
     process.stderr.close()
-    process.wait()
+
+    assert (process.wait(), err[:33]) == (
+        (2, "deeptwins: results: no results of") if arguments == ["report"] else (0, "")
+    )
+
+
+@pytest.mark.parametrize("streams", [{"close_fds": True, "preexec_fn": lambda: os.closerange(0, 3)}])
+def test_streams_that_are_closed_are_no_error(root, streams):
+    """Without standard input, output and error a command does what it does."""
+    process = subprocess.Popen([sys.executable, "-m", "deeptwins", "list"], cwd=root, **streams)
+
+    assert process.wait() == 0
 
 
 def test_records_of_a_real_run_are_counted(call, root):

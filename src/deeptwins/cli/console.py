@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from deeptwins.errors import InputError
+from deeptwins.signals import INTERRUPTED
 
 if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
     from deeptwins.train.schedule.scheduling import Outcome
 
 ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # unless an option says otherwise
-FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED, INTERRUPTED = 1, 2, 3, 3, 130  # exit codes
+FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED = 1, 2, 3, 3  # exit codes, beside `INTERRUPTED`
 
 
 def refuse(what: object) -> int:

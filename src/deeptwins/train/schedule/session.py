@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
-from deeptwins import records
+from deeptwins import records, signals
 from deeptwins.errors import InputError
 from deeptwins.records import RunFiles
 from deeptwins.train.schedule.attempts import Reply, give_up
 from deeptwins.train.schedule.crew import Crew
-from deeptwins.train.schedule.forking import SIGNALS
 from deeptwins.train.schedule.jobs import Job, Jobs
 from deeptwins.train.schedule.progress import Display, duration
 from deeptwins.train.schedule.workers import Message, Worker
@@ -42,7 +37,7 @@ class Session:
         self._jobs = jobs
         self._crew = crew
         self._display = display
-        self._signals = 0
+        self._signalled = False
         self._stopping = False
         self._unusable: str | None = None
         self.out_of_time = False
@@ -57,7 +52,7 @@ class Session:
         Raises:
             InputError: the results can no longer be written or read.
         """
-        with self._listening():
+        with signals.handled(self._note):
             try:
                 shown = -math.inf
                 while self._crew.busy or (self._jobs.waiting and not self._stopping):
@@ -69,7 +64,7 @@ class Session:
                     now = time.monotonic()
                     if not self._stopping:
                         self.out_of_time = now >= self._last_call
-                        if self._signals or self._unusable or self.out_of_time:
+                        if self._signalled or self._unusable or self.out_of_time:
                             self._stop()
                     if now >= self._deadline:
                         break  # runs that are not saved by now go on from an earlier checkpoint
@@ -89,21 +84,12 @@ class Session:
                 " the same command (without --fresh) goes on"
             )
 
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Note the first signal to stop, obey the second at once."""
-
-        def handle(_number: int, _frame: FrameType | None) -> None:
-            self._signals += 1
-            if self._signals == 2:  # noqa: PLR2004
-                raise KeyboardInterrupt
-
-        before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        """Note a signal to stop; where somebody asks once more, obey at once."""
+        # A closed terminal and a scheduler may send the same warning several times: that is no impatience.
+        if self._signalled and number in signals.ASKED:
+            raise KeyboardInterrupt
+        self._signalled = True
 
     def _give_out(self) -> None:
         """Give the jobs that are due to the crew, until it can take no more."""
@@ -179,7 +165,7 @@ class Session:
         self._stopping = True
         self._put_back(self._crew.save())
         if self._crew.busy:
-            again = " (Ctrl-C again stops at once)" if self._signals else ""
+            again = " (Ctrl-C again stops at once)" if self._signalled else ""
             self._display.say(f"stopping: the runs on the workers are saved first{again}")
 
     def _show(self) -> None:
