@@ -6,6 +6,8 @@ import io
 import os
 import pty
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,19 @@ def test_nohup_keeps_hangups_away():
         os.kill(os.getpid(), signal.SIGUSR1)
         pytest.fail("SIGUSR1 was not heard")
     assert signal.signal(signal.SIGHUP, before) == signal.SIG_IGN
+
+
+def test_the_exit_code_is_130_wherever_the_signal_came(tmp_path):
+    """Also where Python runs code that a library has made from text: it would end by a signal of its own."""
+    (tmp_path / "command.py").write_text(
+        "import sys\n"
+        "from deeptwins import signals\n"
+        "try:\n"
+        "    with signals.interruptible(): exec('import os; os.kill(os.getpid(), 15); [0 for _ in range(9)]')\n"
+        "except KeyboardInterrupt: sys.exit(signals.INTERRUPTED)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+
+    command = subprocess.run([sys.executable, "-m", "command"], cwd=tmp_path, env=environment, check=False)
+
+    assert command.returncode == 130

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from multiprocessing import active_children
 from multiprocessing.context import ForkServerProcess
@@ -19,11 +20,12 @@ from pathlib import Path
 import pytest
 
 import cramped
-from deeptwins import records, study
+from deeptwins import records, signals, study
 from deeptwins.errors import InputError
 from deeptwins.records import RunFiles, disk
 from deeptwins.records.locks import claimed
 from deeptwins.train.schedule import forking, scheduling, session, workers
+from deeptwins.train.schedule.jobs import Jobs
 from deeptwins.train.schedule.scheduling import Outcome, train_all
 
 pytestmark = pytest.mark.slow
@@ -451,7 +453,8 @@ def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, patient, same):
     load(tmp_path)
     first = started(tmp_path, "--workers", "1", path=[patient])
     wait_for_training(first, tmp_path)
-    os.killpg(first.pid, signal.SIGINT)
+    for number in (signal.SIGINT, *signals.STOPPING[2:]):  # warnings after it are no impatience, and end no worker
+        os.killpg(first.pid, number)
     output = output_of(first, tmp_path)
 
     assert first.returncode == 130
@@ -462,6 +465,18 @@ def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, patient, same):
     assert [name.rsplit(".", 1)[1] for name in left(tmp_path)] == ["checkpoint", "jsonl"]
     assert train(tmp_path, load(tmp_path).runs) == Outcome(total=2, done=2, diverged=0, failed=0)
     same()
+
+
+@pytest.mark.parametrize("asked", signals.ASKED)
+def test_only_who_asks_twice_is_obeyed_at_once(asked):
+    """Warnings of terminals and schedulers may come as often as they like: the runs in hand are saved."""
+    told = session.Session(Jobs([], Counter()), None, Watch())
+    with signals.handled(told._note):
+        for number in (*signals.STOPPING[2:], *signals.STOPPING[2:]):
+            os.kill(os.getpid(), number)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(asked)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc, to find a session's workers")

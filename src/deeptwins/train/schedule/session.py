@@ -37,7 +37,7 @@ class Session:
         self._jobs = jobs
         self._crew = crew
         self._display = display
-        self._signalled = False
+        self._signals: list[int] = []
         self._stopping = False
         self._unusable: str | None = None
         self.out_of_time = False
@@ -64,7 +64,7 @@ class Session:
                     now = time.monotonic()
                     if not self._stopping:
                         self.out_of_time = now >= self._last_call
-                        if self._signalled or self._unusable or self.out_of_time:
+                        if self._signals or self._unusable or self.out_of_time:
                             self._stop()
                     if now >= self._deadline:
                         break  # runs that are not saved by now go on from an earlier checkpoint
@@ -85,11 +85,11 @@ class Session:
             )
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        """Note a signal to stop; where somebody asks once more, obey at once."""
-        # A closed terminal and a scheduler may send the same warning several times: that is no impatience.
-        if self._signalled and number in signals.ASKED:
+        """Note a signal to stop; where somebody asks twice, obey at once."""
+        # Closed terminals and schedulers send warnings several times, and beside others: that is no impatience.
+        self._signals.append(number)
+        if number in signals.ASKED and sum(one in signals.ASKED for one in self._signals) > 1:
             raise KeyboardInterrupt
-        self._signalled = True
 
     def _give_out(self) -> None:
         """Give the jobs that are due to the crew, until it can take no more."""
@@ -165,7 +165,7 @@ class Session:
         self._stopping = True
         self._put_back(self._crew.save())
         if self._crew.busy:
-            again = " (Ctrl-C again stops at once)" if self._signalled else ""
+            again = " (Ctrl-C again stops at once)" if self._signals else ""
             self._display.say(f"stopping: the runs on the workers are saved first{again}")
 
     def _show(self) -> None:
