@@ -22,14 +22,13 @@ def page(text, *own):
 
 
 OLD, NEW = page("old", "a.svg", "gone.svg", "data/gone.csv"), page("new", "a.svg", "b.svg", "data/b.csv")
-USERS = {"own.svg": "mine", "data/own.csv": "mine", "notes/deep/a.svg": "mine", ".new": "mine"}
+USERS = dict.fromkeys(("own.svg", "data/own.csv", "notes/deep/a.svg", ".new-notes.txt", ".whole-1/a"), "mine")
 
 
 def contents(folder):
     """The files of a folder, and their text, but for those of folders that the saving itself makes."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    names = {path: path.relative_to(folder) for path in paths if not str(path.relative_to(folder)).startswith(".new-")}
-    return {str(name): path.read_text() for path, name in names.items() if name.parts[0][:7] != saving.WHOLE}
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return {str(name): (folder / name).read_text() for name in names if not saving.OWN.fullmatch(name.parts[0])}
 
 
 def refuse(*_folders):
@@ -69,7 +68,7 @@ def main(place, how):
         right_after = contents(reports / "page")
         saving.save(reports / "other", OLD)
         names = {path.name for path in (*reports.iterdir(), *(reports / "page").iterdir())}
-        left = [name for name in names if name.startswith((saving.NEW, saving.WHOLE))]
+        left = [name for name in names if saving.OWN.fullmatch(name)]
         sys.stdout.write(json.dumps([right_after, contents(reports / "page"), left]) + "\n")
         shutil.rmtree(reports)
         step += 1

@@ -95,7 +95,7 @@ def test_a_folder_keeps_its_mode_and_a_link_its_place(folder, tmp_path, how):
 @pytest.mark.usefixtures("how")
 def test_what_is_being_written_is_left_alone(folder):
     """While another process saves a page, only leftovers of long ago go; once it has ended, all do."""
-    places = folder.parent / ".new-1", folder / ".new-2", folder.parent / ".new-3"
+    places = folder.parent / ".new-0000000a", folder / ".new-0000000b", folder.parent / ".new-0000000c"
     for place in places:
         place.mkdir()
     os.utime(places[2], (0, 0))
@@ -117,8 +117,8 @@ def test_without_locks_pages_are_saved(folder, monkeypatch):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refused)
-    (folder.parent / ".new-1").mkdir()
+    (folder.parent / ".new-0000000a").mkdir()
     saving.save(folder, killed.NEW)
 
     assert killed.contents(folder) == killed.NEW | killed.USERS
-    assert (folder.parent / ".new-1").exists()
+    assert (folder.parent / ".new-0000000a").exists()

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NEW, WHOLE = ".new-", ".whole-"
+OWN = re.compile(rf"({re.escape(NEW)}|{re.escape(WHOLE)})\w{{8}}")
 LEFT_S = 86_400.0  # what is older is left over, also where it cannot be told whether somebody is writing it
 INDEX = "index.html"
 LINK = re.compile(r'<a href="([^"/]+\.svg|data/[^"/]+\.csv)">')  # in the index: a file of the page's own
@@ -121,7 +122,7 @@ def _link(old: Path, new: Path, ours: set[str]) -> None:
 
     def left_out(folder: str, names: list[str]) -> list[str]:
         inside = Path(folder).relative_to(old)
-        return [name for name in names if str(inside / name) in ours or name.startswith((NEW, WHOLE))]
+        return [name for name in names if str(inside / name) in ours or OWN.fullmatch(name)]
 
     def link(source: str, target: str) -> None:
         with suppress(FileExistsError):
@@ -154,12 +155,12 @@ def _swept(reports: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:  # others are writing, or there are no locks
             alone = False
-        for start in (WHOLE, NEW):
-            for path in [*reports.glob(f"{start}*"), *reports.glob(f"*/{start}*")]:
-                with suppress(OSError):
-                    if alone or path.lstat().st_mtime < time.time() - LEFT_S:
-                        if start == WHOLE:
-                            _finish(path)
+        for path in [*reports.glob(".*-*"), *reports.glob("*/.*-*")]:
+            with suppress(OSError):
+                if OWN.fullmatch(path.name) and (alone or path.lstat().st_mtime < time.time() - LEFT_S):
+                    if path.name.startswith(WHOLE):
+                        _finish(path)
+                    else:
                         shutil.rmtree(path)
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_SH)
