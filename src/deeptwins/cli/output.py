@@ -40,6 +40,8 @@ def prepare() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, this one: else a record's file would
     for number, name, errors in ((1, "stdout", "replace"), (2, "stderr", "backslashreplace")):
         before = getattr(sys, name)
+        if before:
+            before.flush()  # what a caller has printed comes first
         output = Output(number, "w", closefd=False)
         text = io.TextIOWrapper(
             io.BufferedWriter(output),
