@@ -20,7 +20,7 @@ import made
 import pages_made
 import profiles_made
 import throughput_made
-from deeptwins import records
+from deeptwins import records, signals
 from deeptwins.cli import app
 from deeptwins.cli.app import COMMANDS
 from deeptwins.cli.pages import PAGES
@@ -76,9 +76,9 @@ def call(root, monkeypatch, capsys):
     return main
 
 
-def python(*arguments, **options):
-    """Start a Python that finds what this one finds."""
-    path = os.pathsep.join(map(os.path.abspath, sys.path))
+def python(*arguments, extra=".", **options):
+    """Start a Python that finds what this one finds, and first what is in another folder."""
+    path = os.pathsep.join(map(os.path.abspath, (extra, *sys.path)))
     return subprocess.Popen(  # noqa: S603  our own command
         [sys.executable, *arguments],
         env=os.environ | {"PYTHONPATH": path},
@@ -769,6 +769,23 @@ def test_a_reader_who_leaves_ends_no_command(root, arguments):
     assert (process.wait(), err[:33]) == (
         (2, "deeptwins: results: no results of") if arguments == ["report"] else (0, "")
     )
+
+
+@pytest.mark.parametrize(("number", "module"), [(number, "typer") for number in signals.STOPPING] + [(2, "torch")])
+def test_a_signal_ends_a_command_while_it_is_imported(root, number, module):
+    """From its first moment on, and while PyTorch is loaded: in one line, with the exit code of every interrupt."""
+    (root / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "class Signalling:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == '{module}' and 'deeptwins' in sys.orig_argv: os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Signalling())\n"
+    )
+    process = python("-m", "deeptwins", "run", "tiny", cwd=root, extra=root)
+
+    assert process.communicate() == ("", "deeptwins: interrupted\n")
+    assert process.returncode == 130
+    assert not (root / "results").exists()
 
 
 @pytest.mark.parametrize("streams", [{"close_fds": True, "preexec_fn": lambda: os.closerange(0, 3)}])
