@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deeptwins import signals
-from deeptwins.cli.output import Output
+from deeptwins.cli.output import StandardStream
 
 
 def printed(output, *texts):
@@ -27,7 +27,7 @@ def printed(output, *texts):
 def test_nobody_need_read_what_is_written():
     """After the reader of a pipe has gone, what is written goes nowhere, by whatever way, and that is no error."""
     reading, writing = os.pipe()
-    stream = printed(Output(writing, "w"), "read")
+    stream = printed(StandardStream(writing, "w"), "read")
     assert os.read(reading, 100) == b"read\n"
     os.close(reading)
 
@@ -39,7 +39,7 @@ def test_nobody_need_read_what_is_written():
 def test_a_terminal_may_be_closed():
     """What is written to a terminal that is gone goes nowhere."""
     near, far = pty.openpty()
-    output = Output(far, "w")
+    output = StandardStream(far, "w")
     os.close(near)
 
     printed(output, "one", "two").close()
@@ -48,7 +48,7 @@ def test_a_terminal_may_be_closed():
 def test_a_full_disk_is_an_error():
     """What cannot be written for another reason is not lost without a word."""
     with pytest.raises(OSError, match="No space left") as error, Path("/dev/full").open("wb") as full:
-        Output(full.fileno(), "w", closefd=False).write(b"lost")
+        StandardStream(full.fileno(), "w", closefd=False).write(b"lost")
 
     assert error.value.errno == errno.ENOSPC
 

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 
-class Output(io.FileIO):
+class StandardStream(io.FileIO):
     """A file descriptor that nobody need read: what is written after its reader has gone goes nowhere."""
 
     def write(self, data: Any) -> int:  # noqa: ANN401  bytes, in any form
@@ -42,7 +42,7 @@ def prepare() -> None:
         before = getattr(sys, name)
         if before:
             before.flush()  # what a caller has printed comes first
-        output = Output(number, "w", closefd=False)
+        output = StandardStream(number, "w", closefd=False)
         text = io.TextIOWrapper(
             io.BufferedWriter(output),
             encoding=before.encoding if before else "utf-8",
