@@ -14,11 +14,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, escaped
 from deeptwins.pages.drawing import Picture
-from deeptwins.pages.tables import Table
+from deeptwins.pages.tables import Table, csv
 
 Facts = TypeVar("Facts")
+
+KEPT = "\n\N{NO-BREAK SPACE}"  # of what is not printable: pages have them on purpose
+LONGEST = 20_000  # characters of a text on a page; what is longer is cut
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
         sections=[
             *spec.sections(facts),
             Section("Provenance", tables=tuple(spec.origin(facts)), paragraphs=tuple(spec.method(facts))),
-            Section("How to reproduce", paragraphs=(commands.where,), commands=commands.lines),
+            Section("How to reproduce", paragraphs=(commands.where,), commands=tuple(map(escaped, commands.lines))),
         ],
         runs=spec.size(facts),
         data=spec.data(facts),
@@ -155,7 +158,7 @@ def _files(page: Page) -> dict[str, str]:
     summary = {key: getattr(page, key) for key in _LISTED} | {"figure": f"{first.name}.svg", "alt": first.alt}
     return {
         **{f"{picture.name}.svg": str(picture.svg) for picture in pictures},
-        **{f"data/{name}.csv": table.to_csv(index=False, float_format="%.6g") for name, table in data.items()},
+        **{f"data/{name}.csv": csv(table, float_format="%.6g") for name, table in data.items()},
         "summary.json": json.dumps(summary, indent=1) + "\n",
         "report.md": _MARKDOWN.get_template("report.md.j2").render(page=page, data=list(data)),
         "index.html": _HTML.get_template("report.html.j2").render(page=page, data=list(data)),
@@ -193,7 +196,7 @@ def _save(folder: Path, files: dict[str, str], instead_of: Sequence[str] = ()) -
             for name, text in files.items():
                 path = Path(fresh, name)
                 path.parent.mkdir(exist_ok=True)
-                path.write_text(text, encoding="utf-8", newline="\n")
+                path.write_text(escaped(text, kept=KEPT), encoding="utf-8", newline="\n")
             for name in files:
                 (folder / name).parent.mkdir(exist_ok=True)
                 Path(fresh, name).replace(folder / name)
@@ -210,6 +213,7 @@ def _typeset(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
     """Give numbers a true minus, and keep them and their unit on one line."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
+    value = value[:LONGEST]
     return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", value))
 
 
@@ -217,7 +221,7 @@ def _escape_markdown(value: Any) -> Any:  # noqa: ANN401 - whatever a template p
     """Make text mean itself, on one line."""
     if isinstance(value, Markup):
         return value
-    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(str(value).split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(str(value)[:LONGEST].split()))
 
 
 _TEMPLATES: dict[str, Any] = {"loader": PackageLoader("deeptwins.pages"), "undefined": StrictUndefined}

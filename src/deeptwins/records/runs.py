@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, naming
 from deeptwins.records import kinds
 from deeptwins.records.course import Course
 from deeptwins.records.fields import complaint
@@ -52,12 +52,13 @@ def append(path: Path, *added: Record) -> None:
     """
     new = not path.exists()
     text = _lines(added, last_hash(path) or "")
-    with path.open("ab") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    if new:
-        _sync(path.parent)
+    with naming(path):
+        with path.open("ab") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            _sync(path.parent)
 
 
 def last_hash(path: Path) -> str | None:
@@ -168,12 +169,13 @@ def part_of(path: Path) -> Path:
 def replace(path: Path, content: bytes) -> None:
     """Write a whole file so that a reader, or a kill, sees the old content or the new one, never a part."""
     part = part_of(path)
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    _sync(path.parent)
+    with naming(path):
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync(path.parent)
 
 
 def _lines(records: Iterable[Record], before: str = "") -> bytes:
