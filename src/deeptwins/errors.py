@@ -28,10 +28,21 @@ def shown(value: object) -> str:
         return "(unprintable)"
 
 
-def line(text: str) -> str:
-    """Return the text on one line, printable, and not too long."""
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004
+def line(text: object, longest: int = 80) -> str:
+    """Return text that others wrote on one printable line, and not too long."""
+    written = escaped(str(text))
+    return written if len(written) <= longest else f"{written[: longest - 3]}..."
+
+
+def escaped(text: str, kept: str = "") -> str:
+    """Escape what a terminal or a browser would obey or hide, such as ESC and marks of direction.
+
+    Args:
+        text: that others wrote.
+        kept: characters that stay as they are. White space becomes a space, everything else a code.
+    """
+    odd = [c for c in {*text} - {*kept} if not c.isprintable()]
+    return text.translate({ord(c): " " if c.isspace() else c.encode("unicode_escape").decode() for c in odd})
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
 import typer
 
-from deeptwins.cli.console import refuse
+from deeptwins.cli.console import refuse, say
 from deeptwins.errors import InputError
 
 COMMANDS = {
@@ -37,7 +38,8 @@ def deeptwins(context: typer.Context) -> None:
       deeptwins report depth       its page: reports/depth/index.html
     """  # noqa: D301  \b keeps the lines of the example apart
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        for text in context.get_help().splitlines():
+            say(text)
 
 
 def build() -> typer.Typer:
@@ -67,7 +69,8 @@ def main() -> None:
     except InputError as error:
         code = refuse(error)
     except OSError as error:
-        code = refuse(f"{error.filename}: {error.strerror}" if error.filename else error)
+        name = error.filename or ("standard output" if _output_fails() else None)
+        code = refuse(f"{name}: {error.strerror}" if name else error)
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's usage errors: click's class or its own copy, by version
             raise
@@ -75,4 +78,15 @@ def main() -> None:
         code = refuse(
             f"{error.format_message().rstrip('.')}; see {context.command_path if context else 'deeptwins'} --help"
         )
+    _output_fails()
     sys.exit(code)
+
+
+def _output_fails() -> bool:
+    """Tell whether the output takes no more, e.g. on a full disk; then drop it, or it would fail when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deeptwins.cli.console import REPORTS, RESULTS
+from deeptwins.cli.console import REPORTS, RESULTS, say
 from deeptwins.cli.options import Reports, results_option
 from deeptwins.cli.pages import publish
 from deeptwins.signals import INTERRUPTED, interruptible
@@ -60,6 +60,6 @@ def _compile(results: Path) -> None:
         with interruptible(), typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar:
             kernels = compiled.compile_all(planned, host.cores(), lambda: bar.update(1))
     except KeyboardInterrupt:
-        typer.echo("interrupted; what has been compiled is in Triton's cache: the same command goes on from there")
+        say("interrupted; what has been compiled is in Triton's cache: the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
     tables.write(path, compiled.record(kernels))

@@ -24,6 +24,7 @@ from deeptwins.cli.console import (
     print_table,
     read_duration,
     refuse,
+    say,
 )
 from deeptwins.cli.options import Data, DeviceName, reports_option, results_option, seeds_option, settings_option
 from deeptwins.cli.pages import PAGES, publish, sources, spec_of
@@ -225,5 +226,5 @@ def _with_results(results: Path) -> list[str]:
     """Name the studies that have results, but for those that are not in `ablations/`: they are said to be left out."""
     known = [study.name for study, _ in spec_of("study").find(results)]
     for name in sorted({path.parent.name for path in results.glob("*/*.jsonl")} - {*known}):
-        typer.echo(f"{name}: left out, its study is not in {ABLATIONS}/; name its .toml file", err=True)
+        say(f"{name}: left out, its study is not in {ABLATIONS}/; name its .toml file", err=True)
     return known

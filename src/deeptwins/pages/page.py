@@ -14,13 +14,16 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, escaped
 from deeptwins.pages import saving
 from deeptwins.pages.drawing import Picture
-from deeptwins.pages.tables import Table
+from deeptwins.pages.tables import Table, csv
 from deeptwins.records import disk
 
 Facts = TypeVar("Facts")
+
+KEPT = "\n\N{NO-BREAK SPACE}"  # of what is not printable: pages have them on purpose
+LONGEST = 20_000  # characters of a text on a page; what is longer is cut
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
         sections=[
             *spec.sections(facts),
             Section("Provenance", tables=tuple(spec.origin(facts)), paragraphs=tuple(spec.method(facts))),
-            Section("How to reproduce", paragraphs=(commands.where,), commands=commands.lines),
+            Section("How to reproduce", paragraphs=(commands.where,), commands=tuple(map(escaped, commands.lines))),
         ],
         runs=spec.size(facts),
         data=spec.data(facts),
@@ -156,13 +159,14 @@ def _files(page: Page) -> dict[str, str]:
     data = {name: table for name, table in page.data.items() if len(table)}
     first = pictures[0]
     summary = {key: getattr(page, key) for key in _LISTED} | {"figure": f"{first.name}.svg", "alt": first.alt}
-    return {
+    files = {
         **{f"{picture.name}.svg": str(picture.svg) for picture in pictures},
-        **{f"data/{name}.csv": table.to_csv(index=False, float_format="%.6g") for name, table in data.items()},
+        **{f"data/{name}.csv": csv(table, float_format="%.6g") for name, table in data.items()},
         "summary.json": json.dumps(summary, indent=1) + "\n",
         "report.md": _MARKDOWN.get_template("report.md.j2").render(page=page, data=list(data)),
         "index.html": _HTML.get_template("report.html.j2").render(page=page, data=list(data)),
     }
+    return {name: escaped(text, kept=KEPT) for name, text in files.items()}
 
 
 def write_index(reports: Path) -> Path:
@@ -181,7 +185,7 @@ def write_index(reports: Path) -> Path:
     index = reports / saving.INDEX
     with _writable(reports):
         reports.mkdir(parents=True, exist_ok=True)
-        disk.replace(index, _HTML.get_template("index.html.j2").render(studies=studies).encode())
+        disk.replace(index, escaped(_HTML.get_template("index.html.j2").render(studies=studies), kept=KEPT).encode())
     return index
 
 
@@ -200,6 +204,7 @@ def _typeset(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
     """Give numbers a true minus, and keep them and their unit on one line."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
+    value = value[:LONGEST]
     return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", value))
 
 
@@ -207,7 +212,7 @@ def _escape_markdown(value: Any) -> Any:  # noqa: ANN401 - whatever a template p
     """Make text mean itself, on one line."""
     if isinstance(value, Markup):
         return value
-    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(str(value).split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(str(value)[:LONGEST].split()))
 
 
 _TEMPLATES: dict[str, Any] = {"loader": PackageLoader("deeptwins.pages"), "undefined": StrictUndefined}
