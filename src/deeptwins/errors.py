@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -27,7 +28,29 @@ def shown(value: object) -> str:
         return "(unprintable)"
 
 
-def line(text: str) -> str:
-    """Return the text on one line, printable, and not too long."""
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004
+def line(text: object, longest: int = 80) -> str:
+    """Return text that others wrote on one printable line, and not too long."""
+    written = escaped(str(text))
+    return written if len(written) <= longest else f"{written[: longest - 3]}..."
+
+
+def escaped(text: str, kept: str = "") -> str:
+    """Escape what a terminal or a browser would obey or hide, such as ESC and marks of direction.
+
+    Args:
+        text: that others wrote.
+        kept: characters that stay as they are. White space becomes a space, everything else a code.
+    """
+    odd = [c for c in {*text} - {*kept} if not c.isprintable()]
+    return text.translate({ord(c): " " if c.isspace() else c.encode("unicode_escape").decode() for c in odd})
+
+
+@contextmanager
+def naming(path: object) -> Iterator[None]:
+    """Give errors of the operating system the file that they are about: a failed write does not say it by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.pages import drawing, page
+from deeptwins.pages import drawing, page, tables
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.page import Commands, PageSpec, Section, write, write_index
 from reading import Outline
@@ -54,6 +54,36 @@ def test_texts_stay_texts(tmp_path):
         assert "<script>alert(1)</script> a|b" in outline.text
     first = folder.joinpath("report.md").read_text(encoding="utf-8").splitlines()[0]
     assert first == r"# \</title\>\<script\>alert(1)\</script\> a\|b \# c \[d\](e) \*f\* \`g\` \& \$h\$"
+
+
+HOSTILE = "\x1b[31m\a\x9b\u202e\u2066\u200b\ufeff\0\x7f\r"
+
+
+def test_no_text_is_obeyed(tmp_path):
+    """Control characters, marks of direction, signs without width are codes on every file of a page and on the list."""
+    picture = Picture("odd", HOSTILE, HOSTILE, drawing.canvas(1.0))
+    picture.figure.suptitle(HOSTILE)
+    texts = dict.fromkeys(("question", "answer", "cost", "date", "size"), f"{HOSTILE}\udcff")
+    data = {"errors": pd.DataFrame({HOSTILE: [HOSTILE]})}
+    folder = written(tmp_path, **texts, verdict=[HOSTILE], remarks=[HOSTILE], pictures=[picture], data=data)
+    index(tmp_path)
+
+    for path in [*folder.rglob("*.*"), tmp_path / "index.html"]:
+        text = path.read_text(encoding="utf-8")
+        assert {c for c in text if not c.isprintable()} <= {"\n", "\N{NO-BREAK SPACE}"}
+        assert r"\u202e" in text or path.name == "errors.svg"
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", "\r@", "\n-", " =", "\uff1d"])
+def test_no_cell_is_a_formula(start):
+    """Text that a spreadsheet would compute is text to it; numbers stay numbers."""
+    table = pd.DataFrame({f"{start}a": [f"{start}1+1", "1=1"], "number": [-1.5, 2], "mixed": [-1, "fails"]})
+
+    rows = tables.csv(table).splitlines()
+
+    assert rows == [
+        f"'{start.strip()}a,number,mixed", f"'{start.strip()}1+1,-1.5,-1", "1=1,2.0,fails",
+    ]  # fmt: skip
 
 
 def test_what_limits_the_verdict_stands_under_it(tmp_path):

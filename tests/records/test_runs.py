@@ -4,6 +4,7 @@ import json
 import os
 import re
 import stat
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,15 @@ def written(folder, *lines):
     for record in lines:
         records.append(path, record)
     return path
+
+
+@pytest.mark.parametrize("write", [records.append, lambda path: records.replace(path, b"")], ids=["a line", "a file"])
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch, write):
+    """A line or a file that cannot be made durable is an error that says which."""
+    monkeypatch.setattr(os, "fsync", mock.Mock(side_effect=OSError(28, "No space left on device")))
+
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path / 'x.jsonl'}'"):
+        write(tmp_path / "x.jsonl")
 
 
 def test_many_records_are_appended_at_once(tmp_path):

@@ -1,5 +1,6 @@
 """Study files: what is read, what is refused, and what a run is called."""
 
+import os
 import re
 from pathlib import Path
 
@@ -394,7 +395,7 @@ def test_seeds_share_a_setting(write):
         ("learning_rate = 0.1", "learning_rate = 0.1\ndepth = 20", "vary[0].depth: given in [recipe] too"),
         ('shortcut = "zero-pad"', "shortcut = 3", "twins.residual.shortcut = 3"),
         ('shortcut = "zero-pad"', "dataset = 3", "twins.residual.dataset: unknown key"),
-        ("residual", '"Résidu"', "twins.Résidu: a twin's name is"),
+        ("residual", '"Résidu"', "twins.Résidu: a twin's name is at most 60"),
         (
             'twin = "plain"',
             'twin = "plane"',
@@ -501,6 +502,101 @@ def test_refuses_bad_settings(write, setting):
     """A `--set` that is misspelt, unknown, varied by the grid or impossible is refused."""
     with pytest.raises(InputError):
         study.load(write(), [setting])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_another_encoding_is_named(tmp_path, encoding):
+    """A study that an editor saved as UTF-16 or UTF-32, with a byte order mark or without, is refused by that name."""
+    path = tmp_path / "any.toml"
+    path.write_bytes(STUDY.encode(encoding))
+
+    assert refusals.refused(study.load, path) == f"{path}: in {encoding.upper()}; save it as UTF-8"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_byte_order_mark_and_any_end_of_line_are_read(tmp_path, newline):
+    """UTF-8 may begin with a byte order mark; lines may end as on any system."""
+    path = tmp_path / "any.toml"
+    path.write_bytes(STUDY.replace("\n", newline).encode("utf-8-sig"))
+
+    assert len(study.load(path).runs) == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (f"{'.'.join('a' * 50_000)} = 1", "nested more than 8 deep"),
+        ("[" + " . ".join(['"a.b"'] * 10) + "]", "nested more than 8 deep"),
+        (f"[[{'.'.join('a' * 10)}]]", "nested more than 8 deep"),
+        (f"x = {'[' * 10_000}{']' * 10_000}", "nested more than 8 deep"),
+        (f"x = {'{a = ' * 10}1{'}' * 10}", "nested more than 8 deep"),
+        (f"x = {'[' * 8}'[[['{']' * 8} # ]]]", "question: missing"),
+        ("x = 1.5\ny = 2.5\n" * 20, "Cannot overwrite a value"),
+        (f"x = 1{'0' * 5000}", "Exceeds the limit"),
+        (f"#{' ' * 2**20}", "larger than 1,048,576 bytes; a study is a small file"),
+        ("# caf\xe9", "not UTF-8 in line 1; save it as UTF-8"),
+    ],
+    ids=range(10),
+)
+def test_what_would_take_memory_is_refused_before_it_is_read(tmp_path, content, named):
+    """Deep tables, dotted keys, long numbers and large files are one line, in no time; brackets in strings are text."""
+    path = tmp_path / "any.toml"
+    path.write_bytes(content.encode("latin-1"))
+
+    assert refusals.refused(study.load, path).removeprefix(f"{path}: ").removeprefix("not TOML: ").startswith(named)
+
+
+def test_a_pipe_is_no_study(tmp_path):
+    """What is no regular file is not opened: it might never end."""
+    path = tmp_path / "any.toml"
+    os.mkfifo(path)
+
+    assert refusals.refused(study.load, path) == f"{path}: not a file"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("seed = [0, 1, 2]", f"seed = {[*range(5001)]}", "vary[0]: 10,002 runs; a study has 1 or more, and at most"),
+        (
+            "[recipe]",
+            f'[[vary]]\nfamily = "cifar"\ndepth = 8\nseed = {[*range(10_000)]}\n[recipe]',
+            "vary[1]: 10,000 runs; a study has 1 or more, and at most 20,000 nets",
+        ),
+        ("[twins]", "[twins]\n" + "".join(f"x{i} = {{}}\n" for i in range(99)), "twins = "),
+        ("[[expect]]", '[[expect]]\ntwin = "plain"\nat_most = 1\n' * 200 + "[[expect]]", "expect = "),
+        ("milestones = [50, 75]", f"milestones = {[*range(1, 102)]}", "recipe.milestones = "),
+        ("Does it rise?", "x" * 4001, "question = "),
+        ("residual", "x" * 61, "twins.xxx"),
+        ('"cifar"', '"../cifar"', "vary[0].family = "),
+        ('"cifar"', '"ci\\u0000far"', "vary[0].family = "),
+        ('"digits"', '"folder:\\u0000"', "recipe.dataset = "),
+        ("learning_rate = 0.1", "learning_rate = 1e999", "recipe.learning_rate = Infinity"),
+    ],
+)
+def test_a_study_is_bounded(write, old, new, named):
+    """Runs of all grids together, twins, claims, lists, names and numbers: more than a person means is refused."""
+    assert named in refusals.refused(study.load, write(old, new))
+
+
+@pytest.mark.parametrize(
+    "value", ["[" * 10_000, f"{{{'.'.join('a' * 5000)}=1}}", f"1{'0' * 5000}", "1e999", "\udcff", "\x1b[2J"]
+)
+def test_a_setting_is_bounded_as_a_study_is(write, value):
+    """What a study may not hold is no value of `--set` either, nor is a name that is not UTF-8: one printable line."""
+    told = refusals.refused(study.load, write(), [f"recipe.learning_rate={value}"])
+
+    assert told.isprintable()
+    assert "recipe.learning_rate" in told or "settings[0]" in told
+
+
+def test_a_run_of_many_nets_has_a_name_that_a_file_can_have(write):
+    """Whatever its twins are, and however many, a run's files can be made."""
+    twins = "".join(f'x{i} = {{ depth = {i + 1}, family = "{"é" * 9}" }}\n' for i in range(98))
+    (run, *_) = study.load(write("[twins]", f"[twins]\n{twins}")).runs
+
+    assert len(f"{run.id}.checkpoint.part".encode()) <= 255
+    assert re.fullmatch(r".*-seed0-[0-9a-f]{8}", run.id)
 
 
 VALUES = st.recursive(
@@ -642,7 +738,7 @@ def test_what_none_means_is_said_beside_the_fields():
 
 @pytest.mark.parametrize(
     "name",
-    ["..", "...", "-x", "_x", "Depth", "a b", "a.b", "1st", "é", "x\x1b[31m", *study.files.RESERVED],
+    ["..", "...", "-x", "_x", "x" * 61, "Depth", "a b", "a.b", "1st", "é", "x\x1b[31m", *study.files.RESERVED],
 )
 def test_a_study_has_a_name_that_folders_can_have(tmp_path, name):
     """Results and pages of a study lie in folders of its name: never outside, nor among those of other kinds."""

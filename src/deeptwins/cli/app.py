@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
+import os
 import sys
 from importlib import import_module
 
 import typer
 
-from deeptwins.cli.console import refuse
+from deeptwins.cli.console import refuse, say
 from deeptwins.errors import InputError
 
 COMMANDS = {
@@ -38,7 +38,8 @@ def deeptwins(context: typer.Context) -> None:
       deeptwins report depth       its page: reports/depth/index.html
     """  # noqa: D301  \b keeps the lines of the example apart
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        for text in context.get_help().splitlines():
+            say(text)
 
 
 def build() -> typer.Typer:
@@ -63,14 +64,13 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line. What a user can mend is one line on stderr and exit code 2."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # better a question mark than a traceback where it is not UTF-8
     try:
         code = build()(prog_name="deeptwins", standalone_mode=False)
     except InputError as error:
         code = refuse(error)
     except OSError as error:
-        code = refuse(f"{error.filename}: {error.strerror}" if error.filename else error)
+        name = error.filename or ("standard output" if _output_fails() else None)
+        code = refuse(f"{name}: {error.strerror}" if name else error)
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's usage errors: click's class or its own copy, by version
             raise
@@ -78,4 +78,15 @@ def main() -> None:
         code = refuse(
             f"{error.format_message().rstrip('.')}; see {context.command_path if context else 'deeptwins'} --help"
         )
+    _output_fails()
     sys.exit(code)
+
+
+def _output_fails() -> bool:
+    """Tell whether the output takes no more, e.g. on a full disk; then drop it, or it would fail when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

@@ -6,25 +6,34 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, line
+from deeptwins.signals import INTERRUPTED
 
 if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
     from deeptwins.train.schedule.scheduling import Outcome
 
 ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # unless an option says otherwise
-FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED, INTERRUPTED = 1, 2, 3, 3, 130  # exit codes
+FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED = 1, 2, 3, 3  # exit codes, beside `INTERRUPTED`
+LONGEST, LONGEST_CELL = 10_000, 500  # characters of a line, and of a cell of a table
 
 
 def refuse(what: object) -> int:
     """Say in one line on stderr what a user can mend; returns the exit code."""
-    typer.echo(f"deeptwins: {one_line(what)}", err=True)
+    with suppress(OSError):  # nowhere to say it
+        say(f"deeptwins: {one_line(what)}", err=True)
     return BAD_INPUT
+
+
+def say(text: object = "", *, err: bool = False) -> None:
+    """Print a line, as commands print everything: what a terminal would obey is escaped, and what is long is cut."""
+    typer.echo(line(text, LONGEST), err=err)
 
 
 def one_line(text: object) -> str:
@@ -49,14 +58,14 @@ def conclude(outcome: Outcome, again: list[str], following: list[str] | None) ->
             command = ["tox", "-e", "ablate", "--", *again]
         finished = outcome.done + outcome.diverged
         over = "the time is over: " if outcome.out_of_time else ""
-        typer.echo(f"{over}{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
-        typer.echo("  " + shlex.join(command))
+        say(f"{over}{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
+        say("  " + shlex.join(command))
         return UNFINISHED if outcome.out_of_time else INTERRUPTED
     if outcome.failed:
-        typer.echo(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
+        say(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
         return FAILED
     after = "" if following is None else "; next: " + shlex.join(["deeptwins", "report", *following])
-    typer.echo(f"{outcome.total} runs are finished{after}")
+    say(f"{outcome.total} runs are finished{after}")
     return 0
 
 
@@ -100,7 +109,8 @@ def read_shape(text: str) -> tuple[int, int, int]:
 
 def print_table(rows: Sequence[tuple[str, ...]], right: Sequence[int] = ()) -> None:
     """Print rows in columns, those of numbers flush right."""
+    rows = [tuple(line(cell, LONGEST_CELL) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [f"{cell:{'>' if i in right else '<'}{widths[i]}}" for i, cell in enumerate(row)]
-        typer.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from deeptwins.cli.console import BAD_INPUT, INTERRUPTED, REPORTS, RESULTS, read_duration
+from deeptwins.cli.console import BAD_INPUT, REPORTS, RESULTS, read_duration, refuse, say
 from deeptwins.cli.options import Reports, results_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, naming
 from deeptwins.pages.wording import count
+from deeptwins.signals import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
     from deeptwins.gate.compare.comparison import Request
@@ -118,10 +117,10 @@ def gate(  # noqa: PLR0913  every option is a parameter
     except InputError as error:
         if not bisect:
             raise
-        typer.echo(f"deeptwins: {error}", err=True)
+        refuse(error)
         raise typer.Exit(ABORT) from None
     # Compare, and turn the verdict into an exit code.
-    with _interruptible():
+    with interruptible():
         if self_test:
             _test_itself(asked, trials, results, reports)
             return
@@ -188,8 +187,9 @@ def export(
     for name, content in exchange.export(stored[-1], to).items():
         path = output / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8", newline="")
-        typer.echo(path)
+        with naming(path):
+            path.write_text(content, encoding="utf-8", newline="")
+        say(path)
 
 
 def _check_installed(tiers: Sequence[str]) -> None:
@@ -230,20 +230,21 @@ def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *
 
     if asked.kind == "paired" and worktrees.only_prose(asked.repository, asked.base, asked.head, asked.suite.parts):
         sentence = f"Only prose differs between {asked.base[:12]} and {asked.head[:12]}: nothing to measure."
-        typer.echo(sentence)
+        say(sentence)
         _write_summary(summary, f"{sentence}\n")
         return 0
     other = "itself" if asked.base == asked.head else asked.base[:12]
     changes = " (with changes)" if asked.dirty else ""
-    typer.echo(f"{asked.head[:12]}{changes} against {other}", err=True)
+    say(f"{asked.head[:12]}{changes} against {other}", err=True)
     for place in (results / "gate" / "runs", reports / "performance"):
         tables.prepare(place / "any")  # now, before minutes of measuring
     run = comparison.compare(asked, results, Teller())
     code = _conclude(run, results, reports, summary)
     if write_list and run.failure is None:
         path = asked.repository / worktrees.list_of(asked.repository, asked.suite)
-        path.write_text(comparison.listing(run), encoding="utf-8")
-        typer.echo(f"written: {path}", err=True)
+        with naming(path):
+            path.write_text(comparison.listing(run), encoding="utf-8")
+        say(f"written: {path}", err=True)
     return code
 
 
@@ -255,7 +256,7 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
     from deeptwins.gate.page.tables import compared
     from deeptwins.pages.page import write
 
-    typer.echo(f"this run: {runs.write(results, run)}")
+    say(f"this run: {runs.write(results, run)}")
     judged = judge_run(run)
     _write_summary(summary, summarize(judged))
     written, conclusion = write(spec_of("performance"), reports, results), judged.conclusion
@@ -278,27 +279,16 @@ def _test_itself(asked: Request, trials: int | None, results: Path, reports: Pat
         raise InputError(f"the self-test needs the suite's list, {worktrees.LIST}: --write-list writes it")
     planned = selftest.plan(benchmarks, selftest.TRIALS if trials is None else trials)
     if failure := selftest.run(asked, planned, results, Teller):
-        typer.echo(f"broke off: {failure}; the same command goes on", err=True)
+        say(f"broke off: {failure}; the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED if failure == "interrupted" else BAD_INPUT)
     publish("performance", reports, (results,))
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end the gate as Ctrl-C does: what was measured is kept, and nothing is left behind."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _write_summary(path: Path | None, text: str) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with naming(path):
+            path.write_text(text, encoding="utf-8")
 
 
 class Teller:
@@ -310,4 +300,4 @@ class Teller:
     def __call__(self, what: str) -> None:
         """Print a line."""
         minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
-        typer.echo(f"{minutes:3}:{seconds:02} {what}", err=True)
+        say(f"{minutes:3}:{seconds:02} {what}", err=True)

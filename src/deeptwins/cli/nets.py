@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import print_layers, read_shape
+from deeptwins.cli.console import print_layers, read_shape, say
 from deeptwins.cli.options import image_option, settings_option
+from deeptwins.errors import naming
 
 if TYPE_CHECKING:
     from deeptwins.study.specs import Net
@@ -72,7 +73,9 @@ def show(  # noqa: PLR0913  every option is a parameter
         _draw(drawn, diagram)
     for i, (network, trace) in enumerate(traced.items()):
         if len(traced) > 1:
-            typer.echo(f"\n{network}" if i else network)
+            if i:
+                say()
+            say(network)
         print_layers("LAYER" if layers else "STAGE", trace if layers else inspection.parts(trace))
 
 
@@ -81,4 +84,6 @@ def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> N
     from deeptwins.pages.study import diagram
 
     drawn = [diagram.Drawn(name, net, stages) for name, (net, stages) in nets.items()]
-    path.write_text(diagram.draw(drawn).svg, encoding="utf-8")
+    svg = diagram.draw(drawn).svg
+    with naming(path):
+        path.write_text(svg, encoding="utf-8")

@@ -7,9 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from deeptwins.cli.console import print_table
+from deeptwins.cli.console import print_table, say
 
 if TYPE_CHECKING:
     from deeptwins.pages.page import PageSpec, Written
@@ -52,7 +50,7 @@ def publish(kind: str, reports: Path, *sources: Sequence[object], others: Sequen
         pages.append(write(spec_of(kind), reports, *source))
         print_page(pages[-1])
     for other, source in others:
-        typer.echo(write(spec_of(other), reports, *source).page)
+        say(write(spec_of(other), reports, *source).page)
     print_index(reports)
     return pages
 
@@ -65,16 +63,16 @@ def sources(results: Path, *without: str) -> list[Source]:
 def print_page(written: Written[Any]) -> None:
     """Print the tables of a page, what it says, and where it is."""
     for table in written.tables:
-        typer.echo(f"{table.caption}:")
+        say(f"{table.caption}:")
         rows = [tuple(head.upper() for head in table.columns), *map(tuple, table.rows)]
         print_table(rows, right=range(table.words, len(table.columns)))
-        typer.echo()
+        say()
     for line in (*written.lines, written.page):
-        typer.echo(line)
+        say(line)
 
 
 def print_index(reports: Path) -> None:
     """Write the list of all pages, and say where it is."""
     from deeptwins.pages.page import write_index
 
-    typer.echo(f"all reports: {write_index(reports)}")
+    say(f"all reports: {write_index(reports)}")

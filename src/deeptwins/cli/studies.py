@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deeptwins import signals
 from deeptwins.cli.console import (
     ABLATIONS,
     BAD_INPUT,
@@ -23,6 +24,7 @@ from deeptwins.cli.console import (
     print_table,
     read_duration,
     refuse,
+    say,
 )
 from deeptwins.cli.options import Data, DeviceName, reports_option, results_option, seeds_option, settings_option
 from deeptwins.cli.pages import PAGES, publish, sources, spec_of
@@ -127,17 +129,18 @@ def run(  # noqa: PLR0913  every option is a parameter
     from deeptwins.train.schedule import progress, scheduling
 
     _check(chosen, device)
-    outcome = scheduling.train_all(
-        list({(run.study, run.id): run for study in chosen for run in study.runs}.values()),
-        device=device,
-        results=results,
-        display=progress.display(sys.stdout),
-        data_folder=data,
-        workers=workers,
-        together=together,
-        deadline=begun + limit,
-        fresh=fresh,
-    )
+    with signals.interruptible():
+        outcome = scheduling.train_all(
+            list({(run.study, run.id): run for study in chosen for run in study.runs}.values()),
+            device=device,
+            results=results,
+            display=progress.display(sys.stdout),
+            data_folder=data,
+            workers=workers,
+            together=together,
+            deadline=begun + limit,
+            fresh=fresh,
+        )
     # Say which command comes next: the same again, or `report`.
     machine = as_typed(
         device=None if device == "auto" else device,
@@ -223,5 +226,5 @@ def _with_results(results: Path) -> list[str]:
     """Name the studies that have results, but for those that are not in `ablations/`: they are said to be left out."""
     known = [study.name for study, _ in spec_of("study").find(results)]
     for name in sorted({path.parent.name for path in results.glob("*/*.jsonl")} - {*known}):
-        typer.echo(f"{name}: left out, its study is not in {ABLATIONS}/; name its .toml file", err=True)
+        say(f"{name}: left out, its study is not in {ABLATIONS}/; name its .toml file", err=True)
     return known

@@ -8,7 +8,7 @@ import textwrap
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -19,6 +19,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -46,10 +48,16 @@ INK = "#010203"  # stands for the page's own text colour: `svg` puts currentColo
 INK_LIGHT, INK_DARK = "#1f2328", "#e6edf3"  # where a page does not give one: GitHub's
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
+# Chosen by looking. Beyond them lines get panels of their own, a colour bar tells depths apart, and ticks are left out.
+MOST_LINES = 10  # of nets, in a panel
+MOST_TWINS = 6  # lines with intervals, in a panel
+MOST_DEPTHS = 8  # that can stand beside the ends of lines, or along a colour bar
+
 COLUMNS = 3  # panels side by side, at most
 HEIGHTS = (3.0, 3.0, 2.2)  # of a panel, in inches, by the number of columns
 LEGEND_LINE = 0.19  # inches
 TITLE = 80  # characters in all titles of a row, at most: the longer ones are wrapped
+TITLE_OF_THREE = 22  # in a row of three, with the gaps between panels
 WIDTH = 7.6  # inches: shown at 96 px an inch the figure fills a page's column, and its text has the size it says
 
 STYLE: Any = {
@@ -105,9 +113,7 @@ def read_out(rows: pd.DataFrame, keys: Sequence[str], say: Callable[[pd.DataFram
 def svg(figure: Figure, name: str, alt: str) -> str:
     """Render a figure as standalone SVG whose ink follows the reader's light or dark mode. Same figure, same text."""
     buffer = io.StringIO()
-    with styled(), warnings.catch_warnings():
-        # Of letters that matplotlib's font lacks; the reader's browser has them.
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+    with styled():
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
@@ -120,10 +126,14 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     return f'{start}\n<title id="{name}-title">{escape(alt)}</title>\n<style>{style}</style>{rest}'
 
 
-def styled(**changes: object) -> AbstractContextManager[None]:
+@contextmanager
+def styled(**changes: object) -> Iterator[None]:
     """Draw in the project's style while this is entered; `axes__grid=False` changes its key `axes.grid`."""
     style: Any = {key.replace("__", "."): value for key, value in changes.items()}
-    return mpl.rc_context({**STYLE, **style})
+    with mpl.rc_context({**STYLE, **style}), warnings.catch_warnings():
+        # Of letters that matplotlib's font lacks; the reader's browser has them.
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        yield
 
 
 def canvas(height: float) -> Figure:
@@ -160,8 +170,9 @@ def panels(
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
     for ax in axes[len(names) :]:
         ax.remove()
+    width = TITLE_OF_THREE if columns == COLUMNS else TITLE // columns
     for name, ax in zip(names, axes, strict=False):
-        ax.set_title(textwrap.fill(name, TITLE // columns, break_on_hyphens=False) if len(names) > 1 else "")
+        ax.set_title(textwrap.fill(name, width, break_on_hyphens=False) if len(names) > 1 else "")
     return figure, dict(zip(names, axes, strict=False))
 
 
@@ -207,10 +218,29 @@ def points(ax: Axes, table: pd.DataFrame, y: str, aside: float = 0.0, **style: A
 
 
 def depth_axis(ax: Axes, depths: pd.Series) -> None:
-    """Put a tick at each depth."""
+    """Put a tick at each depth, from the deepest on, but for those whose labels would touch the one before."""
+    *others, deepest = sorted(set(depths))
+    grid = ax.get_subplotspec().get_gridspec()  # type: ignore[union-attr]
+    room = (WIDTH / grid.ncols - 1.1) / max(1.16 * (deepest - min([*others, deepest])), 1)  # inches for one layer more
+    ticks = [deepest]
+    for depth in reversed(others):
+        if (ticks[0] - depth) * room > 0.1 + 0.08 * len(str(ticks[0])):
+            ticks.insert(0, depth)
     ax.set_xlabel("depth")
-    ax.set_xticks(sorted(set(depths)))
+    ax.set_xticks(ticks)
     ax.margins(x=0.08)
+
+
+def depth_bar(figure: Figure, axes: Panels, colours: dict[Any, Any]) -> None:
+    """Draw a bar of the colours of many depths beside all panels."""
+    norm = BoundaryNorm(np.arange(len(colours) + 1) - 0.5, len(colours))
+    mappable = ScalarMappable(norm, ListedColormap([*colours.values()]))
+    bar = figure.colorbar(mappable, ax=[*axes.values()], aspect=40, pad=0.02, label="depth")
+    ticks = range(len(colours) - 1, -1, -len(colours) // MOST_DEPTHS)
+    bar.set_ticks([*ticks], labels=[str([*colours][i]) for i in ticks])
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.ax.grid(visible=False)
+    bar.outline.set_visible(False)
 
 
 def iteration_axis(ax: Axes) -> None:
@@ -288,7 +318,9 @@ def label_ends(figure: Figure, axes: Panels, ends: Sequence[End]) -> None:
 
 def legend(figure: Figure, axes: Panels, note: str = "") -> None:
     """Write one legend over all panels, at the left, in as many lines as it takes, and a note at the right."""
-    handles, labels = next(iter(axes.values())).get_legend_handles_labels()
+    handles, names = next(iter(axes.values())).get_legend_handles_labels()
+    labels = [textwrap.fill(name, TITLE, break_on_hyphens=False) for name in names]
+    lines = max((label.count("\n") + 1 for label in labels), default=1)
     room = figure.bbox.width
     if note:
         blank = [Line2D([], [], linestyle="")]
@@ -297,6 +329,6 @@ def legend(figure: Figure, axes: Panels, note: str = "") -> None:
     for rows in range(1, len(labels) + 1):
         written = figure.legend(handles, labels, loc="outside upper left", ncols=-(-len(labels) // rows))
         if rows == len(labels) or written.get_window_extent().width <= room:
-            figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (rows - 1))
+            figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (lines * rows - 1))
             break
         written.remove()

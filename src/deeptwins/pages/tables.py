@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
+from deeptwins.errors import escaped
+
+# What a formula begins with; spreadsheets also take the wide forms of East Asian text.
+FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SHARED = ("family", "depth", "minus", "against", "metric", "source", "published", "ours", "seeds")
 
 
@@ -94,6 +99,29 @@ def shorten(table: Table) -> Table:
     common = "; ".join(f"{table.columns[i]} {cells[i][0]}" for i in same)
     caption = f"{table.caption}. The same in all rows: {common}" if common else table.caption
     return replace(table.columns_at(left), caption=caption)
+
+
+def csv(table: pd.DataFrame, float_format: str | None = None) -> str:
+    """Write a table as CSV. Text that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    Args:
+        table: whose index is left out.
+        float_format: as in pandas.
+    """
+    whole = table.rename(columns=_guarded)
+    for name in whole:
+        if not is_numeric_dtype(whole[name]):
+            whole[name] = whole[name].map(_guarded)
+    content: str = whole.to_csv(index=False, lineterminator="\n", float_format=float_format)
+    return content
+
+
+def _guarded(value: object) -> object:
+    """Put text, but not a number, on one line, and keep it from being a formula."""
+    if not isinstance(value, str):
+        return value
+    text = " ".join(escaped(value).split())
+    return f"'{text}" if text.startswith(FORMULAS) else text
 
 
 def span(values: pd.Series, write: Callable[[Any], str] = str) -> str:

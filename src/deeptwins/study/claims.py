@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import combinations
 from typing import Any, Literal, TypeVar, get_args
 
@@ -18,6 +18,7 @@ FAILS: Literal["fails"] = "fails"
 VALIDATION: Literal["validation_error_pct"] = "validation_error_pct"
 Flow = Literal["healthy", "vanish", "explode"]
 STATEMENTS = ("trend", "agrees_with", "above", "below", "at_most", "fails", "gradients")
+MOST_CLAIMS = 200  # and published values: each is compared with all others
 BESIDE = ("agrees_with", "above", "below")  # statements about two twins; their value is the name of the other
 MIRRORED = {"above": "below", "below": "above"}
 SAME_PLACE = ("twin", "family", "depth", "metric", "source")  # shared by two values of one net
@@ -32,9 +33,11 @@ class Limited(Checked):
 
     def covers(self, run: RunSpec) -> bool:
         """Whether the statement is about a run."""
-        fields = run.twins[self.twin].model_dump() | run.recipe.model_dump()
+        net, recipe = run.twins[self.twin], run.recipe
         return all(
-            fields[key] == (tuple(value) if isinstance(value, list) else value) for key, value in self.where.items()
+            getattr(net if key in Net.model_fields else recipe, key)
+            == (tuple(value) if isinstance(value, list) else value)
+            for key, value in self.where.items()
         )
 
 
@@ -94,8 +97,11 @@ class Paper(Limited):
 
 
 T = TypeVar("T", Expect, Paper)
-Entry = tuple[str, T, list[RunSpec]]
-"""A claim or a published value: the name of its table, itself, the runs that it is about."""
+Entry = tuple[str, T, list[RunSpec], set[int]]
+"""A claim or a published value: the name of its table, itself, the runs that it is about, and what Python calls them.
+
+A run's own id takes long to compute, and each is compared with all others.
+"""
 
 
 def check(runs: Sequence[RunSpec], claims: Sequence[Expect], published: Sequence[Paper]) -> None:
@@ -107,10 +113,10 @@ def check(runs: Sequence[RunSpec], claims: Sequence[Expect], published: Sequence
     Raises:
         InputError: one line that names the table, the key, the value and what is allowed.
     """
-    claimed = [(f"expect[{i}]", claim, _claimed(f"expect[{i}]", claim, runs)) for i, claim in enumerate(claims)]
-    values = [(f"paper[{i}]", value, _published(f"paper[{i}]", value, runs)) for i, value in enumerate(published)]
-    _check_claims(claimed)
-    _check_values(values)
+    claimed = ((f"expect[{i}]", claim, _claimed(f"expect[{i}]", claim, runs)) for i, claim in enumerate(claims))
+    values = ((f"paper[{i}]", value, _published(f"paper[{i}]", value, runs)) for i, value in enumerate(published))
+    _check_claims([(*entry, {id(run) for run in entry[-1]}) for entry in claimed])
+    _check_values([(*entry, {id(run) for run in entry[-1]}) for entry in values])
 
 
 def _claimed(where: str, claim: Expect, runs: Sequence[RunSpec]) -> list[RunSpec]:
@@ -152,7 +158,7 @@ def _covered(where: str, entry: Expect | Paper, runs: Sequence[RunSpec]) -> list
     for key in entry.where:
         if key not in fields:
             raise InputError(f"{where}.where.{line(key)}: unknown key; {choices(fields, key)}")
-    covered = [run for run in runs if entry.covers(run)]
+    covered = [run for run in runs if entry.covers(run)] if entry.where else [*runs]
     if not covered:
         pairs = ", ".join(f"{key} = {shown(value)}" for key, value in entry.where.items())
         raise InputError(f"{where}.where: no run of the study has {pairs}")
@@ -196,10 +202,10 @@ def _check_metric(where: str, entry: Expect | Paper, covered: Sequence[RunSpec])
 
 def _check_claims(claimed: Sequence[Entry[Expect]]) -> None:
     """Refuse two claims that cannot both be met: of one run they state the opposite."""
-    for (earlier, first, before), (where, second, covered) in combinations(claimed, 2):
+    for (earlier, first, _, before), (where, second, _, covered) in combinations(claimed, 2):
         (subject, stated), (same, other) = _stated(first), _stated(second)
         opposed = subject == same and stated != other and None not in {stated, other}
-        if opposed and _share_a_run(before, covered):
+        if opposed and not before.isdisjoint(covered):
             raise InputError(
                 f"{where}.{second.statement} = {shown(getattr(second, second.statement))}: contradicts"
                 f" {earlier}.{first.statement} = {shown(getattr(first, first.statement))}, of the same runs;"
@@ -224,11 +230,10 @@ def _stated(claim: Expect) -> tuple[Hashable, Hashable]:
 
 def _check_values(published: Sequence[Entry[Paper]]) -> None:
     """Refuse two values that one source has for one net."""
-    for (earlier, first, before), (where, second, covered) in combinations(published, 2):
-        alike = _same_data(first, second, covered) and all(
-            getattr(first, key) == getattr(second, key) for key in SAME_PLACE
-        )
-        if alike and first.value != second.value and _share_a_run(before, covered):
+    for (earlier, first, _, before), (where, second, runs, covered) in combinations(published, 2):
+        alike = all(getattr(first, key) == getattr(second, key) for key in SAME_PLACE)
+        differ = alike and first.value != second.value and not before.isdisjoint(covered)
+        if differ and _same_data(first, second, runs):
             raise InputError(
                 f"{where}.value = {shown(second.value)}: {earlier} has {shown(first.value)} from the same source, for"
                 " the same net, metric and data; keep one, or tell them apart by where"
@@ -241,12 +246,9 @@ def _same_data(first: Paper, second: Paper, runs: Sequence[RunSpec]) -> bool:
     return first.dataset == second.dataset or {first.dataset, second.dataset} <= of_runs
 
 
-def _share_a_run(some: Sequence[RunSpec], others: Sequence[RunSpec]) -> bool:
-    return not {run.id for run in some}.isdisjoint(run.id for run in others)
-
-
-def _twins(runs: Iterable[RunSpec]) -> set[str]:
-    return {twin for run in runs for twin in run.twins}
+def _twins(runs: Sequence[RunSpec]) -> set[str]:
+    """The twins, which are the same in all runs of a study."""
+    return {*runs[0].twins}
 
 
 def _require(where: str, entry: Expect | Paper, key: str, known: set[Any]) -> None:

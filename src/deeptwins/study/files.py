@@ -5,7 +5,9 @@ Whatever is wrong is an `InputError` of one line that names the file, the key, t
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
 import math
 import re
 import tomllib
@@ -17,17 +19,22 @@ from pydantic import BaseModel, Field, ValidationError
 
 from deeptwins.errors import InputError, choices, line, shown
 from deeptwins.study import claims
-from deeptwins.study.claims import Expect, Paper
+from deeptwins.study.claims import MOST_CLAIMS, Expect, Paper
 from deeptwins.study.specs import Checked, Net, NonEmpty, NotNegative, Percent, Recipe, RunSpec
 
 T = TypeVar("T", bound=BaseModel)
 N = TypeVar("N", Net, Recipe)
 
 FOLDER = Path("ablations")
-NAME = re.compile(r"[a-z][a-z0-9-]*")  # of a study or a twin: names of folders, of files and of marks on pages
+NAME = re.compile(r"[a-z][a-z0-9-]{0,59}")  # of a study or a twin: names of folders, of files and of marks on pages
 RESERVED = ("choices", "gate", "kernels", "profile", "throughput")
 """Folders of results that are no study's."""
-LARGEST_GRID = 100_000  # runs; more are a slip of the keyboard
+LARGEST_FILE = 2**20  # bytes
+DEEPEST = 8  # tables in tables
+LARGEST_STUDY = 20_000  # nets; more are a slip of the keyboard, and would take long to check
+MOST_SEEDS = 100_000
+# Strings and comments of TOML, in which brackets and dots mean nothing.
+_STRINGS = re.compile(r"""\"{3}(?:\\.|[^\\])*?"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*""", re.DOTALL)
 
 
 class Answer(Checked):
@@ -47,7 +54,7 @@ class Study(Checked):
     settings: tuple[str, ...] = ()
     seeds: int | None = None
     question: NonEmpty
-    twins: dict[str, dict[str, Any]] = Field(min_length=1)
+    twins: dict[str, dict[str, Any]] = Field(min_length=1, max_length=100)
     vary: list[dict[str, Any]] = Field(min_length=1)
     recipe: dict[str, Any] = Field(default_factory=dict)
     source: str = ""
@@ -57,8 +64,8 @@ class Study(Checked):
     """Why the answer of a small study may differ from the paper's."""
     flat_within_pct: NotNegative = 1.0
     fails_above_pct: Percent = 20.0
-    expect: list[Expect] = Field(default_factory=list)
-    paper: list[Paper] = Field(default_factory=list)
+    expect: list[Expect] = Field(default_factory=list, max_length=MOST_CLAIMS)
+    paper: list[Paper] = Field(default_factory=list, max_length=MOST_CLAIMS)
     runs: list[RunSpec] = Field(default_factory=list)
 
 
@@ -73,8 +80,8 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
     Raises:
         InputError: the file cannot be read, or something in it, in `settings` or in `seeds` is wrong.
     """
-    if seeds is not None and not 1 <= seeds <= LARGEST_GRID:
-        raise InputError(f"--seeds {shown(seeds)}: give 1 to {LARGEST_GRID:,}")
+    if seeds is not None and not 1 <= seeds <= MOST_SEEDS:
+        raise InputError(f"--seeds {shown(seeds)}: give 1 to {MOST_SEEDS:,}")
     content = _parse(path)
     try:
         _check_name(path.stem)
@@ -98,7 +105,7 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
 def _check_name(name: str) -> None:
     """Check the name that a study has from its file, since folders of results and pages get it."""
     if not NAME.fullmatch(name):
-        raise InputError("a study has the name of its file: lower-case letters, digits and hyphens; rename it")
+        raise InputError("a study has its file's name: at most 60 lower-case letters, digits and hyphens; rename it")
     if name in RESERVED:
         raise InputError("other results lie in a folder of this name; rename the study's file")
 
@@ -144,18 +151,46 @@ def changed(table: N, settings: Sequence[str], name: str = "net") -> N:
 def _value(text: str) -> Any:  # noqa: ANN401  whatever TOML has
     """Read a value as TOML does, or else as a bare string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
+        return _read_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 
 def _parse(path: Path) -> dict[str, Any]:
+    """Read a file. One that is no regular file may never end, and one that is large is no study."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: not a file")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # also: not UTF-8, too long an integer, nested too deeply
-        raise InputError(f"{path}: not TOML: {line(str(error))}") from None
+    if len(content) > LARGEST_FILE:
+        raise InputError(f"{path}: larger than {LARGEST_FILE:,} bytes; a study is a small file")
+    encoding = json.detect_encoding(content)  # by the byte order mark, or where zeros are: TOML begins as JSON does
+    if not encoding.startswith("utf-8"):
+        raise InputError(f"{path}: in {encoding.upper()}; save it as UTF-8")
+    try:
+        return _read_toml(io.TextIOWrapper(io.BytesIO(content), encoding).read())
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: not UTF-8 in line {number}; save it as UTF-8") from None
+    except ValueError as error:  # also: too long an integer
+        raise InputError(f"{path}: not TOML: {line(error)}") from None
+
+
+def _read_toml(text: str) -> dict[str, Any]:
+    """Read TOML whose tables are nested as a study's are: deep ones take much more memory than their text.
+
+    Raises:
+        ValueError: it is no TOML, or nested too deeply.
+    """
+    bare = _STRINGS.sub(lambda match: "" if match[0][0] == "#" else "_", text)
+    depths = itertools.accumulate(1 if bracket in "[{" else -1 for bracket in re.findall(r"[][{}]", bare))
+    dots = (part.count(".") for part in re.split(r"[^\w. \t-]+", bare))
+    if max(*depths, *dots, 0, 0) > DEEPEST:
+        raise ValueError(f"nested more than {DEEPEST} deep")
+    return tomllib.loads(text)
 
 
 def _override(content: dict[str, Any], setting: str) -> None:
@@ -180,9 +215,10 @@ def _expand(study: Study) -> list[RunSpec]:
     _known("recipe", study.recipe, axes - {"seed"})
     for name, fields in study.twins.items():
         if not NAME.fullmatch(name):
-            raise InputError(f"twins.{line(name)}: a twin's name is lower-case letters, digits and hyphens")
+            raise InputError(f"twins.{line(name)}: a twin's name is at most 60 lower-case letters, digits and hyphens")
         _known(f"twins.{name}", fields, set(Net.model_fields))
     runs: dict[str, RunSpec] = {}
+    nets = 0
     for i, grid in enumerate(study.vary):
         # Check the grid.
         _known(f"vary[{i}]", grid, axes)
@@ -192,8 +228,9 @@ def _expand(study: Study) -> list[RunSpec]:
             raise InputError(f"vary[{i}].{twice[0]}: given in [recipe] too; give it once")
         lists = {k: v if isinstance(v, list) and k != "milestones" else [v] for k, v in grid.items()}
         size = math.prod(len(values) for values in lists.values())
-        if not 1 <= size <= LARGEST_GRID:
-            raise InputError(f"vary[{i}]: {size} runs; a grid has 1 to {LARGEST_GRID:,}")
+        nets += size * len(study.twins)
+        if not size or nets > LARGEST_STUDY:
+            raise InputError(f"vary[{i}]: {size:,} runs; a study has 1 or more, and at most {LARGEST_STUDY:,} nets")
         # Make the run of every cell.
         for values in itertools.product(*lists.values()):
             run = _cell(study, i, dict(zip(lists, values, strict=True)))

@@ -18,18 +18,22 @@ AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 NonEmpty = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f/]*$")]  # it may become part of a file's name
+DatasetName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+
+LONGEST_SLUG = 120  # characters: a file with this name, and more behind it, can be made on every file system
 
 
 class Checked(BaseModel):
     """A table of a study file: no unknown key, no silent conversion, no change after reading."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_max_length=4000)
 
 
 class Net(Checked):
     """What a net is; twins differ in some of these fields. Which names exist, the tables of `deeptwins.nets` say."""
 
-    family: str
+    family: Name
     depth: Depth
     width: Size = 16
     stem: Literal["cifar", "imagenet"] = "cifar"
@@ -56,7 +60,7 @@ class Net(Checked):
 class Recipe(Checked):
     """How a net is trained; the same for all twins of a run. Budgets are in iterations, sizes in pixels."""
 
-    dataset: NonEmpty
+    dataset: DatasetName
     iterations: Count
     batch_size: BatchSize
     learning_rate: AboveZero
@@ -66,7 +70,7 @@ class Recipe(Checked):
     warmup: CountFromZero = 0
     warmup_rate: AboveZero | None = None
     """The learning rate throughout the warm-up; None: it rises linearly to the full one."""
-    milestones: Annotated[tuple[Count, ...], Field(strict=False)] = ()
+    milestones: Annotated[tuple[Count, ...], Field(strict=False, max_length=100)] = ()
     decay: AboveZero = 0.1
     grow_at: Count | None = None
     """After so many iterations nets with `grown_from` are grown; None: never."""
@@ -108,8 +112,8 @@ class RunSpec(Checked):
         """
         fields = self.model_dump(mode="json", exclude={"study"}, exclude_defaults=True)
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
-        nets = dict.fromkeys(f"{net.family}-{net.depth}" for net in self.twins.values())
-        return "-".join([*nets, f"seed{self.seed}", digest])
+        nets = "-".join(dict.fromkeys(f"{net.family}-{net.depth}" for net in self.twins.values()))
+        return f"{nets[:LONGEST_SLUG]}-seed{self.seed}-{digest}"
 
     @property
     def setting(self) -> str:

@@ -104,12 +104,12 @@ def test_plain_lines_come_every_ten_seconds():
     with lines:
         for now[0] in range(35):
             lines.update(STATE)
-        lines.say("cifar-8-seed1  plain 5.0 %")
+        lines.say("cifar-8-seed1  plain 5.0 %\x1b[2J")
 
     text = stream.getvalue()
     assert text.splitlines() == [
         *["... 1 of 4 runs done, 1 diverged, 1 running, 1 elsewhere; about 4 min 10 s left"] * 3,
-        "cifar-8-seed1  plain 5.0 %",
+        r"cifar-8-seed1  plain 5.0 %\x1b[2J",
     ]
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", text)
 
@@ -123,13 +123,13 @@ def test_a_terminal_gets_bars_and_keeps_the_lines(monkeypatch):
     assert isinstance(shown, Live)
     with shown:
         shown.update(STATE)
-        shown.say("run [bold]x  plain 5.0 %")
+        shown.say("run [bold]x  plain 5.0 %\x1b[2J")
         shown.update(STATE)
 
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
     assert "about 4 min 10 s left; 1 of 4 runs done, 1 diverged, 1 running, 1 elsewhere" in text
     assert re.search(r"cifar-8-seed0 .*iteration 30 of 60", text)
-    assert "run [bold]x  plain 5.0 %" in text
+    assert r"run [bold]x  plain 5.0 %\x1b[2J" in text
 
 
 @pytest.mark.parametrize(("stream", "term"), [(io.StringIO(), "xterm"), (Terminal(), "dumb")])

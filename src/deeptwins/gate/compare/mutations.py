@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, naming
 
 
 @dataclass(frozen=True)
@@ -107,4 +107,5 @@ def apply(mutation: Mutation, root: Path) -> None:
         raise InputError(
             f"{mutation.file}: the change {mutation.name!r} no longer applies: its text is there {times} times, not 1"
         )
-    path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    with naming(path):
+        path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")

@@ -22,6 +22,7 @@ from deeptwins.gate.judge.metrics import METRICS
 from deeptwins.gate.judge.samples import ARMS, LETTERS, measured, numbers, segments
 from deeptwins.gate.judge.verdict import Judged, judge
 from deeptwins.gate.runs import DIGITS, Benchmark, Run, Value
+from deeptwins.pages.tables import csv
 
 Format = Literal["pytest-benchmark", "csv", "asv", "github-action-benchmark"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -133,5 +134,4 @@ def _segments(run: Run) -> Iterator[list[Value]]:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
-    text: str = pd.DataFrame([*rows], columns=[*columns], dtype=object).to_csv(index=False, lineterminator="\n")
-    return text
+    return csv(pd.DataFrame([*rows], columns=[*columns], dtype=object))

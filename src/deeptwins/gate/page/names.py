@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from deeptwins.errors import escaped
 from deeptwins.gate.judge.metrics import metric_of
 
 VERDICTS = {
@@ -20,8 +21,8 @@ LONGEST_SHORT = 40  # characters of a name in a figure
 
 
 def printable(text: object, longest: int = LONGEST) -> str:
-    """Return text that others wrote on one printable line: no control characters, none that turn the direction."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    """Return text that others wrote on one printable line: what is not printable is escaped."""
+    line = " ".join(escaped(str(text)).split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from deeptwins import __version__
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, naming
 from deeptwins.kernels.bn_relu_add.traffic import Site
 from deeptwins.kernels.formats import DTYPES, LAYOUTS
 from deeptwins.kernels.offline import assembly, floors
@@ -222,7 +222,8 @@ class Binary:
 def _read(cubin: bytes, tools: Any) -> Binary:  # noqa: ANN401
     with TemporaryDirectory(prefix="deeptwins-") as folder:
         file = Path(folder, "kernel.cubin")
-        file.write_bytes(cubin)
+        with naming(file):
+            file.write_bytes(cubin)
         usage = _output(tools.cuobjdump.path, "-res-usage", str(file))
         disassembly = _output(tools.nvdisasm.path, "-c", "-ndf", str(file))
     match = re.search(r"REG:(\d+) STACK:(\d+)", usage)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deeptwins.pages import drawing
-from deeptwins.pages.drawing import CHANCE, DASHED, DEPTH_NOTE, DEPTHS, INK, MARKERS, TWINS, End, Picture
+from deeptwins.pages.drawing import CHANCE, DASHED, DEPTH_NOTE, DEPTHS, INK, MARKERS, TWINS, End, Panels, Picture
 from deeptwins.pages.wording import percent, points, share
 
 ASIDE = {"train_error_pct": -0.16, "test_error_pct": 0.16}  # of a twin's row, so that intervals do not hide each other
@@ -18,28 +20,33 @@ LABELS = {"train_error_pct": "training", "test_error_pct": "test"}
 
 
 def error_by_depth(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
-    """Draw training error against depth: a panel per family, a line per twin, 95 % intervals, seeds as faint dots."""
-    table = by_depth[by_depth["metric"] == "train_error_pct"]
+    """Draw training error against depth: a panel per family, a line per twin, 95 % intervals, seeds as faint dots.
+
+    Many twins have a panel each.
+    """
+    table, many = _apart(by_depth[by_depth["metric"] == "train_error_pct"], "twin")
     with drawing.styled():
-        figure, axes = drawing.panels(table["group"])
+        figure, axes = drawing.panels(table["panel"])
         twins = drawing.styles(table["twin"])
         ends: list[End] = []
-        for group, ax in axes.items():
-            panel, seeds = table[table["group"] == group], final[final["group"] == group]
-            step = 0.015 * (panel["depth"].max() - panel["depth"].min())  # so that intervals do not hide each other
-            for i, (twin, style) in enumerate(twins.items()):
+        for title, ax in axes.items():
+            panel = table[table["panel"] == title]
+            seeds = final[final["group"] == panel["group"].iloc[0]]
+            shown = {twin: twins[twin] for twin in (panel["twin"].unique() if many else twins)}
+            step = _step(panel["depth"], len(shown))
+            for i, (twin, style) in enumerate(shown.items()):
                 colour = style["color"]
-                aside = step * (i - (len(twins) - 1) / 2)
+                aside = step * (i - (len(shown) - 1) / 2)
                 dots, line = seeds[seeds["twin"] == twin], panel[panel["twin"] == twin]
                 ax.scatter(dots["depth"] + aside, dots["train_error_pct"], s=7, color=colour, alpha=0.6, linewidths=0)
                 drawing.points(ax, line, "mean", aside, **style, marker=MARKERS[i % len(MARKERS)], label=twin)
-                right = panel["depth"].max() + step * (len(twins) - 1) / 2
-                ends += [(group, right, mean, f"{mean:.1f} %", colour) for mean in line["mean"].tail(1)]
+                right = panel["depth"].max() + step * (len(shown) - 1) / 2
+                ends += [(title, right, mean, f"{mean:.1f} %", colour) for mean in line["mean"].tail(1)]
             drawing.depth_axis(ax, panel["depth"])
         drawn = [*table["mean"], *table["high"].dropna(), *final["train_error_pct"]]
         drawing.error_axis(figure, axes, "training error", drawn)
         drawing.label_ends(figure, axes, ends)
-        drawing.legend(figure, axes)
+        _name_lines(figure, axes, many=many)
     caption = "Mean over seeds; bars are 95 % intervals, dots single seeds. Evaluation mode, no augmentation."
     alt = f"Training error against depth. {in_words(table, 'mean', percent)}"
     return Picture("error-by-depth", caption, alt, figure)
@@ -65,14 +72,17 @@ def learning_curves(curves: pd.DataFrame) -> Picture:
             drawing.iteration_axis(ax)
         drawing.name_x_once(axes)
         drawing.error_axis(figure, axes, "error", [*table["train_error_pct"], *table["test_error_pct"]])
-        if not alone:
+        many = len(depths) > drawing.MOST_DEPTHS
+        if many and not alone:
+            drawing.depth_bar(figure, axes, depths)
+        elif not alone:
             last = table.groupby(["panel", "depth"], sort=False).tail(1)
             ends = zip(last["panel"], last["iteration"], last["test_error_pct"], last["depth"], strict=True)
             drawing.label_ends(figure, axes, [(panel, x, y, str(depth), depths[depth]) for panel, x, y, depth in ends])
         first = next(iter(axes.values()))
         first.plot([], [], color=INK, linewidth=1.9, label="test")
         first.plot([], [], color=INK, linewidth=1.0, linestyle=DASHED, label="training")
-        drawing.legend(figure, axes, "" if alone else DEPTH_NOTE)
+        drawing.legend(figure, axes, "" if alone or many else DEPTH_NOTE)
     caption = "Error in evaluation mode, mean over seeds: training thin and dashed, test bold."
     last = curves.groupby(["group", "twin", "depth"], sort=False).tail(1)
     errors = in_words(last, "test_error_pct", percent)
@@ -83,19 +93,21 @@ def learning_curves(curves: pd.DataFrame) -> Picture:
 def gap_by_depth(comparisons: pd.DataFrame) -> Picture:
     """Draw the difference in training error between twins against depth, paired by seed, with 95 % intervals."""
     table = comparisons[comparisons["metric"] == "train_error_pct"]
-    table = table.assign(gap=table["twin"] + " minus " + table["other"])
+    table, many = _apart(table.assign(gap=table["twin"] + " minus " + table["other"]), "gap")
     with drawing.styled():
-        figure, axes = drawing.panels(table["group"], height=2.3)
+        figure, axes = drawing.panels(table["panel"], height=2.3)
         colours = drawing.palette(table["gap"], TWINS[1:] if table["gap"].nunique() > 1 else [INK])
-        for ax, panel in drawing.by_panel(axes, table, "group"):
+        for ax, panel in drawing.by_panel(axes, table, "panel"):
             for i, (gap, colour) in enumerate(colours.items()):
                 line = panel[panel["gap"] == gap]
+                if many and line.empty:
+                    continue
                 drawing.points(ax, line, "difference", color=colour, marker=MARKERS[i % len(MARKERS)], label=gap)
             ax.axhline(0, color=INK, linewidth=0.8)
             ax.spines.bottom.set_visible(False)
             drawing.depth_axis(ax, panel["depth"])
         figure.supylabel("difference (points)")
-        drawing.legend(figure, axes)
+        _name_lines(figure, axes, many=many)
     caption = "Difference in training error between twins of the same seed; bars are 95 % intervals."
     gaps = in_words(table.assign(twin=table["gap"]), "difference", points)
     alt = f"Difference in training error against depth, in points. {gaps}"
@@ -162,6 +174,32 @@ def errors_by_twin(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
     caption = "Mean over seeds, training filled and test hollow; bars are 95 % intervals, small dots single seeds."
     alt = f"Training and test error of each twin. {drawing.read_out(by_depth, ['group', 'twin'], _errors_in_words)}"
     return Picture("error-by-twin", caption, alt, figure)
+
+
+def _apart(table: pd.DataFrame, key: str) -> tuple[pd.DataFrame, bool]:
+    """Give each family a `panel`, or each of its lines where they are many; says whether they are.
+
+    Args:
+        table: of lines.
+        key: the column that names them.
+    """
+    many = table[key].nunique() > drawing.MOST_TWINS
+    return table.assign(panel=drawing.headings(table, "group", key) if many else table["group"]), many
+
+
+def _step(depths: pd.Series, lines: int) -> float:
+    """Choose how far the intervals of twins stand beside each other: not so far that they come to the next depth."""
+    each = np.unique(depths).astype(float)
+    apart = np.diff(each).min(initial=np.inf)
+    return float(min(0.015 * (each[-1] - each[0]), 0.5 * apart / max(lines - 1, 1)))
+
+
+def _name_lines(figure: Figure, axes: Panels, *, many: bool) -> None:
+    """Name lines in a legend, unless each has a panel with its name."""
+    if many:
+        drawing.name_x_once(axes)
+    else:
+        drawing.legend(figure, axes)
 
 
 def _marker(metric: str, colour: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from deeptwins import records
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, naming
 from deeptwins.records import RunFiles
 from deeptwins.records.locks import claimed
 from deeptwins.study.specs import RunSpec
@@ -92,7 +92,8 @@ class Attempt:
                 except Exception as error:  # noqa: BLE001  whatever it is, it ends this run
                     if isinstance(error, torch.OutOfMemoryError) and not self._alone():
                         return Reply("crowded")
-                    files.log.write_text(traceback.format_exc(), encoding="utf-8")
+                    with naming(files.log):
+                        files.log.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
                     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                     _close(files, reason, time.monotonic() - started)
                     return Reply("failed", f"{reason} ({files.log})")

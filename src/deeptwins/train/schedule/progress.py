@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TextIO
 
+from deeptwins.errors import escaped
+
 LINE_EVERY_S = 10.0
 _WEIGHT_OF_OTHERS_S = 5.0  # once a run has lasted this long, its pace counts as much as that of all runs
 
@@ -141,7 +143,7 @@ class Lines(Display):
 
     def say(self, line: str) -> None:
         """Print a line."""
-        print(line, file=self._stream, flush=True)
+        print(escaped(line), file=self._stream, flush=True)
 
     def update(self, state: State) -> None:
         """Print where the session stands, when that is due."""
@@ -182,7 +184,7 @@ class Live(Display):
 
     def say(self, line: str) -> None:
         """Print a line above the bars."""
-        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(escaped(line), markup=False, highlight=False, soft_wrap=True)
 
     def update(self, state: State) -> None:
         """Redraw."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deeptwins.findings.inside import EVALUATIONS, Inside
 from deeptwins.pages import drawing
-from deeptwins.pages.drawing import HUES, Panels, Picture
+from deeptwins.pages.drawing import HUES, MOST_LINES, Panels, Picture
 from deeptwins.pages.study.figures import in_words
 from deeptwins.pages.study.inside.words import two_digits
 
@@ -154,6 +154,8 @@ def _nets(
 ) -> Figure:
     """Draw a line per net, in its twin's colour, the deeper the thicker, with a dot at its end if twins have several.
 
+    Where a panel would have many, each twin has its own panels, in which colours are depths.
+
     Args:
         table: what is drawn: in which `panel`, at which `place` to the right, which `value` above.
         scale: sets the axis of values.
@@ -163,6 +165,9 @@ def _nets(
     twins = drawing.styles(table["twin"])
     depths = table.groupby("twin")["depth"].agg(lambda depths: "/".join(map(str, dict.fromkeys(depths))))
     alone, apart = drawing.one_depth(table), depths.nunique() > 1
+    if table.groupby("panel")[["twin", "depth"]].apply(lambda nets: len(nets.drop_duplicates())).max() > MOST_LINES:
+        named = table["twin"] + (", depth " + table["twin"].map(depths) if alone and apart else "")
+        return _by_twin(table.assign(panel=drawing.headings(table.assign(twin=named), "panel", "twin")), scale, labels)
     with drawing.styled():
         figure, axes = drawing.panels(table["panel"], **layout)
         scale(axes, table["value"].to_numpy(float))
@@ -184,6 +189,31 @@ def _nets(
     return figure
 
 
+def _by_twin(
+    table: pd.DataFrame, scale: Callable[[Panels, NDArray[np.float64]], None], labels: tuple[str, str]
+) -> Figure:
+    """Draw panels of one twin each: a line per net, in the colour of its depth or, where all have one, of its twin."""
+    twins = drawing.palette(table["twin"], drawing.TWINS)
+    several = table["depth"].sort_values()
+    depths = drawing.palette(several, sns.blend_palette(drawing.DEPTHS, several.nunique()))
+    alone = drawing.one_depth(table)
+    with drawing.styled():
+        figure, axes = drawing.panels(table["panel"])
+        scale(axes, table["value"].to_numpy(float))
+        for ax, panel in drawing.by_panel(axes, table.sort_values("place", kind="stable"), "panel"):
+            for depth, net in panel.groupby("depth"):
+                colour = twins[net["twin"].iloc[0]] if alone else depths[depth]
+                ax.plot(net["place"], net["value"], linewidth=1.2, color=colour)
+        first = next(iter(axes.values()))
+        if first.get_yscale() == "linear":
+            first.set_ylim(0, None)
+        if not alone:
+            drawing.depth_bar(figure, axes, depths)
+        _number(axes, labels[0])
+        figure.supylabel(labels[1])
+    return figure
+
+
 def _value_axis(axes: Panels, values: NDArray[np.float64]) -> None:
     """Scale by powers of ten where the values differ so much that the least could not be told from 0."""
     if values.max() > SPREAD * values.min():
@@ -193,6 +223,6 @@ def _value_axis(axes: Panels, values: NDArray[np.float64]) -> None:
 def _number(axes: Panels, what: str) -> None:
     """Count layers or blocks from the first."""
     for title, ax in axes.items():
-        ax.set_xlabel(f"{what}, the largest first" if title.endswith("ranked") else what)
+        ax.set_xlabel(f"{what}, the largest first" if "ranked" in title else what)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     drawing.name_x_once(axes)
