@@ -126,7 +126,7 @@ def of_records(folder: Path, seed: int) -> Prepared:
         how = harm(random, file, sound[file], (damaged, edited))
         try:
             read = frames.load(loaded, results)
-            if number % PAGE_EVERY == 0:
+            if number % PAGE_EVERY == PAGE_EVERY - 1:
                 write(spec_of("study"), folder / "reports", loaded, results)
             else:
                 derive.derive(loaded, read)
