@@ -183,7 +183,8 @@ def _held_out(dataset: Dataset, share: float) -> Dataset:
 
 def _opened(part: Part, image_size: int | None) -> tuple[Images, bool]:
     if isinstance(part.images, np.ndarray):
-        return images.from_array(part.images, image_size), part.images.ndim > 3  # noqa: PLR2004 - (N, H, W) is grey
+        resident = images.from_array(part.images, image_size)
+        return resident, resident.coloured()
     return images.from_encoded(part.images, image_size)
 
 

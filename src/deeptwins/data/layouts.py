@@ -27,6 +27,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from deeptwins.data.images import Array, Encoded
+from deeptwins.data.pictures import SUFFIXES
 from deeptwins.errors import InputError
 
 Labels = npt.NDArray[np.int64]
@@ -34,7 +35,6 @@ Labels = npt.NDArray[np.int64]
 CLASSES = 1_000_000  # a larger number is no label: a net with so many classes would fit nowhere
 IN_MEMORY_BYTES = 256 * 2**20  # Parquet files that are larger together are not read into memory
 TEST_SPLITS = ("test", "validation", "val")  # the first of these that exists is taken
-IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "fine_label")
 
@@ -149,7 +149,7 @@ def _folder_part(split: Path, classes: Sequence[str]) -> Part:
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        files = (path for path in (split / name).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        files = (path for path in (split / name).rglob("*") if path.suffix.lower() in SUFFIXES)
         paths = sorted(path.relative_to(split).as_posix() for path in files)
         if not paths and split.name == "train":
             raise InputError(f"{split / name}: no images")
