@@ -720,6 +720,19 @@ def test_doctor_tells_what_is_here(call):
     assert rows["studies"] == "tiny"
 
 
+def test_doctor_looks_at_own_datasets(call, tmp_path):
+    """`doctor folder:PATH` says how many images there are, and what is left out; a slip is one line."""
+    for name in ("train/ant/0.png", "train/ant/._0.png", "test/ant/1.png"):
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).touch()
+
+    code, out, err = call("doctor", f"folder:{tmp_path}/own")
+
+    assert (code, err) == (0, "")
+    assert "1 images for training, 1 for test; left out: 1 hidden (such as train/ant/._0.png)" in out
+    assert call("doctor", "folder:missing")[0] == 2
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 @pytest.mark.parametrize("name", [*sorted(PAGES.keys() - {"study"}), "profile-tiny"])
 def test_a_study_takes_no_page_of_another_kind(call, root, name):

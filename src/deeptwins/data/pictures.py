@@ -53,8 +53,12 @@ def opened(encoded: bytes) -> Image.Image:
         tags = image.getexif()
         if tags.get(_BITS) not in (16, (16,)) or tags.get(_PHOTOMETRIC) != _BLACK_IS_ZERO:
             raise UnfitError("grey of 12 bits, or of 16 bits whose 0 is white: save it with 8 bits a channel")
-    if _raw(image) == "RGB;16B" and "transparency" in image.info:
+    bits = image.tile[0][3] if image.format == "PNG" and image.tile else None
+    key = image.info.get("transparency")
+    if bits == "RGB;16B" and key is not None:
         raise UnfitError("16 bits a channel and a transparent colour: save it with 8 bits a channel")
+    if isinstance(key, int) and bits in _WHITE:  # Pillow scales the pixels, but not the level that is transparent
+        image.info["transparency"] = min(key * _WHITE[bits], 255)
     return image
 
 
@@ -78,9 +82,6 @@ def rgb(image: Image.Image) -> Image.Image:
         UnfitError: its pixels could be read in more than one way.
         Exception: whatever Pillow raises where it is damaged.
     """
-    key, bits = image.info.get("transparency"), _raw(image)
-    if isinstance(key, int) and bits in _WHITE:  # Pillow scales the pixels, but not the value that is transparent
-        image.info["transparency"] = min(key * _WHITE[bits], 255)
     image.load()
     with suppress(Exception):  # EXIF that is damaged says nothing
         ImageOps.exif_transpose(image, in_place=True)
@@ -100,11 +101,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         raise UnfitError("of its 16 bits a pixel it uses the lower 8 alone: save it with 8 bits a channel")
     transparent = levels == image.info.get("transparency", -1)
     return Image.fromarray(np.where(transparent, 255, levels >> 8).astype(np.uint8))
-
-
-def _raw(image: Image.Image) -> str | None:
-    """How a PNG that is not decoded yet stores its pixels, in Pillow's words."""
-    return str(image.tile[0][3]) if image.format == "PNG" and image.tile else None  # type: ignore[attr-defined]
 
 
 def _orientation(image: Image.Image) -> object:

@@ -49,6 +49,8 @@ class TrainedOn(Strict):
     classes: FromOne
     image: tuple[FromOne, FromOne, FromOne]
     """Channels, height, width."""
+    notes: list[Text] | None = None
+    """What a user must know of how its files were read."""
 
 
 class TrainedAt(Strict):

@@ -192,6 +192,7 @@ def _header(training: Training) -> Record:
             **{name: len(split) for name, split in dataset.splits.items()},
             "classes": dataset.classes,
             "image": list(dataset.image),
+            **({"notes": list(dataset.notes)} if dataset.notes else {}),
         },
         "machine": devices.describe(training.device.type),
         "commit": devices.commit(),

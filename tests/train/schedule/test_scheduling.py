@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import active_children
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -424,6 +426,19 @@ def test_what_goes_with_the_images_is_trained(tmp_path, old, new):
     runs = load(tmp_path, TINY.replace(old, new).replace("[8, 14]", "8")).runs
 
     assert train(tmp_path, runs).done == 1
+
+
+def test_what_is_noted_of_a_dataset_is_said(tmp_path, monkeypatch):
+    """What a user must know of a dataset is said once, before it is trained on, though two of its sizes are loaded."""
+    noted = replace(scheduling.data.load("synthetic"), notes=("left out: 1 hidden",))
+    monkeypatch.setattr(scheduling.data, "load", lambda *_: noted)
+    monkeypatch.setattr(scheduling, "Session", lambda *_: SimpleNamespace(work=lambda: None, out_of_time=False))
+    sizes = TINY.replace('"cifar"\n', '"cifar"\nimage_size = [8, 16]\n')
+    watch = Watch()
+
+    train(tmp_path, load(tmp_path, sizes).runs, watch)
+
+    assert watch.lines == ["synthetic: left out: 1 hidden", "training 4 runs on cpu, 1 at a time"]
 
 
 def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, patient, same):

@@ -104,6 +104,8 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     with display:
         if before := ended.total():
             display.say(f"{before} of {len(runs)} runs were finished before")
+        for note in dict.fromkeys(f"{images.name}: {note}" for images in datasets.values() for note in images.notes):
+            display.say(note)
         if jobs:
             display.say(f"training {len(jobs)} runs on {accelerator.type}, {team.places} at a time")
             session = Session(Jobs(jobs, ended), Crew(team, equipment), display, deadline)
