@@ -10,13 +10,14 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from deeptwins.kernels.bn_relu_add.inputs import Inputs
+from deeptwins.kernels.bn_relu_add.transforms import functorch, transformed
 
 ReLUOrder = Literal["add-relu", "relu-add"]
 """Which comes first: the addition of the residual, or ReLU."""
@@ -42,7 +43,9 @@ def eager(inputs: Inputs) -> Output:
     if inputs.relu_first or inputs.residual is None:
         y = F.relu_(y)
     if inputs.residual is not None:
-        y = y + inputs.residual if inputs.relu_first else F.relu_(y.add_(inputs.residual))
+        # Under vmap y may be one tensor where residuals are many: nothing can then be added to it in place.
+        y = y + inputs.residual if inputs.relu_first or functorch() else y.add_(inputs.residual)
+        y = y if inputs.relu_first else F.relu_(y)
     return (y, y) if inputs.fork else y
 
 
@@ -60,7 +63,9 @@ def compiled(inputs: Inputs) -> Output:
 
 
 def triton(inputs: Inputs) -> Output:
-    """Call the Triton kernels: two launches forward, two backward."""
+    """Call the Triton kernels: two launches forward, two backward; `eager` under the transforms of `transforms`."""
+    if transformed(inputs.x, inputs.residual, inputs.weight, inputs.bias):
+        return eager(inputs)
     from deeptwins.kernels.bn_relu_add import operator  # noqa: PLC0415  it loads Triton, which only its users need
 
     return operator.bn_relu_add(inputs)
@@ -110,7 +115,7 @@ def bn_relu_add(
     order: ReLUOrder = "add-relu",
     implementation: str = "auto",
 ) -> Tensor:
-    """Batch normalization, addition of a residual, ReLU, in one operation; differentiable once.
+    """Batch normalization, addition of a residual, ReLU, in one operation; differentiable, also more than once.
 
     y = relu(bn(x) + residual), the end of a residual block (He et al. 2015, figure 2), or with `order="relu-add"`
     y = relu(bn(x)) + residual ("Identity mappings in deep residual networks", He et al. 2016, figure 4c); without a
@@ -148,7 +153,7 @@ class BNReLUAdd(nn.BatchNorm2d):
 
     Its parameters, buffers and state_dict are those of `nn.BatchNorm2d`, whatever the implementation, so that swapping
     implementations never changes a checkpoint. `nn.SyncBatchNorm.convert_sync_batchnorm` takes it for one, too, and
-    would put batch normalization alone in its place.
+    would put batch normalization alone in its place; so would `torch.nn.utils.fuse_conv_bn_eval`.
     """
 
     def __init__(
@@ -201,6 +206,8 @@ class BNReLUAdd(nn.BatchNorm2d):
         Raises:
             TypeError, ValueError, RuntimeError: as `bn_relu_add`.
         """
+        if isinstance(x, fx.Proxy) or isinstance(residual, fx.Proxy):
+            return self._traced(x, residual, fork)
         counts = self.training and self.track_running_stats
         uses_running = not self.training or self.track_running_stats  # else they are neither read nor updated
         inputs = Inputs(
@@ -218,6 +225,13 @@ class BNReLUAdd(nn.BatchNorm2d):
             fork=fork,
         )
         return _run(inputs, self.order, self.implementation)
+
+    def _traced(self, x: Any, residual: Any, fork: bool) -> Any:
+        """Become a node of the graph that torch.fx traces, as PyTorch's own modules do: it knows these by name."""
+        tracer: Any = (x if isinstance(x, fx.Proxy) else residual).tracer
+        if tracer.root is self:
+            raise fx.proxy.TraceError("torch.fx traces BNReLUAdd as a part of other modules, not by itself")
+        return tracer.create_proxy("call_module", tracer.path_of_module(self), (x, residual), {"fork": fork})
 
     def normalize(self, x: Tensor) -> Tensor:
         """Batch normalization alone: the response of a layer before addition and ReLU (He et al. 2015, figure 7)."""
