@@ -396,6 +396,67 @@ def test_parquet_without_rows_is_refused(tmp_path):
         load(f"parquet:{tmp_path}")
 
 
+def of_labels(train, test=None):
+    """Make labelled noise whose labels are these."""
+    random = np.random.default_rng(0)
+    labels = {"train": train, "test": train if test is None else test}
+    return {
+        split: (np.array(some), random.integers(0, 256, (len(some), 6, 5), dtype=np.uint8))
+        for split, some in labels.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet", "fashion-mnist"])
+@pytest.mark.parametrize("test", [[0, 0], [0, 1]])
+def test_one_class_is_refused(kind, test, tmp_path):
+    """Where all training images are of one class, in whatever layout, one line says that nothing can be learned."""
+    parts = of_labels([0] * 8, test if kind != "folder" else [0, 0])
+    name = kind
+    if kind == "fashion-mnist":
+        write_idx(tmp_path, parts)
+    else:
+        name = f"{kind}:{(write_folder if kind == 'folder' else write_parquet)(tmp_path / 'one', parts)}"
+    with pytest.raises(InputError, match=f"{tmp_path}.*: all training images are of one class"):
+        load(name, tmp_path)
+
+
+def test_one_other_label_is_one_class_too(tmp_path):
+    """A single label is one class whatever number it is."""
+    with pytest.raises(InputError, match="all training images are of one class"):
+        load(f"parquet:{write_parquet(tmp_path, of_labels([7] * 8))}")
+
+
+def test_images_held_out_leave_two_classes(tmp_path):
+    """Where validation would take all images of the other classes, the line names its key."""
+    name = f"parquet:{write_parquet(tmp_path, of_labels([0, 1]))}"
+    with pytest.raises(InputError, match=r"recipe\.validation = 0\.5: leaves images of one class"):
+        load(name, validation=0.5)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "outputs", "present"),
+    [
+        ([10, 200, 3000], None, "3,001", "3"),
+        ([1, 2], None, "3", "2"),
+        ([0, 1, 3], None, "4", "3"),
+        ([0, 1], [2, 2], "3", "2"),
+    ],
+)
+def test_labels_with_gaps_are_told(train, test, outputs, present, tmp_path):
+    """Labels stay as they are: what nets get by it, and how many classes have images to learn from, is said."""
+    dataset = load(f"parquet:{write_parquet(tmp_path, of_labels(train, test))}")
+
+    assert f"{dataset.classes:,}" == outputs
+    assert f"nets get {outputs} outputs, and only {present} classes have training images" in dataset.gaps
+
+
+def test_labels_without_gaps_need_no_word(tmp_path):
+    """Where every class has training images there is nothing to tell; of each class its images are counted."""
+    dataset = load(f"parquet:{write_parquet(tmp_path, of_labels([0, 1, 1, 2]))}")
+
+    assert (dataset.gaps, dataset.counts) == ("", [1, 2, 1])
+
+
 def test_two_parquet_datasets_in_one_folder_are_refused(tmp_path):
     """Train files in two folders are two datasets, which are not mixed."""
     for name in "ab":

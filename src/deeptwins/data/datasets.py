@@ -55,6 +55,22 @@ class Dataset:
     validation: Split | None = None
 
     @property
+    def counts(self) -> list[int]:
+        """Count the training images of each class that has any."""
+        counts: list[int] = torch.unique(self.train.labels, return_counts=True)[1].tolist()
+        return counts
+
+    @property
+    def gaps(self) -> str:
+        """Say that some classes have no training image; empty where all have."""
+        if (present := len(self.counts)) == self.classes:
+            return ""
+        return (
+            f"{self.name}: labels have gaps: up to {self.classes - 1:,}, so nets get {self.classes:,} outputs, and only"
+            f" {present:,} classes have training images; number them from 0 without gaps if that is not meant"
+        )
+
+    @property
     def splits(self) -> dict[str, Split]:
         """Its parts by name."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
@@ -149,6 +165,10 @@ def checksum(train: Split, test: Split) -> str:
 
 def _dataset(name: str, raw: RawDataset, image_size: int | None) -> Dataset:
     """Open the images of both splits, make them grey where none has colour, and order them."""
+    if len(np.unique(raw.train.labels)) == 1:
+        raise InputError(
+            f"{raw.where}: all training images are of one class, so there is nothing to learn; give two or more"
+        )
     (train_images, train_colour), (test_images, test_colour) = (
         _opened(part, image_size) for part in (raw.train, raw.test)
     )
@@ -178,7 +198,10 @@ def _held_out(dataset: Dataset, share: float) -> Dataset:
     def part(indices: np.ndarray) -> Split:
         return Split(dataset.train.labels[indices], dataset.train.images.take(indices))
 
-    return replace(dataset, train=part(np.arange(left)), validation=part(np.arange(left, count)))
+    parts = replace(dataset, train=part(np.arange(left)), validation=part(np.arange(left, count)))
+    if len(parts.counts) == 1:
+        raise InputError(f"{dataset.name}: recipe.validation = {share}: leaves images of one class; hold out fewer")
+    return parts
 
 
 def _opened(part: Part, image_size: int | None) -> tuple[Images, bool]:

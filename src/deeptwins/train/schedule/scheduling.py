@@ -102,6 +102,8 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     # Train.
     out_of_time = False
     with display:
+        for text in {dataset.gaps: None for dataset in datasets.values() if dataset.gaps}:
+            display.say(text)
         if before := ended.total():
             display.say(f"{before} of {len(runs)} runs were finished before")
         if jobs:
