@@ -311,6 +311,30 @@ def test_no_finished_run_is_one_line(tmp_path):
         PAGE.load(study, tmp_path / "results")
 
 
+def test_runs_with_other_settings_are_told_where_none_has_finished(tmp_path):
+    """Where only runs with another recipe, other nets or renamed twins lie, the line says which keys differ."""
+    study = made.small(tmp_path)
+    run, *_, deep = study.runs
+    slow = run.model_copy(update={"recipe": run.recipe.model_copy(update={"iterations": 480, "warmup": 7})})
+    renamed = run.model_copy(update={"twins": dict(zip(("flat", "skip"), run.twins.values(), strict=True))})
+    wide = deep.model_copy(
+        update={"twins": deep.twins | {"plain": deep.twins["plain"].model_copy(update={"width": 32})}}
+    )
+    for other in (slow, slow.model_copy(update={"seed": 1}), renamed, wide):
+        made.write(tmp_path / "results", other)
+
+    with pytest.raises(InputError) as refused:
+        PAGE.load(study, tmp_path / "results")
+
+    assert str(refused.value).startswith(
+        f"{tmp_path}/results/small: none of the study's runs has finished, but there are "
+        "2 runs with iterations 480 (here 240), warmup 7 (here 0); "
+    )
+    assert "1 run with twins flat, skip (here plain, residual)" in str(refused.value)
+    assert "1 run with width 32/16 (here 16)" in str(refused.value)
+    assert "; go on with `deeptwins run" in str(refused.value)
+
+
 def test_nets_that_all_diverged_have_a_page(tmp_path):
     """Runs without a layer, a block or a gradient to show have a page, which says that they diverged."""
     study = made.small(tmp_path)

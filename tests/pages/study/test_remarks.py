@@ -159,7 +159,7 @@ def test_what_is_missing_is_said(tmp_path):
         "Provisional: 16 of 18 runs have finished.",
         "Nets that diverged, and count with an error of 100 %: 1 of 32.",
         "Runs that failed, and are left out: 1.",
-        "Runs with other settings than the study's, left out: 1.",
+        "Runs with other settings than the study's, left out: 1 run with momentum 0.5 (here 0.0).",
     ]
     assert provenance.origin(data).rows[0] == ["runs", "15 done, 1 diverged, 1 failed, 1 unfinished"]
 

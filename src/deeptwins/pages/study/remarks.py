@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from deeptwins.findings.aside import differences
 from deeptwins.findings.derive import Findings
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.judging import DIFFERENT, FAILS_HERE, FAILS_THERE, NO_SUCH, ONE_HERE, TOO_IMPRECISE
@@ -33,7 +34,7 @@ def remarks(study: Study, frames: Frames, findings: Findings) -> list[str]:
     if failed := int((runs["status"] == "failed").sum()):
         texts.append(f"Runs that failed, and are left out: {failed}.")
     if frames.aside:
-        texts.append(f"Runs with other settings than the study's, left out: {frames.aside}.")
+        texts.append(f"Runs with other settings than the study's, left out: {differences(study, frames.aside)}.")
     for dataset, checksums in runs.groupby("dataset")["checksum"]:
         if checksums.nunique() > 1:
             texts.append(f"Not all runs were trained on the same data: {dataset} has {checksums.nunique()} checksums.")
