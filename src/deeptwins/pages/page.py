@@ -64,6 +64,8 @@ class PageSpec(Generic[Facts]):
     """How much of it there is, e.g. how many runs have finished."""
     method: Callable[[Facts], Sequence[str]] = lambda _: ()
     """How it was measured, in paragraphs."""
+    cautions: Callable[[Facts], Sequence[str]] = lambda _: ()
+    """What must be read before the verdict."""
     remarks: Callable[[Facts], Sequence[str]] = lambda _: ()
     """What limits the verdict."""
     source: Callable[[Facts], str] = lambda _: ""
@@ -89,6 +91,7 @@ class Page:
     question: str
     source: str
     verdict: Sequence[str]
+    cautions: Sequence[str]
     remarks: Sequence[str]
     sections: Sequence[Section]
     runs: str
@@ -136,6 +139,7 @@ def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
         question=spec.question(facts),
         source=spec.source(facts),
         verdict=verdict,
+        cautions=spec.cautions(facts),
         remarks=spec.remarks(facts),
         sections=[
             *spec.sections(facts),
@@ -155,7 +159,8 @@ def _files(page: Page) -> dict[str, str]:
     pictures = [picture for section in page.sections for picture in section.pictures]
     data = {name: table for name, table in page.data.items() if len(table)}
     first = pictures[0]
-    summary = {key: getattr(page, key) for key in _LISTED} | {"figure": f"{first.name}.svg", "alt": first.alt}
+    summary = {key: getattr(page, key) for key in _LISTED}
+    summary |= {"remarks": [*page.cautions, *page.remarks], "figure": f"{first.name}.svg", "alt": first.alt}
     return {
         **{f"{picture.name}.svg": str(picture.svg) for picture in pictures},
         **{f"data/{name}.csv": csv(table, float_format="%.6g") for name, table in data.items()},

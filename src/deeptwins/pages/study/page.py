@@ -74,7 +74,7 @@ def _verdict(facts: StudyFacts) -> list[str]:
 
 
 def _lines(facts: StudyFacts) -> list[str]:
-    verdict = " ".join(_verdict(facts))
+    verdict = " ".join([*remarks.cautions(facts.frames), *_verdict(facts)])
     return [f"{facts.study.name}: {verdict}", *(f"  {line}" for line in tables.results(facts.findings.claims))]
 
 
@@ -121,6 +121,7 @@ PAGE = PageSpec(
     answer=lambda facts: " ".join(
         [*prose.untrained(facts.findings), prose.answer(facts.study, facts.findings.claims)]
     ).strip(),
+    cautions=lambda facts: remarks.cautions(facts.frames),
     remarks=lambda facts: remarks.remarks(facts.study, facts.frames, facts.findings),
     sections=sections,
     origin=_origin,

@@ -8,16 +8,19 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from deeptwins import data, records
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
 from deeptwins.records import RunFiles, host
 from deeptwins.records.locks import claimed
+from deeptwins.records.sameness import Seen, mixed
 from deeptwins.study.specs import RunSpec
 from deeptwins.train import checks
 from deeptwins.train import device as devices
@@ -102,7 +105,8 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     # Train.
     out_of_time = False
     with display:
-        for text in {dataset.gaps: None for dataset in datasets.values() if dataset.gaps}:
+        gaps = {dataset.gaps: None for dataset in datasets.values() if dataset.gaps}
+        for text in (*_changed(runs, pending, results, datasets), *gaps):
             display.say(text)
         if before := ended.total():
             display.say(f"{before} of {len(runs)} runs were finished before")
@@ -127,6 +131,33 @@ def _pending(runs: Sequence[RunSpec], results: Path, *, fresh: bool) -> tuple[li
             ended[status] += 1
             files.checkpoint.unlink(missing_ok=True)  # a kill right after the last record leaves one behind
     return pending, ended
+
+
+def _changed(
+    runs: Sequence[RunSpec], pending: Sequence[RunSpec], results: Path, datasets: Mapping[DatasetKey, Dataset]
+) -> list[str]:
+    """Say of each study that its runs, those that finished before and those to come, do not see the same images."""
+    sentences = []
+    for study in dict.fromkeys(run.study for run in pending):
+        settings = {run.setting for run in runs if run.study == study}
+        coming = [run for run in pending if run.study == study]
+        seen = [Seen(run.recipe.dataset, run.recipe.image_size, datasets[dataset_key(run)].checksum) for run in coming]
+        for path in sorted(
+            {*(results / study).glob("*.jsonl")} - {RunFiles.of(results, run).records for run in coming}
+        ):
+            with suppress(InputError, ValidationError):  # such files are `report`'s to refuse
+                seen += _seen(records.read(path), settings)
+        sentences += [f"{study}: {text}" for text in mixed(seen)]
+    return sentences
+
+
+def _seen(lines: Sequence[records.Record], settings: set[str]) -> list[Seen]:
+    """Say what a finished run of these settings was trained on; nothing of others."""
+    if records.status([*lines]) not in {"done", "diverged"}:
+        return []
+    run = RunSpec.model_validate(lines[0]["spec"])
+    seen = Seen(run.recipe.dataset, run.recipe.image_size, lines[0]["dataset"]["checksum"])
+    return [seen] if run.setting in settings else []
 
 
 def _labels(runs: Sequence[RunSpec]) -> list[str]:
