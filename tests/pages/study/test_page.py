@@ -335,6 +335,21 @@ def test_runs_with_other_settings_are_told_where_none_has_finished(tmp_path):
     assert "; go on with `deeptwins run" in str(refused.value)
 
 
+def test_a_claim_about_gradients_is_answered_though_no_net_trained(tmp_path):
+    """That no net trained comes first; a claim about gradients is none about errors, and its answer follows."""
+    claim = '[answer]\nmet = "Yes."\ncontradicted = "No."\n[[expect]]\ntwin = "plain"\ngradients = "healthy"\n'
+    study = made.load_text(f"[twins]\n{made.TWINS}\n{made.GRID}", claim)
+    for run in study.runs:
+        *lines, end = [line for line in made.records(run, lambda *_: 90.0) if line["kind"] != "layer"]
+        made.write(tmp_path / "results", run, [*lines, *made.inside(run, norm=lambda *_: 1.0), end])
+
+    first, answer, gradients = PAGE.verdict(PAGE.load(study, tmp_path / "results"))
+
+    assert first.startswith("No net trained: ")
+    assert answer == "Yes."
+    assert gradients.startswith("Gradients neither vanish nor explode in plain")
+
+
 def test_nets_that_all_diverged_have_a_page(tmp_path):
     """Runs without a layer, a block or a gradient to show have a page, which says that they diverged."""
     study = made.small(tmp_path)

@@ -69,7 +69,8 @@ def _verdict(facts: StudyFacts) -> list[str]:
     sentences = prose.verdicts(facts.study, facts.frames, facts.findings)
     if twins := [claim.twin for claim in facts.study.expect if claim.gradients]:
         flow = facts.inside.gradient_flow
-        sentences[1:1] = inside_words.flow(flow[flow["twin"].isin(twins)])
+        at = 1 + len(prose.untrained(facts.findings))
+        sentences[at:at] = inside_words.flow(flow[flow["twin"].isin(twins)])
     return sentences
 
 
