@@ -89,7 +89,7 @@ def list_(results: Records = RESULTS) -> None:
             rows.append((path.stem, "-", "-", f"cannot be read: {one_line(error)}"))
     print_table(rows)
     for text in filter(None, others):
-        typer.echo(text)
+        say(text)
     if broken:
         raise typer.Exit(BAD_INPUT)
 
@@ -216,7 +216,7 @@ def _tell_others(studies: Iterable[Study], results: Path) -> None:
             refuse(error)  # of a file that is none of this command's: `report` will not go on without it, training does
             continue
         if text:
-            typer.echo(text)
+            say(text)
 
 
 def _check(studies: Iterable[Study], device: str) -> None:
