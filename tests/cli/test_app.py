@@ -20,7 +20,8 @@ import made
 import pages_made
 import profiles_made
 import throughput_made
-from deeptwins import cli, records
+from deeptwins import records, signals
+from deeptwins.cli import app
 from deeptwins.cli.app import COMMANDS
 from deeptwins.cli.pages import PAGES
 from deeptwins.kernels import IMPLEMENTATIONS
@@ -69,15 +70,15 @@ def call(root, monkeypatch, capsys):
     def main(*arguments):
         monkeypatch.setattr(sys, "argv", ["deeptwins", *arguments])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            app.main()
         return end.value.code or 0, *capsys.readouterr()
 
     return main
 
 
-def python(*arguments, **options):
-    """Start a Python that finds what this one finds."""
-    path = os.pathsep.join(map(os.path.abspath, sys.path))
+def python(*arguments, extra=".", **options):
+    """Start a Python that finds what this one finds, and first what is in another folder."""
+    path = os.pathsep.join(map(os.path.abspath, (extra, *sys.path)))
     return subprocess.Popen(  # noqa: S603  our own command
         [sys.executable, *arguments],
         env=os.environ | {"PYTHONPATH": path},
@@ -505,7 +506,7 @@ def test_a_defect_is_not_hidden(root, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["deeptwins", "run", "tiny"])
 
     with pytest.raises(ZeroDivisionError):
-        cli.main()
+        app.main()
 
 
 def test_report_prints_verdict_and_page(call, reported):
@@ -738,6 +739,19 @@ def test_doctor_tells_what_is_here(call):
     assert rows["studies"] == "tiny"
 
 
+def test_doctor_looks_at_own_datasets(call, tmp_path):
+    """`doctor folder:PATH` says how many images there are, and what is left out; a slip is one line."""
+    for name in ("train/ant/0.png", "train/ant/._0.png", "test/ant/1.png"):
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).touch()
+
+    code, out, err = call("doctor", f"folder:{tmp_path}/own")
+
+    assert (code, err) == (0, "")
+    assert "1 images for training, 1 for test; left out: 1 hidden (such as train/ant/._0.png)" in out
+    assert call("doctor", "folder:missing")[0] == 2
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 @pytest.mark.parametrize("name", [*sorted(PAGES.keys() - {"study"}), "profile-tiny"])
 def test_a_study_takes_no_page_of_another_kind(call, root, name):
@@ -775,14 +789,42 @@ def test_an_output_that_is_not_utf_8_is_no_error(root, monkeypatch):
     assert "Does it work ?\n" in out
 
 
-def test_a_closed_pipe_is_no_error(root):
-    """When nobody reads on (`deeptwins list | head -1`), there is no traceback."""
-    process = python("-m", "deeptwins", "list", cwd=root)
+@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["show", "cifar-plain-8"], ["report"]])
+def test_a_reader_who_leaves_ends_no_command(root, arguments):
+    """When nobody reads on (`deeptwins list | head -1`), there is no traceback, and the exit code is the command's."""
+    process = python("-m", "deeptwins", *arguments, cwd=root)
     process.stdout.close()
-
-    assert process.stderr.read() == ""
+    err = process.stderr.read()
     process.stderr.close()
-    process.wait()
+
+    assert (process.wait(), err[:33]) == (
+        (2, "deeptwins: results: no results of") if arguments == ["report"] else (0, "")
+    )
+
+
+@pytest.mark.parametrize(("number", "module"), [(number, "typer") for number in signals.STOPPING] + [(2, "torch")])
+def test_a_signal_ends_a_command_while_it_is_imported(root, number, module):
+    """From its first moment on, and while PyTorch is loaded: in one line, with the exit code of every interrupt."""
+    (root / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "class Signalling:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == '{module}' and 'deeptwins' in sys.orig_argv: os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Signalling())\n"
+    )
+    process = python("-m", "deeptwins", "run", "tiny", cwd=root, extra=root)
+
+    assert process.communicate() == ("", "deeptwins: interrupted\n")
+    assert process.returncode == 130
+    assert not (root / "results").exists()
+
+
+@pytest.mark.parametrize("streams", [{"close_fds": True, "preexec_fn": lambda: os.closerange(0, 3)}])
+def test_streams_that_are_closed_are_no_error(root, streams):
+    """Without standard input, output and error a command does what it does."""
+    process = subprocess.Popen([sys.executable, "-m", "deeptwins", "list"], cwd=root, **streams)
+
+    assert process.wait() == 0
 
 
 def test_records_of_a_real_run_are_counted(call, root):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeptwins import cli
-from deeptwins.cli import console
+from deeptwins.cli import app, console
 from deeptwins.errors import escaped, line, naming
 
 # ESC, BEL, a C1 control, marks of direction, signs without width, NUL, half a code point as of a name not in UTF-8.
@@ -73,7 +73,7 @@ def ended(monkeypatch, *arguments):
     """Run the command line, and return its exit code."""
     monkeypatch.setattr("sys.argv", ["deeptwins", *arguments])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        app.main()
     return end.value.code
 
 

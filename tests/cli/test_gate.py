@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 import gate_made as made
-from deeptwins import cli
+from deeptwins.cli import app
 from deeptwins.gate import runs
 from deeptwins.gate.compare import comparison, disturbances
 from deeptwins.gate.judge.conclusion import conclude
@@ -126,7 +126,7 @@ class Project:
             mock.patch.object(sys, "argv", ["deeptwins", "gate", *map(str, arguments)]),
             pytest.raises(SystemExit) as ended,
         ):
-            cli.main()
+            app.main()
         return ended.value.code or 0, out.getvalue(), err.getvalue()
 
     def stored(self):

@@ -165,15 +165,17 @@ def test_splits_of_different_sizes_need_a_size(monkeypatch):
 
 
 def test_available_says_where_datasets_lie(tmp_path, monkeypatch):
-    """`available` names every dataset without a PATH, and where it lies or that it would be downloaded."""
+    """`available` names every dataset without a PATH, where it lies, with notes, or that it would be downloaded."""
     monkeypatch.setattr(layouts, "download", lambda *_: pytest.fail("downloads"))
     (tmp_path / "FashionMNIST/raw").mkdir(parents=True)
-    (tmp_path / "cifar100/train").mkdir(parents=True)
+    for name in ("train/ant/0.png", "train/ant/.DS_Store", "test/ant/1.png"):
+        (tmp_path / "cifar100" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cifar100" / name).touch()
     found = dict(available(tmp_path))
     assert list(found) == ["digits", "fashion-mnist", "cifar10", "cifar100", "synthetic"]
     assert found["fashion-mnist"] == str(tmp_path / "FashionMNIST/raw")
     assert found["cifar10"] == f"not in {tmp_path}: downloaded on first use"
-    assert found["cifar100"] == str(tmp_path / "cifar100")
+    assert found["cifar100"] == f"{tmp_path / 'cifar100'} (left out: 1 hidden (such as train/ant/.DS_Store))"
 
 
 def test_the_cache_folder_is_where_the_user_wants_it(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
 from deeptwins.data import datasets as data
 from deeptwins.data import images, layouts, load
@@ -283,11 +284,21 @@ def test_classes_with_numbers_for_names_are_in_their_order(tmp_path):
     assert same(one, load(f"parquet:{write_parquet(tmp_path / 'b', parts, test='validation')}"))
 
 
+@pytest.mark.parametrize("mode", ["RGB", "P", "RGBA"])
+def test_equal_pixels_are_one_dataset(mode, tmp_path):
+    """Grey images that are stored as if they had colour are the same dataset as grey ones."""
+    parts = made(6, 5)
+    folders = [write_folder(tmp_path / name, parts) for name in ("grey", "stored")]
+    for path in folders[1].rglob("*.png"):
+        Image.open(path).convert(mode).save(path)
+    assert same(*(load(f"folder:{folder}") for folder in folders))
+
+
 def test_one_image_in_colour_makes_all_rgb(tmp_path):
     """A folder of grey images has one channel; with one image in colour, be it in test, all have three."""
     folder = write_folder(tmp_path, made(6, 5))
     assert load(f"folder:{folder}").image == (1, 6, 5)
-    (folder / "test/bee/colour.png").write_bytes(encoded(np.zeros((6, 5, 3), np.uint8)))
+    (folder / "test/bee/colour.png").write_bytes(encoded(np.full((6, 5, 3), (0, 0, 1), np.uint8)))
     assert load(f"folder:{folder}").image == (3, 6, 5)
 
 

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from deeptwins import cli
+from deeptwins.cli import app
 from deeptwins.errors import InputError
 from deeptwins.kernels.bn_relu_add.inputs import Inputs
 from deeptwins.kernels.formats import DTYPES, LAYOUTS
@@ -256,7 +256,7 @@ def call(tmp_path, monkeypatch, capsys):
         folders = ("--results", str(tmp_path / "results"), "--reports", str(tmp_path / "reports"))
         monkeypatch.setattr(sys, "argv", ["deeptwins", "kernels", *folders, *arguments])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            app.main()
         return end.value.code or 0, *capsys.readouterr()
 
     return main

@@ -9,7 +9,8 @@ import torch
 import fused
 import made
 import nets_made
-from deeptwins import cli, nets, study
+from deeptwins import nets, study
+from deeptwins.cli import app
 from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd, unavailable
 from deeptwins.nets import inspection
 from deeptwins.nets.families import FAMILIES
@@ -115,7 +116,7 @@ def test_show(fields, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["deeptwins", "show", "cifar-resnet-8", *changed])
 
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        app.main()
 
     assert end.value.code is None
     assert capsys.readouterr().out.splitlines()[-1].split()[1] == f"{sum(p.numel() for p in build(net).parameters()):,}"

@@ -51,17 +51,77 @@ def test_describes_this_machine():
     assert description["memory_gib"] > 0
 
 
+SECOND, FIRST = "cgroup2 cgroup rw,nsdelegate", "cgroup cgroup rw,cpu,cpuacct"
+SLICE, JOB = "user.slice/user-7.slice", "user.slice/user-7.slice/job.scope"
+
+
 @pytest.mark.parametrize(
-    ("quota", "cores"),
-    [("max 100000", 8), ("400000 100000", 4), ("150000 100000", 2), ("1000 100000", 1), ("9900000 100000", 8), ("", 8)],
+    ("groups", "mounts", "limits", "cores"),
+    [
+        (["0::/"], [("/", "fs", SECOND)], {"fs/cpu.max": "max 100000"}, 8),
+        (["0::/"], [("/", "fs", SECOND)], {"fs/cpu.max": "400000 100000"}, 4),
+        (["0::/"], [("/", "fs", SECOND)], {"fs/cpu.max": "150000 100000"}, 2),
+        (["0::/"], [("/", "fs", SECOND)], {"fs/cpu.max": "1000 100000"}, 1),
+        (["0::/"], [("/", "fs", SECOND)], {"fs/cpu.max": "9900000 100000"}, 8),
+        (["0::/"], [("/", "fs", SECOND)], {"fs/cpu.max": ""}, 8),
+        (["0::/"], [("/", "fs", SECOND)], {"fs/cpu.max": "200000 0"}, 8),
+        # Nested slices of version 2: the smallest on the way up, wherever it stands.
+        ([f"0::/{JOB}"], [("/", "fs", SECOND)], {f"fs/{JOB}/cpu.max": "300000 100000"}, 3),
+        (
+            [f"0::/{JOB}"],
+            [("/", "fs", SECOND)],
+            {f"fs/{JOB}/cpu.max": "max 1", f"fs/{SLICE}/cpu.max": "300000 100000"},
+            3,
+        ),
+        ([f"0::/{JOB}"], [("/", "fs", SECOND)], {"fs/user.slice/cpu.max": "2 1", f"fs/{JOB}/cpu.max": "3 1"}, 2),
+        ([f"0::/{JOB}"], [("/", "fs", SECOND)], {"fs/other.slice/cpu.max": "2 1", f"fs/{JOB}/below/cpu.max": "3 1"}, 8),
+        # A container that sees its own part of the tree alone, with and without a name of it.
+        (["0::/docker/1/a"], [("/docker/1", "fs", SECOND)], {"fs/a/cpu.max": "max 1", "fs/cpu.max": "2 1"}, 2),
+        (["0::/docker/1"], [("/", "fs", SECOND)], {"fs/cpu.max": "2 1"}, 2),
+        (["0::/../elsewhere"], [("/", "fs", SECOND)], {"fs/cpu.max": "2 1"}, 2),
+        # Version 1, alone or beside an empty tree of version 2.
+        (
+            ["4:cpu,cpuacct:/"],
+            [("/", "cpu", FIRST)],
+            {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"},
+            8,
+        ),
+        (
+            ["4:cpu,cpuacct:/docker/1", "0::/"],
+            [("/", "unified", SECOND), ("/docker/1", "cpu", FIRST)],
+            {"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"},
+            3,
+        ),
+        (
+            ["5:memory:/a", "4:cpu:/a/b"],
+            [("/", "memory", "cgroup cgroup rw,memory"), ("/", "cpu", "cgroup cgroup rw,cpu")],
+            {"cpu/a/cpu.cfs_quota_us": "100000", "cpu/a/cpu.cfs_period_us": "50000", "memory/a/cpu.max": "1 1"},
+            2,
+        ),
+        ([], [], {}, 8),
+        (["nonsense"], [("/", "fs", SECOND)], {"fs/cpu.max": "1 1"}, 8),
+    ],
 )
-def test_a_containers_quota_counts(tmp_path, monkeypatch, quota, cores):
-    """A container that may use less time than its cores have gets as many workers as that time is worth."""
-    (tmp_path / "cpu.max").write_text(f"{quota}\n")
-    monkeypatch.setattr(host, "QUOTA", tmp_path / "cpu.max")
+def test_the_quota_of_every_control_group_counts(tmp_path, monkeypatch, groups, mounts, limits, cores):  # noqa: PLR0913, PLR0917
+    """Less time than the cores have, by a group or one around it, is worth as many workers as it would keep busy."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    monkeypatch.setattr(host, "PROCESS", tmp_path)
+    rows = [f"31 23 0:9 {root} {tmp_path}/{place} rw,relatime shared:9 - {tree}" for root, place, tree in mounts]
+    (tmp_path / "mountinfo").write_text("\n".join(["22 1 8:1 / / rw - ext4 /dev/sda1 rw", *rows, ""]))
+    (tmp_path / "cgroup").write_text("".join(f"{row}\n" for row in groups))
+    for name, text in limits.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
 
     assert host.cores() == cores
+
+
+def test_elsewhere_than_on_linux_the_cores_count(tmp_path, monkeypatch):
+    """Where nothing tells of control groups there are no quotas."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    monkeypatch.setattr(host, "PROCESS", tmp_path / "none")
+
+    assert host.cores() == 8
 
 
 @needs_git

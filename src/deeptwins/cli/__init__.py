@@ -1,5 +1,12 @@
 """The command line: parse, call, print. A command that needs torch or pandas imports it only inside its function."""
 
-from deeptwins.cli.app import main
+from deeptwins import signals
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Be the process of a command: a signal ends it quietly, also while it is imported, and no reader that leaves."""
+    signals.handle(signals.leave)
+    from deeptwins.cli import app, output
+
+    output.prepare()
+    app.main()

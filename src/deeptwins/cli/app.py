@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from importlib import import_module
@@ -65,8 +64,6 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line. What a user can mend is one line on stderr and exit code 2."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # better a question mark than a traceback where it is not UTF-8
     try:
         code = build()(prog_name="deeptwins", standalone_mode=False)
     except InputError as error:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from deeptwins.errors import InputError, line
+from deeptwins.signals import INTERRUPTED
 
 if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
     from deeptwins.train.schedule.scheduling import Outcome
 
 ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # unless an option says otherwise
-FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED, INTERRUPTED = 1, 2, 3, 3, 130  # exit codes
+FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED = 1, 2, 3, 3  # exit codes, beside `INTERRUPTED`
 LONGEST, LONGEST_CELL = 10_000, 500  # characters of a line, and of a cell of a table
 
 

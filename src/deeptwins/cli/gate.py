@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from deeptwins.cli.console import BAD_INPUT, INTERRUPTED, REPORTS, RESULTS, read_duration, refuse, say
+from deeptwins.cli.console import BAD_INPUT, REPORTS, RESULTS, read_duration, refuse, say
 from deeptwins.cli.options import Reports, results_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError, naming
 from deeptwins.pages.wording import count
+from deeptwins.signals import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
     from deeptwins.gate.compare.comparison import Request
@@ -121,7 +120,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
         refuse(error)
         raise typer.Exit(ABORT) from None
     # Compare, and turn the verdict into an exit code.
-    with _interruptible():
+    with interruptible():
         if self_test:
             _test_itself(asked, trials, results, reports)
             return
@@ -283,18 +282,6 @@ def _test_itself(asked: Request, trials: int | None, results: Path, reports: Pat
         say(f"broke off: {failure}; the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED if failure == "interrupted" else BAD_INPUT)
     publish("performance", reports, (results,))
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end the gate as Ctrl-C does: what was measured is kept, and nothing is left behind."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _write_summary(path: Path | None, text: str) -> None:

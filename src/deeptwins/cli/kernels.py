@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from deeptwins.cli.console import INTERRUPTED, REPORTS, RESULTS, say
+from deeptwins.cli.console import REPORTS, RESULTS, say
 from deeptwins.cli.options import Reports, results_option
 from deeptwins.cli.pages import publish
+from deeptwins.signals import INTERRUPTED, interruptible
 
 MetricsFolder = Annotated[Path, results_option("Where the metrics go.")]
 KernelTimings = Annotated[
@@ -56,7 +57,7 @@ def _compile(results: Path) -> None:
     planned, path = compiled.plan(), kernel_records.path_of(results)
     tables.prepare(path)  # refuses a folder that cannot be written before minutes of compiling
     try:
-        with typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar:
+        with interruptible(), typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar:
             kernels = compiled.compile_all(planned, host.cores(), lambda: bar.update(1))
     except KeyboardInterrupt:
         say("interrupted; what has been compiled is in Triton's cache: the same command goes on from there")

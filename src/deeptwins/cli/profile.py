@@ -13,6 +13,7 @@ from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, as_typed, read_sh
 from deeptwins.cli.options import Data, DeviceName, Reports, image_option, results_option, settings_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError
+from deeptwins.signals import interruptible
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +110,10 @@ def _profile(  # noqa: PLR0913, PLR0917
 
     path = profiles.path_of(results, plan.name)
     tables.prepare(path)  # refuses a folder that cannot be written before minutes of profiling
-    with typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar:
+    with (
+        interruptible(),
+        typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar,
+    ):
         record = measure.profile(plan, device, steps, data, lambda: bar.update(1))
     tables.write(path, record)
     publish("profile", reports, (path,))

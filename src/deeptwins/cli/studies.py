@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deeptwins import signals
 from deeptwins.cli.console import (
     ABLATIONS,
     BAD_INPUT,
@@ -133,17 +134,18 @@ def run(  # noqa: PLR0913  every option is a parameter
     from deeptwins.train.schedule import progress, scheduling
 
     _check(chosen, device)
-    outcome = scheduling.train_all(
-        list({(run.study, run.id): run for study in chosen for run in study.runs}.values()),
-        device=device,
-        results=results,
-        display=progress.display(sys.stdout),
-        data_folder=data,
-        workers=workers,
-        together=together,
-        deadline=begun + limit,
-        fresh=fresh,
-    )
+    with signals.interruptible():
+        outcome = scheduling.train_all(
+            list({(run.study, run.id): run for study in chosen for run in study.runs}.values()),
+            device=device,
+            results=results,
+            display=progress.display(sys.stdout),
+            data_folder=data,
+            workers=workers,
+            together=together,
+            deadline=begun + limit,
+            fresh=fresh,
+        )
     # Say which command comes next: the same again, or `report`.
     machine = as_typed(
         device=None if device == "auto" else device,

@@ -53,6 +53,8 @@ class Dataset:
     image: tuple[int, int, int]
     checksum: str
     validation: Split | None = None
+    notes: tuple[str, ...] = ()
+    """What a user must know of how its files were read, such as what was left out."""
 
     @property
     def counts(self) -> list[int]:
@@ -112,14 +114,10 @@ def load(name: str, folder: Path | None = None, image_size: int | None = None, v
     Raises:
         InputError: there is no such dataset; it is not there and cannot be downloaded; it is damaged.
     """
-    kind, colon, path = name.partition(":")
-    key = f"{kind}:PATH" if colon else kind
-    if key not in DATASETS or (colon and not path):
-        raise InputError(f"no dataset {name!r}: choose from {', '.join(DATASETS)}")
     if image_size is not None and image_size > IMAGE_SIZE:
         raise InputError(f"{name}: recipe.image_size = {image_size}: at most {IMAGE_SIZE} pixels")
     try:
-        raw = DATASETS[key](path or name, folder)
+        raw = _raw(name, folder)
         if name in CHECKSUMS:
             original = _dataset(name, raw, None)
             if original.checksum != CHECKSUMS[name]:
@@ -137,15 +135,17 @@ def load(name: str, folder: Path | None = None, image_size: int | None = None, v
 
 
 def available(folder: Path | None = None) -> list[tuple[str, str]]:
-    """List the datasets that need no PATH, and where each lies, or why not; loads and downloads nothing."""
+    """List the datasets that need no PATH, and where each lies, or why not; decodes and downloads nothing."""
     inside = {"digits": "inside scikit-learn", "synthetic": "made when asked for"}
     rows = []
     for name in DATASETS:
         if name in layouts.NATIVE:
             try:
                 place = folder or layouts.cache_folder()
-                path, _ = layouts.find(name, place) or (None, None)
-                rows.append((name, str(path) if path else f"not in {place}: downloaded on first use"))
+                path, read = layouts.find(name, place) or (None, None)
+                own = path != place / layouts.NATIVE[name][0]  # of torchvision's there is nothing to note
+                notes = "".join(f" ({note})" for note in read(path).notes) if path and read and own else ""
+                rows.append((name, f"{path}{notes}" if path else f"not in {place}: downloaded on first use"))
             except InputError as error:
                 rows.append((name, str(error)))
             except OSError as error:
@@ -155,12 +155,35 @@ def available(folder: Path | None = None) -> list[tuple[str, str]]:
     return rows
 
 
+def look(name: str, folder: Path | None = None) -> str:
+    """Say where a dataset `KIND:PATH` lies, how many images it has, and what else to know of its files; decodes none.
+
+    Raises:
+        InputError: there is no such dataset, or its files are no such dataset.
+    """
+    try:
+        raw = _raw(name, folder)
+    except OSError as error:
+        raise InputError(f"{error.filename or name}: {error.strerror or error}") from None
+    images_of = f"{len(raw.train.labels):,} images for training, {len(raw.test.labels):,} for test"
+    return "; ".join((f"{raw.where}: {images_of}", *raw.notes))
+
+
 def checksum(train: Split, test: Split) -> str:
     """Compute the checksum of a dataset: over its shape, and every image and label in order."""
     digest = hashlib.sha256(repr((train.images.shape, len(train), len(test))).encode())
     for split in (train, test):
         digest.update(b"".join(split.images.digests(split.labels.cpu().numpy())))
     return f"sha256:{digest.hexdigest()}"
+
+
+def _raw(name: str, folder: Path | None) -> RawDataset:
+    """Find a dataset by the name that studies give it, and read what is not its images."""
+    kind, colon, path = name.partition(":")
+    key = f"{kind}:PATH" if colon else kind
+    if key not in DATASETS or (colon and not path):
+        raise InputError(f"no dataset {name!r}: choose from {', '.join(DATASETS)}")
+    return DATASETS[key](path or name, folder)
 
 
 def _dataset(name: str, raw: RawDataset, image_size: int | None) -> Dataset:
@@ -180,7 +203,7 @@ def _dataset(name: str, raw: RawDataset, image_size: int | None) -> Dataset:
         sizes = " and ".join(f"{s.images.shape[2]}x{s.images.shape[1]}" for s in (train, test))
         raise InputError(f"{raw.where}: images for training and test have {sizes} pixels: set recipe.image_size")
     classes = int(max(train.labels.max(), test.labels.max())) + 1
-    return Dataset(name, train, test, classes, shape, checksum(train, test))
+    return Dataset(name, train, test, classes, shape, checksum(train, test), notes=raw.notes)
 
 
 def _held_out(dataset: Dataset, share: float) -> Dataset:
@@ -206,7 +229,8 @@ def _held_out(dataset: Dataset, share: float) -> Dataset:
 
 def _opened(part: Part, image_size: int | None) -> tuple[Images, bool]:
     if isinstance(part.images, np.ndarray):
-        return images.from_array(part.images, image_size), part.images.ndim > 3  # noqa: PLR2004 - (N, H, W) is grey
+        resident = images.from_array(part.images, image_size)
+        return resident, resident.coloured()
     return images.from_encoded(part.images, image_size)
 
 

@@ -27,6 +27,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from deeptwins.data.images import Array, Encoded
+from deeptwins.data.listing import Listing, normalized, told
 from deeptwins.errors import InputError
 
 Labels = npt.NDArray[np.int64]
@@ -34,7 +35,6 @@ Labels = npt.NDArray[np.int64]
 CLASSES = 1_000_000  # a larger number is no label: a net with so many classes would fit nowhere
 IN_MEMORY_BYTES = 256 * 2**20  # Parquet files that are larger together are not read into memory
 TEST_SPLITS = ("test", "validation", "val")  # the first of these that exists is taken
-IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "fine_label")
 
@@ -47,11 +47,12 @@ class Part(NamedTuple):
 
 
 class RawDataset(NamedTuple):
-    """A dataset as its files have it, and where these lie."""
+    """A dataset as its files have it, where these lie, and what a user must know of how they were read."""
 
     where: str
     train: Part
     test: Part
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def read_idx(folder: Path) -> RawDataset:
         if len(labels) != len(images):
             raise InputError(f"{folder}: {len(images)} images and {len(labels)} labels in {split}: {_again(folder)}")
         parts.append(Part(labels.astype(np.int64), images))
-    return RawDataset(str(folder), *parts)
+    train, test = parts
+    return RawDataset(str(folder), train, test)
 
 
 def _idx(folder: Path, stem: str, dimensions: int) -> Array:
@@ -127,7 +129,8 @@ def _cifar(name: str, folder: Path) -> RawDataset:
         files = [*torchvision_class.train_list, *torchvision_class.test_list, meta]
         bad = next((folder / file for file, md5 in files if not check(folder / file, md5)), folder)
         raise InputError(f"{bad}: damaged or missing: {_again(folder)}") from None
-    return RawDataset(str(folder), *(Part(np.array(split.targets, np.int64), split.data) for split in (train, test)))
+    parts = [Part(np.array(split.targets, np.int64), split.data) for split in (train, test)]
+    return RawDataset(str(folder), parts[0], parts[1])
 
 
 def read_folder(folder: Path) -> RawDataset:
@@ -136,28 +139,30 @@ def read_folder(folder: Path) -> RawDataset:
     test = next((folder / split for split in TEST_SPLITS if (folder / split).is_dir()), None)
     if not train.is_dir() or test is None:
         raise InputError(f"{folder}: must hold train/<class>/*.png and test/<class>/*.png (or val/)")
-    classes = [path.name for path in train.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    numbers = all(name.isdecimal() for name in classes)  # 10 comes after 9 then
-    classes.sort(key=lambda name: (int(name) if numbers else 0, name))
-    strangers = {path.name for path in test.iterdir() if path.is_dir() and not path.name.startswith(".")} - {*classes}
+    listings = Listing(train), Listing(test)
+    names = listings[0].classes
+    numbers = all(name.isdecimal() for name in names)  # 10 comes after 9 then
+    classes = sorted(names, key=lambda name: (int(name) if numbers else 0, name))
+    strangers = listings[1].classes.keys() - names
     if strangers:
         raise InputError(f"{test / min(strangers)}: no such class in {train}")
-    return RawDataset(str(folder), *(_folder_part(split, classes) for split in (train, test)))
+    parts = [_folder_part(listing, classes) for listing in listings]
+    left_out = [one for listing in listings for one in listing.left_out]
+    return RawDataset(str(folder), parts[0], parts[1], (told(left_out),) if left_out else ())
 
 
-def _folder_part(split: Path, classes: Sequence[str]) -> Part:
+def _folder_part(listing: Listing, classes: Sequence[str]) -> Part:
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        files = (path for path in (split / name).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        paths = sorted(path.relative_to(split).as_posix() for path in files)
-        if not paths and split.name == "train":
-            raise InputError(f"{split / name}: no images")
+        paths = listing.classes.get(name, [])
+        if not paths and listing.split.name == "train":
+            raise InputError(f"{listing.split / name}: no images; {told(listing.left_out)}")
         names += paths
         labels += [label] * len(paths)
     if not names:
-        raise InputError(f"{split}: no images in <class>/ folders")
-    return Part(np.array(labels, np.int64), Files(split, names))
+        raise InputError(f"{listing.split}: no images in <class>/ folders; {told(listing.left_out)}")
+    return Part(np.array(labels, np.int64), Files(listing.split, names))
 
 
 @dataclass(frozen=True)
@@ -181,8 +186,8 @@ class Files:
         return str(self.folder / self.names[index])
 
     def identity(self, index: int) -> str:
-        """Give its path within the split, and its size."""
-        return f"{self.names[index]} {(self.folder / self.names[index]).stat().st_size}"
+        """Give its path within the split, as every system writes it, and its size."""
+        return f"{normalized(self.names[index])} {(self.folder / self.names[index]).stat().st_size}"
 
 
 def read_parquet(folder: Path) -> RawDataset:

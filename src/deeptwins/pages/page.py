@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pandas as pd
@@ -15,8 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from deeptwins.errors import InputError, escaped
+from deeptwins.pages import saving
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.tables import Table, csv
+from deeptwins.records import disk
 
 Facts = TypeVar("Facts")
 
@@ -126,9 +128,10 @@ def write(spec: PageSpec[Facts], reports: Path, *source: object) -> Written[Fact
     facts = spec.load(*source)
     page = compose(spec, facts)
     folder = reports / page.name
-    _save(folder, _files(page), instead_of=("*.svg", "data/*.csv"))
+    with _writable(folder):
+        saving.save(folder, _files(page))
     lines = page.verdict if spec.lines is None else spec.lines(facts)
-    return Written(facts, tuple(spec.summary(facts)), tuple(lines), folder / "index.html")
+    return Written(facts, tuple(spec.summary(facts)), tuple(lines), folder / saving.INDEX)
 
 
 def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
@@ -161,13 +164,14 @@ def _files(page: Page) -> dict[str, str]:
     first = pictures[0]
     summary = {key: getattr(page, key) for key in _LISTED}
     summary |= {"remarks": [*page.cautions, *page.remarks], "figure": f"{first.name}.svg", "alt": first.alt}
-    return {
+    files = {
         **{f"{picture.name}.svg": str(picture.svg) for picture in pictures},
         **{f"data/{name}.csv": csv(table, float_format="%.6g") for name, table in data.items()},
         "summary.json": json.dumps(summary, indent=1) + "\n",
         "report.md": _MARKDOWN.get_template("report.md.j2").render(page=page, data=list(data)),
         "index.html": _HTML.get_template("report.html.j2").render(page=page, data=list(data)),
     }
+    return {name: escaped(text, kept=KEPT) for name, text in files.items()}
 
 
 def write_index(reports: Path) -> Path:
@@ -177,37 +181,24 @@ def write_index(reports: Path) -> Path:
         InputError: a report's summary is damaged, or the folder cannot be written.
     """
     studies = []
-    for path in sorted(reports.glob("*/summary.json")):
+    for path in sorted(reports.glob("[!.]*/summary.json")):
         try:
             summary = json.loads(path.read_text(encoding="utf-8"))
             studies.append({"name": path.parent.name} | {key: summary[key] for key in _SUMMARY})
         except (OSError, ValueError, TypeError, KeyError):
             raise InputError(f"{path}: not a report's summary; write the report again, or delete its folder") from None
-    _save(reports, {"index.html": _HTML.get_template("index.html.j2").render(studies=studies)})
-    return reports / "index.html"
+    index = reports / saving.INDEX
+    with _writable(reports):
+        reports.mkdir(parents=True, exist_ok=True)
+        disk.replace(index, escaped(_HTML.get_template("index.html.j2").render(studies=studies), kept=KEPT).encode())
+    return index
 
 
-def _save(folder: Path, files: dict[str, str], instead_of: Sequence[str] = ()) -> None:
-    """Write all files beside their places, then put them there one by one: an interrupt leaves no half page.
-
-    Args:
-        folder: of the page.
-        files: their text, by name.
-        instead_of: patterns of names; what else has them goes.
-    """
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Refuse a folder that cannot be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
-            for name, text in files.items():
-                path = Path(fresh, name)
-                path.parent.mkdir(exist_ok=True)
-                path.write_text(escaped(text, kept=KEPT), encoding="utf-8", newline="\n")
-            for name in files:
-                (folder / name).parent.mkdir(exist_ok=True)
-                Path(fresh, name).replace(folder / name)
-        before = {path for pattern in instead_of for path in folder.glob(pattern)}
-        for path in before - {folder / name for name in files}:
-            path.unlink()
+        yield
     except OSError as error:
         raise InputError(
             f"{folder}: {error.strerror}; make it writable, or choose another folder with --reports"

@@ -1,6 +1,7 @@
 """What runs, profiles and compiled kernels leave behind: formats, reading, writing, locks."""
 
 from deeptwins.records.course import evaluations
+from deeptwins.records.disk import part_of, replace
 from deeptwins.records.files import RunFiles
 from deeptwins.records.runs import (
     PLACES,
@@ -11,9 +12,7 @@ from deeptwins.records.runs import (
     hashes,
     keep,
     last_hash,
-    part_of,
     read,
-    replace,
     status,
 )
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from deeptwins.errors import InputError, line
-from deeptwins.records import fields, runs
+from deeptwins.records import disk, fields
 from deeptwins.records.fields import FromOne, Measurement, Strict, Text
 
 AGAIN = "write it with `bench/gpu.sh throughput packing choices`"
@@ -189,7 +189,7 @@ def keep(timings: Timings, path: Path) -> Path:
         OSError: the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    runs.replace(path, json.dumps(timings.content, indent=4).encode())
+    disk.replace(path, json.dumps(timings.content, indent=4).encode())
     return path
 
 

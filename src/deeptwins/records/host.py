@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-# A container's limit under cgroup v2: microseconds of CPU time, and the period, in microseconds, that has them.
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
+PROCESS = Path("/proc/self")  # tells the control groups of this process, and where their files lie
 
 
 def processor() -> str:
@@ -24,13 +24,44 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use, a container's quota included."""
+    """How many cores this process may use, the quotas of its control groups included."""
     free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([free, *(math.ceil(quota) for folder in _control_groups() for quota in _quota(folder))]))
+
+
+def _control_groups() -> Iterator[Path]:
+    """The folders of the control groups that limit this process's CPU time: each limits all that are inside it."""
     try:
-        quota, period = map(int, QUOTA.read_text(encoding="ascii").split())
-    except (OSError, ValueError):  # no such file, or `max`: no limit
-        return free
-    return max(1, min(free, math.ceil(quota / period)))
+        groups = [row.split(":", 2) for row in _rows(PROCESS / "cgroup")]
+        mounts = [row.split(" - ", 1) for row in _rows(PROCESS / "mountinfo")]
+        for place, system in mounts:
+            _, _, _, root, mount, *_ = place.split(" ")
+            kind, _, options = system.split(" ", 2)
+            for _, controllers, path in groups:
+                # Version 2 has one tree, and names no controllers; version 1 has a tree with that of CPU time.
+                second = kind == "cgroup2" and not controllers
+                first = kind == "cgroup" and "cpu" in options.split(",") and "cpu" in controllers.split(",")
+                if first or second:
+                    inside = Path(os.path.relpath(path, root)) if Path(path).is_relative_to(root) else Path()
+                    yield from (Path(mount, inside), *(Path(mount, parent) for parent in inside.parents))
+    except (OSError, ValueError):  # no Linux
+        return
+
+
+def _quota(group: Path) -> list[float]:
+    """The quota of a control group, in cores, if it has one."""
+    for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            quota, period = (int(word) for name in files for word in (group / name).read_text(encoding="ascii").split())
+        except (OSError, ValueError):  # no such file, or `max`: no limit
+            continue
+        if quota > 0 and period > 0:  # -1: no limit
+            return [quota / period]
+    return []
+
+
+def _rows(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
 
 
 def memory_gib() -> float:

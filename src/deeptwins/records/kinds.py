@@ -53,6 +53,8 @@ class TrainedOn(Strict):
     """Training images of the commonest class; older records lack it."""
     image: tuple[FromOne, FromOne, FromOne]
     """Channels, height, width."""
+    notes: list[Text] | None = None
+    """What a user must know of how its files were read."""
 
 
 class TrainedAt(Strict):

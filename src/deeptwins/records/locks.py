@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from deeptwins.errors import naming
+from deeptwins.records import disk
 from deeptwins.records.files import RunFiles
 
 # The lock files that this process has open, each with the number of `claimed` blocks that use it.
@@ -21,23 +23,19 @@ def claimed(first: RunFiles, *others: RunFiles) -> Iterator[bool]:
     So several `deeptwins run` can share a study. A lock is one byte of the study's `.lock`, at an offset that is the
     run's hash. It vanishes with its process, so a kill leaves nothing locked. The file stays, empty: nobody removes
     it, so there is no race between locking and removing. (The record file cannot be locked: resuming replaces it.)
+    On a file system without locks every run is free; the user was told.
 
     Raises:
         OSError: the results folder is not writable.
     """
     places = [files.lock_byte for files in (first, *others)]
     with _lock_file(first.lock.absolute()) as file:
-        held: list[int] = []
+        with naming(first.lock):
+            locked = {place: disk.lock(file, place) for place in places}
         try:
-            for place in places:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-                held.append(place)
-        except (BlockingIOError, PermissionError):
-            pass
-        try:
-            yield len(held) == len(places)
+            yield False not in locked.values()
         finally:
-            for place in held:
+            for place in (place for place, held in locked.items() if held):
                 fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
 
 

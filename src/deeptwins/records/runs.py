@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from deeptwins.errors import InputError, naming
-from deeptwins.records import kinds
+from deeptwins.records import disk, kinds
 from deeptwins.records.course import Course
 from deeptwins.records.fields import complaint
 
@@ -52,13 +52,11 @@ def append(path: Path, *added: Record) -> None:
     """
     new = not path.exists()
     text = _lines(added, last_hash(path) or "")
-    with naming(path):
-        with path.open("ab") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            _sync(path.parent)
+    with naming(path), path.open("ab") as file:
+        file.write(text)
+        disk.sync(file)
+    if new:
+        disk.sync_folder(path.parent)
 
 
 def last_hash(path: Path) -> str | None:
@@ -157,25 +155,8 @@ def keep(path: Path, keeps: Callable[[Record], bool]) -> list[Record]:
     records = [record for record in read(path) if keeps(record)]
     text = _lines(records)
     if path.exists() and path.read_bytes() != text:
-        replace(path, text)
+        disk.replace(path, text)
     return records
-
-
-def part_of(path: Path) -> Path:
-    """Where `replace` writes first. What a kill leaves there is never read, and the next `replace` overwrites it."""
-    return path.with_name(path.name + ".part")
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a whole file so that a reader, or a kill, sees the old content or the new one, never a part."""
-    part = part_of(path)
-    with naming(path):
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        _sync(path.parent)
 
 
 def _lines(records: Iterable[Record], before: str = "") -> bytes:
@@ -194,12 +175,3 @@ def _lines(records: Iterable[Record], before: str = "") -> bytes:
 def _digest(before: str, line: bytes) -> str:
     """Hash a line without its own hash, and that of the line before."""
     return hashlib.sha256(before.encode() + line).hexdigest()[:16]
-
-
-def _sync(folder: Path) -> None:
-    """Make durable that a file was made in a folder, or renamed."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from deeptwins.errors import InputError
-from deeptwins.records import fields, runs
+from deeptwins.records import disk, fields
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -21,7 +21,7 @@ def prepare(path: Path) -> None:
         OSError: it cannot.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = runs.part_of(path)
+    part = disk.part_of(path)
     part.touch()
     part.unlink()
 
@@ -39,7 +39,7 @@ def write(path: Path, content: BaseModel) -> None:
             text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in value) + "\n ]"
         parts.append(f" {json.dumps(name)}: {text}")
     prepare(path)
-    runs.replace(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+    disk.replace(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
 def read(path: Path, kind: type[Content], schema: int, command: str, mend: str = "") -> Content:

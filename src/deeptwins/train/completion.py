@@ -194,6 +194,7 @@ def _header(training: Training) -> Record:
             "present": len(dataset.counts),
             "commonest": max(dataset.counts),
             "image": list(dataset.image),
+            **({"notes": list(dataset.notes)} if dataset.notes else {}),
         },
         "machine": devices.describe(training.device.type),
         "commit": devices.commit(),

@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.gate.compare import worktrees
+from deeptwins.gate.compare import processes, worktrees
 from repositories import git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -79,6 +82,68 @@ def test_nothing_is_left_behind_where_it_breaks_off(root):
         raise KeyboardInterrupt
 
     assert len(git(root, "worktree", "list").splitlines()) == 1
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from deeptwins.gate.compare import processes, worktrees
+with worktrees.worktrees(Path(sys.argv[1]), "HEAD", "HEAD"), processes.folder_for_files() as files:
+    files.joinpath("file").touch()
+    print("ready", flush=True)
+    sys.stdin.read()
+    os._exit(9)
+"""
+"""A gate that waits until its input ends, and then is killed."""
+
+
+@pytest.fixture
+def killed(root, tmp_path, monkeypatch):
+    """A gate at work in the repository."""
+    for name in ("temporary", "memory"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(processes, "MEMORY", tmp_path / "memory")
+    code = (
+        f"from deeptwins.gate.compare import processes\nprocesses.MEMORY = processes.Path({str(tmp_path / 'memory')!r})"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": tempfile.tempdir}
+    with subprocess.Popen(  # noqa: S603  our own
+        [sys.executable, "-c", code + KILLED, root],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as gate:
+        assert gate.stdout.readline() == b"ready\n"
+        yield gate
+
+
+def test_what_a_killed_gate_has_left_goes_when_the_next_one_begins(root, tmp_path, killed):
+    """Its worktrees, what git knows of them, and its folders: but not while it runs, and nothing of the user's."""
+
+    def found():
+        listed = {Path(row.split()[0]) for row in git(root, "worktree", "list").splitlines()}
+        folders = {path for name in ("temporary", "memory") for path in (tmp_path / name).iterdir()}
+        return listed - {root}, folders
+
+    mine, lost = tmp_path / "mine", tmp_path / "unplugged"
+    for place in (mine, lost):
+        git(root, "worktree", "add", "--quiet", "--detach", str(place))
+    shutil.rmtree(lost)
+    foreign = tmp_path / "temporary" / "deeptwins-gate-link"
+    foreign.symlink_to(mine)
+    listed, folders = found()
+    (root / ".git" / "worktrees" / "base" / "locked").write_text("initializing")  # as git itself leaves it, when killed
+
+    with worktrees.worktrees(root, "HEAD", "HEAD"), processes.folder_for_files():
+        assert len(found()[0] - listed) == 2
+    assert found() == (listed, folders)
+    assert (len(listed), len(folders)) == (4, 3)
+    killed.communicate()
+    with worktrees.worktrees(root, "HEAD", "HEAD"), processes.folder_for_files():
+        pass
+
+    assert found() == ({mine, lost}, {foreign})
 
 
 def test_a_snapshot_holds_what_is_not_committed(root):

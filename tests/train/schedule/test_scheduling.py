@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import re
@@ -10,20 +11,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import active_children
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import cramped
 import made
-from deeptwins import data, records, study
+from deeptwins import data, records, signals, study
 from deeptwins.errors import InputError
-from deeptwins.records import RunFiles
+from deeptwins.records import RunFiles, disk
 from deeptwins.records.locks import claimed
 from deeptwins.train.schedule import forking, scheduling, session, workers
+from deeptwins.train.schedule.jobs import Jobs
 from deeptwins.train.schedule.scheduling import Outcome, train_all
 
 pytestmark = pytest.mark.slow
@@ -267,6 +272,25 @@ def test_other_images_than_those_of_earlier_runs_are_told(tmp_path, checksum, se
         assert "synthetic has 2 checksums" in sentence
 
 
+def test_finished_runs_are_finished_where_nothing_can_be_written(undisturbed, monkeypatch):
+    """On a read-only file system, whose every change is refused, finished runs are counted and nothing is tried."""
+
+    def read_only(*_arguments, **_options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for change in ("mkdir", "unlink", "rename", "replace"):
+        monkeypatch.setattr(os, change, read_only)
+    monkeypatch.setattr(disk, "shortcomings", read_only)
+    folder, _ = undisturbed
+    watch = Watch()
+
+    assert train(folder, load(folder).runs, watch) == Outcome(total=2, done=2, diverged=0, failed=0)
+
+    assert watch.lines == ["2 of 2 runs were finished before"]
+    with pytest.raises(InputError, match="results/tiny: Read-only file system; choose"):
+        train(folder, load(folder).runs, fresh=True)
+
+
 def test_a_killed_worker_is_replaced(tmp_path, same):
     """A killed worker is reported and its run given to another; the records do not tell, nor of how many workers."""
     killed = []
@@ -455,12 +479,26 @@ def test_what_goes_with_the_images_is_trained(tmp_path, old, new):
     assert train(tmp_path, runs).done == 1
 
 
+def test_what_is_noted_of_a_dataset_is_said(tmp_path, monkeypatch):
+    """What a user must know of a dataset is said once, before it is trained on, though two of its sizes are loaded."""
+    noted = replace(scheduling.data.load("synthetic"), notes=("left out: 1 hidden",))
+    monkeypatch.setattr(scheduling.data, "load", lambda *_: noted)
+    monkeypatch.setattr(scheduling, "Session", lambda *_: SimpleNamespace(work=lambda: None, out_of_time=False))
+    sizes = TINY.replace('"cifar"\n', '"cifar"\nimage_size = [8, 16]\n')
+    watch = Watch()
+
+    train(tmp_path, load(tmp_path, sizes).runs, watch)
+
+    assert watch.lines == ["synthetic: left out: 1 hidden", "training 4 runs on cpu, 1 at a time"]
+
+
 def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, patient, same):
     """Ctrl-C saves the runs on the workers, says how to go on, and exits with 130; going on changes no number."""
     load(tmp_path)
     first = started(tmp_path, "--workers", "1", path=[patient])
     wait_for_training(first, tmp_path)
-    os.killpg(first.pid, signal.SIGINT)
+    for number in (signal.SIGINT, *signals.STOPPING[2:]):  # warnings after it are no impatience, and end no worker
+        os.killpg(first.pid, number)
     output = output_of(first, tmp_path)
 
     assert first.returncode == 130
@@ -471,6 +509,18 @@ def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, patient, same):
     assert [name.rsplit(".", 1)[1] for name in left(tmp_path)] == ["checkpoint", "jsonl"]
     assert train(tmp_path, load(tmp_path).runs) == Outcome(total=2, done=2, diverged=0, failed=0)
     same()
+
+
+@pytest.mark.parametrize("asked", signals.ASKED)
+def test_only_who_asks_twice_is_obeyed_at_once(asked):
+    """Warnings of terminals and schedulers may come as often as they like: the runs in hand are saved."""
+    told = session.Session(Jobs([], Counter()), None, Watch())
+    with signals.handled(told._note):
+        for number in (*signals.STOPPING[2:], *signals.STOPPING[2:]):
+            os.kill(os.getpid(), number)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(asked)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc, to find a session's workers")
@@ -619,31 +669,46 @@ def test_results_that_cannot_be_written_are_noticed_first(tmp_path):
         train(tmp_path, load(tmp_path).runs, results=tmp_path / "file" / "results")
 
 
-def test_sessions_that_start_together_do_not_stop_one_another(tmp_path, monkeypatch):
-    """Another process that tries the same folder at the same moment, and cleans up, is no obstacle."""
-    write = Path.write_bytes
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_a_file_system_lacks_is_told_once(tmp_path, monkeypatch, fresh):
+    """Without locks and syncs, studies are trained, after a line for each that says what is lost; also with `fresh`."""
 
-    def interleaved(path, content):
-        write(path, content)
-        with monkeypatch.context() as other:
-            other.setattr(Path, "write_bytes", write)
-            other.setattr(os, "getpid", lambda: 1)
-            scheduling._check_writable(path.parent)
+    def refused(*_arguments):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
-    monkeypatch.setattr(Path, "write_bytes", interleaved)
+    monkeypatch.setattr(os, "fsync", refused)
+    monkeypatch.setattr(fcntl, "lockf", refused)
+    monkeypatch.setattr(scheduling.Session, "work", lambda _: None)
+    watch = Watch()
 
-    scheduling._check_writable(tmp_path)
+    train(tmp_path, [run for name in ("tiny", "other") for run in load(tmp_path, name=name).runs], watch, fresh=fresh)
 
-    assert not list(tmp_path.iterdir())
+    assert [line.split(":")[:2] for line in watch.lines[:-1]] == [
+        [str(tmp_path / "results"), " this file system cannot sync"],
+        [str(tmp_path / "results"), " this file system has no locks"],
+    ]
+    assert watch.lines[-1] == "training 4 runs on cpu, 1 at a time"
+
+
+def test_a_folder_without_a_working_lock_is_noticed_first(tmp_path, monkeypatch):
+    """An error of a lock that is no lack of locks stops the session before anything is trained, in one line."""
+
+    def broken(*_arguments):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "lockf", broken)
+
+    with pytest.raises(InputError, match=r"results/tiny: Input/output error; choose .* with --results DIR"):
+        train(tmp_path, load(tmp_path).runs, fresh=True)
 
 
 def test_a_full_disk_is_noticed_first(tmp_path, monkeypatch):
     """A results folder in which nothing fits stops the session before anything is trained, and no probe stays."""
 
-    def full(_path, _content):
-        raise OSError(28, os.strerror(28))
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
 
     with pytest.raises(InputError, match="results/tiny: No space left on device"):
         train(tmp_path, load(tmp_path).runs)

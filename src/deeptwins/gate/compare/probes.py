@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from deeptwins.errors import InputError
+from deeptwins.gate.compare import scratch
 from deeptwins.gate.compare.processes import end
 from deeptwins.gate.compare.worktrees import Arm
 from deeptwins.gate.judge.metrics import ExactValues
@@ -142,8 +142,7 @@ class _Probe:
 @contextmanager
 def _running(arm: str, script: Path, root: Path, groups: Sequence[str]) -> Iterator[_Probe]:
     """Run the probe on an arm's package, in a folder of its own; at the end nothing of it runs or lies about."""
-    with TemporaryDirectory(prefix="deeptwins-", ignore_cleanup_errors=True) as name, ExitStack() as files:
-        folder = Path(name)
+    with scratch.folder() as folder, ExitStack() as files:
         process = subprocess.Popen(  # noqa: S603  our own
             [sys.executable, str(script.resolve()), "--output", str(folder / OUTPUT), "--only", *groups],
             cwd=folder,

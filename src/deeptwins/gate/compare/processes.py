@@ -12,10 +12,10 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from deeptwins.errors import line
+from deeptwins.gate.compare import scratch
 from deeptwins.gate.compare.worktrees import Arm, Suite
 from deeptwins.gate.runs import Design
 
@@ -164,5 +164,5 @@ def folder_for_files() -> Iterator[Path]:
     """Make a folder for the files of benchmarks, in memory if there is room."""
     status = os.statvfs(MEMORY) if MEMORY.is_dir() else None
     inside = MEMORY if status is not None and status.f_bavail * status.f_frsize >= ROOM else None
-    with TemporaryDirectory(prefix="deeptwins-gate-", dir=inside, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    with scratch.folder(inside) as folder:
+        yield folder

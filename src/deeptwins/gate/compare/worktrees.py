@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deeptwins.errors import InputError, line
+from deeptwins.gate.compare import scratch
 
 PROSE = (".md", ".rst", "LICENSE", "docs/", "reports/", "results/")  # such ends or beginnings of paths never run
 CODE = (".py", ".pyi", ".pyx", ".c", ".h", ".cpp", ".cu", ".rs", ".toml", ".cfg", ".ini")  # may run wherever they lie
@@ -177,10 +177,9 @@ def worktrees(repository: Path, base: str, head: str) -> Iterator[tuple[Arm, Arm
     Raises:
         InputError: git cannot.
     """
-    _git(repository, "worktree", "prune")
-    with tempfile.TemporaryDirectory(prefix="deeptwins-gate-", ignore_cleanup_errors=True) as name:
+    _forget_left(repository)
+    with scratch.folder() as folder:
         # The two paths are equally long: where a process's memory lies depends on the length.
-        folder = Path(name).resolve()
         arms = Arm("base", base, folder / "base"), Arm("head", head, folder / "head")
         try:
             for arm in arms:
@@ -188,9 +187,22 @@ def worktrees(repository: Path, base: str, head: str) -> Iterator[tuple[Arm, Arm
             yield arms
         finally:
             for arm in arms:
-                shutil.rmtree(arm.root, ignore_errors=True)
-            with suppress(InputError):  # what was measured must not be lost if this fails
-                _git(repository, "worktree", "prune")
+                _forget(repository, arm.root)
+
+
+def _forget_left(repository: Path) -> None:
+    """Forget the worktrees that a killed gate has left; those of the user, and of gates that still run, stay."""
+    rows = _git(repository, "worktree", "list", "--porcelain").splitlines()
+    for root in (Path(row.removeprefix("worktree ")) for row in rows if row.startswith("worktree ")):
+        if root.parent.name.startswith(scratch.PREFIX) and scratch.remove_left(root.parent):
+            _forget(repository, root)
+
+
+def _forget(repository: Path, root: Path) -> None:
+    """Remove a worktree, and git's knowledge of it, where there is any."""
+    shutil.rmtree(root, ignore_errors=True)
+    with suppress(InputError):  # what was measured must not be lost if this fails
+        _git(repository, "worktree", "remove", "--force", "--force", str(root))  # twice: git locks it while it is made
 
 
 def bring(arm: Arm, suite: Suite) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, get_context, resource_tracker
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the parent handles them; workers ignore them
+from deeptwins.signals import STOPPING
+
 # glibc hands every freed block of some MiB back to the system, which then gives it out again page by page, hundreds of
 # times per training step. Kept in the process instead, an epoch on a CPU takes 2 to 7 % less time.
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
@@ -31,12 +32,13 @@ def start() -> None:
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Keep `SIGNALS` pending: a terminal's Ctrl-C reaches all processes, and must find none that only starts."""
+    """Keep `STOPPING` pending: a terminal's Ctrl-C reaches all processes, and must find none that only starts."""
     for name, value in (MEMORY | QUEUES).items():
         os.environ.setdefault(name, value)  # read when a process starts
-    resource_tracker.ensure_running()  # starting a process would start it, and that unblocks them
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    resource_tracker.ensure_running()  # starting a process would start it, and that unblocks some of them
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)

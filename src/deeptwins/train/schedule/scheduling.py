@@ -6,7 +6,6 @@ A run's numbers depend neither on how many workers there are nor on the order in
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 from deeptwins import data, records
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
-from deeptwins.records import RunFiles, host
+from deeptwins.records import RunFiles, disk, host
 from deeptwins.records.locks import claimed
 from deeptwins.records.sameness import Seen, mixed
 from deeptwins.study.specs import RunSpec
@@ -94,8 +93,7 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     side_by_side = together or (1 if accelerator.type == "cpu" else TOGETHER)
     jobs.sort(key=lambda job: (job.run.seed if side_by_side > 1 else 0, -job.cost))
     # Make sure of the folders, before minutes of training; and only then delete.
-    for study in dict.fromkeys(run.study for run in pending):
-        _check_writable(results / study)
+    lost = {lack for study in dict.fromkeys(run.study for run in pending) for lack in _check_writable(results / study)}
     if fresh:
         _start_over(runs, results)
     # Choose the team: no more than there are jobs for.
@@ -110,6 +108,10 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
             display.say(text)
         if before := ended.total():
             display.say(f"{before} of {len(runs)} runs were finished before")
+        for note in dict.fromkeys(f"{images.name}: {note}" for images in datasets.values() for note in images.notes):
+            display.say(note)
+        for lack in sorted(lost):
+            display.say(f"{results}: {lack}")
         if jobs:
             display.say(f"training {len(jobs)} runs on {accelerator.type}, {team.places} at a time")
             session = Session(Jobs(jobs, ended), Crew(team, equipment), display, deadline)
@@ -129,7 +131,8 @@ def _pending(runs: Sequence[RunSpec], results: Path, *, fresh: bool) -> tuple[li
             pending.append(run)
         else:
             ended[status] += 1
-            files.checkpoint.unlink(missing_ok=True)  # a kill right after the last record leaves one behind
+            with suppress(OSError):  # finished is finished, also where nothing can be written
+                files.checkpoint.unlink()  # a kill right after the last record leaves one behind
     return pending, ended
 
 
@@ -170,20 +173,16 @@ def _labels(runs: Sequence[RunSpec]) -> list[str]:
     return labels
 
 
-def _check_writable(folder: Path) -> None:
-    """Make the folder, and a file in it that is removed again.
+def _check_writable(folder: Path) -> list[str]:
+    """Make the folder, and find out what its file system cannot do.
 
     Raises:
-        InputError: that fails.
+        InputError: it cannot be written.
     """
-    probe = folder / f".probe-{os.getpid()}"  # no other process's: another deeptwins may be starting beside this one
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(bytes(4096))
-        probe.unlink()
+        return disk.shortcomings(folder)
     except OSError as error:
-        with suppress(OSError):
-            probe.unlink()
         raise InputError(f"{folder}: {error.strerror}; choose a folder for the results with --results DIR") from None
 
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
-from deeptwins import records
+from deeptwins import records, signals
 from deeptwins.errors import InputError
 from deeptwins.records import RunFiles
 from deeptwins.train.schedule.attempts import Reply, give_up
 from deeptwins.train.schedule.crew import Crew
-from deeptwins.train.schedule.forking import SIGNALS
 from deeptwins.train.schedule.jobs import Job, Jobs
 from deeptwins.train.schedule.progress import Display, duration
 from deeptwins.train.schedule.workers import Message, Worker
@@ -42,7 +37,7 @@ class Session:
         self._jobs = jobs
         self._crew = crew
         self._display = display
-        self._signals = 0
+        self._signals: list[int] = []
         self._stopping = False
         self._unusable: str | None = None
         self.out_of_time = False
@@ -57,7 +52,7 @@ class Session:
         Raises:
             InputError: the results can no longer be written or read.
         """
-        with self._listening():
+        with signals.handled(self._note):
             try:
                 shown = -math.inf
                 while self._crew.busy or (self._jobs.waiting and not self._stopping):
@@ -89,21 +84,12 @@ class Session:
                 " the same command (without --fresh) goes on"
             )
 
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Note the first signal to stop, obey the second at once."""
-
-        def handle(_number: int, _frame: FrameType | None) -> None:
-            self._signals += 1
-            if self._signals == 2:  # noqa: PLR2004
-                raise KeyboardInterrupt
-
-        before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        """Note a signal to stop; where somebody asks twice, obey at once."""
+        # Closed terminals and schedulers send warnings several times, and beside others: that is no impatience.
+        self._signals.append(number)
+        if number in signals.ASKED and sum(one in signals.ASKED for one in self._signals) > 1:
+            raise KeyboardInterrupt
 
     def _give_out(self) -> None:
         """Give the jobs that are due to the crew, until it can take no more."""

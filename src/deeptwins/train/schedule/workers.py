@@ -24,11 +24,12 @@ import torch
 
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
+from deeptwins.signals import STOPPING
 from deeptwins.study.specs import RunSpec
 from deeptwins.train import completion
 from deeptwins.train.feeds import Feeds
 from deeptwins.train.schedule.attempts import Assignment, Attempt, Reply
-from deeptwins.train.schedule.forking import CONTEXT, SIGNALS, signals_blocked
+from deeptwins.train.schedule.forking import CONTEXT, signals_blocked
 
 REPORT_S = 0.2  # how often a worker reports its iterations and looks into its pipe
 
@@ -90,9 +91,9 @@ def dataset_key(run: RunSpec) -> DatasetKey:
 
 def serve(pipe: Connection, equipment: Equipment) -> None:
     """Train the runs that come through the pipe until it closes."""
-    for number in SIGNALS:
+    for number in STOPPING:  # the parent handles them
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if equipment.device.type == "cpu":
         # One core per worker; and sums are split in one way only: numbers do not depend on the number of cores.
