@@ -166,3 +166,30 @@ def test_images_that_many_rows_share_are_read(tmp_path, monkeypatch):
     cells = pa.array([{"bytes": encoded(np.zeros((6, 5), np.uint8))}] * 1000)
     write_rows(folder / "train-00000-of-00002.parquet", cells, 1000)
     assert len(load(f"parquet:{folder}").train) == 1020
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+@pytest.mark.parametrize("resident", [False, True])
+def test_names_need_not_be_utf_8(kind, resident, tmp_path, monkeypatch):
+    """Files, classes and folders may have names of any bytes: their images are read and named as others are."""
+    odd = os.fsdecode(b"b\xe4r")
+    parts = made(6, 5)
+    usual = load(f"folder:{write_folder(tmp_path / 'usual', parts)}").checksum
+    if not resident:
+        monkeypatch.setattr(images, "RESIDENT_BYTES", 0)
+        monkeypatch.setattr(parquet, "IN_MEMORY_BYTES", 0)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache {odd}"))
+    if kind == "folder":
+        folder = write_folder(tmp_path / odd, parts, classes=(odd, f"{odd}2", "cat"))
+        (folder / "train" / odd / "3.png").rename(folder / "train" / odd / f"{odd}.png")
+    else:
+        folder = write_parquet(tmp_path / "utf-8", parts).rename(tmp_path / odd)
+        (folder / "train-00000-of-00002.parquet").rename(folder / f"train-{odd}.parquet")
+    dataset = load(f"{kind}:{folder}")
+    assert dataset.checksum == load(f"{kind}:{folder}").checksum
+    assert (dataset.checksum == usual) == resident
+    assert len(dataset.train.images.at(torch.arange(40))) == 40
+    path = folder / "train" / odd / f"{odd}.png" if kind == "folder" else folder / f"train-{odd}.parquet"
+    path.write_bytes(b"damaged")
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: damaged"):
+        load(f"{kind}:{folder}")

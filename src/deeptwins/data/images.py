@@ -153,7 +153,7 @@ class Streamed:
 
     def digests(self, labels: npt.NDArray[np.int64]) -> list[bytes]:
         """Return a digest of each image: of its label, name and size, since reading all would take too long."""
-        names = (self._source.identity(index).encode() for index in self._order.tolist())
+        names = (self._source.identity(index).encode("utf-8", "surrogateescape") for index in self._order.tolist())
         return [_digest(label, name) for label, name in zip(labels.tolist(), names, strict=True)]
 
     def take(self, order: npt.NDArray[np.int64]) -> Streamed:
