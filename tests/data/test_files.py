@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from deeptwins.data import images, load, native, parquet
+from deeptwins.data import images, load, native, parquet, pictures
 from deeptwins.errors import InputError
 from layouts_made import encoded, made, write_cifar, write_folder, write_idx, write_parquet
 
@@ -166,6 +166,23 @@ def test_images_that_many_rows_share_are_read(tmp_path, monkeypatch):
     cells = pa.array([{"bytes": encoded(np.zeros((6, 5), np.uint8))}] * 1000)
     write_rows(folder / "train-00000-of-00002.parquet", cells, 1000)
     assert len(load(f"parquet:{folder}").train) == 1020
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_pictures_beyond_the_limit_are_scaled_or_named(kind, tmp_path, monkeypatch):
+    """A picture of too many pixels is scaled while it is decoded if its format can, or else said to be too large."""
+    folder = write_folder(tmp_path, made(40, 40))
+    (folder / "train/bee/4.png").write_bytes(encoded(np.full((400, 640), 9, np.uint8), kind))
+    monkeypatch.setattr(pictures, "PIXELS", 400 * 640)
+    usual = load(f"folder:{folder}", image_size=40).train.images
+    monkeypatch.setattr(pictures, "PIXELS", 400 * 640 - 1)
+    with pytest.raises(InputError, match=r"bee/4.png: too large: 640x400 pixels, at most 255,999: scale it down"):
+        load(f"folder:{folder}")
+    if kind == "JPEG":
+        assert load(f"folder:{folder}", image_size=40).train.images.shape == usual.shape
+    else:
+        with pytest.raises(InputError, match=r"bee/4\.png: too large: 640x400"):
+            load(f"folder:{folder}", image_size=40)
 
 
 @pytest.mark.parametrize("kind", ["folder", "parquet"])
