@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from deeptwins.data import images, load, native, parquet, pictures
+from deeptwins.data.folders import Files
 from deeptwins.errors import InputError
 from layouts_made import encoded, made, write_cifar, write_folder, write_idx, write_parquet
 
@@ -46,13 +47,11 @@ def put(kind, path):
         "FashionMNIST/raw/train-images-idx3-ubyte",
         "FashionMNIST/raw/t10k-labels-idx1-ubyte",
         "cifar-10-batches-py/data_batch_2",
-        "folder/train/bee/4.png",
     ],
 )
 def test_what_is_no_file_is_not_opened(place, kind, linked, tmp_path, monkeypatch):
     """A FIFO, a socket, a folder or a device where a file should be, or behind a link, is one line that names both."""
     write_parquet(tmp_path / "parquet", made(6, 5))
-    write_folder(tmp_path / "folder", made(6, 5))
     write_idx(tmp_path, made(6, 5))
     write_cifar(tmp_path, made(32, 32, 3), "CIFAR10", monkeypatch)
     path = tmp_path / place
@@ -64,6 +63,16 @@ def test_what_is_no_file_is_not_opened(place, kind, linked, tmp_path, monkeypatc
     first = place.split("/")[0]
     with pytest.raises(InputError, match=rf"^{path}: .*{ODD[kind][1]}, not a regular file"):
         load(names.get(first) or f"{first}:{tmp_path / first}", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_takes_the_place_of_an_image_is_not_opened(kind, tmp_path):
+    """What is no file any more when an image is needed is one line that names it."""
+    path = tmp_path / "4.png"
+    path.touch()
+    put(kind, path)
+    with pytest.raises(InputError, match=rf"^{path}: cannot be read \({ODD[kind][1]}, not a regular file\)"):
+        Files(tmp_path, ["4.png"]).read(0)
 
 
 def write_header(path, shape, content=b"", *, zipped=False):

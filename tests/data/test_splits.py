@@ -73,7 +73,7 @@ def test_imagenet_is_read_as_downloaded(write, tmp_path):
     folder = write(tmp_path / "own", parts)
     dataset = load(f"folder:{folder}")
     assert dataset.checksum == expected(tmp_path, parts)
-    (note,) = dataset.notes
+    note = dataset.notes[0]
     assert note.startswith("the split val is the test set; ")
     assert note.endswith("test: no images in folders of train's classes")
 
