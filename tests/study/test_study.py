@@ -551,7 +551,7 @@ def test_a_pipe_is_no_study(tmp_path):
     path = tmp_path / "any.toml"
     os.mkfifo(path)
 
-    assert refusals.refused(study.load, path) == f"{path}: not a file"
+    assert refusals.refused(study.load, path) == f"{path}: a FIFO, not a regular file"
 
 
 @pytest.mark.parametrize(
