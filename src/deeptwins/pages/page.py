@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from deeptwins import regular
 from deeptwins.errors import InputError, escaped
 from deeptwins.pages import saving
 from deeptwins.pages.drawing import Picture
@@ -183,7 +184,7 @@ def write_index(reports: Path) -> Path:
     studies = []
     for path in sorted(reports.glob("[!.]*/summary.json")):
         try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
+            summary = json.loads(regular.read(path, _LARGEST))
             studies.append({"name": path.parent.name} | {key: summary[key] for key in _SUMMARY})
         except (OSError, ValueError, TypeError, KeyError):
             raise InputError(f"{path}: not a report's summary; write the report again, or delete its folder") from None
@@ -226,4 +227,5 @@ _HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
 _MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
 _MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML
 _LISTED = ("question", "answer", "verdict", "remarks", "runs", "cost", "date")
+_LARGEST = 2**20  # bytes of a summary
 _SUMMARY = (*_LISTED, "figure", "alt")
