@@ -20,7 +20,7 @@ import made
 import pages_made
 import profiles_made
 import throughput_made
-from deeptwins import records, signals
+from deeptwins import records
 from deeptwins.cli import app
 from deeptwins.cli.app import COMMANDS
 from deeptwins.cli.pages import PAGES
@@ -28,6 +28,7 @@ from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.pages import page as pages
 from deeptwins.profile import roofline
 from deeptwins.records import profiles
+from deeptwins.system import signals
 from deeptwins.train.schedule import scheduling
 from deeptwins.train.schedule.scheduling import Outcome
 from places import ROOT

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptwins import signals
 from deeptwins.cli.console import (
     ABLATIONS,
     BAD_INPUT,
@@ -29,6 +28,7 @@ from deeptwins.cli.console import (
 from deeptwins.cli.options import Data, DeviceName, reports_option, results_option, seeds_option, settings_option
 from deeptwins.cli.pages import PAGES, publish, sources, spec_of
 from deeptwins.errors import InputError
+from deeptwins.system import signals
 
 if TYPE_CHECKING:
     from deeptwins.cli.pages import Source

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deeptwins import regular
 from deeptwins.data.images import Array, Encoded
 from deeptwins.errors import InputError, line
+from deeptwins.system import regular
 
 Labels = npt.NDArray[np.int64]
 

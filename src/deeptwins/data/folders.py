@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deeptwins import regular
 from deeptwins.data.files import TEST_SPLITS, Part, RawDataset, UnlabelledError, held, labelled, opened
 from deeptwins.data.listing import Listing, normalized, told
 from deeptwins.data.pictures import SUFFIXES
 from deeptwins.errors import InputError
+from deeptwins.system import regular
 
 IMAGE_BYTES = 2**30  # of a file; the largest image that is decoded takes less, whatever its format
 INNER = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # where the splits lie in archives of ImageNet

@@ -14,12 +14,11 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from deeptwins import regular
 from deeptwins.errors import InputError, escaped
 from deeptwins.pages import saving
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.tables import Table, csv
-from deeptwins.records import disk
+from deeptwins.system import disk, regular
 
 Facts = TypeVar("Facts")
 

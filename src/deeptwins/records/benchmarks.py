@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from deeptwins import regular
 from deeptwins.errors import InputError, line
-from deeptwins.records import disk, fields, tables
+from deeptwins.records import fields, tables
 from deeptwins.records.fields import FromOne, Measurement, Strict, Text
+from deeptwins.system import disk, regular
 
 AGAIN = "write it with `bench/gpu.sh throughput packing choices`"
 

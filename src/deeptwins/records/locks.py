@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from deeptwins import regular
 from deeptwins.errors import naming
-from deeptwins.records import disk
 from deeptwins.records.files import RunFiles
+from deeptwins.system import disk, regular
 
 # The lock files that this process has open, each with the number of `claimed` blocks that use it.
 _lock_files: dict[Path, tuple[BinaryIO, int]] = {}

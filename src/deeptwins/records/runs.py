@@ -28,11 +28,11 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from deeptwins import regular
 from deeptwins.errors import InputError, naming
-from deeptwins.records import disk, kinds
+from deeptwins.records import kinds
 from deeptwins.records.course import Course
 from deeptwins.records.fields import complaint
+from deeptwins.system import disk, regular
 
 SCHEMA = 1
 PLACES = ("run", "move")  # kinds of records that name the machine and commit of what follows

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from deeptwins import regular
 from deeptwins.errors import InputError
-from deeptwins.records import disk, fields
+from deeptwins.records import fields
+from deeptwins.system import disk, regular
 
 LARGEST = 2**28  # bytes
 Content = TypeVar("Content", bound=BaseModel)

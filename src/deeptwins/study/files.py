@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from deeptwins import regular
 from deeptwins.errors import InputError, choices, line, shown
 from deeptwins.study import claims
 from deeptwins.study.claims import MOST_CLAIMS, Expect, Paper
 from deeptwins.study.specs import Checked, Net, NonEmpty, NotNegative, Percent, Recipe, RunSpec
+from deeptwins.system import regular
 
 T = TypeVar("T", bound=BaseModel)
 N = TypeVar("N", Net, Recipe)

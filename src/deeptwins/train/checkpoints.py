@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deeptwins import records, regular
+from deeptwins import records
 from deeptwins.errors import InputError
 from deeptwins.records import RunFiles
+from deeptwins.system import regular
 
 LARGEST = 2**35  # bytes
 _DIGEST = hashlib.sha256().digest_size

@@ -23,10 +23,11 @@ import pytest
 
 import cramped
 import made
-from deeptwins import data, records, signals, study
+from deeptwins import data, records, study
 from deeptwins.errors import InputError
-from deeptwins.records import RunFiles, disk
+from deeptwins.records import RunFiles
 from deeptwins.records.locks import claimed
+from deeptwins.system import disk, signals
 from deeptwins.train.schedule import forking, scheduling, session, workers
 from deeptwins.train.schedule.jobs import Jobs
 from deeptwins.train.schedule.scheduling import Outcome, train_all

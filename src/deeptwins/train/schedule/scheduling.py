@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from deeptwins import data, records
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
-from deeptwins.records import RunFiles, disk, host
+from deeptwins.records import RunFiles, host
 from deeptwins.records.locks import claimed
 from deeptwins.records.sameness import Seen, mixed
 from deeptwins.study.specs import RunSpec
+from deeptwins.system import disk
 from deeptwins.train import checks
 from deeptwins.train import device as devices
 from deeptwins.train.schedule.crew import Crew, Team

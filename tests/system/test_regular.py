@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from deeptwins import records, regular, study
+from deeptwins import records, study
 from deeptwins.errors import InputError
 from deeptwins.pages.page import write_index
 from deeptwins.records import RunFiles, benchmarks, kernels
 from deeptwins.records.locks import claimed
+from deeptwins.system import regular
 from deeptwins.train import checkpoints
 
 STATUS = Path("/proc/self/status")
