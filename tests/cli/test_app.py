@@ -20,7 +20,7 @@ import made
 import pages_made
 import profiles_made
 import throughput_made
-from deeptwins import records, signals
+from deeptwins import records
 from deeptwins.cli import app
 from deeptwins.cli.app import COMMANDS
 from deeptwins.cli.pages import PAGES
@@ -28,6 +28,7 @@ from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.pages import page as pages
 from deeptwins.profile import roofline
 from deeptwins.records import profiles
+from deeptwins.system import signals
 from deeptwins.train.schedule import scheduling
 from deeptwins.train.schedule.scheduling import Outcome
 from places import ROOT
@@ -223,6 +224,24 @@ def test_list_counts_finished_runs(call, root):
 
     assert (code, err) == (0, "")
     assert re.split(r"  +", out.splitlines()[1]) == ["tiny", "1 of 2", "a moment", "Does it work?"]
+
+
+def test_runs_with_other_settings_are_told_alike(call, root, trained):
+    """`list`, `run` and `report` say which other runs lie in a study's folder, with the keys that differ."""
+    study = made.load(root / "ablations", TINY, "tiny")
+    run = study.runs[0]
+    made.write(root / "results", run.model_copy(update={"recipe": run.recipe.model_copy(update={"momentum": 0.25})}))
+    differs = f"1 run with momentum 0.25 (here {run.recipe.momentum})"
+
+    _, listed, _ = call("list")
+    _, begun, _ = call("run", "tiny")
+    code, _, refused = call("report", "tiny")
+
+    assert re.split(r"  +", listed.splitlines()[1])[1] == "0 of 2"
+    told = f"results/tiny has runs with other settings: {differs}"
+    assert listed.splitlines()[-1] == begun.splitlines()[0] == told
+    assert (code, trained.runs) == (2, study.runs)
+    assert differs in refused
 
 
 def test_a_broken_study_hides_no_other(call, root):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from deeptwins.data import images, load, look
-from deeptwins.data.layouts import Files
+from deeptwins.data.folders import Files
 from deeptwins.data.listing import LITTER, Listing
 from deeptwins.errors import InputError
 from layouts_made import encoded

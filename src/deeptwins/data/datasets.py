@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from deeptwins.data import images, layouts
+from deeptwins.data.files import Labels, Part, RawDataset, cache_folder
 from deeptwins.data.images import Images
-from deeptwins.data.layouts import Labels, Part, RawDataset
 from deeptwins.errors import InputError
 
 # Checksums of the originals as downloaded, in the order of `_ordered`. torchvision checks cifar100 itself.
@@ -55,6 +55,22 @@ class Dataset:
     validation: Split | None = None
     notes: tuple[str, ...] = ()
     """What a user must know of how its files were read, such as what was left out."""
+
+    @property
+    def counts(self) -> list[int]:
+        """Count the training images of each class that has any."""
+        counts: list[int] = torch.unique(self.train.labels, return_counts=True)[1].tolist()
+        return counts
+
+    @property
+    def gaps(self) -> str:
+        """Say that some classes have no training image; empty where all have."""
+        if (present := len(self.counts)) == self.classes:
+            return ""
+        return (
+            f"{self.name}: labels have gaps: up to {self.classes - 1:,}, so nets get {self.classes:,} outputs, and only"
+            f" {present:,} classes have training images; number them from 0 without gaps if that is not meant"
+        )
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -105,10 +121,7 @@ def load(name: str, folder: Path | None = None, image_size: int | None = None, v
         if name in CHECKSUMS:
             original = _dataset(name, raw, None)
             if original.checksum != CHECKSUMS[name]:
-                raise InputError(
-                    f"{raw.where}: not the original {name}: if damaged, delete it and run again to download it; "
-                    "if changed on purpose, use it as folder:PATH or parquet:PATH"
-                )
+                raise InputError(f"{raw.where}: not the original {name}: {_remedy(name, raw.where)}")
             if image_size is None or original.image[1:] == (image_size, image_size):
                 return _held_out(original, validation)
         return _held_out(_dataset(name, raw, image_size), validation)
@@ -125,11 +138,7 @@ def available(folder: Path | None = None) -> list[tuple[str, str]]:
     for name in DATASETS:
         if name in layouts.NATIVE:
             try:
-                place = folder or layouts.cache_folder()
-                path, read = layouts.find(name, place) or (None, None)
-                own = path != place / layouts.NATIVE[name][0]  # of torchvision's there is nothing to note
-                notes = "".join(f" ({note})" for note in read(path).notes) if path and read and own else ""
-                rows.append((name, f"{path}{notes}" if path else f"not in {place}: downloaded on first use"))
+                rows.append((name, _found(name, folder or cache_folder())))
             except InputError as error:
                 rows.append((name, str(error)))
             except OSError as error:
@@ -153,6 +162,16 @@ def look(name: str, folder: Path | None = None) -> str:
     return "; ".join((f"{raw.where}: {images_of}", *raw.notes))
 
 
+def _found(name: str, folder: Path) -> str:
+    """Say where a well-known dataset lies in a folder, and what is to be noted of its files."""
+    found = layouts.find(name, folder)
+    if found is None:
+        return f"not in {folder}: downloaded on first use"
+    path, read = found
+    notes = () if path == folder / layouts.NATIVE[name][0] else read(path).notes  # torchvision's leave no choice
+    return " ".join([str(path), *(f"({note})" for note in notes)])
+
+
 def checksum(train: Split, test: Split) -> str:
     """Compute the checksum of a dataset: over its shape, and every image and label in order."""
     digest = hashlib.sha256(repr((train.images.shape, len(train), len(test))).encode())
@@ -172,6 +191,10 @@ def _raw(name: str, folder: Path | None) -> RawDataset:
 
 def _dataset(name: str, raw: RawDataset, image_size: int | None) -> Dataset:
     """Open the images of both splits, make them grey where none has colour, and order them."""
+    if len(np.unique(raw.train.labels)) == 1:
+        raise InputError(
+            f"{raw.where}: all training images are of one class, so there is nothing to learn; give two or more"
+        )
     (train_images, train_colour), (test_images, test_colour) = (
         _opened(part, image_size) for part in (raw.train, raw.test)
     )
@@ -184,6 +207,16 @@ def _dataset(name: str, raw: RawDataset, image_size: int | None) -> Dataset:
         raise InputError(f"{raw.where}: images for training and test have {sizes} pixels: set recipe.image_size")
     classes = int(max(train.labels.max(), test.labels.max())) + 1
     return Dataset(name, train, test, classes, shape, checksum(train, test), notes=raw.notes)
+
+
+def _remedy(name: str, where: str) -> str:
+    """Say what to do where a well-known dataset is another one."""
+    if name not in layouts.NATIVE:
+        return "install another version of scikit-learn"
+    if Path(where).match(layouts.NATIVE[name][0]):
+        return "move it away, and run again to download the original"
+    layout = next(layout for layout, files in layouts.LAYOUTS.items() if files.detects(Path(where)))
+    return f"to use it all the same, give it as {layout}:{where}"
 
 
 def _held_out(dataset: Dataset, share: float) -> Dataset:
@@ -201,7 +234,10 @@ def _held_out(dataset: Dataset, share: float) -> Dataset:
     def part(indices: np.ndarray) -> Split:
         return Split(dataset.train.labels[indices], dataset.train.images.take(indices))
 
-    return replace(dataset, train=part(np.arange(left)), validation=part(np.arange(left, count)))
+    parts = replace(dataset, train=part(np.arange(left)), validation=part(np.arange(left, count)))
+    if len(parts.counts) == 1:
+        raise InputError(f"{dataset.name}: recipe.validation = {share}: leaves images of one class; hold out fewer")
+    return parts
 
 
 def _opened(part: Part, image_size: int | None) -> tuple[Images, bool]:
@@ -240,7 +276,7 @@ def _synthetic(_name: str, _folder: Path | None) -> RawDataset:
 
 def _known(name: str, folder: Path | None) -> RawDataset:
     """Read a well-known dataset in whatever layout it lies in the folder; download it when it does not."""
-    folder = folder or layouts.cache_folder()
+    folder = folder or cache_folder()
     path, read = layouts.find(name, folder) or layouts.download(name, folder)
     return read(path)
 
@@ -255,7 +291,7 @@ def _at(path: str, folder: Path | None) -> Path:
     place = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where there is no such home
     if place.is_dir():
         return place
-    folder = folder or layouts.cache_folder()
+    folder = folder or cache_folder()
     if not (folder / place).is_dir():
         raise InputError(f"{path}: no such folder, neither here nor in {folder}")
     return folder / place

@@ -153,7 +153,7 @@ class Streamed:
 
     def digests(self, labels: npt.NDArray[np.int64]) -> list[bytes]:
         """Return a digest of each image: of its label, name and size, since reading all would take too long."""
-        names = (self._source.identity(index).encode() for index in self._order.tolist())
+        names = (self._source.identity(index).encode("utf-8", "surrogateescape") for index in self._order.tolist())
         return [_digest(label, name) for label, name in zip(labels.tolist(), names, strict=True)]
 
     def take(self, order: npt.NDArray[np.int64]) -> Streamed:
@@ -216,7 +216,7 @@ def from_encoded(source: Encoded, size: int | None) -> tuple[Images, bool]:
     coloured = Event()
 
     def look(index: int) -> None:
-        with _opened(source, index) as image:
+        with _opened(source, index, size) as image:
             if size is None:
                 _same(source, index, pictures.size(image), first.shape[:2])
             if not coloured.is_set() and not pictures.surely_grey(image):  # pixels take long: until one has colour
@@ -235,16 +235,16 @@ def decode(source: Encoded, index: int, size: int | None) -> Array:
     Raises:
         InputError: it is damaged or unfit.
     """
-    with _opened(source, index) as image:
+    with _opened(source, index, size) as image:
         return _pixels(image, size)
 
 
 @contextlib.contextmanager
-def _opened(source: Encoded, index: int) -> Iterator[Image.Image]:
+def _opened(source: Encoded, index: int, size: int | None) -> Iterator[Image.Image]:
     """Open an image; whatever is wrong with it, now or inside the block, is one line that names it."""
     encoded = source.read(index)
     try:
-        yield pictures.opened(encoded)
+        yield pictures.opened(encoded, size)
     except (InputError, MemoryError):
         raise
     except pictures.UnfitError as error:

@@ -20,6 +20,8 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm"),
     *(".tif", ".tiff", ".gif"),
 )
+PIXELS = 2 * 89_478_485  # of a picture; Pillow's own limit, beyond which it would not even open a JPEG to scale it
+Image.MAX_IMAGE_PIXELS = None
 _WHITE = {"1": 255, "L;2": 85, "L;4": 17}  # white, as a multiple of the largest value, where grey has fewer bits
 _BITS, _PHOTOMETRIC, _BLACK_IS_ZERO = 258, 262, 1  # tags of TIFF, and a value of the second
 
@@ -39,14 +41,24 @@ def silence() -> None:
 silence()
 
 
-def opened(encoded: bytes) -> Image.Image:
+def opened(encoded: bytes, size: int | None = None) -> Image.Image:
     """Read what a picture is, but for its pixels. Of several frames, the first is the picture.
 
+    Args:
+        encoded: the content of its file.
+        size: pixels of the shorter side that are wanted. One that is too large is scaled, but not below that, while it
+            is decoded, if its format can.
+
     Raises:
-        UnfitError: its pixels could be read in more than one way.
+        UnfitError: it is too large, or its pixels could be read in more than one way.
         Exception: whatever Pillow raises where it is damaged.
     """
     image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    width, height = image.size
+    if width * height > PIXELS and size is not None:
+        image.draft(image.mode, (size, size))  # JPEG alone can
+    if image.width * image.height > PIXELS:
+        raise UnfitError(f"too large: {width}x{height} pixels, at most {PIXELS:,}: scale it down")
     if image.mode in ("I", "F") and not (image.mode == "I" and image.format == "PPM"):
         raise UnfitError("its pixels are numbers whose range the file does not tell: save it with 8 bits a channel")
     if image.mode.startswith("I;16") and image.format == "TIFF":

@@ -22,10 +22,12 @@ from types import SimpleNamespace
 import pytest
 
 import cramped
-from deeptwins import records, signals, study
+import made
+from deeptwins import data, records, study
 from deeptwins.errors import InputError
-from deeptwins.records import RunFiles, disk
+from deeptwins.records import RunFiles
 from deeptwins.records.locks import claimed
+from deeptwins.system import disk, signals
 from deeptwins.train.schedule import forking, scheduling, session, workers
 from deeptwins.train.schedule.jobs import Jobs
 from deeptwins.train.schedule.scheduling import Outcome, train_all
@@ -241,6 +243,34 @@ def test_finished_runs_are_skipped(undisturbed):
     assert watch.lines == ["2 of 2 runs were finished before"]
     assert numbers(folder, runs) == before
     assert not leftover.exists()
+
+
+@pytest.mark.parametrize(
+    ("checksum", "seeds", "status", "told"),
+    [
+        ("sha256:00", [0], "done", True),
+        ("sha256:00", [7], "diverged", True),  # the page shows other seeds, too
+        ("sha256:00", [0], None, False),  # it starts over
+        (None, [0, 7], "done", False),
+    ],
+)
+def test_other_images_than_those_of_earlier_runs_are_told(tmp_path, checksum, seeds, status, told):
+    """Before runs begin it is said that finished runs of the study saw other images."""
+    shallow, deep = load(tmp_path).runs
+    dataset = data.load("synthetic")
+    for seed in seeds:
+        first, *lines, end = made.records(shallow.model_copy(update={"seed": seed}))
+        first["dataset"] |= {"checksum": checksum or dataset.checksum}
+        run = shallow.model_copy(update={"seed": seed})
+        made.write(tmp_path / "results", run, [first, *lines, *([end | {"status": status}] if status else [])])
+    datasets = {workers.dataset_key(deep): dataset}
+
+    sentences = scheduling._changed([shallow, deep], [deep], tmp_path / "results", datasets)
+
+    assert bool(sentences) == told
+    for sentence in sentences:
+        assert sentence.startswith("tiny: Not all runs were trained on the same data")
+        assert "synthetic has 2 checksums" in sentence
 
 
 def test_finished_runs_are_finished_where_nothing_can_be_written(undisturbed, monkeypatch):
