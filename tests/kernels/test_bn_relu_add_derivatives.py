@@ -309,14 +309,31 @@ def test_torch_fx_traces_it_inside_of_modules_only(implementation):
         fx.symbolic_trace(lambda x: bn_relu_add(x, training=True, implementation=implementation))
 
 
-def test_fusing_with_a_convolution_folds_the_normalization_alone():
-    """`fuse_conv_bn_eval` takes the module for its batch normalization: the result is that of `normalize`."""
-    convolution, module = nn.Conv2d(3, 3, 1).eval(), Case((2, 3, 2, 2), training=False).module("eager", "cpu")
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize(
+    "replaced",
+    [
+        lambda module: nn.utils.fuse_conv_bn_eval(nn.Conv2d(3, 3, 1).eval(), module),
+        nn.SyncBatchNorm.convert_sync_batchnorm,
+        lambda module: nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(module)),
+    ],
+    ids=["fuse", "convert", "convert inside"],
+)
+def test_nothing_takes_the_place_of_the_module(replaced, affine):
+    """What would put batch normalization alone in its place, and drop addition and ReLU, is refused."""
+    with pytest.raises(TypeError, match="also adds and rectifies"):
+        replaced(BNReLUAdd(3, affine=affine).eval())
+
+
+def test_epsilon_is_what_eps_is_set_to():
+    """What sets `eps` of all batch normalizations changes what is added to the variance, also in what is printed."""
+    module, plain = BNReLUAdd(3).eval(), nn.BatchNorm2d(3, eps=0.5).eval()
+    module.eps = 0.5
     x = torch.randn(2, 3, 2, 2)
 
-    fused_convolution = nn.utils.fuse_conv_bn_eval(convolution, module)
-
-    torch.testing.assert_close(fused_convolution(x), module.normalize(convolution(x)))
+    torch.testing.assert_close(module(x), plain(x).relu())
+    torch.testing.assert_close(module.normalize(x), plain(x))
+    assert module.extra_repr().startswith(plain.extra_repr())
 
 
 @pytest.mark.usefixtures("triton")

@@ -30,16 +30,8 @@ OLDEST = (8, 0)  # the least compute capability at which `auto` takes Triton
 
 
 def eager(inputs: Inputs) -> Output:
-    """The definition, in PyTorch's own operations. Batches are counted, if at all, as `nn.BatchNorm2d` does."""
-    momentum = inputs.momentum
-    if inputs.num_batches_tracked is not None:
-        inputs.num_batches_tracked.add_(1)
-        if momentum is None:
-            momentum = 1.0 / float(inputs.num_batches_tracked)
-    y = F.batch_norm(
-        inputs.x, inputs.running_mean, inputs.running_var, inputs.weight, inputs.bias, inputs.training,
-        momentum or 0.0, inputs.eps,
-    )  # fmt: skip
+    """The definition, in PyTorch's own operations."""
+    y = _normalized(inputs)
     if inputs.relu_first or inputs.residual is None:
         y = F.relu_(y)
     if inputs.residual is not None:
@@ -47,6 +39,19 @@ def eager(inputs: Inputs) -> Output:
         y = y + inputs.residual if inputs.relu_first or functorch() else y.add_(inputs.residual)
         y = y if inputs.relu_first else F.relu_(y)
     return (y, y) if inputs.fork else y
+
+
+def _normalized(inputs: Inputs) -> Tensor:
+    """Normalize alone. Batches are counted, if at all, as `nn.BatchNorm2d` does."""
+    momentum = inputs.momentum
+    if inputs.num_batches_tracked is not None:
+        inputs.num_batches_tracked.add_(1)
+        if momentum is None:
+            momentum = 1.0 / float(inputs.num_batches_tracked)
+    return F.batch_norm(
+        inputs.x, inputs.running_mean, inputs.running_var, inputs.weight, inputs.bias, inputs.training,
+        momentum or 0.0, inputs.eps,
+    )  # fmt: skip
 
 
 def compiled(inputs: Inputs) -> Output:
@@ -152,9 +157,12 @@ class BNReLUAdd(nn.BatchNorm2d):
     """`bn_relu_add` as a module: `nn.BatchNorm2d` with a residual and a ReLU.
 
     Its parameters, buffers and state_dict are those of `nn.BatchNorm2d`, whatever the implementation, so that swapping
-    implementations never changes a checkpoint. `nn.SyncBatchNorm.convert_sync_batchnorm` takes it for one, too, and
-    would put batch normalization alone in its place; so would `torch.nn.utils.fuse_conv_bn_eval`.
+    implementations never changes a checkpoint. What it adds to the variance is `epsilon`: `eps` can be set, but not
+    read, so that what would put batch normalization alone in its place, and drop addition and ReLU, fails instead. Such
+    are `nn.SyncBatchNorm.convert_sync_batchnorm` and `torch.nn.utils.fuse_conv_bn_eval`.
     """
+
+    epsilon: float
 
     def __init__(
         self,
@@ -194,6 +202,22 @@ class BNReLUAdd(nn.BatchNorm2d):
         self.order = order
         self.implementation = implementation
 
+    @property
+    def eps(self) -> float:
+        """Refuse: see the class.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "BNReLUAdd also adds and rectifies: batch normalization alone, or a convolution, cannot take its place"
+            " (`eps` is its `epsilon`)"
+        )
+
+    @eps.setter
+    def eps(self, value: float) -> None:
+        self.epsilon = value
+
     def forward(self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False) -> Output:  # type: ignore[override]
         """Normalize, add, rectify: x and residual (N, C, H, W) -> y (N, C, H, W).
 
@@ -208,9 +232,13 @@ class BNReLUAdd(nn.BatchNorm2d):
         """
         if isinstance(x, fx.Proxy) or isinstance(residual, fx.Proxy):
             return self._traced(x, residual, fork)
+        return _run(self._inputs(x, residual, fork=fork), self.order, self.implementation)
+
+    def _inputs(self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False) -> Inputs:
+        """Put together what the operation takes, as `nn.BatchNorm2d` does."""
         counts = self.training and self.track_running_stats
         uses_running = not self.training or self.track_running_stats  # else they are neither read nor updated
-        inputs = Inputs(
+        return Inputs(
             x=x,
             residual=residual,
             weight=self.weight,
@@ -220,11 +248,10 @@ class BNReLUAdd(nn.BatchNorm2d):
             num_batches_tracked=self.num_batches_tracked if counts else None,
             training=self.training or (self.running_mean is None and self.running_var is None),
             momentum=self.momentum,
-            eps=self.eps,
+            eps=self.epsilon,
             relu_first=self.order == "relu-add",
             fork=fork,
         )
-        return _run(inputs, self.order, self.implementation)
 
     def _traced(self, x: Any, residual: Any, fork: bool) -> Any:
         """Become a node of the graph that torch.fx traces, as PyTorch's own modules do: it knows these by name."""
@@ -235,7 +262,7 @@ class BNReLUAdd(nn.BatchNorm2d):
 
     def normalize(self, x: Tensor) -> Tensor:
         """Batch normalization alone: the response of a layer before addition and ReLU (He et al. 2015, figure 7)."""
-        return super().forward(x)
+        return _normalized(self._inputs(x))
 
     def reset_parameters(self) -> None:
         """Set weight to 1, bias to 0, and the running statistics back."""
@@ -247,7 +274,10 @@ class BNReLUAdd(nn.BatchNorm2d):
 
     def extra_repr(self) -> str:
         """Describe the module's options."""
-        return f"{super().extra_repr()}, order={self.order}, implementation={self.implementation}"  # type: ignore[no-untyped-call]
+        return (
+            f"{self.num_features}, eps={self.epsilon}, momentum={self.momentum}, affine={self.affine},"
+            f" track_running_stats={self.track_running_stats}, order={self.order}, implementation={self.implementation}"
+        )
 
 
 def _run(inputs: Inputs, order: str, implementation: str) -> Output:
