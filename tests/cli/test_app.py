@@ -20,7 +20,7 @@ import made
 import pages_made
 import profiles_made
 import throughput_made
-from deeptwins import records, signals
+from deeptwins import records
 from deeptwins.cli import app
 from deeptwins.cli.app import COMMANDS
 from deeptwins.cli.pages import PAGES
@@ -28,6 +28,7 @@ from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.pages import page as pages
 from deeptwins.profile import roofline
 from deeptwins.records import profiles
+from deeptwins.system import signals
 from deeptwins.train.schedule import scheduling
 from deeptwins.train.schedule.scheduling import Outcome
 from places import ROOT
@@ -223,6 +224,24 @@ def test_list_counts_finished_runs(call, root):
 
     assert (code, err) == (0, "")
     assert re.split(r"  +", out.splitlines()[1]) == ["tiny", "1 of 2", "a moment", "Does it work?"]
+
+
+def test_runs_with_other_settings_are_told_alike(call, root, trained):
+    """`list`, `run` and `report` say which other runs lie in a study's folder, with the keys that differ."""
+    study = made.load(root / "ablations", TINY, "tiny")
+    run = study.runs[0]
+    made.write(root / "results", run.model_copy(update={"recipe": run.recipe.model_copy(update={"momentum": 0.25})}))
+    differs = f"1 run with momentum 0.25 (here {run.recipe.momentum})"
+
+    _, listed, _ = call("list")
+    _, begun, _ = call("run", "tiny")
+    code, _, refused = call("report", "tiny")
+
+    assert re.split(r"  +", listed.splitlines()[1])[1] == "0 of 2"
+    told = f"results/tiny has runs with other settings: {differs}"
+    assert listed.splitlines()[-1] == begun.splitlines()[0] == told
+    assert (code, trained.runs) == (2, study.runs)
+    assert differs in refused
 
 
 def test_a_broken_study_hides_no_other(call, root):
@@ -719,6 +738,19 @@ def test_doctor_tells_what_is_here(call):
     assert {key for key in rows if key.startswith("fused op ")} == {f"fused op {name}" for name in IMPLEMENTATIONS}
     assert rows["dataset digits"] == "inside scikit-learn"
     assert rows["studies"] == "tiny"
+
+
+def test_doctor_looks_at_own_datasets(call, tmp_path):
+    """`doctor folder:PATH` says how many images there are, and what is left out; a slip is one line."""
+    for name in ("train/ant/0.png", "train/ant/._0.png", "test/ant/1.png"):
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).touch()
+
+    code, out, err = call("doctor", f"folder:{tmp_path}/own")
+
+    assert (code, err) == (0, "")
+    assert "1 images for training, 1 for test; left out: 1 hidden (such as train/ant/._0.png)" in out
+    assert call("doctor", "folder:missing")[0] == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")

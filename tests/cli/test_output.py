@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deeptwins import signals
 from deeptwins.cli.output import StandardStream
+from deeptwins.system import signals
 
 
 def printed(output, *texts):
@@ -91,7 +91,7 @@ def test_the_exit_code_is_130_wherever_the_signal_came(tmp_path):
     """Also where Python runs code that a library has made from text: it would end by a signal of its own."""
     (tmp_path / "command.py").write_text(
         "import sys\n"
-        "from deeptwins import signals\n"
+        "from deeptwins.system import signals\n"
         "try:\n"
         "    with signals.interruptible(): exec('import os; os.kill(os.getpid(), 15); [0 for _ in range(9)]')\n"
         "except KeyboardInterrupt: sys.exit(signals.INTERRUPTED)\n"

@@ -9,9 +9,10 @@ import torch.multiprocessing as mp
 from sklearn.datasets import load_digits
 
 from deeptwins import data
-from deeptwins.data import available, datasets, layouts, load
+from deeptwins.data import available, datasets, files, layouts, load
 from deeptwins.data.datasets import checksum
 from deeptwins.errors import InputError
+from layouts_made import made, write_folder
 from places import DATA
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs data sets: DEEPTWINS_DATA, or ../shared/data")
@@ -85,7 +86,9 @@ def test_a_known_dataset_with_other_content_is_refused(monkeypatch):
     """A well-known dataset with a wrong checksum is one line that says where it lies and what to do, at any size."""
     monkeypatch.setitem(datasets.CHECKSUMS, "digits", "sha256:0")
     for size in (None, 12):
-        with pytest.raises(InputError, match=r"^scikit-learn's digits: not the original digits: .*delete") as error:
+        with pytest.raises(
+            InputError, match=r"^scikit-learn's digits: not the original digits: install .*scikit-learn"
+        ) as error:
             load("digits", image_size=size)
         assert "\n" not in str(error.value)
 
@@ -114,8 +117,8 @@ def test_a_dataset_is_one_function_and_one_line(monkeypatch):
     """A function put into `DATASETS` is a dataset like the others: canonical order, checksum, image size."""
 
     def stripes(_name, _folder):
-        part = layouts.Part(np.arange(4), np.full((4, 6, 6), 7, np.uint8))
-        return layouts.RawDataset("stripes", part, part)
+        part = files.Part(np.arange(4), np.full((4, 6, 6), 7, np.uint8))
+        return files.RawDataset("stripes", part, part)
 
     monkeypatch.setitem(data.DATASETS, "stripes", stripes)
     dataset = load("stripes", image_size=3)
@@ -156,7 +159,7 @@ def test_splits_of_different_sizes_need_a_size(monkeypatch):
     """Training and test images that differ in size are refused, with recipe.image_size as the remedy."""
 
     def uneven(_name, _folder):
-        return layouts.RawDataset("here", *(layouts.Part(np.arange(2), np.zeros((2, n, n), np.uint8)) for n in (6, 7)))
+        return files.RawDataset("here", *(files.Part(np.arange(2), np.zeros((2, n, n), np.uint8)) for n in (6, 7)))
 
     monkeypatch.setitem(data.DATASETS, "uneven", uneven)
     with pytest.raises(InputError, match=r"here: .*6x6 and 7x7 pixels: set recipe\.image_size"):
@@ -165,24 +168,25 @@ def test_splits_of_different_sizes_need_a_size(monkeypatch):
 
 
 def test_available_says_where_datasets_lie(tmp_path, monkeypatch):
-    """`available` names every dataset without a PATH, and where it lies or that it would be downloaded."""
+    """`available` names every dataset without a PATH, where it lies, with notes, or that it would be downloaded."""
     monkeypatch.setattr(layouts, "download", lambda *_: pytest.fail("downloads"))
     (tmp_path / "FashionMNIST/raw").mkdir(parents=True)
-    (tmp_path / "cifar100/train").mkdir(parents=True)
+    write_folder(tmp_path / "cifar100", made(6, 5), "val")
+    (tmp_path / "cifar100/train/.DS_Store").touch()
     found = dict(available(tmp_path))
     assert list(found) == ["digits", "fashion-mnist", "cifar10", "cifar100", "synthetic"]
     assert found["fashion-mnist"] == str(tmp_path / "FashionMNIST/raw")
     assert found["cifar10"] == f"not in {tmp_path}: downloaded on first use"
-    assert found["cifar100"] == str(tmp_path / "cifar100")
+    assert found["cifar100"].startswith(f"{tmp_path / 'cifar100'} (the split val is the test set) (left out: 1 hidden")
 
 
 def test_the_cache_folder_is_where_the_user_wants_it(tmp_path, monkeypatch):
     """Datasets lie in XDG_CACHE_HOME/deeptwins, or without it in ~/.cache/deeptwins."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert layouts.cache_folder() == tmp_path / "deeptwins"
+    assert files.cache_folder() == tmp_path / "deeptwins"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert layouts.cache_folder() == tmp_path / ".cache/deeptwins"
+    assert files.cache_folder() == tmp_path / ".cache/deeptwins"
 
 
 def test_shared_datasets_are_not_copied():

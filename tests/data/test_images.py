@@ -6,11 +6,13 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image
 
-from deeptwins.data import images
+from deeptwins.data import images, pictures
 from deeptwins.data.images import Resident, Streamed
 from deeptwins.errors import InputError
 from layouts_made import encoded
+from pictures_made import saved
 
 
 class Listed:
@@ -49,7 +51,7 @@ def streamed(monkeypatch):
     monkeypatch.setattr(images, "RESIDENT_BYTES", 0)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in images.FORMATS if kind != "JPEG"])
+@pytest.mark.parametrize("kind", [kind for kind in pictures.FORMATS if kind not in ("JPEG", "GIF")])
 def test_lossless_formats_give_the_pixels(kind):
     """What a lossless format holds comes out exactly, as (B, C, H, W)."""
     pixels = noise(150, 5, 4, 3)
@@ -70,6 +72,43 @@ def test_grey_is_known_as_grey():
     got, colour = images.from_encoded(Listed([*grey, encoded(noise(1, 5, 4, 3)[0])]), None)
     assert colour
     assert got.at(torch.tensor([3]))[0].unique(dim=0).shape[0] == 1  # grey: three equal channels
+
+
+@pytest.mark.parametrize("limit", [0, 2**30])
+@pytest.mark.parametrize("size", [None, 4])
+def test_how_images_are_stored_does_not_matter(limit, size, monkeypatch):
+    """Grey and RGB, upright or turned, with a palette, alpha or 16 bits: the same tensors, resident and streamed."""
+    monkeypatch.setattr(images, "RESIDENT_BYTES", limit)
+    grey = noise(1, 5, 8)[0]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # turned to the right when shown
+    ways = [saved(grey, "PNG"), saved(np.rot90(grey), "PNG", exif=exif), saved(grey, "TIFF", "CMYK")]
+    ways += [saved(grey, "PNG", mode) for mode in ("RGB", "P", "LA", "RGBA")]
+    ways += [saved(grey.astype(np.uint16) * 257, "PNG"), saved(grey, "GIF"), saved(grey, "WEBP", lossless=True)]
+    got, colour = images.from_encoded(Listed(ways), size)
+    assert not colour
+    assert len(got.grey().at(torch.arange(len(ways))).unique(dim=0)) == 1
+    assert size or np.array_equal(got.at(torch.tensor([0]))[0, 0].numpy(), grey)
+    tinted = np.stack([grey, grey, grey ^ 1], axis=2)
+    assert images.from_encoded(Listed([*ways, saved(tinted, "PNG")]), size)[1]
+
+
+def test_arrays_of_equal_channels_are_grey():
+    """An array of colour images has colour if its channels differ anywhere, be it in the last pixel."""
+    pixels = np.repeat(noise(70, 5, 4, 1), 3, axis=3)
+    assert not images.from_array(pixels, None).coloured()
+    pixels[-1, -1, -1, 2] ^= 1
+    assert images.from_array(pixels, None).coloured()
+
+
+@pytest.mark.parametrize("limit", [0, 2**30])
+def test_images_that_could_be_read_in_two_ways_are_named(limit, monkeypatch):
+    """An image that is sound, but whose pixels are not sure, is one line that names it and what to do."""
+    monkeypatch.setattr(images, "RESIDENT_BYTES", limit)
+    source = Listed([encoded(image) for image in noise(71, 5, 4)])
+    source.encoded[70] = saved(noise(1, 5, 4)[0], "TIFF", "F")
+    with pytest.raises(InputError, match=r"^image 70: its pixels are numbers .*: save it with 8 bits a channel$"):
+        images.from_encoded(source, None)
 
 
 @pytest.mark.parametrize("count", [1, 100])
@@ -157,12 +196,12 @@ def test_arrays_are_scaled_like_files(shape):
 @pytest.mark.parametrize("limit", [0, 2**30])
 @pytest.mark.parametrize(
     "bad",
-    [b"", b"no image", encoded(noise(1, 9, 9)[0])[:-30], encoded(noise(1, 9, 9)[0].astype(np.uint16) * 200)],
-    ids=["empty", "text", "truncated", "16 bits"],
+    [b"", b"no image", encoded(noise(1, 9, 9)[0])[:-30], encoded(noise(1, 9, 9)[0])[:60]],
+    ids=["empty", "text", "truncated", "torn"],
 )
 @pytest.mark.parametrize("place", [0, 70])
 def test_damaged_images_are_named(bad, place, limit, monkeypatch):
-    """An image that is empty, no image, cut off or of 16 bits is one line that names it."""
+    """An image that is empty, no image, or cut off is one line that names it."""
     monkeypatch.setattr(images, "RESIDENT_BYTES", limit)
     source = Listed([encoded(image) for image in noise(71, 9, 9)])
     source.encoded[place] = bad

@@ -1,9 +1,9 @@
 """Tests of the layouts in which datasets lie in files."""
 
 import gzip
-import hashlib
 import http.client
-import pickle
+import re
+import shutil
 import urllib.error
 from functools import partial
 
@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
 from deeptwins.data import datasets as data
-from deeptwins.data import images, layouts, load
+from deeptwins.data import images, layouts, load, parquet
 from deeptwins.data.stream import Stream
 from deeptwins.errors import InputError
 from deeptwins.study.specs import Recipe
-from layouts_made import encoded, example
+from layouts_made import encoded, example, made, write_cifar, write_folder, write_idx, write_parquet
 
 
 @pytest.fixture(autouse=True)
@@ -27,39 +28,6 @@ def _elsewhere(tmp_path, monkeypatch):
     """Keep these tests out of the user's cache, and let them call made-up images by well-known names."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(data, "CHECKSUMS", {})
-
-
-def made(*shape, train=40, test=12, classes=3):
-    """Make labelled noise, {split: (labels (N,), pixels (N, H, W[, 3]))}; every class is there."""
-    random = np.random.default_rng(0)
-    return {
-        split: (np.arange(count) % classes, random.integers(0, 256, (count, *shape), dtype=np.uint8))
-        for split, count in (("train", train), ("test", test))
-    }
-
-
-def write_folder(folder, parts, test="test", classes=("ant", "bee", "cat")):
-    """Write an ImageFolder."""
-    for split, (labels, pixels) in parts.items():
-        for i, (label, image) in enumerate(zip(labels, pixels, strict=True)):
-            path = folder / (test if split == "test" else split) / classes[label] / f"{i}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encoded(image))
-    return folder
-
-
-def write_parquet(folder, parts, image="image", label="label", test="test"):
-    """Write Parquet files as on Hugging Face: the rows in another order, in two files a split, in small row groups."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, (labels, pixels) in parts.items():
-        order = np.random.default_rng(1).permutation(len(labels))
-        for shard, rows in enumerate(np.array_split(order, 2)):
-            kind = "WEBP" if pixels.ndim == 4 else "PNG"  # WebP knows no grey
-            cells = [{"bytes": encoded(pixels[row], kind), "path": f"{row}.{kind}"} for row in rows]
-            table = pa.table({image: cells, label: labels[rows]})
-            name = test if split == "test" else split
-            pq.write_table(table, folder / f"{name}-{shard:05}-of-00002.parquet", row_group_size=7)
-    return folder
 
 
 def write_arrays(folder, parts):
@@ -77,45 +45,6 @@ def with_example(monkeypatch):
     name, layout = example()
     monkeypatch.setitem(layouts.LAYOUTS, name, layout)
     monkeypatch.setitem(data.DATASETS, f"{name}:PATH", partial(data._laid_out, name))
-
-
-def write_idx(folder, parts, *, zipped=False):
-    """Write the four files of Fashion-MNIST."""
-    raw = folder / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for split, (labels, pixels) in parts.items():
-        for name, array in (("labels-idx1", labels.astype(np.uint8)), ("images-idx3", pixels)):
-            content = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
-            path = raw / f"{'train' if split == 'train' else 't10k'}-{name}-ubyte{'.gz' if zipped else ''}"
-            path.write_bytes(gzip.compress(content) if zipped else content)
-    return folder
-
-
-def write_cifar(folder, parts, name, monkeypatch):
-    """Write the pickles of CIFAR, and let torchvision expect their MD5 sums."""
-    torchvision_class = getattr(torchvision.datasets, name)
-    own = folder / torchvision_class.base_folder
-    own.mkdir(parents=True)
-    key = "labels" if name == "CIFAR10" else "fine_labels"
-
-    def write(file, content):
-        text = pickle.dumps(content, protocol=2)
-        (own / file).write_bytes(text)
-        return file, hashlib.md5(text, usedforsecurity=False).hexdigest()
-
-    for split in ("train", "test"):
-        labels, pixels = parts[split]
-        files = [file for file, _ in getattr(torchvision_class, f"{split}_list")]
-        rows = np.array_split(np.arange(len(labels)), len(files))
-        written = [
-            write(file, {"data": pixels[some].transpose(0, 3, 1, 2).reshape(len(some), -1), key: labels[some].tolist()})
-            for file, some in zip(files, rows, strict=True)
-        ]
-        monkeypatch.setattr(torchvision_class, f"{split}_list", written)
-    meta = torchvision_class.meta
-    _, md5 = write(meta["filename"], {meta["key"]: ["ant", "bee", "cat"]})
-    monkeypatch.setattr(torchvision_class, "meta", {**meta, "md5": md5})
-    return folder
 
 
 def same(one, other):
@@ -169,10 +98,10 @@ def test_a_fault_in_the_layout_that_contributing_adds_names_the_file(tmp_path):
     """A file of the worked example that is damaged, or not there, is named in one line."""
     folder = write_arrays(tmp_path / "own", made(6, 5))
     (folder / "test-images.npy").write_bytes(b"not an array")
-    with pytest.raises(InputError, match=r"test-images\.npy: damaged or missing"):
+    with pytest.raises(InputError, match=r"test-images\.npy: damaged"):
         load(f"arrays:{folder}")
     (folder / "test-labels.npy").unlink()
-    with pytest.raises(InputError, match=r"test-labels\.npy: damaged or missing"):
+    with pytest.raises(InputError, match=r"test-labels\.npy: No such file or directory"):
         load(f"arrays:{folder}")
 
 
@@ -183,7 +112,7 @@ def test_a_failed_download_names_every_layout(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no network")
 
-    monkeypatch.setattr(layouts, "_torchvision", lambda _: fail)
+    monkeypatch.setattr(layouts, "dataset_class", lambda _: fail)
     with pytest.raises(InputError) as refusal:
         layouts.download("cifar10", tmp_path)
     assert str(refusal.value).endswith(
@@ -241,7 +170,7 @@ def test_streaming_gives_every_image_once(kind, image_size, tmp_path, monkeypatc
     folder = {"folder": write_folder, "parquet": write_parquet}[kind](tmp_path / "data", made(6, 5, 3))
     resident = load(f"{kind}:{folder}", image_size=image_size)
     monkeypatch.setattr(images, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(layouts, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(parquet, "IN_MEMORY_BYTES", 0)
     streamed = load(f"{kind}:{folder}", image_size=image_size)
     assert isinstance(streamed.train.images, images.Streamed)
     for split in ("train", "test"):
@@ -258,7 +187,7 @@ def test_streaming_gives_every_image_once(kind, image_size, tmp_path, monkeypatc
 
 def test_large_parquet_is_copied_once_for_random_access(tmp_path, monkeypatch):
     """Parquet files too large for memory are mapped through copies in the cache folder, made once."""
-    monkeypatch.setattr(layouts, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(parquet, "IN_MEMORY_BYTES", 0)
     folder = write_parquet(tmp_path / "data", made(6, 5))
     load(f"parquet:{folder}")
     copies = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache/deeptwins").rglob("*.*")}
@@ -269,7 +198,7 @@ def test_large_parquet_is_copied_once_for_random_access(tmp_path, monkeypatch):
 
 def test_no_room_for_a_copy_of_large_parquet_is_said(tmp_path, monkeypatch):
     """When the cache folder cannot take the copy, one line names it."""
-    monkeypatch.setattr(layouts, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(parquet, "IN_MEMORY_BYTES", 0)
     folder = write_parquet(tmp_path / "data", made(6, 5))
     (tmp_path / "cache").write_text("a file where the cache folder should be")
     with pytest.raises(InputError, match=r"cache/deeptwins/arrow: needs room for a copy of .*data"):
@@ -283,11 +212,21 @@ def test_classes_with_numbers_for_names_are_in_their_order(tmp_path):
     assert same(one, load(f"parquet:{write_parquet(tmp_path / 'b', parts, test='validation')}"))
 
 
+@pytest.mark.parametrize("mode", ["RGB", "P", "RGBA"])
+def test_equal_pixels_are_one_dataset(mode, tmp_path):
+    """Grey images that are stored as if they had colour are the same dataset as grey ones."""
+    parts = made(6, 5)
+    folders = [write_folder(tmp_path / name, parts) for name in ("grey", "stored")]
+    for path in folders[1].rglob("*.png"):
+        Image.open(path).convert(mode).save(path)
+    assert same(*(load(f"folder:{folder}") for folder in folders))
+
+
 def test_one_image_in_colour_makes_all_rgb(tmp_path):
     """A folder of grey images has one channel; with one image in colour, be it in test, all have three."""
     folder = write_folder(tmp_path, made(6, 5))
     assert load(f"folder:{folder}").image == (1, 6, 5)
-    (folder / "test/bee/colour.png").write_bytes(encoded(np.zeros((6, 5, 3), np.uint8)))
+    (folder / "test/bee/colour.png").write_bytes(encoded(np.full((6, 5, 3), (0, 0, 1), np.uint8)))
     assert load(f"folder:{folder}").image == (3, 6, 5)
 
 
@@ -305,14 +244,14 @@ def test_truncated_idx_files_are_named(file, keep, tmp_path, *, zipped):
     path = write_idx(tmp_path, made(6, 6), zipped=zipped) / f"FashionMNIST/raw/{file}{'.gz' if zipped else ''}"
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content)) if keep < 1 else keep])
-    with pytest.raises(InputError, match=rf"{path}: damaged or missing: delete .*raw and run again"):
+    with pytest.raises(InputError, match=rf"{path}: damaged: delete .*raw and run again"):
         load("fashion-mnist", tmp_path)
 
 
 def test_idx_files_without_images_are_refused(tmp_path):
     """A file that says of itself that it holds nothing is damaged."""
     write_idx(tmp_path, made(6, 6, test=0))
-    with pytest.raises(InputError, match="t10k-labels-idx1-ubyte: damaged or missing"):
+    with pytest.raises(InputError, match="t10k-labels-idx1-ubyte: damaged"):
         load("fashion-mnist", tmp_path)
 
 
@@ -320,7 +259,73 @@ def test_missing_idx_files_are_named(tmp_path):
     """A file that is missing beside the others is one line that names it."""
     path = write_idx(tmp_path, made(6, 6)) / "FashionMNIST/raw/t10k-labels-idx1-ubyte"
     path.unlink()
-    with pytest.raises(InputError, match=rf"{path}: damaged or missing"):
+    with pytest.raises(InputError, match=rf"{path}: missing: delete .*raw and run again"):
+        load("fashion-mnist", tmp_path)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    "name", ["{}.idx{}-ubyte", "{0}-idx{1}-ubyte/{0}-idx{1}-ubyte", "{0}.idx{1}-ubyte/{0}.idx{1}-ubyte"]
+)
+def test_idx_files_are_found_by_any_usual_name(name, zipped, tmp_path):
+    """IDX files may have a dot for a hyphen, and lie in folders of their names, as some archives have them."""
+    parts = made(6, 6)
+    folder = write_idx(tmp_path / "other", parts, zipped=zipped and "/" not in name)
+    for path in list((folder / "FashionMNIST/raw").iterdir()):
+        stem, dimensions = re.fullmatch(r"(.*)-idx(.)-ubyte(?:\.gz)?", path.name).groups()
+        content = path.read_bytes()
+        path.unlink()
+        target = path.parent / f"{name.format(stem, dimensions)}{path.suffix}"
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(content)
+    assert same(load("fashion-mnist", folder), load("fashion-mnist", write_idx(tmp_path / "usual", parts)))
+
+
+def test_idx_files_are_unzipped_by_what_they_are(tmp_path):
+    """An IDX file is gzipped or not whatever its name says."""
+    parts = made(6, 6)
+    folder = write_idx(tmp_path / "other", parts)
+    plain, other = (folder / f"FashionMNIST/raw/{split}-images-idx3-ubyte" for split in ("train", "t10k"))
+    plain.write_bytes(gzip.compress(plain.read_bytes()))
+    other.rename(f"{other}.gz")
+    assert same(load("fashion-mnist", folder), load("fashion-mnist", write_idx(tmp_path / "usual", parts)))
+
+
+@pytest.mark.parametrize("file", ["train-images.gz", "train-images-idx3-ubyte.zip", "emnist-train-images-idx3-ubyte"])
+def test_idx_files_under_another_name_are_named(file, tmp_path):
+    """Nothing is to be deleted where a file has a name that it does not have in a download: the line names it."""
+    raw = write_idx(tmp_path, made(6, 6)) / "FashionMNIST/raw"
+    (raw / "train-images-idx3-ubyte").rename(raw / file)
+    with pytest.raises(
+        InputError, match=rf"^{raw}/train-images-idx3-ubyte: no such file; beside it is {file}: give"
+    ) as error:
+        load("fashion-mnist", tmp_path)
+    assert "delete" not in str(error.value)
+
+
+def test_pickles_under_another_name_are_named(tmp_path, monkeypatch):
+    """Nothing is to be deleted where a pickle has another name: the line names it."""
+    raw = write_cifar(tmp_path, made(32, 32, 3), "CIFAR10", monkeypatch) / "cifar-10-batches-py"
+    (raw / "test_batch").rename(raw / "test_batch.pkl")
+    with pytest.raises(
+        InputError, match=rf"^{raw}/test_batch: no such file; beside it is test_batch\.pkl: give"
+    ) as error:
+        load("cifar10", tmp_path)
+    assert "delete" not in str(error.value)
+
+
+def test_a_sound_dataset_is_never_to_be_deleted(tmp_path, monkeypatch):
+    """Where a well-known name has other images, they are sound: the line says how to use them, or to move them away."""
+    monkeypatch.setattr(data, "CHECKSUMS", dict.fromkeys(["fashion-mnist", "cifar10"], "sha256:0"))
+    folder = write_parquet(tmp_path / "cifar10", made(6, 5))
+    with pytest.raises(InputError, match=rf"^{folder}: not the original cifar10: .* give it as parquet:{folder}$"):
+        load("cifar10", tmp_path)
+    shutil.rmtree(folder)
+    write_folder(folder, made(6, 5))
+    with pytest.raises(InputError, match=rf"^{folder}: not the original cifar10: .* give it as folder:{folder}$"):
+        load("cifar10", tmp_path)
+    write_idx(tmp_path, made(6, 6))
+    with pytest.raises(InputError, match=r"^.*raw: not the original fashion-mnist: move it away, and run again"):
         load("fashion-mnist", tmp_path)
 
 
@@ -338,7 +343,7 @@ def test_damaged_pickles_are_named(file, tmp_path, monkeypatch, *, gone):
     """A pickle that is changed or missing is never opened, but one line that names it."""
     path = write_cifar(tmp_path, made(32, 32, 3), "CIFAR10", monkeypatch) / "cifar-10-batches-py" / file
     path.unlink() if gone else path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputError, match=rf"{path}: damaged or missing: delete .*py and run again"):
+    with pytest.raises(InputError, match=rf"{path}: {'missing' if gone else 'damaged'}: delete .*py and run again"):
         load("cifar10", tmp_path)
 
 
@@ -376,8 +381,8 @@ def test_parquet_with_wrong_bytes_ends_in_one_line_if_at_all(start, tmp_path):
         ({"image": [{"bytes": b""}], "label": [10**12]}, "column label must hold an integer from 0 and below"),
         ({"image": [{"bytes": b""}], "label": [-1]}, "column label must hold an integer"),
         ({"image": [{"bytes": b""}, {"bytes": b""}], "label": [0, None]}, "column label must hold an integer"),
-        ({"image": [{"bytes": None}], "label": [0]}, "row 0: damaged"),
-        ({"image": [None, {"bytes": b""}], "label": [0, 0]}, "row 0: damaged"),
+        ({"image": [{"bytes": None}], "label": [0]}, "row 0: has no bytes, a path at most"),
+        ({"image": [None, {"bytes": b""}], "label": [0, 0]}, "row 0: has no bytes"),
     ],
 )
 def test_unfit_parquet_is_refused(columns, message, tmp_path):
@@ -394,6 +399,67 @@ def test_parquet_without_rows_is_refused(tmp_path):
         pq.write_table(pq.read_table(path).slice(0, 0), path)
     with pytest.raises(InputError, match=r"test-00000-of-00002\.parquet: no rows"):
         load(f"parquet:{tmp_path}")
+
+
+def of_labels(train, test=None):
+    """Make labelled noise whose labels are these."""
+    random = np.random.default_rng(0)
+    labels = {"train": train, "test": train if test is None else test}
+    return {
+        split: (np.array(some), random.integers(0, 256, (len(some), 6, 5), dtype=np.uint8))
+        for split, some in labels.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet", "fashion-mnist"])
+@pytest.mark.parametrize("test", [[0, 0], [0, 1]])
+def test_one_class_is_refused(kind, test, tmp_path):
+    """Where all training images are of one class, in whatever layout, one line says that nothing can be learned."""
+    parts = of_labels([0] * 8, test if kind != "folder" else [0, 0])
+    name = kind
+    if kind == "fashion-mnist":
+        write_idx(tmp_path, parts)
+    else:
+        name = f"{kind}:{(write_folder if kind == 'folder' else write_parquet)(tmp_path / 'one', parts)}"
+    with pytest.raises(InputError, match=f"{tmp_path}.*: all training images are of one class"):
+        load(name, tmp_path)
+
+
+def test_one_other_label_is_one_class_too(tmp_path):
+    """A single label is one class whatever number it is."""
+    with pytest.raises(InputError, match="all training images are of one class"):
+        load(f"parquet:{write_parquet(tmp_path, of_labels([7] * 8))}")
+
+
+def test_images_held_out_leave_two_classes(tmp_path):
+    """Where validation would take all images of the other classes, the line names its key."""
+    name = f"parquet:{write_parquet(tmp_path, of_labels([0, 1]))}"
+    with pytest.raises(InputError, match=r"recipe\.validation = 0\.5: leaves images of one class"):
+        load(name, validation=0.5)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "outputs", "present"),
+    [
+        ([10, 200, 3000], None, "3,001", "3"),
+        ([1, 2], None, "3", "2"),
+        ([0, 1, 3], None, "4", "3"),
+        ([0, 1], [2, 2], "3", "2"),
+    ],
+)
+def test_labels_with_gaps_are_told(train, test, outputs, present, tmp_path):
+    """Labels stay as they are: what nets get by it, and how many classes have images to learn from, is said."""
+    dataset = load(f"parquet:{write_parquet(tmp_path, of_labels(train, test))}")
+
+    assert f"{dataset.classes:,}" == outputs
+    assert f"nets get {outputs} outputs, and only {present} classes have training images" in dataset.gaps
+
+
+def test_labels_without_gaps_need_no_word(tmp_path):
+    """Where every class has training images there is nothing to tell; of each class its images are counted."""
+    dataset = load(f"parquet:{write_parquet(tmp_path, of_labels([0, 1, 1, 2]))}")
+
+    assert (dataset.gaps, dataset.counts) == ("", [1, 2, 1])
 
 
 def test_two_parquet_datasets_in_one_folder_are_refused(tmp_path):

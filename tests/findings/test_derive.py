@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made
-from deeptwins.findings import derive, frames
+from deeptwins.findings import derive, frames, learning
 from deeptwins.study.claims import Expect
 
 NAN = math.nan
@@ -21,13 +21,14 @@ def finals(errors, twin="plain", group="cifar"):
     metrics = ("train_error_pct", "running_error_pct", "test_error_pct")
     rows = [
         {"run": f"{group}-{depth}-{seed}", "family": group.split(",")[0], "group": group, "depth": depth, "seed": seed}
-        | {"twin": twin, "iteration": 10, "test_images": 360}
+        | {"twin": twin, "iteration": 10, "test_images": 360, "train_images": 1437, "chance_pct": 90.0}
+        | {"train_loss": 1.0, "running_loss": 1.0}
         | dict.fromkeys(metrics, error)
         for depth, values in errors.items()
         for seed, error in enumerate(values)
         if not math.isnan(error)
     ]
-    return pd.DataFrame(rows)
+    return learning.assess(pd.DataFrame(rows), 1.0)
 
 
 def test_the_last_evaluation_counts(tmp_path):

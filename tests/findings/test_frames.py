@@ -125,7 +125,7 @@ def test_other_settings_are_left_aside_and_other_seeds_are_not(study, tmp_path):
 
     data = frames.load(study, tmp_path / "results")
 
-    assert data.aside == 1
+    assert data.aside == [slower]
     assert set(data.runs["seed"]) == {0, 7}
     assert data.missing == 17
 

@@ -22,7 +22,7 @@ def test_the_reference_agrees_with_pytorch_s_own_decomposition(order, training):
     backward = torch._decomp.decomposition_table[torch.ops.aten.native_batch_norm_backward.default]
     gradients = backward(
         g, x, module.weight, module.running_mean, module.running_var, x.mean(fused.DIMS),
-        (x.var(fused.DIMS, correction=0) + module.eps).rsqrt(), training, module.eps, [True] * 3,
+        (x.var(fused.DIMS, correction=0) + module.epsilon).rsqrt(), training, module.epsilon, [True] * 3,
     )  # fmt: skip
 
     for name, gradient in zip(("dx", "dw", "db"), gradients, strict=True):

@@ -109,7 +109,7 @@ def reference(module, x, residual, dy, other=None):
             measures["running_mean"] = max(found["running_mean"].abs().max(), rate * var.max().sqrt())
         else:
             found["running_mean"], found["running_var"] = mean, var = old, old_var
-    root = (var + module.eps).rsqrt().view(1, -1, 1, 1)
+    root = (var + module.epsilon).rsqrt().view(1, -1, 1, 1)
     xhat = (x - mean.view(1, -1, 1, 1)) * root
     z = w * xhat + b
     first = module.order == "relu-add"

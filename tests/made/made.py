@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from deeptwins import study
-from deeptwins.findings import frames
+from deeptwins.findings import frames, learning
 from deeptwins.records import RunFiles, evaluations
 from deeptwins.study import Study
 from deeptwins.study.specs import RunSpec
@@ -190,11 +190,13 @@ def last(study: Study, level: Level = level) -> pd.DataFrame:
     rows = [
         {"run": run.id, "setting": run.setting, "family": net.family, "group": frames._group(net, labels[run.setting])}
         | {"depth": net.depth, "seed": run.seed, "twin": twin, "test_images": 360, "running_loss": 1.0}
+        | {"train_images": 1437, "chance_pct": 90.0, "train_loss": 1.0}
         | dict.fromkeys(("train_error_pct", "running_error_pct", "test_error_pct"), level(run, twin))
         for run in study.runs
         for twin, net in run.twins.items()
     ]
-    return pd.DataFrame(rows).dropna(subset="train_error_pct", ignore_index=True)
+    table = pd.DataFrame(rows).dropna(subset="train_error_pct", ignore_index=True)
+    return learning.assess(table, study.flat_within_pct)
 
 
 def records(

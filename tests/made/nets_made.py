@@ -8,7 +8,7 @@ import torch
 from deeptwins import nets
 from deeptwins.nets import initialization, orders, shortcuts
 from deeptwins.nets.families import FAMILIES
-from deeptwins.nets.norms import NORMS
+from deeptwins.nets.norms import NORMS, epsilon
 from deeptwins.study.specs import Net
 from pairwise import cross
 from places import ROOT
@@ -102,7 +102,7 @@ def shaken(net, seed=1):
 def bn(norm, x):
     """Batch normalization in evaluation, by its definition."""
     mean, var, weight, bias = (t[:, None, None] for t in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
-    return (x - mean) / (var + norm.eps).sqrt() * weight + bias
+    return (x - mean) / (var + epsilon(norm)).sqrt() * weight + bias
 
 
 def identity(block, x):

@@ -142,9 +142,9 @@ def test_running_errors_are_root_mean_squares_over_channels():
     net = built()
     precise = diagnostics.precise_statistics(net, batches(16))
     mean, variance = precise["bn"]
-    variance = variance + net.bn.eps
+    variance = variance + net.bn.epsilon
     net.bn.running_mean.copy_(mean + torch.tensor([0.1, -0.1, 0.3, -0.3]) * variance.sqrt())
-    net.bn.running_var.copy_(variance * math.exp(2 * 0.2) - net.bn.eps)
+    net.bn.running_var.copy_(variance * math.exp(2 * 0.2) - net.bn.epsilon)
 
     means, deviations = diagnostics.running_errors(net, precise)["bn"]
 

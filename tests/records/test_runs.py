@@ -346,3 +346,16 @@ def test_what_a_kill_left_of_a_replacement_is_harmless(path):
     records.keep(path, lambda record: record["kind"] != "end")
     assert records.read(path) == [HEADER, EPOCH, LAYER]
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(("key", "most"), [("present", "classes"), ("commonest", "train")])
+def test_classes_are_counted_within_the_training_images(tmp_path, key, most):
+    """A header that counts more classes, or more images of one, than there are is refused, with its key."""
+
+    def counted(number):
+        return records.read(written(tmp_path / str(number), HEADER | {"dataset": HEADER["dataset"] | {key: number}}))
+
+    number = HEADER["dataset"][most]
+    assert counted(number)[0]["dataset"][key] == number
+    with pytest.raises(InputError, match=rf"r\.jsonl:1: dataset\.{key}: {number + 1}, and dataset\.{most} is {number}"):
+        counted(number + 1)

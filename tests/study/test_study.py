@@ -533,7 +533,7 @@ def test_a_byte_order_mark_and_any_end_of_line_are_read(tmp_path, newline):
         (f"x = {'[' * 8}'[[['{']' * 8} # ]]]", "question: missing"),
         ("x = 1.5\ny = 2.5\n" * 20, "Cannot overwrite a value"),
         (f"x = 1{'0' * 5000}", "Exceeds the limit"),
-        (f"#{' ' * 2**20}", "larger than 1,048,576 bytes; a study is a small file"),
+        (f"#{' ' * 2**20}", "larger than 1,048,576 bytes"),
         ("# caf\xe9", "not UTF-8 in line 1; save it as UTF-8"),
     ],
     ids=range(10),
@@ -551,7 +551,7 @@ def test_a_pipe_is_no_study(tmp_path):
     path = tmp_path / "any.toml"
     os.mkfifo(path)
 
-    assert refusals.refused(study.load, path) == f"{path}: not a file"
+    assert refusals.refused(study.load, path) == f"{path}: a FIFO, not a regular file"
 
 
 @pytest.mark.parametrize(

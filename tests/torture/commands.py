@@ -39,11 +39,11 @@ def study_in(folder: Path, iterations: int) -> Path:
     return path
 
 
-def start(*words: object, prefix: tuple[object, ...] = (), shim: str = "") -> Command:
-    """Start a command whose checkpoints come many times a second; `shim` is a poor file system, as in shims/."""
+def start(*words: object, prefix: tuple[object, ...] = (), lacking: str = "") -> Command:
+    """Start a command whose checkpoints come many times a second, on a file system that lacks something, if asked."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE / "shims"), str(HERE), *sys.path])}
-    if shim:
-        environment["TORTURE_SHIM"] = shim
+    if lacking:
+        environment["LACKING"] = lacking
     said = tempfile.TemporaryFile()  # noqa: SIM115  it is closed with the command
     process = subprocess.Popen(
         [*map(str, prefix), sys.executable, str(HERE / "hurried.py"), *map(str, words)],
@@ -52,9 +52,9 @@ def start(*words: object, prefix: tuple[object, ...] = (), shim: str = "") -> Co
     return Command(process, said)
 
 
-def run(*words: object, prefix: tuple[object, ...] = (), shim: str = "") -> tuple[int, str]:
+def run(*words: object, prefix: tuple[object, ...] = (), lacking: str = "") -> tuple[int, str]:
     """Take a command to its end: its exit code, and what it wrote to stderr."""
-    command = start(*words, prefix=prefix, shim=shim)
+    command = start(*words, prefix=prefix, lacking=lacking)
     code = command.process.wait(HANG_S)
     return code, command.text()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import subprocess
 import time
@@ -16,10 +15,13 @@ SIZES_KIB = (8, 16, 32, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768)
 # Fills a small file system, in a namespace of its own, and keeps what is left on it.
 FILLED = 'mount -t tmpfs -o size="$1"k none "$2" && shift 2 && kept="$1" here="$2" && shift 2 && "$@"; code=$?; \
     cp -a "$here"/. "$kept" && exit $code'
-POOR = [
-    *(f"fsync:{number}" for number in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EBADF)),
-    *(f"lock:{number}" for number in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO)),
-]
+# What a file system lacks, in the words of `lacking`.
+POOR = (
+    *(f"folders={error}" for error in ("EINVAL", "ENOTSUP", "ENOSYS", "EACCES", "EBADF")),
+    *(f"files={error}" for error in ("EINVAL", "ENOTSUP", "EIO")),
+    *(f"locks={error}" for error in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "EIO")),
+    "folders=EINVAL files=EINVAL locks=ENOLCK",
+)
 
 
 def try_all(tally: Tally, folder: Path, numbers: range, _seed: int, deadline: float) -> None:
@@ -53,9 +55,9 @@ def _filled(study: Path, results: Path, kib: int, folder: Path) -> tuple[int, st
     return commands.run("run", study, "--workers", 1, "--results", small, prefix=prefix)
 
 
-def _poor(study: Path, results: Path, shim: str) -> tuple[int, str]:
+def _poor(study: Path, results: Path, lacking: str) -> tuple[int, str]:
     """Train on a file system that lacks something."""
-    return commands.run("run", study, "--results", results, shim=shim)
+    return commands.run("run", study, "--results", results, lacking=lacking)
 
 
 def _judged(study: Path, results: Path, code: int, said: str, sound: object) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -53,6 +54,7 @@ def test_leaves_the_records_of_every_twin(dataset, undisturbed):
     header, end = rows[0], rows[-1]
     assert header["spec"] == json.loads(run.model_dump_json())
     assert header["dataset"]["checksum"] == dataset.checksum
+    assert [header["dataset"][key] for key in ("classes", "present", "commonest")] == [10, 10, 52]
     assert header["twins"]["plain"] == header["twins"]["residual"]
     assert end == {"kind": "end", "status": "done", "reason": None}
     evaluated = [(record["iteration"], record["twin"]) for record in rows if record["kind"] == "epoch"]
@@ -64,6 +66,15 @@ def test_leaves_the_records_of_every_twin(dataset, undisturbed):
     assert [record["block"] for record in rows if record["kind"] == "block"] == [1, 2, 3] * 2
     assert [record["twin"] for record in rows if record["kind"] == "precise"] == ["plain", "residual"]
     assert not RunFiles.of(undisturbed(run), run).checkpoint.exists()
+
+
+def test_what_is_noted_of_the_dataset_is_recorded(dataset, results):
+    """The header has what a user must know of how the dataset's files were read."""
+    noted = replace(dataset, notes=("left out: 1 hidden",))
+
+    assert complete(RUN, noted, tiny.CPU, results, go_on=lambda _: False) == "stopped"
+
+    assert records.read(RunFiles.of(results, RUN).records)[0]["dataset"]["notes"] == ["left out: 1 hidden"]
 
 
 def test_company_changes_nothing(undisturbed):

@@ -1,6 +1,6 @@
 """The command line: parse, call, print. A command that needs torch or pandas imports it only inside its function."""
 
-from deeptwins import signals
+from deeptwins.system import signals
 
 
 def main() -> None:

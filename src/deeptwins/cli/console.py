@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from deeptwins.errors import InputError, line
-from deeptwins.signals import INTERRUPTED
+from deeptwins.system.signals import INTERRUPTED
 
 if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer

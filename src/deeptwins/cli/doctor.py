@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from deeptwins.cli.console import ABLATIONS, print_table
 from deeptwins.cli.options import Data
 
+Own = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="DATASET", help="Datasets of your own, as studies name them: folder:PATH."),
+]
 
-def doctor(data: Data = None) -> None:
-    """Tell what is on this machine, and so what can run."""
+
+def doctor(own: Own = None, data: Data = None) -> None:
+    """Tell what is on this machine, and so what can run.
+
+    Of datasets in folders, it tells which files are left out.
+    """
     from deeptwins import data as datasets
     from deeptwins.kernels import IMPLEMENTATIONS, unavailable
     from deeptwins.records import host
@@ -19,6 +31,7 @@ def doctor(data: Data = None) -> None:
     rows += [("workers", f"{host.cores()} by default" if device == "cpu" else "1 by default")]
     rows += [(f"fused op {name}", unavailable(name, device) or "can run") for name in IMPLEMENTATIONS]
     rows += [(f"dataset {name}", where) for name, where in datasets.available(data)]
+    rows += [(f"dataset {name}", datasets.look(name, data)) for name in own or []]
     names = sorted(path.stem for path in ABLATIONS.glob("*.toml"))
     rows += [("studies", ", ".join(names) or f"none: no folder {ABLATIONS}/ here; go to the repository's root")]
     print_table(rows)

@@ -16,7 +16,7 @@ from deeptwins.cli.options import Reports, results_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError, naming
 from deeptwins.pages.wording import count
-from deeptwins.signals import INTERRUPTED, interruptible
+from deeptwins.system.signals import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
     from deeptwins.gate.compare.comparison import Request

@@ -11,7 +11,7 @@ import typer
 from deeptwins.cli.console import REPORTS, RESULTS, say
 from deeptwins.cli.options import Reports, results_option
 from deeptwins.cli.pages import publish
-from deeptwins.signals import INTERRUPTED, interruptible
+from deeptwins.system.signals import INTERRUPTED, interruptible
 
 MetricsFolder = Annotated[Path, results_option("Where the metrics go.")]
 KernelTimings = Annotated[

@@ -13,7 +13,7 @@ from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, as_typed, read_sh
 from deeptwins.cli.options import Data, DeviceName, Reports, image_option, results_option, settings_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError
-from deeptwins.signals import interruptible
+from deeptwins.system.signals import interruptible
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptwins import signals
 from deeptwins.cli.console import (
     ABLATIONS,
     BAD_INPUT,
@@ -29,6 +28,7 @@ from deeptwins.cli.console import (
 from deeptwins.cli.options import Data, DeviceName, reports_option, results_option, seeds_option, settings_option
 from deeptwins.cli.pages import PAGES, publish, sources, spec_of
 from deeptwins.errors import InputError
+from deeptwins.system import signals
 
 if TYPE_CHECKING:
     from deeptwins.cli.pages import Source
@@ -72,21 +72,25 @@ StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with 3 when the
 def list_(results: Records = RESULTS) -> None:
     """List the studies: question, cost, how many runs are done."""
     from deeptwins import records, study
+    from deeptwins.findings import aside
     from deeptwins.records import RunFiles
 
     if not ABLATIONS.is_dir():
         raise InputError(f"no folder {ABLATIONS}/ here: go to the repository's root")
-    rows, broken = [("STUDY", "RUNS DONE", "COST", "QUESTION")], False
+    rows, broken, others = [("STUDY", "RUNS DONE", "COST", "QUESTION")], False, []
     for path in sorted(ABLATIONS.glob("*.toml"), key=lambda path: path.stem):
         try:
             listed = study.load(path)
             statuses = [records.status(records.read(RunFiles.of(results, run).records)) for run in listed.runs]
             done = sum(status in ("done", "diverged") for status in statuses)
+            others.append(aside.told(listed, results))
             rows.append((listed.name, f"{done} of {len(statuses)}", listed.cost or "-", one_line(listed.question)))
         except InputError as error:
             broken = True
             rows.append((path.stem, "-", "-", f"cannot be read: {one_line(error)}"))
     print_table(rows)
+    for text in filter(None, others):
+        say(text)
     if broken:
         raise typer.Exit(BAD_INPUT)
 
@@ -122,6 +126,7 @@ def run(  # noqa: PLR0913  every option is a parameter
     begun = time.monotonic()
     limit = math.inf if time_limit is None else read_duration(time_limit)
     chosen = _load(studies, settings, seeds)
+    _tell_others(chosen, results)
     # Train every run once, though two of the studies may have it.
     from deeptwins.train.schedule import forking
 
@@ -200,6 +205,20 @@ def _load(names: Iterable[str], settings: Sequence[str] | None, seeds: int | Non
         if loaded.name in PAGES or loaded.name.startswith("profile-"):
             raise InputError(f"{loaded.path}: another kind of page has this name; rename the study's file")
     return studies
+
+
+def _tell_others(studies: Iterable[Study], results: Path) -> None:
+    """Say which runs lie beside those of the studies, with other settings: they stay, and are no part of the pages."""
+    from deeptwins.findings import aside
+
+    for study in studies:
+        try:
+            text = aside.told(study, results)
+        except InputError as error:
+            refuse(error)  # of a file that is none of this command's: `report` will not go on without it, training does
+            continue
+        if text:
+            say(text)
 
 
 def _check(studies: Iterable[Study], device: str) -> None:

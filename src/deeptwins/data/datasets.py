@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from deeptwins.data import images, layouts
+from deeptwins.data.files import Labels, Part, RawDataset, cache_folder
 from deeptwins.data.images import Images
-from deeptwins.data.layouts import Labels, Part, RawDataset
 from deeptwins.errors import InputError
 
 # Checksums of the originals as downloaded, in the order of `_ordered`. torchvision checks cifar100 itself.
@@ -53,6 +53,24 @@ class Dataset:
     image: tuple[int, int, int]
     checksum: str
     validation: Split | None = None
+    notes: tuple[str, ...] = ()
+    """What a user must know of how its files were read, such as what was left out."""
+
+    @property
+    def counts(self) -> list[int]:
+        """Count the training images of each class that has any."""
+        counts: list[int] = torch.unique(self.train.labels, return_counts=True)[1].tolist()
+        return counts
+
+    @property
+    def gaps(self) -> str:
+        """Say that some classes have no training image; empty where all have."""
+        if (present := len(self.counts)) == self.classes:
+            return ""
+        return (
+            f"{self.name}: labels have gaps: up to {self.classes - 1:,}, so nets get {self.classes:,} outputs, and only"
+            f" {present:,} classes have training images; number them from 0 without gaps if that is not meant"
+        )
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -96,21 +114,14 @@ def load(name: str, folder: Path | None = None, image_size: int | None = None, v
     Raises:
         InputError: there is no such dataset; it is not there and cannot be downloaded; it is damaged.
     """
-    kind, colon, path = name.partition(":")
-    key = f"{kind}:PATH" if colon else kind
-    if key not in DATASETS or (colon and not path):
-        raise InputError(f"no dataset {name!r}: choose from {', '.join(DATASETS)}")
     if image_size is not None and image_size > IMAGE_SIZE:
         raise InputError(f"{name}: recipe.image_size = {image_size}: at most {IMAGE_SIZE} pixels")
     try:
-        raw = DATASETS[key](path or name, folder)
+        raw = _raw(name, folder)
         if name in CHECKSUMS:
             original = _dataset(name, raw, None)
             if original.checksum != CHECKSUMS[name]:
-                raise InputError(
-                    f"{raw.where}: not the original {name}: if damaged, delete it and run again to download it; "
-                    "if changed on purpose, use it as folder:PATH or parquet:PATH"
-                )
+                raise InputError(f"{raw.where}: not the original {name}: {_remedy(name, raw.where)}")
             if image_size is None or original.image[1:] == (image_size, image_size):
                 return _held_out(original, validation)
         return _held_out(_dataset(name, raw, image_size), validation)
@@ -121,15 +132,13 @@ def load(name: str, folder: Path | None = None, image_size: int | None = None, v
 
 
 def available(folder: Path | None = None) -> list[tuple[str, str]]:
-    """List the datasets that need no PATH, and where each lies, or why not; loads and downloads nothing."""
+    """List the datasets that need no PATH, and where each lies, or why not; decodes and downloads nothing."""
     inside = {"digits": "inside scikit-learn", "synthetic": "made when asked for"}
     rows = []
     for name in DATASETS:
         if name in layouts.NATIVE:
             try:
-                place = folder or layouts.cache_folder()
-                path, _ = layouts.find(name, place) or (None, None)
-                rows.append((name, str(path) if path else f"not in {place}: downloaded on first use"))
+                rows.append((name, _found(name, folder or cache_folder())))
             except InputError as error:
                 rows.append((name, str(error)))
             except OSError as error:
@@ -137,6 +146,30 @@ def available(folder: Path | None = None) -> list[tuple[str, str]]:
         elif name in inside:
             rows.append((name, inside[name]))
     return rows
+
+
+def look(name: str, folder: Path | None = None) -> str:
+    """Say where a dataset `KIND:PATH` lies, how many images it has, and what else to know of its files; decodes none.
+
+    Raises:
+        InputError: there is no such dataset, or its files are no such dataset.
+    """
+    try:
+        raw = _raw(name, folder)
+    except OSError as error:
+        raise InputError(f"{error.filename or name}: {error.strerror or error}") from None
+    images_of = f"{len(raw.train.labels):,} images for training, {len(raw.test.labels):,} for test"
+    return "; ".join((f"{raw.where}: {images_of}", *raw.notes))
+
+
+def _found(name: str, folder: Path) -> str:
+    """Say where a well-known dataset lies in a folder, and what is to be noted of its files."""
+    found = layouts.find(name, folder)
+    if found is None:
+        return f"not in {folder}: downloaded on first use"
+    path, read = found
+    notes = () if path == folder / layouts.NATIVE[name][0] else read(path).notes  # torchvision's leave no choice
+    return " ".join([str(path), *(f"({note})" for note in notes)])
 
 
 def checksum(train: Split, test: Split) -> str:
@@ -147,8 +180,21 @@ def checksum(train: Split, test: Split) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def _raw(name: str, folder: Path | None) -> RawDataset:
+    """Find a dataset by the name that studies give it, and read what is not its images."""
+    kind, colon, path = name.partition(":")
+    key = f"{kind}:PATH" if colon else kind
+    if key not in DATASETS or (colon and not path):
+        raise InputError(f"no dataset {name!r}: choose from {', '.join(DATASETS)}")
+    return DATASETS[key](path or name, folder)
+
+
 def _dataset(name: str, raw: RawDataset, image_size: int | None) -> Dataset:
     """Open the images of both splits, make them grey where none has colour, and order them."""
+    if len(np.unique(raw.train.labels)) == 1:
+        raise InputError(
+            f"{raw.where}: all training images are of one class, so there is nothing to learn; give two or more"
+        )
     (train_images, train_colour), (test_images, test_colour) = (
         _opened(part, image_size) for part in (raw.train, raw.test)
     )
@@ -160,7 +206,17 @@ def _dataset(name: str, raw: RawDataset, image_size: int | None) -> Dataset:
         sizes = " and ".join(f"{s.images.shape[2]}x{s.images.shape[1]}" for s in (train, test))
         raise InputError(f"{raw.where}: images for training and test have {sizes} pixels: set recipe.image_size")
     classes = int(max(train.labels.max(), test.labels.max())) + 1
-    return Dataset(name, train, test, classes, shape, checksum(train, test))
+    return Dataset(name, train, test, classes, shape, checksum(train, test), notes=raw.notes)
+
+
+def _remedy(name: str, where: str) -> str:
+    """Say what to do where a well-known dataset is another one."""
+    if name not in layouts.NATIVE:
+        return "install another version of scikit-learn"
+    if Path(where).match(layouts.NATIVE[name][0]):
+        return "move it away, and run again to download the original"
+    layout = next(layout for layout, files in layouts.LAYOUTS.items() if files.detects(Path(where)))
+    return f"to use it all the same, give it as {layout}:{where}"
 
 
 def _held_out(dataset: Dataset, share: float) -> Dataset:
@@ -178,12 +234,16 @@ def _held_out(dataset: Dataset, share: float) -> Dataset:
     def part(indices: np.ndarray) -> Split:
         return Split(dataset.train.labels[indices], dataset.train.images.take(indices))
 
-    return replace(dataset, train=part(np.arange(left)), validation=part(np.arange(left, count)))
+    parts = replace(dataset, train=part(np.arange(left)), validation=part(np.arange(left, count)))
+    if len(parts.counts) == 1:
+        raise InputError(f"{dataset.name}: recipe.validation = {share}: leaves images of one class; hold out fewer")
+    return parts
 
 
 def _opened(part: Part, image_size: int | None) -> tuple[Images, bool]:
     if isinstance(part.images, np.ndarray):
-        return images.from_array(part.images, image_size), part.images.ndim > 3  # noqa: PLR2004 - (N, H, W) is grey
+        resident = images.from_array(part.images, image_size)
+        return resident, resident.coloured()
     return images.from_encoded(part.images, image_size)
 
 
@@ -216,7 +276,7 @@ def _synthetic(_name: str, _folder: Path | None) -> RawDataset:
 
 def _known(name: str, folder: Path | None) -> RawDataset:
     """Read a well-known dataset in whatever layout it lies in the folder; download it when it does not."""
-    folder = folder or layouts.cache_folder()
+    folder = folder or cache_folder()
     path, read = layouts.find(name, folder) or layouts.download(name, folder)
     return read(path)
 
@@ -231,7 +291,7 @@ def _at(path: str, folder: Path | None) -> Path:
     place = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where there is no such home
     if place.is_dir():
         return place
-    folder = folder or layouts.cache_folder()
+    folder = folder or cache_folder()
     if not (folder / place).is_dir():
         raise InputError(f"{path}: no such folder, neither here nor in {folder}")
     return folder / place

@@ -5,13 +5,14 @@ Both kinds have the same methods, so that callers need not know which one they h
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from threading import Event
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -20,14 +21,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from deeptwins.data import pictures
 from deeptwins.errors import InputError
 
 Array = npt.NDArray[np.uint8]
 
 RESIDENT_BYTES = 2 * 2**30  # decoded images that take more are streamed
-# To try all formats that Pillow knows takes longer than to decode the image.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")
-GREY_MODES = ("1", "L", "LA")  # Pillow's names
 # Images that a thread decodes per task: one by one, the hand-over would cost as much as decoding a small image.
 _CHUNK = 64
 
@@ -82,6 +81,10 @@ class Resident:
 
     def expect(self, indices: Tensor) -> None:
         """Do nothing: resident images need no preparation."""
+
+    def coloured(self) -> bool:
+        """Whether any has colour: channels that are not equal."""
+        return any(bool((some[:, :1] != some[:, 1:]).any()) for some in self.pixels.split(_CHUNK))
 
     def digests(self, labels: npt.NDArray[np.int64]) -> list[bytes]:
         """Return a digest of each image: of its label and its pixels."""
@@ -150,7 +153,7 @@ class Streamed:
 
     def digests(self, labels: npt.NDArray[np.int64]) -> list[bytes]:
         """Return a digest of each image: of its label, name and size, since reading all would take too long."""
-        names = (self._source.identity(index).encode() for index in self._order.tolist())
+        names = (self._source.identity(index).encode("utf-8", "surrogateescape") for index in self._order.tolist())
         return [_digest(label, name) for label, name in zip(labels.tolist(), names, strict=True)]
 
     def take(self, order: npt.NDArray[np.int64]) -> Streamed:
@@ -175,7 +178,7 @@ class Streamed:
         return [_pool().submit(self._decode, numbers[i : i + share]) for i in range(0, len(numbers), share)]
 
     def _decode(self, numbers: Sequence[int]) -> Array:
-        return np.stack([decode(self._source, number, self._size)[0][..., : self.shape[0]] for number in numbers])
+        return np.stack([decode(self._source, number, self._size)[..., : self.shape[0]] for number in numbers])
 
 
 Images = Resident | Streamed
@@ -196,58 +199,64 @@ def from_encoded(source: Encoded, size: int | None) -> tuple[Images, bool]:
     """Decode images to three channels, now or, if they take too much memory, on demand; say whether any has colour.
 
     Raises:
-        InputError: an image is damaged, or has another size than the first and `size` is None.
+        InputError: an image is damaged or unfit, or has another size than the first and `size` is None.
     """
-    first, _ = decode(source, 0, size)
+    first = decode(source, 0, size)
     if len(source) * first.nbytes <= RESIDENT_BYTES:
         pixels = np.empty((len(source), *first.shape), np.uint8)
 
-        def work(index: int) -> bool:
-            image, colour = decode(source, index, size)
+        def work(index: int) -> None:
+            image = decode(source, index, size)
             _same(source, index, image.shape[:2], first.shape[:2])
             pixels[index] = image
-            return colour
 
-        colour = _any(work, len(source))
-        return from_array(pixels, None), colour
+        _each(work, len(source))
+        resident = from_array(pixels, None)
+        return resident, resident.coloured()
+    coloured = Event()
 
-    def look(index: int) -> bool:
-        with _opened(source, index) as image:
+    def look(index: int) -> None:
+        with _opened(source, index, size) as image:
             if size is None:
-                _same(source, index, (image.height, image.width), first.shape[:2])
-            return image.mode not in GREY_MODES
+                _same(source, index, pictures.size(image), first.shape[:2])
+            if not coloured.is_set() and not pictures.surely_grey(image):  # pixels take long: until one has colour
+                pixels = _pixels(image, size)
+                if (pixels[..., :1] != pixels[..., 1:]).any():
+                    coloured.set()
 
+    _each(look, len(source))
     shape = (3, first.shape[0], first.shape[1])
-    return Streamed(source, size, shape, np.arange(len(source))), _any(look, len(source))
+    return Streamed(source, size, shape, np.arange(len(source))), coloured.is_set()
 
 
-def decode(source: Encoded, index: int, size: int | None) -> tuple[Array, bool]:
-    """Decode one image to (H, W, 3), and say whether it has colour.
+def decode(source: Encoded, index: int, size: int | None) -> Array:
+    """Decode one image to (H, W, 3).
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged or unfit.
     """
-    with _opened(source, index) as image:
-        try:
-            return np.asarray(_fit(image.convert("RGB"), size)), image.mode not in GREY_MODES
-        except MemoryError:
-            raise
-        except Exception:  # noqa: BLE001 - Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-            raise InputError(f"{source.name(index)}: {_DAMAGED}") from None
+    with _opened(source, index, size) as image:
+        return _pixels(image, size)
 
 
-_DAMAGED = f"damaged, or not an image of 8 bits a channel ({', '.join(FORMATS)}): replace it or take it away"
-
-
-def _opened(source: Encoded, index: int) -> Image.Image:
+@contextlib.contextmanager
+def _opened(source: Encoded, index: int, size: int | None) -> Iterator[Image.Image]:
+    """Open an image; whatever is wrong with it, now or inside the block, is one line that names it."""
     encoded = source.read(index)
     try:
-        image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-    except Exception:  # noqa: BLE001 - as in decode
-        raise InputError(f"{source.name(index)}: {_DAMAGED}") from None
-    if image.mode.startswith(("I", "F")):  # 16 or 32 bits: Pillow would cut them off at 255
-        raise InputError(f"{source.name(index)}: {_DAMAGED}")
-    return image
+        yield pictures.opened(encoded, size)
+    except (InputError, MemoryError):
+        raise
+    except pictures.UnfitError as error:
+        raise InputError(f"{source.name(index)}: {error}") from None
+    except Exception:  # noqa: BLE001 - Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        formats = ", ".join(pictures.FORMATS)
+        reason = f"damaged, or not an image ({formats}): replace it or take it away"
+        raise InputError(f"{source.name(index)}: {reason}") from None
+
+
+def _pixels(image: Image.Image, size: int | None) -> Array:
+    return np.asarray(_fit(pictures.rgb(image), size))
 
 
 def _fit(image: Image.Image, size: int | None) -> Image.Image:
@@ -264,14 +273,14 @@ def _same(source: Encoded, index: int, size: tuple[int, ...], first: tuple[int, 
         raise InputError(f"{source.name(index)}: {sizes}: set recipe.image_size to bring all images to one size")
 
 
-def _any(work: Callable[[int], bool], count: int) -> bool:
-    """Call `work` for all numbers below count, by the pool's threads; return whether it was true of any."""
+def _each(work: Callable[[int], None], count: int) -> None:
+    """Call `work` for all numbers below count, by the pool's threads."""
 
-    def chunk(start: int) -> list[bool]:
-        return [work(index) for index in range(start, min(start + _CHUNK, count))]
+    def chunk(start: int) -> None:
+        for index in range(start, min(start + _CHUNK, count)):
+            work(index)
 
-    chunks = list(_pool().map(chunk, range(0, count, _CHUNK)))  # a list, so that the search stops nowhere
-    return any(any(results) for results in chunks)
+    list(_pool().map(chunk, range(0, count, _CHUNK)))  # a list, so that errors are raised here
 
 
 def _digest(label: int, content: bytes | memoryview) -> bytes:

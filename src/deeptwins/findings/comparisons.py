@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from deeptwins.findings import statistics
+from deeptwins.findings import learning, statistics
 from deeptwins.findings.rows import NOT_TESTED, Difference, MeanDifference, Places, Trend, grouped
 from deeptwins.findings.statistics import ALPHA, Floats
 from deeptwins.study import Study
@@ -78,7 +78,7 @@ def verdicts(
     trends. An effect needs p < 0.05 after `statistics.holm` over all these tests, in which those of effects that a
     claim states weigh most, and those in metrics that no claim names least; so, without any effect, at most 5 % of the
     studies claim one, of whatever metric. `flat` and `agree` are no effects: the t interval lies within
-    `flat_within_pct` points of 0.
+    `flat_within_pct` points of 0. What `learning.void` says cannot be judged keeps that as its verdict, whatever its p.
 
     Args:
         study: its claims and margin.
@@ -117,12 +117,13 @@ def trends(last: pd.DataFrame, margin: float) -> list[Trend]:
     rows = []
     metrics, rounding = measured(last), _rounding(last)
     for net, cell in grouped(last.drop_duplicates([*CELL, "seed"]), ["family", "group", "twin"]):
-        by_seed = cell.pivot(index="seed", columns="depth", values=metrics)
+        by_seed = cell.pivot(index="seed", columns="depth", values=[*metrics, "state"])
         for metric in metrics:
             table = by_seed[metric]
             errors, depths = table.to_numpy(float), table.columns.to_numpy(float)
-            complete = errors[np.isfinite(errors).all(axis=1)]
-            rows.append(_trend(net | {"metric": metric}, complete, depths, margin, rounding))
+            complete = np.isfinite(errors).all(axis=1)
+            trend = _trend(net | {"metric": metric}, errors[complete], depths, margin, rounding)
+            rows.append(replace(trend, verdict=_void_trend(by_seed["state"][complete]) or trend.verdict))
     return rows
 
 
@@ -133,7 +134,8 @@ def comparisons(last: pd.DataFrame, pairs: Iterable[tuple[str, str]], margin: fl
     for twin, other in pairs:
         for place, cell in grouped(pair(last, twin, other), keys):
             for metric in metrics:
-                left, right = cell[[metric, f"{metric}_other"]].dropna().to_numpy(float).T
+                both = cell.dropna(subset=[metric, f"{metric}_other"])
+                left, right = both[[metric, f"{metric}_other"]].to_numpy(float).T
                 if not len(left):
                     continue
                 row = Difference(
@@ -144,6 +146,7 @@ def comparisons(last: pd.DataFrame, pairs: Iterable[tuple[str, str]], margin: fl
                     mean=statistics.mean(left),
                     other_mean=statistics.mean(right),
                     over_seeds=MeanDifference.of(left - right, margin, rounding),
+                    verdict=learning.void(zip(both["state"], both["state_other"], strict=True)) or NOT_TESTED,
                 )
                 rows.append(row)
     order = list(dict.fromkeys(zip(last["group"], last["depth"], strict=True)))
@@ -202,6 +205,15 @@ def _trend(net: dict[str, Any], values: Floats, depths: Floats, margin: float, r
     )
 
 
+def _void_trend(states: pd.DataFrame) -> str | None:
+    """Say why the trend of a twin cannot be judged: from its states by seed (rows) and depth (columns)."""
+    if states.shape[1] == 1:
+        return None
+    if (states == learning.DIVERGED).any(axis=None):
+        return learning.DIVERGED
+    return learning.void(zip(states.iloc[:, 0], states.iloc[:, -1], strict=True))  # what it leads from and to
+
+
 def _judged(row: Trend | Difference, p_holm: float, margin: float) -> Trend | Difference:
     """Return a row with its adjusted p and its verdict.
 
@@ -212,6 +224,8 @@ def _judged(row: Trend | Difference, p_holm: float, margin: float) -> Trend | Di
     verdict = "inconclusive"
     if not row.weight:
         verdict = NOT_TESTED
+    elif row.verdict in learning.VOID:
+        verdict = row.verdict
     elif -margin <= row.over_seeds.low and row.over_seeds.high <= margin:
         verdict = none
     elif p_holm < ALPHA:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from deeptwins.findings import judging, statistics
+from deeptwins.findings import judging, learning, statistics
 from deeptwins.findings.comparisons import CELL, PAIR, PLACE, judge, measured, pair, scopes
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.inside import gradient_flow
 from deeptwins.findings.judging import INCONCLUSIVE, TRAINS, Evidence
+from deeptwins.findings.learning import TRAINED
 from deeptwins.findings.rows import Difference, ErrorSummary, Places, Trend, grouped, table
 from deeptwins.findings.statistics import Floats
 from deeptwins.study import Study
@@ -28,6 +30,7 @@ class Findings:
     """Every table that a report draws from; the functions of the same names say what is in them."""
 
     final: pd.DataFrame
+    untrained: pd.DataFrame
     by_depth: pd.DataFrame
     trends: pd.DataFrame
     comparisons: pd.DataFrame
@@ -43,18 +46,22 @@ class Findings:
 
 def derive(study: Study, frames: Frames) -> Findings:
     """Compute all findings of a study."""
-    last = latest(frames)
+    last = learning.assess(latest(frames), study.flat_within_pct)
     claimed = scopes(study, last)
     trends, differences = judge(study, last)
-    errors = by_depth(final(last), study.fails_above_pct)
+    nets = final(last)
+    errors = by_depth(nets, study.fails_above_pct)
     return Findings(
-        final=final(last),
+        final=nets.drop(columns=learning.COLUMNS),
+        untrained=untrained(nets),
         by_depth=table(ErrorSummary, errors),
         trends=table(Trend, trends),
         comparisons=table(Difference, differences),
         agreements=table(Difference, judging.agreements(claimed, differences)),
         drift=drift(_implementations(study, claimed), frames.epochs),
-        claims=judging.claims(claimed, Evidence(trends, differences, errors, gradient_flow(frames.gradients))),
+        claims=judging.claims(
+            claimed, Evidence(trends, differences, errors, states(nets), gradient_flow(frames.gradients))
+        ),
         against_paper=judging.against_paper(study, last, errors),
         across_scales=judging.across_scales(study, last, errors),
         curves=curves(frames.epochs),
@@ -66,7 +73,7 @@ def derive(study: Study, frames: Frames) -> Findings:
 def latest(frames: Frames) -> pd.DataFrame:
     """Return the last evaluation of each twin of each run; one that diverged stays in, at 100 %."""
     last = frames.epochs.groupby(["run", "twin"], sort=False).tail(1)
-    return last.merge(frames.runs[["run", "twin", "test_images"]], on=["run", "twin"])
+    return last.merge(frames.runs[["run", "twin", "test_images", "train_images", "chance_pct"]], on=["run", "twin"])
 
 
 def final(last: pd.DataFrame) -> pd.DataFrame:
@@ -74,17 +81,25 @@ def final(last: pd.DataFrame) -> pd.DataFrame:
     return last.drop_duplicates([*CELL, "seed"], ignore_index=True)
 
 
+def untrained(final: pd.DataFrame) -> pd.DataFrame:
+    """Return the nets that did not train, with their `state` and the error of one answer to all images."""
+    return final.loc[final["state"] != TRAINED, [*CELL, "seed", "state", "chance_pct"]].reset_index(drop=True)
+
+
 def by_depth(final: pd.DataFrame, fails_above_pct: float) -> list[ErrorSummary]:
     """Summarize each metric by family, depth and twin, with Student's t interval, cut to 0 to 100 %.
 
-    `failed` seeds are those above `fails_above_pct`. The `outcome` is that the twin `fails` where the whole interval
-    lies above, that it `trains` where it does not reach above, else `inconclusive`, as with one seed. `noise_floor`, of
+    `failed` seeds are those above `fails_above_pct`, and those that did not train. The `outcome` is that the twin
+    `fails` where the whole interval lies above, or all seeds diverged or are at chance; that it `trains` where the
+    interval does not reach above, and no seed did so; else `inconclusive`, as with one seed. `noise_floor`, of
     the test error, is what the number of test images alone leaves open, in points.
     """
     rows = []
     for net, cell in grouped(final, CELL):
         for metric in measured(final):
-            values = cell[metric].dropna().to_numpy(float)
+            rows_measured = cell.dropna(subset=metric)
+            values = rows_measured[metric].to_numpy(float)
+            lost = (rows_measured["state"] != TRAINED).to_numpy()
             mean = statistics.mean(values)
             low, high = np.clip(statistics.t_interval(values), 0, 100)  # no error lies outside: this costs no coverage
             noise_floor = math.nan
@@ -99,8 +114,8 @@ def by_depth(final: pd.DataFrame, fails_above_pct: float) -> list[ErrorSummary]:
                 low=low,
                 high=high,
                 noise_floor=noise_floor,
-                failed=int((values > fails_above_pct).sum()),
-                outcome=_outcome(low, high, fails_above_pct),
+                failed=int((lost | (values > fails_above_pct)).sum()),
+                outcome=_outcome(low, high, fails_above_pct, lost),
             )
             rows.append(row)
     return rows
@@ -168,11 +183,19 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
     return seconds.agg(runs="count", mean_seconds="mean", total_seconds="sum").reset_index()
 
 
-def _outcome(low: float, high: float, fails_above_pct: float) -> str:
-    """Say whether a net fails to train, from the interval of its error; at 100 % it does, wherever the bound is."""
-    if low > fails_above_pct or low == 100:  # noqa: PLR2004
+def states(final: pd.DataFrame) -> dict[tuple[str, int, str], list[str]]:
+    """Group, depth and twin -> the states of its seeds."""
+    states: dict[tuple[str, int, str], list[str]] = {}
+    for net in zip(final["group"], final["depth"], final["twin"], final["state"], strict=True):
+        states.setdefault(net[:3], []).append(net[3])
+    return states
+
+
+def _outcome(low: float, high: float, fails_above_pct: float, lost: NDArray[np.bool_]) -> str:
+    """Say whether a net fails to train, from the interval of its error, and which of its seeds learned nothing."""
+    if low > fails_above_pct or (lost.all() and not math.isnan(low)):
         return FAILS
-    return TRAINS if high <= fails_above_pct else INCONCLUSIVE
+    return TRAINS if high <= fails_above_pct and not lost.any() else INCONCLUSIVE
 
 
 def _implementations(study: Study, claimed: Iterable[tuple[Expect, Places]]) -> list[tuple[Expect, Places]]:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import ValidationError
 
 from deeptwins import records
 from deeptwins.errors import InputError
-from deeptwins.records.fields import place
+from deeptwins.findings.aside import spec as spec_of
 from deeptwins.records.kinds import OF_TWINS
 from deeptwins.study import Study
 from deeptwins.study.specs import Net, Recipe, RunSpec
@@ -49,7 +48,7 @@ class Frames:
     """Runs that the study file asks for."""
     missing: int
     """Runs that the study file asks for and that have not finished."""
-    aside: int
+    aside: list[RunSpec]
     """Runs in the folder whose setting is not the study's (`--set`, or the file has changed): not in the tables."""
 
 
@@ -66,15 +65,15 @@ def load(study: Study, results: Path) -> Frames:
     runs: list[dict[str, Any]] = []
     machines: list[dict[str, Any]] = []
     of_finished: dict[str, list[dict[str, Any]]] = {kind: [] for kind in OF_TWINS}
-    aside = 0
+    aside: list[RunSpec] = []
     for path in sorted(folder.glob("*.jsonl")):
         # Read a run; leave it aside where its setting is none of the study's.
         lines = records.read(path)
         if not lines:
             continue
-        spec = _spec(path, lines[0])
+        spec = spec_of(path, lines[0])
         if spec.setting not in labels:
-            aside += 1
+            aside.append(spec)
             continue
         # Make rows of its records.
         rows = _rows(spec, labels[spec.setting], lines)
@@ -122,19 +121,6 @@ class _Order:
         """Make the table of a kind of record; without a row it has the columns that one would have."""
         table = self.table(rows[kind], *last)
         return table if len(table) else table.reindex(columns=[*dict.fromkeys([*KEYS, *OF_TWINS[kind].model_fields])])
-
-
-def _spec(path: Path, header: records.Record) -> RunSpec:
-    """Read the specification of a run, whose id says that it is the one that was trained."""
-    try:
-        spec = RunSpec.model_validate(header["spec"])
-    except ValidationError as error:
-        raise InputError(
-            f"{path}:1: spec.{place(error)}: not a run that this deeptwins knows; move the file away"
-        ) from None
-    if (spec.study, spec.id) != (header["study"], header["run"]):
-        raise InputError(f"{path}:1: spec: that of {spec.study}/{spec.id}; {records.REMEDY}")
-    return spec
 
 
 def _labels(specs: Sequence[RunSpec]) -> dict[str, str]:
@@ -197,6 +183,8 @@ def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, d
             "train_images": data["train"],
             "test_images": data["test"],
             "classes": data["classes"],
+            "present": data.get("present") or data["classes"],
+            "chance_pct": 100 * (1 - (data.get("commonest") or data["train"] / data["classes"]) / data["train"]),
             "image": "x".join(map(str, data["image"])),
             "started": first.get("started"),  # older records lack it
             "status": last.get("status", "unfinished"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
+from deeptwins.findings import learning
 from deeptwins.findings.comparisons import PAIR, PLACE, between, comparisons
 from deeptwins.findings.rows import Difference, ErrorSummary, Places, Trend, cells
 from deeptwins.findings.statistics import SEEDS_FOR_INTERVAL, t_bound
@@ -20,6 +21,8 @@ T = TypeVar("T", Difference, ErrorSummary)
 
 MET, CONTRADICTED, UNDECIDED = "met", "contradicted", "undecided"
 TRAINS, INCONCLUSIVE = "trains", "inconclusive"
+OPEN = (INCONCLUSIVE, *learning.VOID)
+"""Verdicts that decide nothing."""
 TOO_FEW = "too few seeds"
 OUTSIDE = "outside"
 ALONE = "published alone"
@@ -37,6 +40,8 @@ class Evidence(NamedTuple):
     trends: Sequence[Trend]
     differences: Sequence[Difference]
     errors: Sequence[ErrorSummary]
+    states: Mapping[tuple[str, int, str], Sequence[str]]
+    """Of the seeds of a net: by group, depth and twin."""
     gradient_flow: pd.DataFrame
 
 
@@ -68,7 +73,7 @@ def claims(claimed: Iterable[tuple[Expect, Places]], evidence: Evidence) -> pd.D
     """Check a study's claims, group by group: `met`, `contradicted` (the verdict is another one) or `undecided`.
 
     A claim about errors, not trends, covers every depth: it is met where it is at all of them, and contradicted where
-    it is at one.
+    it is at one. What `learning.void` says cannot be judged neither meets nor contradicts it.
     """
     rows = []
     for claim, places in claimed:
@@ -82,7 +87,8 @@ def claims(claimed: Iterable[tuple[Expect, Places]], evidence: Evidence) -> pd.D
             row: dict[str, Any] = {"group": group, "twin": claim.twin, "metric": claim.metric}
             row |= {claim.statement: getattr(claim, claim.statement), "where": _where(claim, group)}
             row |= {"n": min(ruling.n for ruling in rulings), "verdict": verdict}
-            rows.append(row | {"result": {claimed_verdict: MET, INCONCLUSIVE: UNDECIDED}.get(verdict, CONTRADICTED)})
+            decided = MET if verdict == claimed_verdict else CONTRADICTED
+            rows.append(row | {"result": UNDECIDED if verdict in OPEN else decided})
     statements = [key for key in STATEMENTS if any(key in row for row in rows)]
     where = ["where"] if any(row["where"] for row in rows) else []
     return pd.DataFrame(rows, columns=["group", "twin", "metric", *statements, *where, "n", "verdict", "result"])
@@ -192,10 +198,9 @@ def _rulings(claim: Expect, places: Places, evidence: Evidence) -> list[Ruling]:
         rows = [_as_agreement(row) for row in rows] if claim.agrees_with else rows
         return [Ruling(row.group, row.verdict, row.over_seeds.n) for row in rows]
     errors = [row for row in evidence.errors if row.twin == claim.twin and _covers(claim, places, row)]
-    return [
-        Ruling(row.group, row.outcome if claim.at_most is None else _at_most(row, claim.at_most), row.n)
-        for row in errors
-    ]
+    if claim.at_most is None:
+        return [Ruling(row.group, row.outcome, row.n) for row in errors]
+    return [Ruling(row.group, _void(row, evidence) or _at_most(row, claim.at_most), row.n) for row in errors]
 
 
 def _covers(claim: Expect, places: Places, row: Difference | ErrorSummary) -> bool:
@@ -208,6 +213,11 @@ def _as_agreement(row: Difference) -> Difference:
     return replace(row, verdict="differ") if row.verdict in {"above", "below"} else row
 
 
+def _void(row: ErrorSummary, evidence: Evidence) -> str | None:
+    """Say why an error is no number to judge by: in some seed its net did not train."""
+    return learning.void([state] for state in evidence.states[row.group, row.depth, row.twin])
+
+
 def _at_most(row: ErrorSummary, limit: float) -> str:
     if t_bound(row.mean, row.sd, row.n) <= limit:
         return "at most"
@@ -215,10 +225,11 @@ def _at_most(row: ErrorSummary, limit: float) -> str:
 
 
 def jointly(verdicts: Sequence[str], claimed: str) -> str:
-    """Judge several depths together: as claimed where all are, otherwise where any is, else inconclusive."""
+    """Judge several depths together: as claimed where all are, otherwise where any is, else open, with the reason."""
     if all(verdict == claimed for verdict in verdicts):
         return claimed
-    return next((verdict for verdict in verdicts if verdict not in {claimed, INCONCLUSIVE}), INCONCLUSIVE)
+    others = [verdict for verdict in verdicts if verdict not in {claimed, INCONCLUSIVE}]
+    return next((verdict for verdict in others if verdict not in OPEN), [*others, INCONCLUSIVE][0])
 
 
 def _reading(value: Paper, row: ErrorSummary) -> str:
@@ -308,6 +319,9 @@ def _direction(value: Paper, baseline: Paper, row: Difference, outcomes: tuple[s
     published = _sign(of_twin > of_other, of_twin < of_other)
     # Where one of ours fails, that is how they differ, whatever the errors; of two that fail none is worse.
     failing = FAILS in outcomes and INCONCLUSIVE not in outcomes
+    one_fails, both_fail_there = TRAINS in outcomes and failing, value.value == baseline.value == FAILS
+    if row.verdict in learning.VOID and not (one_fails or (failing and both_fail_there)):
+        return INCONCLUSIVE
     direction = _sign(ours.low > 0, ours.high < 0)
     if failing:
         direction = _sign(outcomes[0] == FAILS, outcomes[1] == FAILS)

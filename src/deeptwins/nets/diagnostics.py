@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from deeptwins.nets.blocks import Fork, Join, blocks
 from deeptwins.nets.families import ResNet
+from deeptwins.nets.norms import epsilon
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Images (N, C, H, W) and labels (N,)."""
@@ -178,9 +179,9 @@ def running_errors(net: ResNet, precise: Statistics) -> dict[str, tuple[float, f
     norms = batch_norms(net)
     for name, (mean, variance) in precise.items():
         norm = norms[name]
-        whole = variance + norm.eps
+        whole = variance + epsilon(norm)
         off = (norm.get_buffer("running_mean") - mean) / whole.sqrt()
-        ratio = ((norm.get_buffer("running_var") + norm.eps) / whole).log() / 2
+        ratio = ((norm.get_buffer("running_var") + epsilon(norm)) / whole).log() / 2
         errors.append(torch.stack([off, ratio]).square().mean(1).sqrt())
     return dict(zip(precise, map(tuple, torch.stack(errors).tolist()), strict=True)) if errors else {}
 

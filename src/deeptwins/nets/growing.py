@@ -15,6 +15,7 @@ from deeptwins.nets.blocks import Fork
 from deeptwins.nets.diagnostics import Totals, moments
 from deeptwins.nets.families import FAMILIES, ResNet
 from deeptwins.nets.initialization import INITIALIZATIONS, zero_branch
+from deeptwins.nets.norms import epsilon
 from deeptwins.nets.orders import BLOCK_ORDERS
 from deeptwins.nets.shortcuts import SHORTCUTS
 from deeptwins.study.specs import Net
@@ -65,7 +66,7 @@ def grow(shallow: ResNet, deep: ResNet, batches: Iterable[Tensor]) -> None:
             for conv, norm in block.layers:
                 nn.init.dirac_(conv.get_parameter("weight"))
                 if isinstance(norm, nn.BatchNorm2d):
-                    norm.weight.copy_((variance + norm.eps).sqrt())
+                    norm.weight.copy_((variance + epsilon(norm)).sqrt())
                     norm.bias.copy_(mean)
                     norm.get_buffer("running_mean").copy_(mean)
                     norm.get_buffer("running_var").copy_(variance)

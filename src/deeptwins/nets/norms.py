@@ -17,6 +17,11 @@ from deeptwins.kernels.bn_relu_add.definition import Output, ReLUOrder
 from deeptwins.study.specs import Net
 
 
+def epsilon(norm: nn.BatchNorm2d) -> float:
+    """What a batch normalization adds to the variance."""
+    return norm.epsilon if isinstance(norm, BNReLUAdd) else norm.eps
+
+
 class BatchNorm(BNReLUAdd):
     """Batch normalization, addition, ReLU as one operation, or batch normalization alone."""
 

@@ -18,7 +18,7 @@ from deeptwins.errors import InputError, escaped
 from deeptwins.pages import saving
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.tables import Table, csv
-from deeptwins.records import disk
+from deeptwins.system import disk, regular
 
 Facts = TypeVar("Facts")
 
@@ -66,6 +66,8 @@ class PageSpec(Generic[Facts]):
     """How much of it there is, e.g. how many runs have finished."""
     method: Callable[[Facts], Sequence[str]] = lambda _: ()
     """How it was measured, in paragraphs."""
+    cautions: Callable[[Facts], Sequence[str]] = lambda _: ()
+    """What must be read before the verdict."""
     remarks: Callable[[Facts], Sequence[str]] = lambda _: ()
     """What limits the verdict."""
     source: Callable[[Facts], str] = lambda _: ""
@@ -91,6 +93,7 @@ class Page:
     question: str
     source: str
     verdict: Sequence[str]
+    cautions: Sequence[str]
     remarks: Sequence[str]
     sections: Sequence[Section]
     runs: str
@@ -139,6 +142,7 @@ def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
         question=spec.question(facts),
         source=spec.source(facts),
         verdict=verdict,
+        cautions=spec.cautions(facts),
         remarks=spec.remarks(facts),
         sections=[
             *spec.sections(facts),
@@ -158,7 +162,8 @@ def _files(page: Page) -> dict[str, str]:
     pictures = [picture for section in page.sections for picture in section.pictures]
     data = {name: table for name, table in page.data.items() if len(table)}
     first = pictures[0]
-    summary = {key: getattr(page, key) for key in _LISTED} | {"figure": f"{first.name}.svg", "alt": first.alt}
+    summary = {key: getattr(page, key) for key in _LISTED}
+    summary |= {"remarks": [*page.cautions, *page.remarks], "figure": f"{first.name}.svg", "alt": first.alt}
     files = {
         **{f"{picture.name}.svg": str(picture.svg) for picture in pictures},
         **{f"data/{name}.csv": csv(table, float_format="%.6g") for name, table in data.items()},
@@ -178,7 +183,7 @@ def write_index(reports: Path) -> Path:
     studies = []
     for path in sorted(reports.glob("[!.]*/summary.json")):
         try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
+            summary = json.loads(regular.read(path, _LARGEST))
             studies.append({"name": path.parent.name} | {key: summary[key] for key in _SUMMARY})
         except (OSError, ValueError, TypeError, KeyError):
             raise InputError(f"{path}: not a report's summary; write the report again, or delete its folder") from None
@@ -221,4 +226,5 @@ _HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
 _MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
 _MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML
 _LISTED = ("question", "answer", "verdict", "remarks", "runs", "cost", "date")
+_LARGEST = 2**20  # bytes of a summary
 _SUMMARY = (*_LISTED, "figure", "alt")

@@ -11,14 +11,19 @@ def published(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def percent(value: float) -> str:
+def percent(value: float, decimals: int = 1) -> str:
     """Return an error in percent as text."""
-    return f"{value:.1f} %"
+    return f"{value:.{decimals}f} %"
 
 
-def points(value: float) -> str:
+def decimals_apart(value: float, other: float) -> int:
+    """Return how many decimals it takes, one at least, to write two numbers that differ as different ones."""
+    return next((n for n in range(1, 9) if round(value, n) != round(other, n)), 1)
+
+
+def points(value: float, decimals: int = 1) -> str:
     """Return a difference of errors as text, with its sign."""
-    return f"{round(value, 1) + 0.0:+.1f}" if math.isfinite(value) else "-"
+    return f"{round(value, decimals) + 0.0:+.{decimals}f}" if math.isfinite(value) else "-"
 
 
 def share(value: float) -> str:

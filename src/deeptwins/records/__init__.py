@@ -1,7 +1,6 @@
 """What runs, profiles and compiled kernels leave behind: formats, reading, writing, locks."""
 
 from deeptwins.records.course import evaluations
-from deeptwins.records.disk import part_of, replace
 from deeptwins.records.files import RunFiles
 from deeptwins.records.runs import (
     PLACES,
@@ -15,6 +14,7 @@ from deeptwins.records.runs import (
     read,
     status,
 )
+from deeptwins.system.disk import part_of, replace
 
 __all__ = [
     "PLACES",

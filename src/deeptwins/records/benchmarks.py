@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from deeptwins.errors import InputError, line
-from deeptwins.records import disk, fields
+from deeptwins.records import fields, tables
 from deeptwins.records.fields import FromOne, Measurement, Strict, Text
+from deeptwins.system import disk, regular
 
 AGAIN = "write it with `bench/gpu.sh throughput packing choices`"
 
@@ -200,7 +201,7 @@ def distinct(values: Iterable[object]) -> str:
 
 def _content(path: Path, again: str) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(regular.read(path, tables.LARGEST))
         for case in content["benchmarks"]:
             if not isinstance(case["fullname"], str):
                 raise TypeError(f"fullname = {case['fullname']}")

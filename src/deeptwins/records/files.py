@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from deeptwins.records.disk import part_of
+from deeptwins.system.disk import part_of
 
 
 class Identified(Protocol):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deeptwins.errors import naming
-from deeptwins.records import disk
 from deeptwins.records.files import RunFiles
+from deeptwins.system import disk, regular
 
 # The lock files that this process has open, each with the number of `claimed` blocks that use it.
 _lock_files: dict[Path, tuple[BinaryIO, int]] = {}
@@ -42,6 +42,8 @@ def claimed(first: RunFiles, *others: RunFiles) -> Iterator[bool]:
 @contextmanager
 def _lock_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file once in this process, however many blocks use it: closing one of two handles would drop all locks."""
+    if path.exists():
+        regular.check(path)
     file, users = _lock_files[path] if path in _lock_files else (path.open("ab"), 0)
     _lock_files[path] = file, users + 1
     try:

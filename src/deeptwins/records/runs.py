@@ -29,12 +29,14 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from deeptwins.errors import InputError, naming
-from deeptwins.records import disk, kinds
+from deeptwins.records import kinds
 from deeptwins.records.course import Course
 from deeptwins.records.fields import complaint
+from deeptwins.system import disk, regular
 
 SCHEMA = 1
 PLACES = ("run", "move")  # kinds of records that name the machine and commit of what follows
+LARGEST = 2**30  # bytes of a run's file
 REMEDY = "move the file away and run the study again"
 
 Record = dict[str, Any]
@@ -62,7 +64,7 @@ def append(path: Path, *added: Record) -> None:
 def last_hash(path: Path) -> str | None:
     """The hash of the last line of a run's file; None where there is no file, or its last line has none."""
     try:
-        with path.open("rb") as file:
+        with regular.open_file(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _HASH_BYTES - 1))
             last = _HASH.search(file.read().rstrip(b"\n"))
     except FileNotFoundError:
@@ -91,7 +93,7 @@ def hashes(path: Path) -> list[str | None]:
 def _read(path: Path) -> list[tuple[Record, str | None]]:
     """Read the records of a run with the hashes of their lines."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = regular.read(path, LARGEST).split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:

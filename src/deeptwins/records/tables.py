@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from deeptwins.errors import InputError
-from deeptwins.records import disk, fields
+from deeptwins.records import fields
+from deeptwins.system import disk, regular
 
+LARGEST = 2**28  # bytes
 Content = TypeVar("Content", bound=BaseModel)
 
 
@@ -56,7 +58,7 @@ def read(path: Path, kind: type[Content], schema: int, command: str, mend: str =
         InputError: it is not there, damaged, or of a newer deeptwins.
     """
     try:
-        content: Any = json.loads(path.read_bytes())
+        content: Any = json.loads(regular.read(path, LARGEST))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; `{command}` writes it") from None
     except OSError as error:

@@ -21,6 +21,7 @@ from deeptwins.errors import InputError, choices, line, shown
 from deeptwins.study import claims
 from deeptwins.study.claims import MOST_CLAIMS, Expect, Paper
 from deeptwins.study.specs import Checked, Net, NonEmpty, NotNegative, Percent, Recipe, RunSpec
+from deeptwins.system import regular
 
 T = TypeVar("T", bound=BaseModel)
 N = TypeVar("N", Net, Recipe)
@@ -159,14 +160,9 @@ def _value(text: str) -> Any:  # noqa: ANN401  whatever TOML has
 def _parse(path: Path) -> dict[str, Any]:
     """Read a file. One that is no regular file may never end, and one that is large is no study."""
     try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: not a file")
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+        content = regular.read(path, LARGEST_FILE)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    if len(content) > LARGEST_FILE:
-        raise InputError(f"{path}: larger than {LARGEST_FILE:,} bytes; a study is a small file")
     encoding = json.detect_encoding(content)  # by the byte order mark, or where zeros are: TOML begins as JSON does
     if not encoding.startswith("utf-8"):
         raise InputError(f"{path}: in {encoding.upper()}; save it as UTF-8")

@@ -13,7 +13,9 @@ from deeptwins import records
 from deeptwins.errors import InputError
 from deeptwins.records import RunFiles
 from deeptwins.records.fields import Amount, FromOne, FromZero, Strict
+from deeptwins.system import regular
 
+LARGEST = 2**35  # bytes
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -53,9 +55,10 @@ def load(files: RunFiles) -> dict[str, Any] | None:
 
     Raises:
         UnusableCheckpointError: the file is damaged; it has been set aside.
+        OSError: it cannot be read, or is none.
     """
     try:
-        content = files.checkpoint.read_bytes()
+        content = regular.read(files.checkpoint, LARGEST)
     except FileNotFoundError:
         return None
     digest, content = content[:_DIGEST], content[_DIGEST:]

@@ -53,8 +53,8 @@ def test_verdict_is_honest_about_the_other_twin(tmp_path, residual, words):
     assert ("with them it does not" in text) == ("falls" in words)
 
 
-def test_a_rise_to_nets_that_diverge_is_told_as_such(tmp_path):
-    """Where the deepest nets diverged, and so count as wrong throughout, the sentence says in how many seeds."""
+def test_nets_that_diverge_are_told_and_not_compared(tmp_path):
+    """Where the deepest nets diverged the sentence says in how many seeds, and what the other twin does."""
     study = made.small(tmp_path)
     results = made.results(tmp_path, study)
     for run in study.runs:
@@ -64,8 +64,105 @@ def test_a_rise_to_nets_that_diverge_is_told_as_such(tmp_path):
 
     (sentence,) = prose.verdicts(study, data, derive.derive(study, data))
 
-    assert sentence.count("diverge)") == 1
-    assert "at depth 56 (where 2 of 3 seeds diverge)" in sentence.split(";")[0]
+    first, second = sentence.split("; ")
+    assert first == (
+        "Without shortcuts, training error has no trend to judge: 8.1 % at depth 20, diverged at depth 56"
+        " (in 2 of 3 seeds)"
+    )
+    assert second.startswith("with them it stays flat: it changes by less than 1 point (1.7 % at depth 20, 2.0 %")
+
+
+def test_what_is_higher_is_not_written_as_equal(tmp_path):
+    """An error that is higher by less than a tenth of a point is written with as many decimals as show it."""
+    study = made.load_text(
+        f"[twins]\na = {{ width = 8 }}\nb = {{ width = 9 }}\n{made.GRID}", keys="flat_within_pct = 0.0"
+    )
+    one = study.model_copy(update={"runs": [run for run in study.runs if run.twins["a"].depth == 20]})
+    for run in study.runs:
+        deep = run.twins["a"].depth > 20
+        lines = made.records(run, lambda _, twin, deep=deep: 5.001 + 0.021 * (twin == "b") + 0.03 * deep)
+        lines[0]["dataset"] |= {"test": 1_000_000}
+        made.write(tmp_path, run, lines)
+        if not deep:
+            made.write(tmp_path / "one", run, lines)
+
+    (moving,), (compared,) = (
+        prose.verdicts(of, data, derive.derive(of, data))
+        for of, data in ((study, frames.load(study, tmp_path)), (one, frames.load(one, tmp_path / "one")))
+    )
+
+    assert "training error rises from 5.00 % at depth 20 to 5.03 % at depth 56 (+0.03 points" in moving
+    assert compared.startswith("Against a, whose training error is 5.0 % (3 seeds): higher in b (+0.02 points")
+
+
+def test_depths_that_diverge_alike_are_told_together(tmp_path):
+    """Whatever depths diverged are named, those in as many seeds once."""
+    study = made.load(tmp_path, made.TOML.split("[[paper]]", maxsplit=1)[0])
+    for run in study.runs:
+        lost = run.twins["plain"].depth in {32, 44} or (run.twins["plain"].depth == 56 and run.seed == 1)
+        made.write(tmp_path, run, made.records(run, diverged=["plain"] if lost else []))
+    data = frames.load(study, tmp_path)
+
+    text = prose.verdicts(study, data, derive.derive(study, data))[-2]
+
+    assert "8.1 % at depth 20, diverged at depth 32 and 44 (in 3 of 3 seeds), diverged at depth 56 (in 1 of 3" in text
+
+
+NOTHING = "So their errors decide nothing: nets that learned nothing err alike, whatever they are made of."
+
+
+def lost(folder, kinds, keys="", grid=made.ONE_DEPTH):
+    """What is said first of twins that end at an error or, at 100 %, diverge."""
+    tables = "\n".join(f"{twin} = {{ width = {8 + i} }}" for i, twin in enumerate(kinds))
+    study = made.load_text(f"[twins]\n{tables}\n{grid}", keys)
+    for run in study.runs:
+        diverged = [twin for twin, error in kinds.items() if error == 100]
+        made.write(folder, run, made.records(run, lambda _, twin: kinds[twin], diverged=diverged))
+    data = frames.load(study, folder)
+    return prose.verdicts(study, data, derive.derive(study, data))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "how"),
+    [
+        ({"a": 90, "b": 90}, "the training error of all 6 nets is not clearly better than chance (90.0 %)"),
+        ({"a": 88, "b": 90}, "the training error of all 6 nets is not clearly better than chance (90.0 %)"),
+        ({"a": 100, "b": 100}, "all 6 nets diverged"),
+        ({"a": 90, "b": 100}, "3 of 6 nets diverged, and the others are not clearly better than chance (90.0 %)"),
+    ],
+)
+def test_where_no_net_trained_that_is_said_first(tmp_path, kinds, how):
+    """The first line says that no net trained, how that shows, and why it decides nothing; then what is undecided."""
+    claims = '[answer]\nmet = "Yes."\ncontradicted = "No."\n[[expect]]\ntwin = "b"\nabove = "a"\n'
+
+    first, answer = lost(tmp_path, kinds, claims)
+
+    assert first == f"No net trained: {how}. {NOTHING}"
+    nets = "diverged" if 100 in kinds.values() else "did not train"
+    assert answer == f"Undecided: whether training error of b is above that of a, as nets {nets}."
+
+
+def test_a_family_of_which_no_net_trained_is_named(tmp_path):
+    """Of one family the sentence begins with its name, and the other's answer stands."""
+    study = made.load(tmp_path, made.TOML)
+    sentences = verdicts(tmp_path, study, lambda run, twin: 90 if run.twins[twin].family == "imagenet" else 5)
+
+    assert sentences[0] == (
+        f"Family imagenet: no net trained: the training error of all 12 nets is not clearly better than chance"
+        f" (90.0 %). {NOTHING}"
+    )
+
+
+def test_what_cannot_be_compared_is_told_twin_by_twin(tmp_path):
+    """Beside a twin at chance, one at chance is not called higher, and one that diverged diverges."""
+    claims = "".join(f'[[expect]]\ntwin = "{twin}"\nabove = "a"\n' for twin in "bcd")
+
+    (sentence,) = lost(tmp_path, {"a": 88, "b": 91, "c": 100, "d": 5}, claims)
+
+    assert sentence == (
+        "Against a, whose training error is 88.0 % and which fails to train (3 seeds): lower in d (-83.0 points, 95 %"
+        " interval -83.0 to -83.0); b (91.0 %) cannot be compared, as neither trained; c diverges in 3 of 3 seeds."
+    )
 
 
 def test_verdict_for_any_other_twins(tmp_path):
@@ -125,11 +222,11 @@ def test_verdict_on_twins_at_one_depth(tmp_path):
 
 def test_two_that_fail_are_told_together(tmp_path):
     """Several twins that fail to train share a verb, and so does the first, where it fails."""
-    (sentence,) = comparing(tmp_path, "a", "b", "c", level=lambda run, _: 90.0)
+    (sentence,) = comparing(tmp_path, "a", "b", "c", level=lambda run, _: 70.0)
 
     assert sentence == (
-        "Against a, whose training error is 90.0 % and which fails to train (3 seeds): "
-        "b (90.0 %) and c (90.0 %) fail to train, each in 3 of 3 seeds."
+        "Against a, whose training error is 70.0 % and which fails to train (3 seeds): "
+        "b (70.0 %) and c (70.0 %) fail to train, each in 3 of 3 seeds."
     )
 
 

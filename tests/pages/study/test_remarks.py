@@ -4,8 +4,11 @@ import pytest
 
 import made
 from deeptwins.findings import derive, frames
+from deeptwins.pages.page import write
 from deeptwins.pages.study import provenance, remarks
+from deeptwins.pages.study.page import PAGE
 from made import paper
+from reading import html, markdown
 
 SCALE = 'scale = "Ours are small."\n'
 FAR = 'dataset = "cifar10"'
@@ -159,7 +162,7 @@ def test_what_is_missing_is_said(tmp_path):
         "Provisional: 16 of 18 runs have finished.",
         "Nets that diverged, and count with an error of 100 %: 1 of 32.",
         "Runs that failed, and are left out: 1.",
-        "Runs with other settings than the study's, left out: 1.",
+        "Runs with other settings than the study's, left out: 1 run with momentum 0.5 (here 0.0).",
     ]
     assert provenance.origin(data).rows[0] == ["runs", "15 done, 1 diverged, 1 failed, 1 unfinished"]
 
@@ -186,13 +189,20 @@ def test_diverging_in_the_last_evaluation_is_said(tmp_path):
 
 
 def test_other_data_is_said(tmp_path):
-    """Runs of one data set with two checksums do not compare, and the page says so."""
+    """Runs of one data set with two checksums do not compare, and the page says so above its verdict."""
     study = made.small(tmp_path)
     results = made.results(tmp_path, study)
     first, *rest = made.records(study.runs[0])
     made.write(results, study.runs[0], [first | {"dataset": first["dataset"] | {"checksum": "sha256:00"}}, *rest])
     data = frames.load(study, results)
 
-    (remark,) = remarks.remarks(study, data, derive.derive(study, data))
-
-    assert remark == "Not all runs were trained on the same data: digits has 2 checksums."
+    assert remarks.remarks(study, data, derive.derive(study, data)) == []
+    (caution,) = remarks.cautions(data)
+    assert caution.startswith(
+        "Not all runs were trained on the same data, so that their errors do not compare: digits has 2 checksums (1 of"
+        " sha256:00, 5 of sha256:"
+    )
+    written = write(PAGE, tmp_path / "reports", study, results)
+    for text in (markdown(written), html(written).partition("<body>")[2]):
+        assert text.index(caution) < text.index("Without shortcuts, training error")
+    assert written.lines[0].startswith(f"small: {caution} Without shortcuts")

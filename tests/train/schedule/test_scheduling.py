@@ -13,17 +13,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import active_children
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import cramped
-from deeptwins import records, signals, study
+import made
+from deeptwins import data, records, study
 from deeptwins.errors import InputError
-from deeptwins.records import RunFiles, disk
+from deeptwins.records import RunFiles
 from deeptwins.records.locks import claimed
+from deeptwins.system import disk, signals
 from deeptwins.train.schedule import forking, scheduling, session, workers
 from deeptwins.train.schedule.jobs import Jobs
 from deeptwins.train.schedule.scheduling import Outcome, train_all
@@ -241,6 +245,34 @@ def test_finished_runs_are_skipped(undisturbed):
     assert not leftover.exists()
 
 
+@pytest.mark.parametrize(
+    ("checksum", "seeds", "status", "told"),
+    [
+        ("sha256:00", [0], "done", True),
+        ("sha256:00", [7], "diverged", True),  # the page shows other seeds, too
+        ("sha256:00", [0], None, False),  # it starts over
+        (None, [0, 7], "done", False),
+    ],
+)
+def test_other_images_than_those_of_earlier_runs_are_told(tmp_path, checksum, seeds, status, told):
+    """Before runs begin it is said that finished runs of the study saw other images."""
+    shallow, deep = load(tmp_path).runs
+    dataset = data.load("synthetic")
+    for seed in seeds:
+        first, *lines, end = made.records(shallow.model_copy(update={"seed": seed}))
+        first["dataset"] |= {"checksum": checksum or dataset.checksum}
+        run = shallow.model_copy(update={"seed": seed})
+        made.write(tmp_path / "results", run, [first, *lines, *([end | {"status": status}] if status else [])])
+    datasets = {workers.dataset_key(deep): dataset}
+
+    sentences = scheduling._changed([shallow, deep], [deep], tmp_path / "results", datasets)
+
+    assert bool(sentences) == told
+    for sentence in sentences:
+        assert sentence.startswith("tiny: Not all runs were trained on the same data")
+        assert "synthetic has 2 checksums" in sentence
+
+
 def test_finished_runs_are_finished_where_nothing_can_be_written(undisturbed, monkeypatch):
     """On a read-only file system, whose every change is refused, finished runs are counted and nothing is tried."""
 
@@ -446,6 +478,19 @@ def test_what_goes_with_the_images_is_trained(tmp_path, old, new):
     runs = load(tmp_path, TINY.replace(old, new).replace("[8, 14]", "8")).runs
 
     assert train(tmp_path, runs).done == 1
+
+
+def test_what_is_noted_of_a_dataset_is_said(tmp_path, monkeypatch):
+    """What a user must know of a dataset is said once, before it is trained on, though two of its sizes are loaded."""
+    noted = replace(scheduling.data.load("synthetic"), notes=("left out: 1 hidden",))
+    monkeypatch.setattr(scheduling.data, "load", lambda *_: noted)
+    monkeypatch.setattr(scheduling, "Session", lambda *_: SimpleNamespace(work=lambda: None, out_of_time=False))
+    sizes = TINY.replace('"cifar"\n', '"cifar"\nimage_size = [8, 16]\n')
+    watch = Watch()
+
+    train(tmp_path, load(tmp_path, sizes).runs, watch)
+
+    assert watch.lines == ["synthetic: left out: 1 hidden", "training 4 runs on cpu, 1 at a time"]
 
 
 def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, patient, same):

@@ -10,13 +10,14 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from deeptwins.kernels.bn_relu_add.inputs import Inputs
+from deeptwins.kernels.bn_relu_add.transforms import functorch, transformed
 
 ReLUOrder = Literal["add-relu", "relu-add"]
 """Which comes first: the addition of the residual, or ReLU."""
@@ -29,21 +30,28 @@ OLDEST = (8, 0)  # the least compute capability at which `auto` takes Triton
 
 
 def eager(inputs: Inputs) -> Output:
-    """The definition, in PyTorch's own operations. Batches are counted, if at all, as `nn.BatchNorm2d` does."""
+    """The definition, in PyTorch's own operations."""
+    y = _normalized(inputs)
+    if inputs.relu_first or inputs.residual is None:
+        y = F.relu_(y)
+    if inputs.residual is not None:
+        # Under vmap y may be one tensor where residuals are many: nothing can then be added to it in place.
+        y = y + inputs.residual if inputs.relu_first or functorch() else y.add_(inputs.residual)
+        y = y if inputs.relu_first else F.relu_(y)
+    return (y, y) if inputs.fork else y
+
+
+def _normalized(inputs: Inputs) -> Tensor:
+    """Normalize alone. Batches are counted, if at all, as `nn.BatchNorm2d` does."""
     momentum = inputs.momentum
     if inputs.num_batches_tracked is not None:
         inputs.num_batches_tracked.add_(1)
         if momentum is None:
             momentum = 1.0 / float(inputs.num_batches_tracked)
-    y = F.batch_norm(
+    return F.batch_norm(
         inputs.x, inputs.running_mean, inputs.running_var, inputs.weight, inputs.bias, inputs.training,
         momentum or 0.0, inputs.eps,
     )  # fmt: skip
-    if inputs.relu_first or inputs.residual is None:
-        y = F.relu_(y)
-    if inputs.residual is not None:
-        y = y + inputs.residual if inputs.relu_first else F.relu_(y.add_(inputs.residual))
-    return (y, y) if inputs.fork else y
 
 
 def compiled(inputs: Inputs) -> Output:
@@ -60,7 +68,9 @@ def compiled(inputs: Inputs) -> Output:
 
 
 def triton(inputs: Inputs) -> Output:
-    """Call the Triton kernels: two launches forward, two backward."""
+    """Call the Triton kernels: two launches forward, two backward; `eager` under the transforms of `transforms`."""
+    if transformed(inputs.x, inputs.residual, inputs.weight, inputs.bias):
+        return eager(inputs)
     from deeptwins.kernels.bn_relu_add import operator  # noqa: PLC0415  it loads Triton, which only its users need
 
     return operator.bn_relu_add(inputs)
@@ -110,7 +120,7 @@ def bn_relu_add(
     order: ReLUOrder = "add-relu",
     implementation: str = "auto",
 ) -> Tensor:
-    """Batch normalization, addition of a residual, ReLU, in one operation; differentiable once.
+    """Batch normalization, addition of a residual, ReLU, in one operation; differentiable, also more than once.
 
     y = relu(bn(x) + residual), the end of a residual block (He et al. 2015, figure 2), or with `order="relu-add"`
     y = relu(bn(x)) + residual ("Identity mappings in deep residual networks", He et al. 2016, figure 4c); without a
@@ -147,9 +157,12 @@ class BNReLUAdd(nn.BatchNorm2d):
     """`bn_relu_add` as a module: `nn.BatchNorm2d` with a residual and a ReLU.
 
     Its parameters, buffers and state_dict are those of `nn.BatchNorm2d`, whatever the implementation, so that swapping
-    implementations never changes a checkpoint. `nn.SyncBatchNorm.convert_sync_batchnorm` takes it for one, too, and
-    would put batch normalization alone in its place.
+    implementations never changes a checkpoint. What it adds to the variance is `epsilon`: `eps` can be set, but not
+    read, so that what would put batch normalization alone in its place, and drop addition and ReLU, fails instead. Such
+    are `nn.SyncBatchNorm.convert_sync_batchnorm` and `torch.nn.utils.fuse_conv_bn_eval`.
     """
+
+    epsilon: float
 
     def __init__(
         self,
@@ -189,6 +202,22 @@ class BNReLUAdd(nn.BatchNorm2d):
         self.order = order
         self.implementation = implementation
 
+    @property
+    def eps(self) -> float:
+        """Refuse: see the class.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "BNReLUAdd also adds and rectifies: batch normalization alone, or a convolution, cannot take its place"
+            " (`eps` is its `epsilon`)"
+        )
+
+    @eps.setter
+    def eps(self, value: float) -> None:
+        self.epsilon = value
+
     def forward(self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False) -> Output:  # type: ignore[override]
         """Normalize, add, rectify: x and residual (N, C, H, W) -> y (N, C, H, W).
 
@@ -201,9 +230,15 @@ class BNReLUAdd(nn.BatchNorm2d):
         Raises:
             TypeError, ValueError, RuntimeError: as `bn_relu_add`.
         """
+        if isinstance(x, fx.Proxy) or isinstance(residual, fx.Proxy):
+            return self._traced(x, residual, fork)
+        return _run(self._inputs(x, residual, fork=fork), self.order, self.implementation)
+
+    def _inputs(self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False) -> Inputs:
+        """Put together what the operation takes, as `nn.BatchNorm2d` does."""
         counts = self.training and self.track_running_stats
         uses_running = not self.training or self.track_running_stats  # else they are neither read nor updated
-        inputs = Inputs(
+        return Inputs(
             x=x,
             residual=residual,
             weight=self.weight,
@@ -213,15 +248,21 @@ class BNReLUAdd(nn.BatchNorm2d):
             num_batches_tracked=self.num_batches_tracked if counts else None,
             training=self.training or (self.running_mean is None and self.running_var is None),
             momentum=self.momentum,
-            eps=self.eps,
+            eps=self.epsilon,
             relu_first=self.order == "relu-add",
             fork=fork,
         )
-        return _run(inputs, self.order, self.implementation)
+
+    def _traced(self, x: Any, residual: Any, fork: bool) -> Any:
+        """Become a node of the graph that torch.fx traces, as PyTorch's own modules do: it knows these by name."""
+        tracer: Any = (x if isinstance(x, fx.Proxy) else residual).tracer
+        if tracer.root is self:
+            raise fx.proxy.TraceError("torch.fx traces BNReLUAdd as a part of other modules, not by itself")
+        return tracer.create_proxy("call_module", tracer.path_of_module(self), (x, residual), {"fork": fork})
 
     def normalize(self, x: Tensor) -> Tensor:
         """Batch normalization alone: the response of a layer before addition and ReLU (He et al. 2015, figure 7)."""
-        return super().forward(x)
+        return _normalized(self._inputs(x))
 
     def reset_parameters(self) -> None:
         """Set weight to 1, bias to 0, and the running statistics back."""
@@ -233,7 +274,10 @@ class BNReLUAdd(nn.BatchNorm2d):
 
     def extra_repr(self) -> str:
         """Describe the module's options."""
-        return f"{super().extra_repr()}, order={self.order}, implementation={self.implementation}"  # type: ignore[no-untyped-call]
+        return (
+            f"{self.num_features}, eps={self.epsilon}, momentum={self.momentum}, affine={self.affine},"
+            f" track_running_stats={self.track_running_stats}, order={self.order}, implementation={self.implementation}"
+        )
 
 
 def _run(inputs: Inputs, order: str, implementation: str) -> Output:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from triton.runtime.interpreter import InterpretedFunction
 
 from deeptwins.kernels.bn_relu_add import launches
 from deeptwins.kernels.bn_relu_add.inputs import Inputs
 from deeptwins.kernels.bn_relu_add.kernels import bn_relu_add_apply
 from deeptwins.kernels.bn_relu_add.launches import dense
+from deeptwins.kernels.bn_relu_add.transforms import transformed
 
 # Whether Triton was imported under TRITON_INTERPRET=1. The kernels then run on the CPU, slowly.
 INTERPRETED = isinstance(bn_relu_add_apply, InterpretedFunction)
 INTERPRETED_PROCESSORS = 2  # so many that there is more than one split, and splits are merged
 
+DIMS = (0, 2, 3)  # of the values of a channel
 ARGUMENTS = len(Inputs._fields) + 1  # of the operator: the inputs, and `save`
 
 Tensors = tuple[Tensor, ...]
@@ -130,6 +132,49 @@ def _backward_fake(_dy: Tensor, other: Tensor | None, x: Tensor, *rest: Any) -> 
     return launches.gradients(dense(x), weight, bias, residual, relu_first, other is not None)
 
 
+def _gradients(
+    dy: Tensor,
+    other: Tensor | None,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    stats: Tensor,
+    mask: Tensor,
+    training: bool,
+    _residual: bool,
+    relu_first: bool,
+    eps: float,
+) -> Tensors:
+    """(dx, g, dweight, dbias) by the kernels' formulas in PyTorch's own operations, for any order of derivative."""
+    with torch.no_grad():  # what ReLU let pass: the gradient of ones
+        _, ones, _, _ = torch.ops.deeptwins.bn_relu_add_backward(
+            torch.ones_like(x), None, x, weight, bias, stats, mask, training, residual=True, relu_first=False
+        )
+    count = max(x.numel() // x.shape[1], 1)
+    mean, low, rstd = stats[:, None, :, None, None]
+    away = x.to(stats.dtype) - mean - low
+    if training:
+        away = away - away.sum(DIMS, keepdim=True) / count
+        rstd = (away.square().sum(DIMS, keepdim=True) / count + eps).rsqrt()
+    xhat = away * rstd
+    scale = rstd if weight is None else rstd * weight.to(stats.dtype)[:, None, None]
+    z = scale * away if bias is None else scale * away + bias.to(stats.dtype)[:, None, None]
+    total = dy if other is None else dy + other
+    # As in PyTorch the gradient depends on z, if only with a derivative of 0: so it is never said to be a constant.
+    nothing = torch.where(torch.zeros_like(ones, dtype=torch.bool), z, 0).to(dy.dtype)
+    passed = torch.where(ones != 0, total, nothing)
+    g = passed.to(stats.dtype)
+    dbias, dweight = g.sum(DIMS), (g * xhat).sum(DIMS)
+    if training:
+        g = g - (dbias[:, None, None] + xhat * dweight[:, None, None]) / count
+    return (
+        (scale * g).to(x.dtype),
+        total if relu_first else passed,
+        dweight if weight is None else dweight.to(weight.dtype),
+        dbias if bias is None else dbias.to(bias.dtype),
+    )
+
+
 class _Differentiable(torch.autograd.Function):
     """The operator with its gradient. Where y is used twice, `twin` receives the gradient of its second use."""
 
@@ -143,10 +188,10 @@ class _Differentiable(torch.autograd.Function):
         ctx.mark_non_differentiable(stats, mask, *([] if inputs.fork else [twin]))
         ctx.save_for_backward(inputs.x, inputs.weight, inputs.bias, stats, mask)
         ctx.options = inputs.training, inputs.residual is not None, inputs.relu_first
+        ctx.eps = inputs.eps
         return y, twin, stats, mask
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor | None, other: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, residual, weight and bias; those of both uses of y are summed on the way."""
         if dy is None:
@@ -155,9 +200,10 @@ class _Differentiable(torch.autograd.Function):
             return (None,) * ARGUMENTS
         x, weight, bias, stats, mask = ctx.saved_tensors
         _, residual, relu_first = ctx.options
-        dx, g, dweight, dbias = torch.ops.deeptwins.bn_relu_add_backward(
-            dy, other, x, weight, bias, stats, mask, *ctx.options
-        )
+        # With create_graph the gradients are differentiated again, which the kernels cannot be.
+        again = torch.is_grad_enabled() or transformed(dy, other)
+        compute = partial(_gradients, eps=ctx.eps) if again else torch.ops.deeptwins.bn_relu_add_backward
+        dx, g, dweight, dbias = compute(dy, other, x, weight, bias, stats, mask, *ctx.options)
         if not residual:
             dresidual = None
         elif relu_first and other is None:
@@ -166,6 +212,19 @@ class _Differentiable(torch.autograd.Function):
             dresidual = g
         gradients = dx, dresidual, None if weight is None else dweight, None if bias is None else dbias
         return *gradients, *(None,) * (ARGUMENTS - len(gradients))
+
+
+def _wanted(inputs: Inputs) -> bool:
+    """Whether a gradient will be asked for."""
+    differentiable = inputs.x, inputs.residual, inputs.weight, inputs.bias
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in differentiable)
+
+
+def _autograd(*arguments: Any) -> Tensors:
+    """Run the operator so that it can be differentiated, also where it was traced without: with `save` false."""
+    inputs, save = _unpacked(arguments)
+    outputs: Tensors = _Differentiable.apply(*inputs, save or _wanted(inputs))
+    return outputs
 
 
 class _SecondUse(torch.autograd.Function):
@@ -205,17 +264,18 @@ for _name, _implementation, _fake in (
     for _device in ("CPU", "CUDA"):
         _LIBRARY.impl(_name, _implementation, _device)
     torch.library.register_fake(f"deeptwins::{_name}", _fake, lib=_LIBRARY)
-_LIBRARY.impl("bn_relu_add", _Differentiable.apply, "Autograd")
+_LIBRARY.impl("bn_relu_add", _autograd, "Autograd")
 
 
 def bn_relu_add(inputs: Inputs) -> Tensor | tuple[Tensor, Tensor]:
     """The implementation `triton` in `definition.IMPLEMENTATIONS`."""
-    differentiable = inputs.x, inputs.residual, inputs.weight, inputs.bias
-    save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in differentiable)
-    relu_first, fork = inputs.relu_first and inputs.residual is not None, inputs.fork and save
+    save = _wanted(inputs)
+    relu_first = inputs.relu_first and inputs.residual is not None
+    # An exported program has no functions of autograd's: it would forget where the gradient of the second use goes.
+    fork = inputs.fork and save and not torch.compiler.is_exporting()
     y: Tensor
     twin: Tensor
     y, twin, _, _ = torch.ops.deeptwins.bn_relu_add(*inputs._replace(relu_first=relu_first, fork=fork), save)
     if not inputs.fork:
         return y
-    return y, _SecondUse.apply(y, twin) if save else y
+    return y, _SecondUse.apply(y, twin) if fork else y

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from deeptwins.errors import InputError
-from deeptwins.findings import derive, frames, inside
+from deeptwins.findings import aside, derive, frames, inside
 from deeptwins.findings.derive import Findings
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.inside import Inside
@@ -51,8 +51,10 @@ def load(study: Study, results: Path) -> StudyFacts:
     """
     data = frames.load(study, results)
     if data.epochs.empty:
-        again = f"deeptwins run {commands.words(study)}"
-        raise InputError(f"{results / study.name}: no run has finished yet; go on with `{again}`")
+        again = f"go on with `deeptwins run {commands.words(study)}`"
+        others = f"none of the study's runs has finished, but there are {aside.differences(study, data.aside)}"
+        what = others if data.aside else "no run has finished yet"
+        raise InputError(f"{results / study.name}: {what}; {again}")
     return StudyFacts(study, data, derive.derive(study, data), inside.derive(data))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from deeptwins import study as studies
+from deeptwins.findings.learning import VOID
 from deeptwins.pages.page import PageSpec
 from deeptwins.pages.study import commands, prose, provenance, remarks, tables
 from deeptwins.pages.study.facts import StudyFacts, load
@@ -49,6 +50,14 @@ same difference is what chance alone makes.
 """
 
 
+LEARNING = """
+A net did not train where it diverged, or where its training error is at chance: not shown to be lower than that of one
+answer to all images by more than {points}, or by half where that is less (exact binomial test of its right
+answers, 5 % over all nets together). Where one of two nets diverged, or neither trained, in whatever seed, their errors
+are not compared, and no claim about them is decided.
+"""
+
+
 def find(results: Path) -> list[tuple[Study, Path]]:
     """List the studies of `ablations/` that have records in a folder of results."""
     files = sorted(FOLDER.glob("*.toml"), key=lambda path: path.stem)
@@ -60,12 +69,13 @@ def _verdict(facts: StudyFacts) -> list[str]:
     sentences = prose.verdicts(facts.study, facts.frames, facts.findings)
     if twins := [claim.twin for claim in facts.study.expect if claim.gradients]:
         flow = facts.inside.gradient_flow
-        sentences[1:1] = inside_words.flow(flow[flow["twin"].isin(twins)])
+        at = 1 + len(prose.untrained(facts.findings))
+        sentences[at:at] = inside_words.flow(flow[flow["twin"].isin(twins)])
     return sentences
 
 
 def _lines(facts: StudyFacts) -> list[str]:
-    verdict = " ".join(_verdict(facts))
+    verdict = " ".join([*remarks.cautions(facts.frames), *_verdict(facts)])
     return [f"{facts.study.name}: {verdict}", *(f"  {line}" for line in tables.results(facts.findings.claims))]
 
 
@@ -85,13 +95,21 @@ def _method(facts: StudyFacts) -> list[str]:
         paragraphs.append(DRIFT)
     if facts.several_depths or not agreed:
         paragraphs.append(DIFFERENCES.format(within=margin, points=count(margin, "point")))
-    return [*paragraphs, FAILURES.format(above=facts.study.fails_above_pct)]
+    paragraphs.append(FAILURES.format(above=facts.study.fails_above_pct))
+    judged = (facts.findings.trends, facts.findings.comparisons, facts.findings.claims)
+    if any(table["verdict"].isin(VOID).any() for table in judged):
+        paragraphs.append(LEARNING.format(points=count(margin, "point")))
+    return paragraphs
 
 
 def _data(facts: StudyFacts) -> Mapping[str, pd.DataFrame]:
-    tables = {"runs": facts.frames.runs.drop(columns="stages"), "machines": facts.frames.machines}
+    tables = {
+        "runs": facts.frames.runs.drop(columns=["stages", "present", "chance_pct"]),
+        "machines": facts.frames.machines,
+    }
     for part in (facts.findings, facts.inside):
         tables |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    del tables["untrained"]  # `final` has these nets
     return tables
 
 
@@ -101,7 +119,10 @@ PAGE = PageSpec(
     question=lambda facts: facts.study.question,
     source=lambda facts: facts.study.source,
     verdict=_verdict,
-    answer=lambda facts: prose.answer(facts.study, facts.findings.claims),
+    answer=lambda facts: " ".join(
+        [*prose.untrained(facts.findings), prose.answer(facts.study, facts.findings.claims)]
+    ).strip(),
+    cautions=lambda facts: remarks.cautions(facts.frames),
     remarks=lambda facts: remarks.remarks(facts.study, facts.frames, facts.findings),
     sections=sections,
     origin=_origin,

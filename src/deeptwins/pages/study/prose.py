@@ -10,14 +10,17 @@ import pandas as pd
 from deeptwins.findings.derive import Findings
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.judging import CONTRADICTED, MET, UNDECIDED, jointly
+from deeptwins.findings.learning import AT_CHANCE, DIVERGED, UNTRAINED, VOID
 from deeptwins.findings.rows import NOT_TESTED
-from deeptwins.pages.study.tables import METRICS, claim
-from deeptwins.pages.wording import apart, count, listed, of_group, percent, points, share, within
+from deeptwins.pages.study.tables import LOST, METRICS, claim, why
+from deeptwins.pages.tables import span
+from deeptwins.pages.wording import apart, count, decimals_apart, listed, of_group, percent, points, share, within
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS
 
 _AGREEMENTS = {"agree": "agrees with", "differ": "differs from", "inconclusive": "may or may not agree with"}
-_READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"}
+_AGREEMENTS |= dict.fromkeys(VOID, "cannot be compared with")
+_READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"} | dict.fromkeys(VOID, "is open")
 _NAMED = 2  # claims with one result are named up to this number; of more, the number is given
 
 
@@ -25,14 +28,44 @@ def verdicts(study: Study, frames: Frames, findings: Findings) -> list[str]:
     """Say what the records show: the answer, if the study words one, and then the evidence.
 
     The evidence is, where the study claims that twins agree, whether they do; else, where depth varies, what it does to
-    errors. Then follows how twins compare: all of them at a single depth, else those of which a claim says how.
+    errors. Then follows how twins compare: all of them at a single depth, else those of which a claim says how. Where
+    no net trained there is no evidence, and that is said before all.
     """
+    lost = untrained(findings)
+    answered = [answer(study, findings.claims)] if study.answer and len(findings.claims) else []
+    if len(findings.untrained) == len(findings.final):
+        return [*lost, *answered]
     evidence = _agreements(findings.agreements, findings.drift)
     trended = bool((findings.trends["depths"] > 1).any()) or findings.comparisons.empty
     if trended and (not evidence or any(claim.trend for claim in study.expect)):
         evidence += _trends(study, frames, findings)
-    answered = [answer(study, findings.claims)] if study.answer and len(findings.claims) else []
-    return [*answered, *evidence, *_comparisons(study, findings)]
+    return [*lost, *answered, *evidence, *_comparisons(study, findings)]
+
+
+def untrained(findings: Findings) -> list[str]:
+    """Say that no net trained, and what that means: of all nets, or of those of a family or setting."""
+    groups = findings.final["group"]
+    lost = findings.untrained.groupby("group", sort=False)
+    if len(findings.untrained) == len(groups):
+        return [of_group("", [""], _none_trained(findings.untrained))]
+    none = [group for group, nets in lost if len(nets) == (groups == group).sum()]
+    return [of_group(group, groups, _none_trained(lost.get_group(group))) for group in none]
+
+
+def _none_trained(nets: pd.DataFrame) -> str:
+    """Say of nets of which none trained how that shows, and why it decides nothing."""
+    diverged = int((nets["state"] == DIVERGED).sum())
+    subject = "the only net" if len(nets) == 1 else f"all {len(nets)} nets"
+    chance = span(nets["chance_pct"], percent)
+    what = f"the training error of {subject} is not clearly better than chance ({chance})"
+    if diverged == len(nets):
+        what = f"{subject} diverged"
+    elif diverged:
+        what = f"{diverged} of {len(nets)} nets diverged, and the others are not clearly better than chance ({chance})"
+    return (
+        f"no net trained: {what}. So their errors decide nothing: nets that learned nothing err alike, whatever they"
+        " are made of."
+    )
 
 
 def answer(study: Study, claims: pd.DataFrame) -> str:
@@ -55,9 +88,11 @@ def _with_result(result: str, claims: pd.DataFrame) -> str:
     """Name the claims that have a result, or count them where they are many, as in `Met: 3 of 4 claims`."""
     rows = claims[claims["result"] == result].to_dict("records")
     if len(rows) > _NAMED:
-        return f"{result.capitalize()}: {len(rows)} of {len(claims)} claims."
+        void = sum(row.get("verdict") in VOID for row in rows)
+        reason = f", {void} of them since nets did not train" if void else ""
+        return f"{result.capitalize()}: {len(rows)} of {len(claims)} claims{reason}."
     doubt = "whether " if result == UNDECIDED else ""
-    names = [doubt + claim(row) + within(row["group"], claims["group"]) for row in rows]
+    names = [doubt + claim(row) + within(row["group"], claims["group"]) + why(row) for row in rows]
     return f"{result.capitalize()}: {'; '.join(names)}."
 
 
@@ -70,6 +105,7 @@ def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
         clauses = []
         for metric, verdict in metrics.items():
             reading = f" {_READINGS[verdict]}," if mixed else ""
+            reading = reading.removesuffix(",") if verdict in VOID else reading
             clauses.append(f"{METRICS[str(metric)]}{reading} {_difference(rows[rows['metric'] == metric], verdict)}")
         traces = drift[(drift["group"] == group) & (drift["twin"] == twin) & (drift["other"] == other)]
         if len(traces):
@@ -87,6 +123,8 @@ def _agree(verdicts: Iterable[str]) -> str:
 
 def _difference(depths: pd.DataFrame, verdict: str) -> str:
     """Say how an error of two twins compares: of the depths with the overall verdict, where they lie furthest apart."""
+    if verdict in VOID:
+        return f"of nets that {LOST[verdict]}"
     decisive = depths[depths["verdict"] == verdict]
     row = decisive.iloc[decisive["difference"].abs().to_numpy().argmax()]
     place = f" at depth {row['depth']}, the worst of {len(depths)} depths" if len(depths) > 1 else ""
@@ -112,18 +150,18 @@ def _trends(study: Study, frames: Frames, findings: Findings) -> list[str]:
     """Say in a sentence per family what training error does with depth, twin by twin."""
     names = _by_shortcut(study, frames)
     table = findings.trends[findings.trends["metric"] == "train_error_pct"]
-    diverged = findings.final[findings.final["train_loss"].isna()].groupby(["group", "twin", "depth"]).size()
+    lost = _lost(findings)
     sentences = []
     for group, rows in table.groupby("group", sort=False):
         trend = {row["twin"]: row for row in rows.to_dict("records")}
         for twin, row in trend.items():
-            row["diverged"] = int(diverged.get((group, twin, row["deepest"]), 0))
+            row["lost"] = {depth: counts for (at, name, depth), counts in lost.items() if (at, name) == (group, twin)}
         twins = [twin for twin in names if twin in trend]
         first = trend[twins[0]]
         flat = study.flat_within_pct
         # The first twin sets what the others are compared with: "... rises from ...; with them it does not: ...".
-        clauses = [f"{names[twins[0]]}, training error {_movement(first, flat)}"]
-        clauses += [f"{names[twin]} it {_movement(trend[twin], flat, first['verdict'])}" for twin in twins[1:]]
+        clauses = [f"{names[twins[0]]}, training error {_course(first, flat)}"]
+        clauses += [f"{names[twin]} it {_course(trend[twin], flat, first['verdict'])}" for twin in twins[1:]]
         sentence = "; ".join(clauses) + "."
         sentences.append(of_group(group, table["group"], sentence))
     return sentences
@@ -144,6 +182,13 @@ def _by_shortcut(study: Study, frames: Frames) -> dict[str, str]:
     return {without[0]: "without shortcuts"} | {twin: f"with {shortcuts[twin]} shortcuts" for twin in others}
 
 
+def _course(trend: Mapping[Hashable, Any], flat_within_pct: float, first: object = None) -> str:
+    """Say how one twin's error moves with depth, or why that cannot be judged, as the predicate of a sentence."""
+    if trend["verdict"] in VOID:
+        return f"has no trend to judge: {_ends(trend)}"
+    return _movement(trend, flat_within_pct, first)
+
+
 def _movement(trend: Mapping[Hashable, Any], flat_within_pct: float, first: object = None) -> str:
     """Say how one twin's error moves with depth, as the predicate of a sentence.
 
@@ -155,16 +200,17 @@ def _movement(trend: Mapping[Hashable, Any], flat_within_pct: float, first: obje
     n, verdict = int(trend["n"]), trend["verdict"]
     if n == 0:
         return "has no seed that finished at every depth"
-    start = f"{percent(trend['shallowest_mean'])} at depth {trend['shallowest']}"
-    end = f"{percent(trend['deepest_mean'])} at depth {trend['deepest']}"
+    # What rises or falls is not written with equal numbers.
+    moves = verdict in {"rises", "falls"}
+    decimals = decimals_apart(trend["shallowest_mean"], trend["deepest_mean"]) if moves else 1
+    start = f"{percent(trend['shallowest_mean'], decimals)} at depth {trend['shallowest']}"
+    end = f"{percent(trend['deepest_mean'], decimals)} at depth {trend['deepest']}"
     if trend["depths"] == 1:
         return f"is {start}, the only depth ({count(n, 'seed')})"
     if n == 1:
         return f"goes from {start} to {end} in 1 seed, which supports no verdict"
-    if trend["diverged"]:
-        end += f" (where {trend['diverged']} of {count(n, 'seed')} diverge)"
     evidence = f"95 % interval {apart(trend['low'], trend['high'])}, {count(n, 'seed')}"
-    evidence = f"{points(trend['difference'])} points, {evidence}"
+    evidence = f"{points(trend['difference'], decimals)} points, {evidence}"
     if verdict == "inconclusive":
         return f"shows no clear trend: {start}, {end} ({evidence})"
     # Where the error of the twin before rises and this one's does not, that is said first.
@@ -174,6 +220,33 @@ def _movement(trend: Mapping[Hashable, Any], flat_within_pct: float, first: obje
         return f"{denial or 'stays flat: it '}changes by less than {limit} ({start}, {end}: {evidence})"
     too = " too," if first == verdict else ""
     return f"{denial}{verdict}{too} from {start} to {end} ({evidence})"
+
+
+def _lost(findings: Findings) -> dict[Any, dict[str, int]]:
+    """Group, twin and depth of nets that did not train -> in how many seeds they diverged, and were at chance."""
+    nets = findings.untrained.groupby(["group", "twin", "depth"], sort=False)["state"]
+    return {net: {str(state): int(n) for state, n in states.value_counts().items()} for net, states in nets}
+
+
+def _ends(trend: Mapping[Hashable, Any]) -> str:
+    """Say what became of the shallowest and the deepest nets, and of all that diverged."""
+    lost, seeds = trend["lost"], count(trend["n"], "seed")
+    parts = []
+    for end in ("shallowest", "deepest"):
+        states = lost.get(depth := trend[end], {})
+        if DIVERGED not in states:
+            chance = f" (at chance in {states[AT_CHANCE]} of {seeds})" if states else ""
+            parts.append(f"{percent(trend[f'{end}_mean'])} at depth {depth}{chance}")
+    diverged: dict[int, list[str]] = {}
+    for depth in sorted(lost):
+        if DIVERGED in lost[depth]:
+            diverged.setdefault(lost[depth][DIVERGED], []).append(str(depth))
+    return ", ".join(
+        [
+            *parts,
+            *(f"diverged at depth {listed(depths)} (in {number} of {seeds})" for number, depths in diverged.items()),
+        ]
+    )
 
 
 def _comparisons(study: Study, findings: Findings) -> list[str]:
@@ -188,7 +261,11 @@ def _comparisons(study: Study, findings: Findings) -> list[str]:
     agreed = pd.MultiIndex.from_frame(findings.agreements[[*place, "twin"]])
     pairs = pd.MultiIndex.from_frame(table[[*place, "twin"]])
     table = table[(table["verdict"] != NOT_TESTED) & ~pairs.isin(agreed)]
-    cells = {tuple(row[key] for key in keys): row for row in findings.by_depth.to_dict("records")}
+    lost = _lost(findings)
+    cells = {
+        tuple(row[key] for key in keys): row | lost.get((row["group"], row["twin"], row["depth"]), {})
+        for row in findings.by_depth.to_dict("records")
+    }
     sentences = []
     for (group, depth, other, metric), rows in table.groupby(place, sort=False):
         nets = zip(rows["twin"], rows["depth_twin"], strict=True)
@@ -196,6 +273,8 @@ def _comparisons(study: Study, findings: Findings) -> list[str]:
         baseline = cells[group, rows["depth_other"].iloc[0], other, metric]
         at = f" at depth {depth}" if table["depth"].nunique() > 1 else ""
         fails = " and which fails to train" if baseline["outcome"] == FAILS else ""
+        if DIVERGED in baseline:
+            fails = f" in the mean, as it diverges in {baseline[DIVERGED]} of {count(baseline['n'], 'seed')}"
         error = f"whose {METRICS[str(metric)]}{at} is {percent(baseline['mean'])}{fails} ({_seeds(rows['n'])})"
         sentence = f"against {other}, {error}: {_against(rows, outcomes, study.flat_within_pct)}."
         sentences.append(of_group(group, findings.final["group"], sentence))
@@ -216,8 +295,9 @@ def _against(rows: pd.DataFrame, outcomes: Mapping[Any, Mapping[Hashable, Any]],
         "agree": f"within {count(margin, 'point')} in",
         "inconclusive": "not clearly different in",
     }
+    void, rows = rows[rows["verdict"].isin(VOID)], rows[~rows["verdict"].isin(VOID)]
     rows = rows.sort_values("verdict", key=lambda verdicts: verdicts.map([*words].index), kind="stable")
-    fails = rows["twin"].map(lambda twin: outcomes[twin]["outcome"] == FAILS)
+    fails = rows["twin"].map(lambda twin: outcomes[twin]["outcome"] == FAILS).astype(bool)
     clauses: list[str] = []
     for verdict, word in words.items():
         twins: list[str] = []
@@ -230,12 +310,22 @@ def _against(rows: pd.DataFrame, outcomes: Mapping[Any, Mapping[Hashable, Any]],
             clauses.append(f"{word} {listed(twins)}")
     if fails.any():
         clauses.append(_failing({twin: outcomes[twin] for twin in rows.loc[fails, "twin"]}))
+    clauses += [_not_judged(row, outcomes[row["twin"]]) for row in void.to_dict("records")]
     return "; ".join(clauses)
+
+
+def _not_judged(row: Mapping[Hashable, Any], outcome: Mapping[Hashable, Any]) -> str:
+    """Say why a twin cannot be compared with the other: it diverged, or the other did, or neither trained."""
+    if DIVERGED in outcome:
+        return f"{row['twin']} diverges in {outcome[DIVERGED]} of {count(outcome['n'], 'seed')}"
+    reason = "cannot be compared, as neither trained" if row["verdict"] == UNTRAINED else "cannot be compared with that"
+    return f"{row['twin']} ({percent(row['mean'])}) {reason}"
 
 
 def _evidence(row: Mapping[Hashable, Any], *, spelled_out: bool) -> str:
     """Write a difference and its interval, as `+5.0 points, 95 % interval 4.8 to 5.2`, or as `+5.0, 4.8 to 5.2`."""
-    text = f"{points(row['difference'])}{' points' if spelled_out else ''}"
+    decimals = decimals_apart(row["difference"], 0) if row["verdict"] in {"above", "below"} else 1
+    text = f"{points(row['difference'], decimals)}{' points' if spelled_out else ''}"
     if row["n"] == 1:
         return text
     return f"{text},{' 95 % interval' if spelled_out else ''} {apart(row['low'], row['high'])}"

@@ -103,8 +103,7 @@ def origin(frames: Frames) -> Table:
     """Tabulate where the numbers come from."""
     runs, machines = frames.runs.drop_duplicates("run"), frames.machines
     counts = runs["status"].value_counts()
-    images = "{0.train_images:,} training and {0.test_images:,} test images, {0.classes} classes, {0.image}"
-    data = [f"{run.dataset}: {images.format(run)}, {run.checksum}" for run in runs.itertuples()]
+    data = [_images(run) for run in runs.to_dict("records")]
     hosts = [f"{host['cpu']}, {count(host['cores'], 'core')}, {host['os']}" for host in machines.to_dict("records")]
     packages = [name for name in ("deeptwins", "torch", "triton", "numpy", "python") if name in machines]
     versions = {name: distinct(machines[name].dropna()) for name in packages}
@@ -121,6 +120,13 @@ def origin(frames: Frames) -> Table:
     if date:
         rows.append(("date", date))
     return Table.facts(rows)
+
+
+def _images(run: Mapping[Hashable, Any]) -> str:
+    """Name a run's dataset: how many images and classes, of what size."""
+    gaps = f" ({run['present']:,} with training images)" if run["present"] < run["classes"] else ""
+    images = f"{run['train_images']:,} training and {run['test_images']:,} test images"
+    return f"{run['dataset']}: {images}, {run['classes']} classes{gaps}, {run['image']}, {run['checksum']}"
 
 
 def _minutes(seconds: float) -> str:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from deeptwins.findings.aside import differences
 from deeptwins.findings.derive import Findings
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.judging import DIFFERENT, FAILS_HERE, FAILS_THERE, NO_SUCH, ONE_HERE, TOO_IMPRECISE
 from deeptwins.pages.study.tables import METRICS
 from deeptwins.pages.wording import apart, interval, listed, percent, place_of, points, published, within
+from deeptwins.records.sameness import Seen, mixed
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS
 
@@ -33,11 +35,15 @@ def remarks(study: Study, frames: Frames, findings: Findings) -> list[str]:
     if failed := int((runs["status"] == "failed").sum()):
         texts.append(f"Runs that failed, and are left out: {failed}.")
     if frames.aside:
-        texts.append(f"Runs with other settings than the study's, left out: {frames.aside}.")
-    for dataset, checksums in runs.groupby("dataset")["checksum"]:
-        if checksums.nunique() > 1:
-            texts.append(f"Not all runs were trained on the same data: {dataset} has {checksums.nunique()} checksums.")
+        texts.append(f"Runs with other settings than the study's, left out: {differences(study, frames.aside)}.")
     return texts + _against_paper(study, findings)
+
+
+def cautions(frames: Frames) -> list[str]:
+    """Say, above the verdict, that runs were trained on different data."""
+    runs = frames.runs.drop_duplicates("run")
+    sizes = [None if pd.isna(size) else int(size) for size in runs["image_size"]]
+    return mixed(map(Seen, runs["dataset"], sizes, runs["checksum"]))
 
 
 def _against_paper(study: Study, findings: Findings) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from deeptwins.findings.learning import DIVERGED, UNTRAINED
 from deeptwins.findings.rows import NOT_TESTED, grouped
 from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import apart, count, interval, number, p_value, points, power, published
@@ -18,6 +19,7 @@ METRICS = dict(
 )
 FLOWS = {"vanish": "vanish", "explode": "explode", "healthy": "neither vanish nor explode"}
 _TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}
+LOST = {UNTRAINED: "did not train", DIVERGED: "diverged"}
 _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
 
 NET = _FAMILY, _DEPTH, _TWIN = Column("family", "group"), Column("depth", "depth"), Column("twin", "twin")
@@ -122,7 +124,12 @@ def claims(table: pd.DataFrame) -> Table:
 
 def results(table: pd.DataFrame) -> list[str]:
     """Say what became of each claim, a line per claim, for a terminal."""
-    return [f"{row['group']}: {claim(row)}: {_MARKS[row['result']]}" for row in table.to_dict("records")]
+    return [f"{row['group']}: {claim(row)}: {_MARKS[row['result']]}{why(row)}" for row in table.to_dict("records")]
+
+
+def why(row: Mapping[Any, Any]) -> str:
+    """Say why what a claim is about cannot be judged; empty where it can."""
+    return f", as nets {LOST[row['verdict']]}" if row.get("verdict") in LOST else ""
 
 
 def claim(row: Mapping[Any, Any]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, get_context, resource_tracker
 
-from deeptwins.signals import STOPPING
+from deeptwins.system.signals import STOPPING
 
 # glibc hands every freed block of some MiB back to the system, which then gives it out again page by page, hundreds of
 # times per training step. Kept in the process instead, an epoch on a CPU takes 2 to 7 % less time.

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from deeptwins import data, records
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
-from deeptwins.records import RunFiles, disk, host
+from deeptwins.records import RunFiles, host
 from deeptwins.records.locks import claimed
+from deeptwins.records.sameness import Seen, mixed
 from deeptwins.study.specs import RunSpec
+from deeptwins.system import disk
 from deeptwins.train import checks
 from deeptwins.train import device as devices
 from deeptwins.train.schedule.crew import Crew, Team
@@ -100,8 +104,13 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     # Train.
     out_of_time = False
     with display:
+        gaps = {dataset.gaps: None for dataset in datasets.values() if dataset.gaps}
+        for text in (*_changed(runs, pending, results, datasets), *gaps):
+            display.say(text)
         if before := ended.total():
             display.say(f"{before} of {len(runs)} runs were finished before")
+        for note in dict.fromkeys(f"{images.name}: {note}" for images in datasets.values() for note in images.notes):
+            display.say(note)
         for lack in sorted(lost):
             display.say(f"{results}: {lack}")
         if jobs:
@@ -126,6 +135,33 @@ def _pending(runs: Sequence[RunSpec], results: Path, *, fresh: bool) -> tuple[li
             with suppress(OSError):  # finished is finished, also where nothing can be written
                 files.checkpoint.unlink()  # a kill right after the last record leaves one behind
     return pending, ended
+
+
+def _changed(
+    runs: Sequence[RunSpec], pending: Sequence[RunSpec], results: Path, datasets: Mapping[DatasetKey, Dataset]
+) -> list[str]:
+    """Say of each study that its runs, those that finished before and those to come, do not see the same images."""
+    sentences = []
+    for study in dict.fromkeys(run.study for run in pending):
+        settings = {run.setting for run in runs if run.study == study}
+        coming = [run for run in pending if run.study == study]
+        seen = [Seen(run.recipe.dataset, run.recipe.image_size, datasets[dataset_key(run)].checksum) for run in coming]
+        for path in sorted(
+            {*(results / study).glob("*.jsonl")} - {RunFiles.of(results, run).records for run in coming}
+        ):
+            with suppress(InputError, ValidationError):  # such files are `report`'s to refuse
+                seen += _seen(records.read(path), settings)
+        sentences += [f"{study}: {text}" for text in mixed(seen)]
+    return sentences
+
+
+def _seen(lines: Sequence[records.Record], settings: set[str]) -> list[Seen]:
+    """Say what a finished run of these settings was trained on; nothing of others."""
+    if records.status([*lines]) not in {"done", "diverged"}:
+        return []
+    run = RunSpec.model_validate(lines[0]["spec"])
+    seen = Seen(run.recipe.dataset, run.recipe.image_size, lines[0]["dataset"]["checksum"])
+    return [seen] if run.setting in settings else []
 
 
 def _labels(runs: Sequence[RunSpec]) -> list[str]:

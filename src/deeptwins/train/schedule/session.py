@@ -6,9 +6,10 @@ import math
 import time
 from types import FrameType
 
-from deeptwins import records, signals
+from deeptwins import records
 from deeptwins.errors import InputError
 from deeptwins.records import RunFiles
+from deeptwins.system import signals
 from deeptwins.train.schedule.attempts import Reply, give_up
 from deeptwins.train.schedule.crew import Crew
 from deeptwins.train.schedule.jobs import Job, Jobs

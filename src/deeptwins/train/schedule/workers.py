@@ -24,8 +24,8 @@ import torch
 
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
-from deeptwins.signals import STOPPING
 from deeptwins.study.specs import RunSpec
+from deeptwins.system.signals import STOPPING
 from deeptwins.train import completion
 from deeptwins.train.feeds import Feeds
 from deeptwins.train.schedule.attempts import Assignment, Attempt, Reply

@@ -10,8 +10,9 @@ import stat
 import pytest
 
 from deeptwins import records
-from deeptwins.records import RunFiles, disk
+from deeptwins.records import RunFiles
 from deeptwins.records.locks import claimed
+from deeptwins.system import disk
 
 LACKING = [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK]
 SYNC, LOCKS = "cannot sync: a power cut may take", "has no locks: let no other command"

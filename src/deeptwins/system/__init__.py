@@ -1,0 +1,1 @@
+"""What the operating system gives, and refuses: regular files, disks that may lack something, signals."""
