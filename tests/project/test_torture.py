@@ -105,7 +105,7 @@ def test_records_that_are_not_checked_are_seen(tmp_path, monkeypatch):
         prepared.sound[path] = b"\n".join(lines) + b"\n"
     prepared.restore()
 
-    assert "silent" in {children._outcome(prepared.case, number)[0] for number in range(60)}
+    assert any(children._outcome(prepared.case, number)[0] == "silent" for number in range(100))
 
 
 @pytest.mark.parametrize("mutation", [damaged, edited])
