@@ -111,7 +111,7 @@ def of_records(folder: Path, seed: int) -> Prepared:
     """Damaged records, read as `report` reads them; every 50th becomes a page."""
     path = folder / "torture.toml"
     path.write_text(STUDY, encoding="utf-8")
-    loaded = study.load(path)
+    loaded = study.load(path, ["recipe.iterations=10"])
     results = folder / "results"
     dataset = data.load("synthetic")
     (results / loaded.name).mkdir(parents=True)
