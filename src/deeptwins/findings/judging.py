@@ -98,16 +98,22 @@ def against_paper(study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummar
     """Set published values of the study's own data beside ours, of the runs that they are about.
 
     The reading of a number: whether it lies `inside` our interval or `outside`. Of a net that fails: whether ours
-    `fails too`, or it `fails there, trains here`. Neither is supported by fewer than two seeds.
+    `fails too`, or it `fails there, trains here`. Neither is supported by fewer than two seeds. A number beside nets of
+    which one did not train: that it `trains there, fails here`, or else what `learning.void` says of ours.
     """
     rows = []
     for value in study.paper:
         runs = [run for run in study.runs if value.dataset in {None, run.recipe.dataset}]
-        for row in _ours(value, _covered(value, runs, last), errors):
+        covered = _covered(value, runs, last)
+        for row in _ours(value, covered, errors):
             if (row.family, row.depth, row.metric) == (value.family, value.depth, value.metric):
+                ours = covered.loc[(covered["group"] == row.group) & (covered["depth"] == row.depth)]
+                states = ours.loc[ours["twin"] == row.twin, "state"]
+                lost = None if value.value == FAILS else learning.void([state] for state in states)
+                reading = lost and (_trained(value, row.outcome, study.fails_above_pct) or lost)
                 number = math.nan if value.value == FAILS else value.value
                 paper = {"source": value.source, "paper": value.value, "difference": row.mean - number}
-                rows.append(cells(row) | paper | {"reading": _reading(value, row)})
+                rows.append(cells(row) | paper | {"reading": reading or _reading(value, row)})
     columns = [*PLACE, "twin", "metric", "n", "mean", "low", "high", "outcome", "source", "paper", "difference"]
     return pd.DataFrame(rows, columns=[*columns, "reading"])
 
