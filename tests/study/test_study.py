@@ -772,3 +772,19 @@ def test_a_study_has_a_name_that_folders_can_have(tmp_path, name):
 
     with pytest.raises(InputError, match=r"rename (it|the study's file)$"):
         study.load(path)
+
+
+def test_seeds_make_a_study_no_slower_to_check(write, monkeypatch):
+    """Claims are about settings: however many seeds there are, each is asked whether it covers a run as often."""
+    asked = []
+    covers = study.claims.Expect.covers
+    monkeypatch.setattr(study.claims.Expect, "covers", lambda claim, run: asked.append(run.id) or covers(claim, run))
+    path = write('trend = "rises"', 'trend = "rises"\nwhere = { batch_size = 128 }')
+
+    numbers = []
+    for seeds in (1, 20):
+        asked.clear()
+        study.load(path, seeds=seeds)
+        numbers.append(len(asked))
+
+    assert numbers == [2, 2]

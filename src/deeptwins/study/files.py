@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, ValidationError
 from deeptwins.errors import InputError, choices, line, shown
 from deeptwins.study import claims
 from deeptwins.study.claims import MOST_CLAIMS, Expect, Paper
-from deeptwins.study.specs import Checked, Net, NonEmpty, NotNegative, Percent, Recipe, RunSpec
+from deeptwins.study.specs import Checked, Net, NonEmpty, NotNegative, Percent, Recipe, RunSpec, by_setting
 from deeptwins.system import regular
 
 T = TypeVar("T", bound=BaseModel)
@@ -95,7 +95,7 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
         if seeds is not None:
             study = study.model_copy(update={"vary": [{**grid, "seed": list(range(seeds))} for grid in study.vary]})
         runs = _expand(study)
-        claims.check(runs, study.expect, study.paper)
+        claims.check([*by_setting(runs).values()], study.expect, study.paper)
     except ValidationError as error:
         raise InputError(f"{path}: {_first(error)}") from None
     except InputError as error:
