@@ -193,7 +193,7 @@ def write_index(reports: Path) -> Path:
     return index
 
 
-def _listed(summary: Any) -> dict[str, str | list[str]]:  # noqa: ANN401 - whatever JSON has
+def _listed(summary: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever JSON has
     """Return what the list of pages shows of a summary.
 
     Raises:

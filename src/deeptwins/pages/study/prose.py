@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -267,20 +268,19 @@ def _comparisons(study: Study, findings: Findings) -> list[str]:
     table = table[(table["verdict"] != NOT_TESTED) & ~pairs.isin(agreed)]
     lost = _lost(findings)
     nets = findings.untrained.groupby(["group", "twin", "depth"], sort=False)["seed"]
-    seeds = {net: {*values} for net, values in nets}  # in which it did not train
+    seeds = defaultdict(set, {net: {*values} for net, values in nets})  # in which it did not train
     cells = {
         tuple(row[key] for key in keys): row | lost.get((row["group"], row["twin"], row["depth"]), {})
         for row in findings.by_depth.to_dict("records")
     }
     sentences = []
     for (group, depth, other, metric), rows in table.groupby(place, sort=False):
-        pairs = zip(rows["twin"], rows["depth_twin"], strict=True)
+        compared = zip(rows["twin"], rows["depth_twin"], strict=True)
         depth_other = rows["depth_other"].iloc[0]
-        baseline, lost_too = cells[group, depth_other, other, metric], seeds.get((group, other, depth_other), set())
+        baseline, lost_too = cells[group, depth_other, other, metric], seeds[group, other, depth_other]
         outcomes = {
-            twin: cells[group, twin_depth, twin, metric]
-            | {"neither": len(seeds.get((group, twin, twin_depth), set()) & lost_too)}
-            for twin, twin_depth in pairs
+            twin: cells[group, own_depth, twin, metric] | {"neither": len(seeds[group, twin, own_depth] & lost_too)}
+            for twin, own_depth in compared
         }
         at = f" at depth {depth}" if table["depth"].nunique() > 1 else ""
         fails = " and which fails to train" if baseline["outcome"] == FAILS else ""
