@@ -240,6 +240,24 @@ def test_a_published_number(ours, reading, data):
 
 
 @pytest.mark.parametrize(
+    ("ours", "published", "reading"),
+    [
+        ([90, 90], 10.0, "trains there, fails here"),
+        ([90, 90], 90.0, "untrained"),
+        ([90, 5], 10.0, "untrained"),
+        ([90], 10.0, "untrained"),
+    ],
+)
+def test_no_published_number_is_read_beside_nets_that_did_not_train(ours, published, reading):
+    """A number neither lies inside the interval of nets that learned nothing, nor outside."""
+    study = made.asked("a", (20,), len(ours), paper("a", published))
+
+    table, _ = against(study, lambda run, _: ours[run.seed])
+
+    assert list(table["reading"]) == [reading]
+
+
+@pytest.mark.parametrize(
     ("ours", "reading"),
     [
         ([90, 92], "fails too"),

@@ -1,5 +1,6 @@
 """Pages and their list, of whatever kind: here of a small one, whose facts are what it says."""
 
+import json
 import re
 from operator import itemgetter
 from pathlib import Path
@@ -42,6 +43,11 @@ def contents(folder):
 def index(reports):
     """The list of all pages."""
     return write_index(reports).read_text(encoding="utf-8")
+
+
+SUMMARY = dict.fromkeys(("question", "answer", "runs", "cost", "date", "figure", "alt"), "text")
+SUMMARY |= {"verdict": ["text"], "remarks": []}
+DAMAGED = [json.dumps(SUMMARY | {key: value}) for key in SUMMARY for value in (None, 1, [1], {})]
 
 
 def test_texts_stay_texts(tmp_path):
@@ -169,10 +175,11 @@ def test_an_index_of_nothing(tmp_path):
     assert "No report yet." in index(tmp_path / "reports")
 
 
-def test_a_damaged_summary_is_one_line(tmp_path):
-    """A summary that is none is an error that names the file."""
+@pytest.mark.parametrize("damaged", ["{}", "[]", "null", "", *DAMAGED])
+def test_a_damaged_summary_is_one_line(tmp_path, damaged):
+    """A summary that is none is an error that names the file, whatever is wrong with it."""
     (tmp_path / "depth").mkdir()
-    (tmp_path / "depth" / "summary.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "depth" / "summary.json").write_text(damaged, encoding="utf-8")
 
     with pytest.raises(InputError, match=r"depth/summary.json: not a report's summary"):
         write_index(tmp_path)

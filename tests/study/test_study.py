@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import refusals
 from deeptwins import study
+from deeptwins.cli.pages import PAGES
 from deeptwins.errors import InputError
 from deeptwins.study import specs
 from places import ROOT
@@ -496,7 +497,16 @@ def test_refuses_in_one_line_that_names_file_and_key(write, old, new, named):
 
 
 @pytest.mark.parametrize(
-    "setting", ["iterations=3", "recipe.iterations", "recipe.nothing=1", "recipe.depth=8", "recipe.iterations=-1", ""]
+    "setting",
+    [
+        "iterations=3",
+        "recipe.iterations",
+        "recipe.nothing=1",
+        "recipe.depth=8",
+        "recipe.iterations=-1",
+        "recipe.iterations=3\nx=1",
+        "",
+    ],
 )
 def test_refuses_bad_settings(write, setting):
     """A `--set` that is misspelt, unknown, varied by the grid or impossible is refused."""
@@ -738,7 +748,22 @@ def test_what_none_means_is_said_beside_the_fields():
 
 @pytest.mark.parametrize(
     "name",
-    ["..", "...", "-x", "_x", "x" * 61, "Depth", "a b", "a.b", "1st", "é", "x\x1b[31m", *study.files.RESERVED],
+    [
+        "..",
+        "...",
+        "-x",
+        "_x",
+        "x" * 61,
+        "Depth",
+        "a b",
+        "a.b",
+        "1st",
+        "é",
+        "x\x1b[31m",
+        "gate",
+        "profile-net",
+        *sorted(PAGES.keys() - {"study"}),
+    ],
 )
 def test_a_study_has_a_name_that_folders_can_have(tmp_path, name):
     """Results and pages of a study lie in folders of its name: never outside, nor among those of other kinds."""
@@ -747,3 +772,19 @@ def test_a_study_has_a_name_that_folders_can_have(tmp_path, name):
 
     with pytest.raises(InputError, match=r"rename (it|the study's file)$"):
         study.load(path)
+
+
+def test_seeds_make_a_study_no_slower_to_check(write, monkeypatch):
+    """Claims are about settings: however many seeds there are, each is asked whether it covers a run as often."""
+    asked = []
+    covers = study.claims.Expect.covers
+    monkeypatch.setattr(study.claims.Expect, "covers", lambda claim, run: asked.append(run.id) or covers(claim, run))
+    path = write('trend = "rises"', 'trend = "rises"\nwhere = { batch_size = 128 }')
+
+    numbers = []
+    for seeds in (1, 20):
+        asked.clear()
+        study.load(path, seeds=seeds)
+        numbers.append(len(asked))
+
+    assert numbers == [2, 2]

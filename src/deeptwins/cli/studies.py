@@ -26,7 +26,7 @@ from deeptwins.cli.console import (
     say,
 )
 from deeptwins.cli.options import Data, DeviceName, reports_option, results_option, seeds_option, settings_option
-from deeptwins.cli.pages import PAGES, publish, sources, spec_of
+from deeptwins.cli.pages import publish, sources, spec_of
 from deeptwins.errors import InputError
 from deeptwins.system import signals
 
@@ -197,14 +197,10 @@ def report(  # noqa: PLR0913  as above
 
 
 def _load(names: Iterable[str], settings: Sequence[str] | None, seeds: int | None) -> list[Study]:
-    """Read the studies, each once; none has the name of another kind of page."""
+    """Read the studies, each once."""
     from deeptwins import study
 
-    studies = [study.load(study.find(name, ABLATIONS), settings or [], seeds) for name in dict.fromkeys(names)]
-    for loaded in studies:
-        if loaded.name in PAGES or loaded.name.startswith("profile-"):
-            raise InputError(f"{loaded.path}: another kind of page has this name; rename the study's file")
-    return studies
+    return [study.load(study.find(name, ABLATIONS), settings or [], seeds) for name in dict.fromkeys(names)]
 
 
 def _tell_others(studies: Iterable[Study], results: Path) -> None:

@@ -13,7 +13,7 @@ from deeptwins.errors import InputError, line
 from deeptwins.records import RunFiles
 from deeptwins.records.fields import place
 from deeptwins.study import Study
-from deeptwins.study.specs import UNSET, Net, RunSpec
+from deeptwins.study.specs import UNSET, Net, RunSpec, by_setting
 
 KINDS = 3  # of differences that are named; of more, the number is given
 
@@ -41,7 +41,7 @@ def told(study: Study, results: Path) -> str:
     Raises:
         InputError: a record there is damaged.
     """
-    settings, asked = {run.setting for run in study.runs}, {RunFiles.of(results, run).records for run in study.runs}
+    settings, asked = by_setting(study.runs), {RunFiles.of(results, run).records for run in study.runs}
     folder = results / study.name
     paths = sorted({*folder.glob("*.jsonl")} - asked)
     runs = [spec(path, lines[0]) for path in paths if (lines := records.read(path))]
@@ -51,7 +51,7 @@ def told(study: Study, results: Path) -> str:
 
 def differences(study: Study, runs: Sequence[RunSpec]) -> str:
     """Say how runs differ from those of the study that are nearest: `2 runs with iterations 100 (here 225)`."""
-    ours = list({run.setting: _fields(run) for run in study.runs}.values())
+    ours = [_fields(run) for run in by_setting(study.runs).values()]
     kinds = Counter(_difference(_fields(run), ours) for run in runs)
     texts = [f"{number} run{'s' if number > 1 else ''} with {kind}" for kind, number in kinds.most_common(KINDS)]
     left = kinds.total() - sum(number for _, number in kinds.most_common(KINDS))

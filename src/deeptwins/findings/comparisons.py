@@ -19,6 +19,7 @@ from deeptwins.findings.rows import NOT_TESTED, Difference, MeanDifference, Plac
 from deeptwins.findings.statistics import ALPHA, Floats
 from deeptwins.study import Study
 from deeptwins.study.claims import Expect, Metric
+from deeptwins.study.specs import by_setting
 
 METRICS = get_args(Metric)
 PLACE = ["family", "group", "depth"]
@@ -49,9 +50,9 @@ def pair(table: pd.DataFrame, twin: str, other: str, *on: str) -> pd.DataFrame:
 
 def scopes(study: Study, last: pd.DataFrame) -> list[tuple[Expect, Places]]:
     """Return the study's claims, each with the places that it is about."""
-    claimed = []
+    claimed, runs = [], by_setting(study.runs)
     for claim in study.expect:
-        settings = {run.setting for run in study.runs if claim.covers(run)}
+        settings = {setting for setting, run in runs.items() if claim.covers(run)}
         rows = last[last["setting"].isin(settings)]
         rows = pair(rows, claim.twin, claim.other) if claim.other else rows[rows["twin"] == claim.twin]
         claimed.append((claim, frozenset(zip(rows["group"], rows["depth"], strict=True))))

@@ -23,6 +23,7 @@ from deeptwins.findings.rows import Difference, ErrorSummary, Places, Trend, gro
 from deeptwins.findings.statistics import Floats
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS, Expect
+from deeptwins.study.specs import by_setting
 
 
 @dataclass(frozen=True)
@@ -200,9 +201,10 @@ def _outcome(low: float, high: float, fails_above_pct: float, lost: NDArray[np.b
 
 def _implementations(study: Study, claimed: Iterable[tuple[Expect, Places]]) -> list[tuple[Expect, Places]]:
     """Return the claims about twins that are one net, however computed: only of these the losses should be the same."""
+    runs = by_setting(study.runs).values()
 
     def one_net(claim: Expect) -> bool:
-        pairs = [(run.twins[claim.twin], run.twins[str(claim.other)]) for run in study.runs if claim.covers(run)]
+        pairs = [(run.twins[claim.twin], run.twins[str(claim.other)]) for run in runs if claim.covers(run)]
         return all(net.model_copy(update={"fused_op": other.fused_op}) == other for net, other in pairs)
 
     return [(claim, places) for claim, places in claimed if claim.agrees_with and one_net(claim)]

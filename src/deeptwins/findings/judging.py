@@ -15,7 +15,7 @@ from deeptwins.findings.rows import Difference, ErrorSummary, Places, Trend, cel
 from deeptwins.findings.statistics import SEEDS_FOR_INTERVAL, t_bound
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS, STATEMENTS, Expect, Paper
-from deeptwins.study.specs import RunSpec
+from deeptwins.study.specs import RunSpec, by_setting
 
 T = TypeVar("T", Difference, ErrorSummary)
 
@@ -98,16 +98,22 @@ def against_paper(study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummar
     """Set published values of the study's own data beside ours, of the runs that they are about.
 
     The reading of a number: whether it lies `inside` our interval or `outside`. Of a net that fails: whether ours
-    `fails too`, or it `fails there, trains here`. Neither is supported by fewer than two seeds.
+    `fails too`, or it `fails there, trains here`. Neither is supported by fewer than two seeds. A number beside nets of
+    which one did not train: that it `trains there, fails here`, or else what `learning.void` says of ours.
     """
-    rows = []
+    rows, runs = [], by_setting(study.runs)
     for value in study.paper:
-        runs = [run for run in study.runs if value.dataset in {None, run.recipe.dataset}]
-        for row in _ours(value, _covered(value, runs, last), errors):
+        same_data = {setting: run for setting, run in runs.items() if value.dataset in {None, run.recipe.dataset}}
+        covered = _covered(value, same_data, last)
+        for row in _ours(value, covered, errors):
             if (row.family, row.depth, row.metric) == (value.family, value.depth, value.metric):
+                ours = covered.loc[(covered["group"] == row.group) & (covered["depth"] == row.depth)]
+                states = ours.loc[ours["twin"] == row.twin, "state"]
+                lost = None if value.value == FAILS else learning.void([state] for state in states)
+                reading = lost and (_trained(value, row.outcome, study.fails_above_pct) or lost)
                 number = math.nan if value.value == FAILS else value.value
                 paper = {"source": value.source, "paper": value.value, "difference": row.mean - number}
-                rows.append(cells(row) | paper | {"reading": _reading(value, row)})
+                rows.append(cells(row) | paper | {"reading": reading or _reading(value, row)})
     columns = [*PLACE, "twin", "metric", "n", "mean", "low", "high", "outcome", "source", "paper", "difference"]
     return pd.DataFrame(rows, columns=[*columns, "reading"])
 
@@ -124,14 +130,15 @@ def across_scales(study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummar
     the same direction, or ours is too imprecise to tell. A value without a baseline is `published alone`, unless there
     is something to say of its training; a baseline's own has a row only then.
     """
-    data = {run.recipe.dataset for run in study.runs}
+    runs = by_setting(study.runs)
+    data = {run.recipe.dataset for run in runs.values()}
     places: dict[tuple[Any, ...], list[Paper]] = {}
     for value in study.paper:
         if value.dataset not in {None, *data}:
-            places.setdefault(_place(study, value), []).append(value)
+            places.setdefault(_place(study, value, runs), []).append(value)
     rows: list[dict[str, Any]] = []
     for values in places.values():
-        rows += _across(study, values, _covered(values[0], study.runs, last), errors)
+        rows += _across(study, values, _covered(values[0], runs, last), errors)
     columns = ["data", "paper_family", "paper_depth", "paper_depth_other", *PAIR, "metric", "paper", "paper_other"]
     columns += ["source", *PLACE, "depth_twin", "depth_other", "n", "mean", "other_mean", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "reading"])
@@ -159,9 +166,14 @@ def _baseline(value: Paper, baselines: Sequence[Paper]) -> Paper:
     return next((baseline for baseline in baselines if baseline.source == value.source), baselines[0])
 
 
-def _covered(value: Paper, runs: Iterable[RunSpec], last: pd.DataFrame) -> pd.DataFrame:
+def _settings(value: Paper, runs: Mapping[str, RunSpec]) -> frozenset[str]:
+    """Return those of the settings, given with a run each, that a published value is about."""
+    return frozenset(setting for setting, run in runs.items() if value.covers(run))
+
+
+def _covered(value: Paper, runs: Mapping[str, RunSpec], last: pd.DataFrame) -> pd.DataFrame:
     """Return the last evaluations of those of the runs that a published value is about."""
-    return last[last["setting"].isin({run.setting for run in runs if value.covers(run)})]
+    return last[last["setting"].isin(_settings(value, runs))]
 
 
 def _ours(value: Paper, last: pd.DataFrame, errors: Sequence[ErrorSummary]) -> list[ErrorSummary]:
@@ -241,11 +253,10 @@ def _reading(value: Paper, row: ErrorSummary) -> str:
     return "inside" if row.low <= value.value <= row.high else OUTSIDE
 
 
-def _place(study: Study, value: Paper) -> tuple[Any, ...]:
+def _place(study: Study, value: Paper, runs: Mapping[str, RunSpec]) -> tuple[Any, ...]:
     """Return what published values have to share, to be compared: no depth, where it is the one that the twin fixes."""
     fixed = study.twins[value.twin].get("depth") == value.depth
-    settings = frozenset(run.setting for run in study.runs if value.covers(run))
-    return value.dataset, value.family, None if fixed else value.depth, value.metric, settings
+    return value.dataset, value.family, None if fixed else value.depth, value.metric, _settings(value, runs)
 
 
 def _alone(study: Study, value: Paper, ours: Sequence[ErrorSummary], *, paired: bool) -> list[dict[str, Any]]:

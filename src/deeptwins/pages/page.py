@@ -183,8 +183,7 @@ def write_index(reports: Path) -> Path:
     studies = []
     for path in sorted(reports.glob("[!.]*/summary.json")):
         try:
-            summary = json.loads(regular.read(path, _LARGEST))
-            studies.append({"name": path.parent.name} | {key: summary[key] for key in _SUMMARY})
+            studies.append({"name": path.parent.name} | _listed(json.loads(regular.read(path, _LARGEST))))
         except (OSError, ValueError, TypeError, KeyError):
             raise InputError(f"{path}: not a report's summary; write the report again, or delete its folder") from None
     index = reports / saving.INDEX
@@ -192,6 +191,22 @@ def write_index(reports: Path) -> Path:
         reports.mkdir(parents=True, exist_ok=True)
         disk.replace(index, escaped(_HTML.get_template("index.html.j2").render(studies=studies), kept=KEPT).encode())
     return index
+
+
+def _listed(summary: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever JSON has
+    """Return what the list of pages shows of a summary.
+
+    Raises:
+        KeyError, TypeError: it is none.
+    """
+    listed = {key: summary[key] for key in _SUMMARY}
+    for key, value in listed.items():
+        several = key in {"verdict", "remarks"}
+        if isinstance(value, list) != several or not all(
+            isinstance(text, str) for text in (value if several else [value])
+        ):
+            raise TypeError(key)
+    return listed
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, ValidationError
 from deeptwins.errors import InputError, choices, line, shown
 from deeptwins.study import claims
 from deeptwins.study.claims import MOST_CLAIMS, Expect, Paper
-from deeptwins.study.specs import Checked, Net, NonEmpty, NotNegative, Percent, Recipe, RunSpec
+from deeptwins.study.specs import Checked, Net, NonEmpty, NotNegative, Percent, Recipe, RunSpec, by_setting
 from deeptwins.system import regular
 
 T = TypeVar("T", bound=BaseModel)
@@ -28,8 +28,8 @@ N = TypeVar("N", Net, Recipe)
 
 FOLDER = Path("ablations")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,59}")  # of a study or a twin: names of folders, of files and of marks on pages
-RESERVED = ("choices", "gate", "kernels", "profile", "throughput")
-"""Folders of results that are no study's."""
+RESERVED = ("choices", "gate", "kernels", "performance", "profile", "throughput")
+"""Folders of results and pages that are no study's; nor are those of profiles, which begin with `profile-`."""
 LARGEST_FILE = 2**20  # bytes
 DEEPEST = 8  # tables in tables
 LARGEST_STUDY = 20_000  # nets; more are a slip of the keyboard, and would take long to check
@@ -95,7 +95,7 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
         if seeds is not None:
             study = study.model_copy(update={"vary": [{**grid, "seed": list(range(seeds))} for grid in study.vary]})
         runs = _expand(study)
-        claims.check(runs, study.expect, study.paper)
+        claims.check([*by_setting(runs).values()], study.expect, study.paper)
     except ValidationError as error:
         raise InputError(f"{path}: {_first(error)}") from None
     except InputError as error:
@@ -107,8 +107,8 @@ def _check_name(name: str) -> None:
     """Check the name that a study has from its file, since folders of results and pages get it."""
     if not NAME.fullmatch(name):
         raise InputError("a study has its file's name: at most 60 lower-case letters, digits and hyphens; rename it")
-    if name in RESERVED:
-        raise InputError("other results lie in a folder of this name; rename the study's file")
+    if name in RESERVED or name.startswith("profile-"):
+        raise InputError("other results or pages lie in a folder of this name; rename the study's file")
 
 
 def find(name: str, folder: Path = FOLDER) -> Path:
@@ -152,9 +152,10 @@ def changed(table: N, settings: Sequence[str], name: str = "net") -> N:
 def _value(text: str) -> Any:  # noqa: ANN401  whatever TOML has
     """Read a value as TOML does, or else as a bare string."""
     try:
-        return _read_toml(f"value = {text}")["value"]
+        content = _read_toml(f"value = {text}")
     except ValueError:
         return text
+    return content["value"] if len(content) == 1 else text  # which has further lines
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -119,3 +120,8 @@ class RunSpec(Checked):
     def setting(self) -> str:
         """The hash that is shared by runs that differ in nothing but the seed."""
         return self.model_copy(update={"seed": 0}).id.rsplit("-", 1)[1]
+
+
+def by_setting(runs: Iterable[RunSpec]) -> dict[str, RunSpec]:
+    """Return a run of each setting: what is asked of runs whatever their seed need not be asked of each."""
+    return {run.setting: run for run in runs}

@@ -29,6 +29,15 @@ PICTURES = {
             metric="train_error_pct", difference=nets["value"], low=nets["value"] - 1, high=nets["value"] + 1, other="a"
         )
     ),
+    "drift": lambda nets: figures.drift(
+        pd.concat(
+            nets[nets["twin"] != nets["twin"][0]].assign(
+                iteration=at, other=nets["twin"][0], median=at / 1e3, largest=at / 5e2, between_seeds=at / 1e2
+            )
+            for at in (1, 9)
+        ),
+        nets,
+    ),
     "branches": lambda nets: inside_figures.branches(
         SimpleNamespace(branches=pd.concat(nets.assign(block=at, branch_share=nets["value"] / at) for at in (1, 9)))
     ),
@@ -89,9 +98,9 @@ def test_many_twins_have_panels_and_many_depths_a_bar():
     """Few lines share a panel and are named at their ends; of many, each twin has one, and a bar tells the depths."""
     few, many = (PICTURES["branches"](made(5, twins)).figure for twins in (2, 3))
     assert [len(figure.axes) for figure in (few, many)] == [1, 3 + 1]
-    for picture in ("error", "gap"):
-        most = drawing.MOST_TWINS + (picture == "gap")  # one fewer difference than twins
-        assert [len(PICTURES[picture](made(2, twins)).figure.axes) for twins in (most, most + 1)] == [
+    for picture in ("error", "gap", "drift"):
+        most = drawing.MOST_TWINS + (picture != "error")  # one fewer difference than twins
+        assert [len(PICTURES[picture](made(1, twins)).figure.axes) for twins in (most, most + 1)] == [
             1,
             drawing.MOST_TWINS + 1,
         ]

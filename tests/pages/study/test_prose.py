@@ -105,7 +105,7 @@ def test_depths_that_diverge_alike_are_told_together(tmp_path):
 
     text = prose.verdicts(study, data, derive.derive(study, data))[-2]
 
-    assert "8.1 % at depth 20, diverged at depth 32 and 44 (in 3 of 3 seeds), diverged at depth 56 (in 1 of 3" in text
+    assert "8.1 % at depth 20, diverged at depths 32 and 44 (in 3 of 3 seeds), diverged at depth 56 (in 1 of 3" in text
 
 
 NOTHING = "So their errors decide nothing: nets that learned nothing err alike, whatever they are made of."
@@ -140,6 +140,26 @@ def test_where_no_net_trained_that_is_said_first(tmp_path, kinds, how):
     assert first == f"No net trained: {how}. {NOTHING}"
     nets = "diverged" if 100 in kinds.values() else "did not train"
     assert answer == f"Undecided: whether training error of b is above that of a, as nets {nets}."
+
+
+def test_of_a_net_alone_one_error_is_spoken_of(tmp_path):
+    """Where there is a single net, the sentence is about one error."""
+    (sentence,) = lost(tmp_path, {"a": 90}, grid=made.ONE_DEPTH.replace("[0, 1, 2]", "0"))
+
+    assert "of the only net is not clearly better than chance (90.0 %). So its error decides nothing: " in sentence
+
+
+def test_in_how_many_seeds_neither_trained_is_said(tmp_path):
+    """Of twins that trained in other seeds it is not said that neither trained; claims left open so are told as all."""
+    claims = '[answer]\nmet = "Yes."\ncontradicted = "No."\n'
+    for statement in ('above = "a"', 'below = "c"', "at_most = 50.0"):
+        claims += f'[[expect]]\ntwin = "b"\n{statement}\n'
+    study = made.asked("abc", claims=claims)
+
+    answer, *_, sentence = verdicts(tmp_path, study, lambda run, _: 90.0 if run.seed == 1 else 3.0)
+
+    assert answer == "Undecided: 3 of 3 claims, all since nets did not train."
+    assert sentence.endswith("cannot be compared, as neither trained in 1 of 3 seeds.")
 
 
 def test_a_family_of_which_no_net_trained_is_named(tmp_path):

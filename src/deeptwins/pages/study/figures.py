@@ -118,24 +118,28 @@ def drift(drift: pd.DataFrame, final: pd.DataFrame) -> Picture:
     """Draw how far the loss traces of twins lie apart: a panel per family and depth, a line per pair of twins.
 
     The line is the median over seeds, in the first twin's colour; the band reaches to the largest. Dashed, the same
-    between two seeds: what chance alone makes.
+    between two seeds: what chance alone makes. Many pairs have a panel each.
     """
-    table = drift.assign(panel=drift["group"] + ", depth " + drift["depth"].astype(str))
+    pairs = drift["twin"] + " and " + drift["other"]
+    place = drift["group"] + ", depth " + drift["depth"].astype(str)
+    table, many = _apart(drift.assign(pair=pairs, place=place), "pair", "place")
     with drawing.styled():
         figure, axes = drawing.panels(table["panel"])
         colours = drawing.palette(final["twin"], TWINS)
-        pairs = dict.fromkeys(zip(table["twin"], table["other"], strict=True))
         for ax, panel in drawing.by_panel(axes, table, "panel"):
-            for i, (twin, other) in enumerate(pairs):
-                line = panel[(panel["twin"] == twin) & (panel["other"] == other)]
+            for i, (pair, twin) in enumerate(dict(zip(table["pair"], table["twin"], strict=True)).items()):
+                line = panel[panel["pair"] == pair]
+                if many and line.empty:
+                    continue
                 x, colour = line["iteration"], colours[twin]
                 ax.fill_between(x, line["median"], line["largest"], color=colour, alpha=0.2, linewidth=0)
                 style: dict[str, Any] = {"color": colour, "marker": MARKERS[i % len(MARKERS)], "markersize": 5}
-                ax.plot(x, line["median"], label=f"{twin} and {other}", linewidth=1.6, **style)
-            for other in dict.fromkeys(table.dropna(subset="between_seeds")["other"]):
+                ax.plot(x, line["median"], label=None if many else pair, linewidth=1.6, **style)
+            for other in dict.fromkeys((panel if many else table).dropna(subset="between_seeds")["other"]):
                 line = panel[panel["other"] == other].drop_duplicates("iteration").dropna(subset="between_seeds")
                 style = {"color": CHANCE, "linewidth": 1.6, "linestyle": DASHED}
-                ax.plot(line["iteration"], line["between_seeds"], label=f"two seeds of {other}", **style)
+                name = "the second twin" if many else other
+                ax.plot(line["iteration"], line["between_seeds"], label=f"two seeds of {name}", **style)
             drawing.iteration_axis(ax)
         drawing.name_x_once(axes)
         drawing.share_axis(axes, table[["median", "largest", "between_seeds"]].to_numpy(float))
@@ -176,15 +180,16 @@ def errors_by_twin(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
     return Picture("error-by-twin", caption, alt, figure)
 
 
-def _apart(table: pd.DataFrame, key: str) -> tuple[pd.DataFrame, bool]:
+def _apart(table: pd.DataFrame, key: str, place: str = "group") -> tuple[pd.DataFrame, bool]:
     """Give each family a `panel`, or each of its lines where they are many; says whether they are.
 
     Args:
         table: of lines.
         key: the column that names them.
+        place: the column of what has a panel otherwise.
     """
     many = table[key].nunique() > drawing.MOST_TWINS
-    return table.assign(panel=drawing.headings(table, "group", key) if many else table["group"]), many
+    return table.assign(panel=drawing.headings(table, place, key) if many else table[place]), many
 
 
 def _step(depths: pd.Series, lines: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -62,9 +63,9 @@ def _none_trained(nets: pd.DataFrame) -> str:
         what = f"{subject} diverged"
     elif diverged:
         what = f"{diverged} of {len(nets)} nets diverged, and the others are not clearly better than chance ({chance})"
+    decide = "its error decides" if len(nets) == 1 else "their errors decide"
     return (
-        f"no net trained: {what}. So their errors decide nothing: nets that learned nothing err alike, whatever they"
-        " are made of."
+        f"no net trained: {what}. So {decide} nothing: nets that learned nothing err alike, whatever they are made of."
     )
 
 
@@ -89,7 +90,8 @@ def _with_result(result: str, claims: pd.DataFrame) -> str:
     rows = claims[claims["result"] == result].to_dict("records")
     if len(rows) > _NAMED:
         void = sum(row.get("verdict") in VOID for row in rows)
-        reason = f", {void} of them since nets did not train" if void else ""
+        of_them = "all" if void == len(rows) else f"{void} of them"
+        reason = f", {of_them} since nets did not train" if void else ""
         return f"{result.capitalize()}: {len(rows)} of {len(claims)} claims{reason}."
     doubt = "whether " if result == UNDECIDED else ""
     names = [doubt + claim(row) + within(row["group"], claims["group"]) + why(row) for row in rows]
@@ -244,7 +246,10 @@ def _ends(trend: Mapping[Hashable, Any]) -> str:
     return ", ".join(
         [
             *parts,
-            *(f"diverged at depth {listed(depths)} (in {number} of {seeds})" for number, depths in diverged.items()),
+            *(
+                f"diverged at depth{'s' if len(depths) > 1 else ''} {listed(depths)} (in {number} of {seeds})"
+                for number, depths in diverged.items()
+            ),
         ]
     )
 
@@ -262,15 +267,21 @@ def _comparisons(study: Study, findings: Findings) -> list[str]:
     pairs = pd.MultiIndex.from_frame(table[[*place, "twin"]])
     table = table[(table["verdict"] != NOT_TESTED) & ~pairs.isin(agreed)]
     lost = _lost(findings)
+    nets = findings.untrained.groupby(["group", "twin", "depth"], sort=False)["seed"]
+    seeds = defaultdict(set, {net: {*values} for net, values in nets})  # in which it did not train
     cells = {
         tuple(row[key] for key in keys): row | lost.get((row["group"], row["twin"], row["depth"]), {})
         for row in findings.by_depth.to_dict("records")
     }
     sentences = []
     for (group, depth, other, metric), rows in table.groupby(place, sort=False):
-        nets = zip(rows["twin"], rows["depth_twin"], strict=True)
-        outcomes = {twin: cells[group, twin_depth, twin, metric] for twin, twin_depth in nets}
-        baseline = cells[group, rows["depth_other"].iloc[0], other, metric]
+        compared = zip(rows["twin"], rows["depth_twin"], strict=True)
+        depth_other = rows["depth_other"].iloc[0]
+        baseline, lost_too = cells[group, depth_other, other, metric], seeds[group, other, depth_other]
+        outcomes = {
+            twin: cells[group, own_depth, twin, metric] | {"neither": len(seeds[group, twin, own_depth] & lost_too)}
+            for twin, own_depth in compared
+        }
         at = f" at depth {depth}" if table["depth"].nunique() > 1 else ""
         fails = " and which fails to train" if baseline["outcome"] == FAILS else ""
         if DIVERGED in baseline:
@@ -286,7 +297,7 @@ def _against(rows: pd.DataFrame, outcomes: Mapping[Any, Mapping[Hashable, Any]],
 
     Args:
         rows: their differences from the other.
-        outcomes: their errors, by twin, and in how many seeds they fail to train.
+        outcomes: their errors, by twin, in how many seeds they fail to train, and in how many so does the other.
         margin: the points within which twins agree.
     """
     words = {
@@ -318,7 +329,10 @@ def _not_judged(row: Mapping[Hashable, Any], outcome: Mapping[Hashable, Any]) ->
     """Say why a twin cannot be compared with the other: it diverged, or the other did, or neither trained."""
     if DIVERGED in outcome:
         return f"{row['twin']} diverges in {outcome[DIVERGED]} of {count(outcome['n'], 'seed')}"
-    reason = "cannot be compared, as neither trained" if row["verdict"] == UNTRAINED else "cannot be compared with that"
+    reason = "cannot be compared with that"
+    if row["verdict"] == UNTRAINED:
+        often = "" if outcome["neither"] == row["n"] else f" in {outcome['neither']} of {count(row['n'], 'seed')}"
+        reason = f"cannot be compared, as neither trained{often}"
     return f"{row['twin']} ({percent(row['mean'])}) {reason}"
 
 

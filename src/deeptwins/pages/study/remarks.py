@@ -60,11 +60,13 @@ def _of_our_data(table: pd.DataFrame) -> list[str]:
     sentences = []
     for row in table[table["reading"].isin(DIFFERENT)].to_dict("records"):
         error, net = METRICS[row["metric"]], f"{row['twin']} at depth {row['depth']}"
-        ours = f"{percent(row['mean'])} (95 % interval {interval(row['low'], row['high'])})"
-        theirs = f"Published {error} of {net} is {_value(row['paper'])} ({row['source']}); here it is"
+        ours = f"is {percent(row['mean'])} (95 % interval {interval(row['low'], row['high'])})"
+        theirs, here = f"Published {error} of {net} is {_value(row['paper'])}", f"it {ours}"
         if row["paper"] == FAILS:
-            theirs = f"Published: {net} {FAILS_TO_TRAIN} ({row['source']}); here its {error} is"
-        sentences.append(f"{theirs} {ours}.")
+            theirs, here = f"Published: {net} {FAILS_TO_TRAIN}", f"its {error} {ours}"
+        elif row["reading"] == FAILS_HERE:
+            here = f"the net {FAILS_TO_TRAIN}"
+        sentences.append(f"{theirs} ({row['source']}); here {here}.")
     return sentences
 
 
