@@ -24,8 +24,10 @@ from deeptwins import records
 from deeptwins.cli import app
 from deeptwins.cli.app import COMMANDS
 from deeptwins.cli.pages import PAGES
+from deeptwins.errors import InputError
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.pages import page as pages
+from deeptwins.pages.page import UnwritableError
 from deeptwins.profile import roofline
 from deeptwins.records import profiles
 from deeptwins.system import signals
@@ -119,9 +121,11 @@ def reported(monkeypatch):
         contradicted = False
 
         def __init__(self):
-            self.studies = []
+            self.studies, self.refusal = [], {}
 
         def write(self, _spec, reports, study, _results):
+            if error := self.refusal.get(study.name):
+                raise error
             self.studies.append(study)
             lines = (f"{study.name}: It works.", "  cifar: plain rises: held")
             facts = SimpleNamespace(contradicted=self.contradicted)
@@ -529,6 +533,33 @@ def test_a_contradicted_claim_exits_with_3_when_strict(call, reported, contradic
     reported.contradicted = contradicted
 
     assert call("report", "tiny", *options)[0] == code
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_one_study_keeps_no_other_from_its_page(call, root, reported, named):
+    """A damaged study file, and damaged records, are a line each; the other studies get their pages."""
+    made.load(root / "ablations", TINY, "odd")
+    (root / "ablations" / "bad.toml").write_text("question =", encoding="utf-8")
+    for name in ("bad", "odd", "tiny"):
+        (root / "results" / name).mkdir(parents=True)
+        (root / "results" / name / "any.jsonl").touch()
+    reported.refusal["odd"] = InputError("odd: a damaged record")
+
+    code, out, err = call("report", *(["bad", "odd", "tiny"] if named else []))
+
+    assert code == 2
+    assert [study.name for study in reported.studies] == ["tiny"]
+    assert "tiny: It works." in out
+    assert "all reports: " in out
+    assert [line.split(": ")[1] for line in err.splitlines()] == ["ablations/bad.toml", "odd"]
+
+
+def test_where_no_page_can_be_written_it_is_said_once(call, root, reported):
+    """A folder that cannot be written is one line, however many pages it was to have."""
+    made.load(root / "ablations", TINY, "odd")
+    reported.refusal = dict.fromkeys(("odd", "tiny"), UnwritableError("reports: Permission denied"))
+
+    assert call("report", "odd", "tiny") == (2, "", "deeptwins: reports: Permission denied\n")
 
 
 def test_report_without_a_study_takes_all_with_results(call, root, reported):

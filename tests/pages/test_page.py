@@ -177,9 +177,13 @@ def test_an_index_of_nothing(tmp_path):
 
 @pytest.mark.parametrize("damaged", ["{}", "[]", "null", "", *DAMAGED])
 def test_a_damaged_summary_is_one_line(tmp_path, damaged):
-    """A summary that is none is an error that names the file, whatever is wrong with it."""
+    """A summary that is none is an error that names the file, whatever is wrong with it; the others are listed."""
     (tmp_path / "depth").mkdir()
     (tmp_path / "depth" / "summary.json").write_text(damaged, encoding="utf-8")
 
+    written(tmp_path)
+
     with pytest.raises(InputError, match=r"depth/summary.json: not a report's summary"):
         write_index(tmp_path)
+
+    assert "Does it rise?" in (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -7,7 +7,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeptwins.cli.console import print_table, say
+import typer
+
+from deeptwins.cli.console import BAD_INPUT, print_table, refuse, say
+from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
     from deeptwins.pages.page import PageSpec, Written
@@ -34,6 +37,8 @@ def spec_of(kind: str) -> PageSpec[Any]:
 def publish(kind: str, reports: Path, *sources: Sequence[object], others: Sequence[Source] = ()) -> list[Written[Any]]:
     """Write pages of one kind and print them, then the list of all pages.
 
+    What keeps a page from being made is said, and keeps no other from it.
+
     Args:
         kind: of `PAGES`.
         reports: the folder of all pages.
@@ -41,17 +46,31 @@ def publish(kind: str, reports: Path, *sources: Sequence[object], others: Sequen
         others: pages of other kinds to write too, of which only the place is printed.
 
     Raises:
-        InputError: a page cannot be made or written.
+        InputError: the folder of pages cannot be written.
+        typer.Exit: a page could not be made.
     """
-    from deeptwins.pages.page import write
+    from deeptwins.pages.page import UnwritableError, write
 
-    pages = []
-    for source in sources:
-        pages.append(write(spec_of(kind), reports, *source))
-        print_page(pages[-1])
-    for other, source in others:
-        say(write(spec_of(other), reports, *source).page)
-    print_index(reports)
+    pages, written = [], 0
+    planned = [(kind, source) for source in sources] + list(others)
+    for place, (of, source) in enumerate(planned):
+        try:
+            page = write(spec_of(of), reports, *source)
+        except UnwritableError:
+            raise
+        except InputError as error:
+            refuse(error)
+            continue
+        written += 1
+        if place < len(sources):
+            pages.append(page)
+            print_page(page)
+        else:
+            say(page.page)
+    if written:
+        print_index(reports)
+    if written < len(planned):
+        raise typer.Exit(BAD_INPUT)
     return pages
 
 

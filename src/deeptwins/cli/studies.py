@@ -26,7 +26,7 @@ from deeptwins.cli.console import (
     say,
 )
 from deeptwins.cli.options import Data, DeviceName, reports_option, results_option, seeds_option, settings_option
-from deeptwins.cli.pages import publish, sources, spec_of
+from deeptwins.cli.pages import publish, sources
 from deeptwins.errors import InputError
 from deeptwins.system import signals
 
@@ -125,7 +125,7 @@ def run(  # noqa: PLR0913  every option is a parameter
     # Read and check all that needs no torch, which takes a second to load.
     begun = time.monotonic()
     limit = math.inf if time_limit is None else read_duration(time_limit)
-    chosen = _load(studies, settings, seeds)
+    chosen = _load(dict.fromkeys(studies), settings, seeds)
     _tell_others(chosen, results)
     # Train every run once, though two of the studies may have it.
     from deeptwins.train.schedule import forking
@@ -160,10 +160,9 @@ def run(  # noqa: PLR0913  every option is a parameter
     if pages and not outcome.interrupted:
         try:
             _write_pages(chosen, results, REPORTS)
-        except InputError as error:
+        except typer.Exit:
             if not code:
-                raise
-            refuse(error)  # runs failed before anything could be shown: their exit code stays
+                raise  # else runs failed before anything could be shown: their exit code stays
     if code:
         raise typer.Exit(code)
 
@@ -188,19 +187,27 @@ def report(  # noqa: PLR0913  as above
       deeptwins report depth --reports /tmp/pages
     """  # noqa: D301
     others = [] if studies else sources(results, "study")
-    names = studies or _with_results(results)
+    names = list(dict.fromkeys(studies)) if studies else _with_results(results)
     if not names and not others:
         raise InputError(f"{results}: no results of a study in {ABLATIONS}/; `deeptwins run depth` makes some")
-    contradicted = _write_pages(_load(names, settings, seeds), results, reports, others)
+    chosen: list[Study] = []
+    for name in names:
+        try:
+            chosen += _load([name], settings, seeds)
+        except InputError as error:
+            refuse(error)  # and write the pages of the others
+    contradicted = _write_pages(chosen, results, reports, others) if chosen or others else False
+    if len(chosen) < len(names):
+        raise typer.Exit(BAD_INPUT)
     if strict and contradicted:
         raise typer.Exit(CONTRADICTED)
 
 
 def _load(names: Iterable[str], settings: Sequence[str] | None, seeds: int | None) -> list[Study]:
-    """Read the studies, each once."""
+    """Read the studies."""
     from deeptwins import study
 
-    return [study.load(study.find(name, ABLATIONS), settings or [], seeds) for name in dict.fromkeys(names)]
+    return [study.load(study.find(name, ABLATIONS), settings or [], seeds) for name in names]
 
 
 def _tell_others(studies: Iterable[Study], results: Path) -> None:
@@ -239,7 +246,7 @@ def _write_pages(studies: Iterable[Study], results: Path, reports: Path, others:
 
 def _with_results(results: Path) -> list[str]:
     """Name the studies that have results, but for those that are not in `ablations/`: they are said to be left out."""
-    known = [study.name for study, _ in spec_of("study").find(results)]
+    known = [path.stem for path in sorted(ABLATIONS.glob("*.toml")) if any((results / path.stem).glob("*.jsonl"))]
     for name in sorted({path.parent.name for path in results.glob("*/*.jsonl")} - {*known}):
         say(f"{name}: left out, its study is not in {ABLATIONS}/; name its .toml file", err=True)
     return known

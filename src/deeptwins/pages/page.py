@@ -26,6 +26,10 @@ KEPT = "\n\N{NO-BREAK SPACE}"  # of what is not printable: pages have them on pu
 LONGEST = 20_000  # characters of a text on a page; what is longer is cut
 
 
+class UnwritableError(InputError):
+    """The folder of pages cannot be written: nor can any other page."""
+
+
 @dataclass(frozen=True)
 class Section:
     """A part of the page, in the order in which its fields stand here."""
@@ -178,18 +182,21 @@ def write_index(reports: Path) -> Path:
     """Write `index.html`, the list of the reports in a folder.
 
     Raises:
-        InputError: a report's summary is damaged, or the folder cannot be written.
+        InputError: a report's summary is damaged; the others are listed.
+        UnwritableError: the folder cannot be written.
     """
-    studies = []
+    studies, damaged = [], []
     for path in sorted(reports.glob("[!.]*/summary.json")):
         try:
             studies.append({"name": path.parent.name} | _listed(json.loads(regular.read(path, _LARGEST))))
         except (OSError, ValueError, TypeError, KeyError):
-            raise InputError(f"{path}: not a report's summary; write the report again, or delete its folder") from None
+            damaged.append(path)
     index = reports / saving.INDEX
     with _writable(reports):
         reports.mkdir(parents=True, exist_ok=True)
         disk.replace(index, escaped(_HTML.get_template("index.html.j2").render(studies=studies), kept=KEPT).encode())
+    if damaged:
+        raise InputError(f"{damaged[0]}: not a report's summary; write the report again, or delete its folder")
     return index
 
 
@@ -215,7 +222,7 @@ def _writable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
+        raise UnwritableError(
             f"{folder}: {error.strerror}; make it writable, or choose another folder with --reports"
         ) from None
 
