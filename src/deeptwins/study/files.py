@@ -20,7 +20,17 @@ from pydantic import BaseModel, Field, ValidationError
 from deeptwins.errors import InputError, choices, line, shown
 from deeptwins.study import claims
 from deeptwins.study.claims import MOST_CLAIMS, Expect, Paper
-from deeptwins.study.specs import Checked, Net, NonEmpty, NotNegative, Percent, Recipe, RunSpec, by_setting
+from deeptwins.study.specs import (
+    LONGEST_TEXT,
+    Checked,
+    Net,
+    NonEmpty,
+    NotNegative,
+    Percent,
+    Recipe,
+    RunSpec,
+    by_setting,
+)
 from deeptwins.system import regular
 
 T = TypeVar("T", bound=BaseModel)
@@ -192,7 +202,9 @@ def _read_toml(text: str) -> dict[str, Any]:
 
 def _override(content: dict[str, Any], setting: str) -> None:
     """Apply one `recipe.KEY=VALUE`; VALUE is TOML, or else a bare string."""
-    match = re.fullmatch(r"recipe\.([A-Za-z_-]+)=(.+)", setting, re.DOTALL)
+    if len(setting) > LONGEST_TEXT or not setting.isprintable():
+        raise InputError(f"--set {shown(setting)}: at most {LONGEST_TEXT:,} printable characters")
+    match = re.fullmatch(r"recipe\.([A-Za-z_-]+)=(.+)", setting)
     if match is None:
         raise InputError(f"--set {shown(setting)}: write recipe.KEY=VALUE")
     key, text = match.groups()

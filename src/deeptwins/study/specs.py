@@ -22,13 +22,14 @@ NonEmpty = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f/]*$")]  # it may become part of a file's name
 DatasetName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 
+LONGEST_TEXT = 4000  # characters
 LONGEST_SLUG = 120  # characters: a file with this name, and more behind it, can be made on every file system
 
 
 class Checked(BaseModel):
     """A table of a study file: no unknown key, no silent conversion, no change after reading."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_max_length=4000)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_max_length=LONGEST_TEXT)
 
 
 class Net(Checked):
