@@ -16,7 +16,7 @@ import torchvision
 from PIL import Image
 
 from deeptwins.data import datasets as data
-from deeptwins.data import images, layouts, load, parquet
+from deeptwins.data import images, layouts, load, look, parquet
 from deeptwins.data.stream import Stream
 from deeptwins.errors import InputError
 from deeptwins.study.specs import Recipe
@@ -421,8 +421,9 @@ def test_one_class_is_refused(kind, test, tmp_path):
         write_idx(tmp_path, parts)
     else:
         name = f"{kind}:{(write_folder if kind == 'folder' else write_parquet)(tmp_path / 'one', parts)}"
-    with pytest.raises(InputError, match=f"{tmp_path}.*: all training images are of one class"):
-        load(name, tmp_path)
+    for read in (load, look) if ":" in name else (load,):
+        with pytest.raises(InputError, match=f"{tmp_path}.*: all training images are of one class"):
+            read(name, tmp_path)
 
 
 def test_one_other_label_is_one_class_too(tmp_path):
@@ -452,14 +453,26 @@ def test_labels_with_gaps_are_told(train, test, outputs, present, tmp_path):
     dataset = load(f"parquet:{write_parquet(tmp_path, of_labels(train, test))}")
 
     assert f"{dataset.classes:,}" == outputs
-    assert f"nets get {outputs} outputs, and only {present} classes have training images" in dataset.gaps
+    (note,) = dataset.notes
+    assert f"nets get {outputs} outputs, and only {present} classes have training images" in note
+    assert look(dataset.name).endswith(note)
 
 
 def test_labels_without_gaps_need_no_word(tmp_path):
     """Where every class has training images there is nothing to tell; of each class its images are counted."""
     dataset = load(f"parquet:{write_parquet(tmp_path, of_labels([0, 1, 1, 2]))}")
 
-    assert (dataset.gaps, dataset.counts) == ("", [1, 2, 1])
+    assert (dataset.notes, dataset.counts) == ((), [1, 2, 1])
+
+
+def test_classes_that_are_held_out_whole_are_told(tmp_path):
+    """Where validation takes all images of some classes, that is said, and nothing of gaps in the labels."""
+    name = f"parquet:{write_parquet(tmp_path, of_labels([0, 0, 0, 0, 1, 1, 1, 1, 2, 2]))}"
+    few, many = (load(name, validation=share) for share in (0.1, 0.5))
+
+    assert (few.notes, len(few.counts)) == ((), 3)
+    assert many.notes == ("recipe.validation = 0.5: leaves no training image of 1 of 3 classes",)
+    assert len(many.counts) == 2
 
 
 def test_two_parquet_datasets_in_one_folder_are_refused(tmp_path):

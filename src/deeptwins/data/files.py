@@ -42,7 +42,7 @@ class UnlabelledError(InputError):
     """A split has no labels, or no images; another one may have both."""
 
 
-def labelled(splits: Mapping[str, Callable[[], Part]]) -> tuple[Part, tuple[str, ...]]:
+def labelled(folder: Path, splits: Mapping[str, Callable[[], Part]]) -> tuple[Part, tuple[str, ...]]:
     """Read the first split for testing that has labels, and note which one that is unless it is `test`.
 
     Raises:
@@ -56,7 +56,8 @@ def labelled(splits: Mapping[str, Callable[[], Part]]) -> tuple[Part, tuple[str,
         except UnlabelledError as error:
             without.append(str(error))
             continue
-        note = "; ".join([f"the split {name} is the test set", *without])
+        reasons = (reason.removeprefix(f"{folder}/") for reason in without)  # records may be read elsewhere
+        note = "; ".join([f"the split {name} is the test set", *reasons])
         return part, () if name == "test" else (note.encode(errors="backslashreplace").decode(),)  # records are UTF-8
     raise UnlabelledError("; ".join(without))
 

@@ -38,7 +38,7 @@ def read_folder(folder: Path) -> RawDataset:
     classes = sorted(listing.classes, key=lambda name: (int(name) if numbers else 0, name))
     train, left_out = _folder_part(listing, classes), listing.left_out
     try:
-        test, notes = labelled({name: partial(_test_part, root / name, classes, left_out) for name in tests})
+        test, notes = labelled(folder, {name: partial(_test_part, root / name, classes, left_out) for name in tests})
     except UnlabelledError as error:
         raise InputError(f"{error}: put the images of a split into folders of classes, as those in train are") from None
     return RawDataset(str(folder), train, test, (*notes, told(left_out)) if left_out else notes)

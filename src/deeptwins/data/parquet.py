@@ -72,7 +72,7 @@ def read_parquet(folder: Path) -> RawDataset:
             f" it holds {held(folder, '**/*.parquet')}"
         )
     splits = {split: partial(_parquet_part, folder, found) for split, found in zip(TEST_SPLITS, tests, strict=True)}
-    test, notes = labelled({split: read for split, read in splits.items() if read.args[1]})
+    test, notes = labelled(folder, {split: read for split, read in splits.items() if read.args[1]})
     return RawDataset(str(folder), _parquet_part(folder, train), test, notes)
 
 
