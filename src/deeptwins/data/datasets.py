@@ -293,12 +293,14 @@ def _laid_out(layout: str, path: str, folder: Path | None) -> RawDataset:
 def _at(path: str, folder: Path | None) -> Path:
     """Take a path as it is, or else from the folder."""
     place = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where there is no such home
-    if place.is_dir():
-        return place
     folder = folder or cache_folder()
-    if not (folder / place).is_dir():
-        raise InputError(f"{path}: no such folder, neither here nor in {folder}")
-    return folder / place
+    places = place, folder / place
+    for found in places:
+        if found.is_dir():
+            return found
+    if any(found.exists() for found in places):
+        raise InputError(f"{path}: not a folder: unpack it if it is an archive, and give the folder of the dataset")
+    raise InputError(f"{path}: no such folder, neither here nor in {folder}")
 
 
 # A dataset is a line here, and a function from its name, or of `NAME:PATH` the path, and the folder where data lies

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from deeptwins.data import pictures
 from deeptwins.data.images import Array, Encoded
 from deeptwins.errors import InputError, line
 from deeptwins.system import regular
@@ -71,6 +72,9 @@ def opened(path: Path, advice: str) -> Iterator[BinaryIO]:
     """
     try:
         with regular.open_file(path) as file:
+            if file.read(len(pictures.LFS)) == pictures.LFS:
+                raise InputError(f"{path}: {pictures.POINTER}")
+            file.seek(0)
             yield file
     except (OSError, ValueError, EOFError, KeyError, zlib.error, pa.ArrowException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.errno else None
