@@ -557,6 +557,15 @@ def test_images_that_vanish_are_named(limit, tmp_path, monkeypatch):
         (streamed if limit == 0 else load(f"folder:{folder}").train.images).at(torch.arange(40))
 
 
+def test_streamed_images_that_get_another_size_are_named(tmp_path, monkeypatch):
+    """Images that are of one size when they are first read, and of another when a batch needs them, make no batch."""
+    monkeypatch.setattr(images, "RESIDENT_BYTES", 0)
+    streamed = load(f"folder:{write_folder(tmp_path, made(6, 5))}").train.images
+    write_folder(tmp_path, made(8, 8))
+    with pytest.raises(InputError, match=r"train/.*png: 8x8 pixels, and had 5x6 when it was first read"):
+        streamed.at(torch.arange(40))
+
+
 def test_files_that_are_no_images_are_passed_over(tmp_path):
     """Notes, hidden folders and the like beside the images do not matter."""
     folder = write_folder(tmp_path, made(6, 5))

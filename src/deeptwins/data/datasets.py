@@ -184,8 +184,8 @@ def _raw(name: str, folder: Path | None) -> RawDataset:
     if present == classes:
         return raw
     gaps = (
-        f"labels have gaps: up to {classes - 1:,}, so nets get {classes:,} outputs, and only {present:,} classes have"
-        " training images; number them from 0 without gaps if that is not meant"
+        f"labels go up to {classes - 1:,}, so nets get {classes:,} outputs, and only {present:,} classes have training"
+        " images: if that is not meant, number classes from 0 without gaps, and give images of each for training"
     )
     return raw._replace(notes=(*raw.notes, gaps))
 
