@@ -70,7 +70,8 @@ def _folder_part(listing: Listing, classes: Sequence[str]) -> Part:
     for label, name in enumerate(classes):
         paths = listing.classes.get(name, [])
         if not paths and listing.split.name == "train":
-            raise InputError(f"{listing.split / name}: no images; {told(listing.left_out)}")
+            reason = f"no images: put some in, or take it away; {told(listing.left_out)}"
+            raise InputError(f"{listing.split / name}: {reason}")
         names += paths
         labels += [label] * len(paths)
     if not names:
