@@ -773,14 +773,14 @@ def test_doctor_tells_what_is_here(call):
 
 def test_doctor_looks_at_own_datasets(call, tmp_path):
     """`doctor folder:PATH` says how many images there are, and what is left out; a slip is one line."""
-    for name in ("train/ant/0.png", "train/ant/._0.png", "test/ant/1.png"):
+    for name in ("train/ant/0.png", "train/ant/._0.png", "train/bee/2.png", "test/ant/1.png"):
         (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "own" / name).touch()
 
     code, out, err = call("doctor", f"folder:{tmp_path}/own")
 
     assert (code, err) == (0, "")
-    assert "1 images for training, 1 for test; left out: 1 hidden (such as train/ant/._0.png)" in out
+    assert "2 images for training, 1 for test; left out: 1 hidden (such as train/ant/._0.png)" in out
     assert call("doctor", "folder:missing")[0] == 2
 
 

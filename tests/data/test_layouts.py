@@ -16,7 +16,7 @@ import torchvision
 from PIL import Image
 
 from deeptwins.data import datasets as data
-from deeptwins.data import images, layouts, load, parquet
+from deeptwins.data import images, layouts, load, look, parquet
 from deeptwins.data.stream import Stream
 from deeptwins.errors import InputError
 from deeptwins.study.specs import Recipe
@@ -236,6 +236,35 @@ def test_a_path_may_be_relative_to_the_data_folder(tmp_path):
     assert load("folder:own", tmp_path).checksum == load(f"folder:{tmp_path / 'own'}").checksum
 
 
+@pytest.mark.parametrize("file", ["images.zip", "images.tar.gz", "own/train-00000-of-00002.parquet"])
+@pytest.mark.parametrize("layout", ["folder", "parquet"])
+def test_a_file_in_the_place_of_a_folder_is_named(file, layout, tmp_path):
+    """An archive, or a single file of a dataset, is there, and no folder: the line says so."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / file).touch()
+    for path in (file, f"{tmp_path}/{file}"):
+        with pytest.raises(InputError, match=rf"^{path}: not a folder: unpack it if it is an archive"):
+            load(f"{layout}:{path}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("parquet:own", "own/train-00000-of-00002.parquet"),
+        ("fashion-mnist", "FashionMNIST/raw/t10k-labels-idx1-ubyte"),
+        ("folder:plain", "plain/train/ant/9.png"),
+    ],
+)
+def test_a_pointer_of_git_lfs_is_not_called_damaged(name, file, tmp_path):
+    """What a clone without Git LFS has in the place of a file is named for what it is, and not to be deleted."""
+    write_parquet(tmp_path / "own", made(6, 5))
+    write_idx(tmp_path, made(6, 6))
+    write_folder(tmp_path / "plain", made(6, 5))
+    (tmp_path / file).write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n")
+    with pytest.raises(InputError, match=rf"^{tmp_path / file}: a pointer of Git LFS, .*: run git lfs pull"):
+        load(name, tmp_path)
+
+
 @pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("file", ["train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"])
@@ -297,7 +326,8 @@ def test_idx_files_under_another_name_are_named(file, tmp_path):
     raw = write_idx(tmp_path, made(6, 6)) / "FashionMNIST/raw"
     (raw / "train-images-idx3-ubyte").rename(raw / file)
     with pytest.raises(
-        InputError, match=rf"^{raw}/train-images-idx3-ubyte: no such file; beside it is {file}: give"
+        InputError,
+        match=rf"^{raw}/train-images-idx3-ubyte: no such file; beside it is {file}: if that is the same file",
     ) as error:
         load("fashion-mnist", tmp_path)
     assert "delete" not in str(error.value)
@@ -308,10 +338,18 @@ def test_pickles_under_another_name_are_named(tmp_path, monkeypatch):
     raw = write_cifar(tmp_path, made(32, 32, 3), "CIFAR10", monkeypatch) / "cifar-10-batches-py"
     (raw / "test_batch").rename(raw / "test_batch.pkl")
     with pytest.raises(
-        InputError, match=rf"^{raw}/test_batch: no such file; beside it is test_batch\.pkl: give"
+        InputError, match=rf"^{raw}/test_batch: no such file; beside it is test_batch\.pkl: if that is"
     ) as error:
         load("cifar10", tmp_path)
     assert "delete" not in str(error.value)
+
+
+def test_what_systems_leave_behind_is_no_file_under_another_name(tmp_path, monkeypatch):
+    """A hidden file beside the pickles is not taken for the one that is missing."""
+    raw = write_cifar(tmp_path, made(32, 32, 3), "CIFAR10", monkeypatch) / "cifar-10-batches-py"
+    (raw / "test_batch").rename(raw / ".DS_Store")
+    with pytest.raises(InputError, match=rf"^{raw}/test_batch: missing: delete {raw} and run again"):
+        load("cifar10", tmp_path)
 
 
 def test_a_sound_dataset_is_never_to_be_deleted(tmp_path, monkeypatch):
@@ -383,6 +421,9 @@ def test_parquet_with_wrong_bytes_ends_in_one_line_if_at_all(start, tmp_path):
         ({"image": [{"bytes": b""}, {"bytes": b""}], "label": [0, None]}, "column label must hold an integer"),
         ({"image": [{"bytes": None}], "label": [0]}, "row 0: has no bytes, a path at most"),
         ({"image": [None, {"bytes": b""}], "label": [0, 0]}, "row 0: has no bytes"),
+        ({"image": [{"bytes": b""}] * 2, "label": pa.array([0, 2**64 - 1], pa.uint64())}, "column label must hold"),
+        ({"image": [{"bytes": b""}], "label": pa.array([2**63], pa.uint64())}, "column label must hold an integer"),
+        ({"image": [{"bytes": b""}] * 2, "label": [0.0, None]}, "column label must hold an integer"),
     ],
 )
 def test_unfit_parquet_is_refused(columns, message, tmp_path):
@@ -421,8 +462,9 @@ def test_one_class_is_refused(kind, test, tmp_path):
         write_idx(tmp_path, parts)
     else:
         name = f"{kind}:{(write_folder if kind == 'folder' else write_parquet)(tmp_path / 'one', parts)}"
-    with pytest.raises(InputError, match=f"{tmp_path}.*: all training images are of one class"):
-        load(name, tmp_path)
+    for read in (load, look) if ":" in name else (load,):
+        with pytest.raises(InputError, match=f"{tmp_path}.*: all training images are of one class"):
+            read(name, tmp_path)
 
 
 def test_one_other_label_is_one_class_too(tmp_path):
@@ -452,14 +494,26 @@ def test_labels_with_gaps_are_told(train, test, outputs, present, tmp_path):
     dataset = load(f"parquet:{write_parquet(tmp_path, of_labels(train, test))}")
 
     assert f"{dataset.classes:,}" == outputs
-    assert f"nets get {outputs} outputs, and only {present} classes have training images" in dataset.gaps
+    (note,) = dataset.notes
+    assert f"nets get {outputs} outputs, and only {present} classes have training images" in note
+    assert look(dataset.name).endswith(note)
 
 
 def test_labels_without_gaps_need_no_word(tmp_path):
     """Where every class has training images there is nothing to tell; of each class its images are counted."""
     dataset = load(f"parquet:{write_parquet(tmp_path, of_labels([0, 1, 1, 2]))}")
 
-    assert (dataset.gaps, dataset.counts) == ("", [1, 2, 1])
+    assert (dataset.notes, dataset.counts) == ((), [1, 2, 1])
+
+
+def test_classes_that_are_held_out_whole_are_told(tmp_path):
+    """Where validation takes all images of some classes, that is said, and nothing of gaps in the labels."""
+    name = f"parquet:{write_parquet(tmp_path, of_labels([0, 0, 0, 0, 1, 1, 1, 1, 2, 2]))}"
+    few, many = (load(name, validation=share) for share in (0.1, 0.5))
+
+    assert (few.notes, len(few.counts)) == ((), 3)
+    assert many.notes == ("recipe.validation = 0.5: leaves no training image of 1 of 3 classes",)
+    assert len(many.counts) == 2
 
 
 def test_two_parquet_datasets_in_one_folder_are_refused(tmp_path):
@@ -503,6 +557,15 @@ def test_images_that_vanish_are_named(limit, tmp_path, monkeypatch):
         (streamed if limit == 0 else load(f"folder:{folder}").train.images).at(torch.arange(40))
 
 
+def test_streamed_images_that_get_another_size_are_named(tmp_path, monkeypatch):
+    """Images that are of one size when they are first read, and of another when a batch needs them, make no batch."""
+    monkeypatch.setattr(images, "RESIDENT_BYTES", 0)
+    streamed = load(f"folder:{write_folder(tmp_path, made(6, 5))}").train.images
+    write_folder(tmp_path, made(8, 8))
+    with pytest.raises(InputError, match=r"train/.*png: 8x8 pixels, and had 5x6 when it was first read"):
+        streamed.at(torch.arange(40))
+
+
 def test_files_that_are_no_images_are_passed_over(tmp_path):
     """Notes, hidden folders and the like beside the images do not matter."""
     folder = write_folder(tmp_path, made(6, 5))
@@ -520,13 +583,16 @@ def test_files_that_are_no_images_are_passed_over(tmp_path):
 def test_a_download_that_fails_says_what_to_do(error, tmp_path, monkeypatch):
     """Without the dataset and without a network, one line names the folder and the layouts that it may hold."""
 
-    def fail(*_, **__):
+    def fail(folder, *_, **__):
+        (folder / "cifar-10-batches-py").mkdir(exist_ok=True)
         raise error
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", fail)
-    with pytest.raises(InputError, match=rf"cifar10: not in {tmp_path}, .*cifar-10-batches-py/.*parquet") as caught:
-        load("cifar10", tmp_path)
-    assert "\n" not in str(caught.value)
+    for _ in range(2):  # the folder that the first has left empty is no dataset
+        with pytest.raises(InputError, match=rf"cifar10: not in {tmp_path}, .*cifar-10-batches-py/.*parquet") as caught:
+            load("cifar10", tmp_path)
+        assert "\n" not in str(caught.value)
+    assert ("cifar10", f"not in {tmp_path}: downloaded on first use") in data.available(tmp_path)
 
 
 def test_what_is_missing_is_downloaded(tmp_path, monkeypatch):

@@ -253,7 +253,7 @@ def test_a_class_whose_pictures_are_all_left_out_is_refused(tmp_path):
     with pytest.raises(InputError) as error:
         load(f"folder:{folder}")
     assert str(error.value) == (
-        f"{folder}/train/cow: no images; left out: 1 hidden (such as train/cow/._5.png),"
+        f"{folder}/train/cow: no images: put some in, or take it away; left out: 1 hidden (such as train/cow/._5.png),"
         " 1 of unknown suffix (such as train/cow/5.heic)"
     )
 

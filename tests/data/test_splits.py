@@ -86,9 +86,10 @@ def test_imagenet_is_read_as_downloaded(write, tmp_path):
         (lambda _: "", r"val_annotations\.txt: not a list of images and their classes"),
         (lambda text: text + "?\n", r"val_annotations\.txt: not a list of images and their classes"),
         (lambda text: text + "../../a.png\tn01443537\n", r"val_annotations\.txt: not a list of images"),
+        (lambda text: text + text.splitlines()[0] + "\n", r"val_annotations\.txt: names an image more than once"),
         (lambda text: text + f"val_12.JPEG\t{CLASSES[0]}\n", r"val/images/val_12\.JPEG: cannot be read \(No such file"),
     ],
-    ids=["class", "unlisted", "empty", "no class", "outside", "gone"],
+    ids=["class", "unlisted", "empty", "no class", "outside", "twice", "gone"],
 )
 def test_a_list_that_does_not_fit_is_named(change, message, tmp_path):
     """A list of classes must name all images that lie there, no others, and classes that are trained on."""
@@ -96,6 +97,37 @@ def test_a_list_that_does_not_fit_is_named(change, message, tmp_path):
     path = folder / "val/val_annotations.txt"
     path.write_text(change(path.read_text()))
     with pytest.raises(InputError, match=message):
+        load(f"folder:{folder}")
+
+
+@pytest.mark.parametrize("change", ["\ufeff{}", "{}\n \n"])
+def test_a_list_is_read_as_programs_write_it(change, tmp_path):
+    """A byte order mark and blank lines say nothing."""
+    parts = made(6, 5)
+    folder = write_imagenet(tmp_path / "own", parts)
+    path = folder / "LOC_val_solution.csv"
+    path.write_text(change.format(path.read_text()), encoding="utf-8")
+    assert load(f"folder:{folder}").checksum == expected(tmp_path, parts)
+
+
+def test_what_systems_leave_behind_needs_no_line_in_a_list(tmp_path):
+    """A hidden file beside the images of a list is left out, and counted, as everywhere."""
+    parts = made(6, 5)
+    folder = write_imagenet(tmp_path / "own", parts)
+    (folder / "ILSVRC/Data/CLS-LOC/val/._ILSVRC2012_val_00000000.JPEG").touch()
+    dataset = load(f"folder:{folder}")
+    assert dataset.checksum == expected(tmp_path, parts)
+    assert dataset.notes[1] == "left out: 1 hidden (such as val/._ILSVRC2012_val_00000000.JPEG)"
+
+
+def test_an_empty_folder_is_no_class_for_test(tmp_path):
+    """A folder without images beside those of classes, as is left where images were moved, needs no class."""
+    parts = made(6, 5)
+    folder = write_folder(tmp_path / "own", parts)
+    (folder / "test/images").mkdir()
+    assert load(f"folder:{folder}").checksum == expected(tmp_path, parts)
+    write_unlabelled(folder / "test/images")
+    with pytest.raises(InputError, match=r"test/images: no such class in .*train"):
         load(f"folder:{folder}")
 
 
@@ -124,7 +156,7 @@ def test_a_test_folder_without_labels_is_passed_over(kind, split, tmp_path):
     dataset = load(f"folder:{folder}")
     assert dataset.checksum == expected(tmp_path, parts)
     assert [note.split("; ")[0] for note in dataset.notes] == [f"the split {split} is the test set"]
-    assert f"{folder / 'test'}: no images" in dataset.notes[0]
+    assert "; test: no images" in dataset.notes[0]
 
 
 def test_a_labelled_test_folder_is_used(tmp_path):
@@ -155,10 +187,18 @@ def write_single(folder, parts):
     return folder
 
 
-@pytest.mark.parametrize("name", ["{split}/{shard}.parquet", "{split}/part-{shard}.parquet", "{split}-{shard}.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "{split}/{shard}.parquet",
+        "{split}/part-{shard}.parquet",
+        "{split}-{shard}.parquet",
+        "{split}.parquet/part-{shard}.parquet",
+    ],
+)
 @pytest.mark.parametrize("split", ["test", "validation", "valid", "val"])
 def test_parquet_files_are_found_by_any_usual_name(name, split, tmp_path):
-    """A split is SPLIT-*.parquet, or all Parquet files in a folder SPLIT; whichever is the test set is noted."""
+    """A split is SPLIT-*.parquet, or all files in SPLIT/ or SPLIT.parquet/; whichever is the test set is noted."""
     parts = made(6, 5)
     folder = write_parquet(tmp_path / "own", parts)
     for path in folder.glob("*.parquet"):
@@ -167,6 +207,37 @@ def test_parquet_files_are_found_by_any_usual_name(name, split, tmp_path):
     dataset = load(f"parquet:{folder}")
     assert dataset.checksum == expected(tmp_path, parts)
     assert dataset.notes == (() if split == "test" else (f"the split {split} is the test set",))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        ".ipynb_checkpoints/train-checkpoint.parquet",
+        "__MACOSX/data/train-00000-of-00002.parquet",
+        "train/._0000.parquet",
+    ],
+)
+def test_parquet_that_systems_leave_behind_is_passed_over(file, tmp_path):
+    """Hidden files and folders, and those that programs leave behind, are no part of a split."""
+    parts = made(6, 5)
+    folder = write_parquet(tmp_path / "own/data", parts).parent
+    (folder / file).parent.mkdir(exist_ok=True, parents=True)
+    (folder / file).write_bytes(b"anything")
+    assert load(f"parquet:{folder}").checksum == expected(tmp_path, parts)
+
+
+def test_links_to_folders_of_parquet_are_followed(tmp_path):
+    """A link leads to files that lie elsewhere; one in a circle, or to what is found anyway, adds nothing."""
+    parts = made(6, 5)
+    folder = tmp_path / "own"
+    folder.mkdir()
+    store = write_parquet(tmp_path / "store/data", parts)
+    for name, target in {"data": store, "again": store, "up": tmp_path, "itself": folder}.items():
+        (folder / name).symlink_to(target)
+    (store / "circle").symlink_to(store.parent)
+    assert load(f"parquet:{folder}").checksum == expected(tmp_path, parts)
+    (tmp_path / "link").symlink_to(folder)
+    assert load(f"parquet:{tmp_path / 'link'}").checksum == expected(tmp_path / "again", parts)
 
 
 def test_a_single_parquet_file_is_a_split(tmp_path):
@@ -178,20 +249,23 @@ def test_a_single_parquet_file_is_a_split(tmp_path):
     assert load(f"parquet:{folder}").checksum == expected(tmp_path, parts)
 
 
-@pytest.mark.parametrize("labels", ["secret", "null", "none", "no rows"])
+@pytest.mark.parametrize("labels", ["secret", "null", "only null", "not a number", "none", "no rows"])
 def test_parquet_without_labels_is_passed_over(labels, tmp_path):
     """Beside a labelled split for validation, a `test` without labels (-1, null, no column, no row) is not used."""
     parts = made(6, 5)
     folder = write_parquet(tmp_path / "own", parts, test="validation")
     table = pq.read_table(folder / "validation-00000-of-00002.parquet")
-    column = {"secret": [-1] * len(table), "null": pa.nulls(len(table), pa.int64())}.get(labels)
+    kinds = {"null": pa.int64(), "only null": pa.null(), "not a number": pa.float64()}
+    column = [-1] * len(table) if labels == "secret" else None
+    if labels in kinds:
+        column = pa.nulls(len(table), kinds[labels])
     table = table.drop_columns("label") if column is None else table.set_column(1, "label", [column])
     if labels == "no rows":
         table = pq.read_table(folder / "validation-00000-of-00002.parquet").slice(0, 0)
     pq.write_table(table, folder / "test-00000-of-00001.parquet")
     dataset = load(f"parquet:{folder}")
     assert dataset.checksum == expected(tmp_path, parts)
-    assert dataset.notes[0].startswith(f"the split validation is the test set; {folder}/test-00000-of-00001.parquet: ")
+    assert dataset.notes[0].startswith("the split validation is the test set; test-00000-of-00001.parquet: ")
 
 
 def test_labels_that_are_partly_missing_are_refused(tmp_path):
@@ -253,6 +327,7 @@ def test_folders_under_other_names_are_named(tmp_path):
         ),
         ({"image": [{"path": "images/1.png"}]}, r"of which image is struct<path: string>"),
         ({"image": [[[1, 2], [3, 4]]]}, r"of which image is list<"),
+        ({"image": [{"bytes": {"bytes": b"x"}}]}, r"of which image is struct<bytes: struct<"),
     ],
 )
 def test_images_that_are_not_in_a_parquet_file_are_not_called_damaged(columns, message, tmp_path):
@@ -262,6 +337,17 @@ def test_images_that_are_not_in_a_parquet_file_are_not_called_damaged(columns, m
     with pytest.raises(InputError, match=rf"^{path}.*{message}") as error:
         load(f"parquet:{tmp_path}")
     assert "damaged" not in str(error.value)
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    """Where two columns have the name of the images or labels, the line says so."""
+    folder = write_parquet(tmp_path, made(6, 5))
+    path = folder / "train-00001-of-00002.parquet"
+    table = pq.read_table(path)
+    for name in ("image", "label"):
+        pq.write_table(table.append_column(name, table[name]), path)
+        with pytest.raises(InputError, match=rf"^{path}: has more than one column {name}$"):
+            load(f"parquet:{folder}")
 
 
 def test_plain_bytes_are_images_too(tmp_path):

@@ -54,23 +54,13 @@ class Dataset:
     checksum: str
     validation: Split | None = None
     notes: tuple[str, ...] = ()
-    """What a user must know of how its files were read, such as what was left out."""
+    """What a user must know of it, such as which of its files were left out, or that its labels have gaps."""
 
     @property
     def counts(self) -> list[int]:
         """Count the training images of each class that has any."""
         counts: list[int] = torch.unique(self.train.labels, return_counts=True)[1].tolist()
         return counts
-
-    @property
-    def gaps(self) -> str:
-        """Say that some classes have no training image; empty where all have."""
-        if (present := len(self.counts)) == self.classes:
-            return ""
-        return (
-            f"{self.name}: labels have gaps: up to {self.classes - 1:,}, so nets get {self.classes:,} outputs, and only"
-            f" {present:,} classes have training images; number them from 0 without gaps if that is not meant"
-        )
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -181,20 +171,32 @@ def checksum(train: Split, test: Split) -> str:
 
 
 def _raw(name: str, folder: Path | None) -> RawDataset:
-    """Find a dataset by the name that studies give it, and read what is not its images."""
+    """Find a dataset by the name that studies give it, read what is not its images, and check its labels."""
     kind, colon, path = name.partition(":")
     key = f"{kind}:PATH" if colon else kind
     if key not in DATASETS or (colon and not path):
         raise InputError(f"no dataset {name!r}: choose from {', '.join(DATASETS)}")
-    return DATASETS[key](path or name, folder)
+    raw = DATASETS[key](path or name, folder)
+    present, classes = len(np.unique(raw.train.labels)), _classes(raw)
+    if present == 1:
+        reason = f"{raw.where}: all training images are of one class, so there is nothing to learn: give two or more"
+        raise InputError("; ".join((reason, *raw.notes)))
+    if present == classes:
+        return raw
+    gaps = (
+        f"labels go up to {classes - 1:,}, so nets get {classes:,} outputs, and only {present:,} classes have training"
+        " images: if that is not meant, number classes from 0 without gaps, and give images of each for training"
+    )
+    return raw._replace(notes=(*raw.notes, gaps))
+
+
+def _classes(raw: RawDataset) -> int:
+    """How many outputs nets get."""
+    return int(max(raw.train.labels.max(), raw.test.labels.max())) + 1
 
 
 def _dataset(name: str, raw: RawDataset, image_size: int | None) -> Dataset:
     """Open the images of both splits, make them grey where none has colour, and order them."""
-    if len(np.unique(raw.train.labels)) == 1:
-        raise InputError(
-            f"{raw.where}: all training images are of one class, so there is nothing to learn; give two or more"
-        )
     (train_images, train_colour), (test_images, test_colour) = (
         _opened(part, image_size) for part in (raw.train, raw.test)
     )
@@ -205,8 +207,7 @@ def _dataset(name: str, raw: RawDataset, image_size: int | None) -> Dataset:
     if shape != test.images.shape:
         sizes = " and ".join(f"{s.images.shape[2]}x{s.images.shape[1]}" for s in (train, test))
         raise InputError(f"{raw.where}: images for training and test have {sizes} pixels: set recipe.image_size")
-    classes = int(max(train.labels.max(), test.labels.max())) + 1
-    return Dataset(name, train, test, classes, shape, checksum(train, test), notes=raw.notes)
+    return Dataset(name, train, test, _classes(raw), shape, checksum(train, test), notes=raw.notes)
 
 
 def _remedy(name: str, where: str) -> str:
@@ -237,6 +238,9 @@ def _held_out(dataset: Dataset, share: float) -> Dataset:
     parts = replace(dataset, train=part(np.arange(left)), validation=part(np.arange(left, count)))
     if len(parts.counts) == 1:
         raise InputError(f"{dataset.name}: recipe.validation = {share}: leaves images of one class; hold out fewer")
+    if lost := len(dataset.counts) - len(parts.counts):
+        note = f"recipe.validation = {share}: leaves no training image of {lost:,} of {len(dataset.counts):,} classes"
+        return replace(parts, notes=(*parts.notes, note))
     return parts
 
 
@@ -289,12 +293,14 @@ def _laid_out(layout: str, path: str, folder: Path | None) -> RawDataset:
 def _at(path: str, folder: Path | None) -> Path:
     """Take a path as it is, or else from the folder."""
     place = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where there is no such home
-    if place.is_dir():
-        return place
     folder = folder or cache_folder()
-    if not (folder / place).is_dir():
-        raise InputError(f"{path}: no such folder, neither here nor in {folder}")
-    return folder / place
+    places = place, folder / place
+    for found in places:
+        if found.is_dir():
+            return found
+    if any(found.exists() for found in places):
+        raise InputError(f"{path}: not a folder: unpack it if it is an archive, and give the folder of the dataset")
+    raise InputError(f"{path}: no such folder, neither here nor in {folder}")
 
 
 # A dataset is a line here, and a function from its name, or of `NAME:PATH` the path, and the folder where data lies

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from deeptwins.data import pictures
 from deeptwins.data.images import Array, Encoded
 from deeptwins.errors import InputError, line
 from deeptwins.system import regular
@@ -42,7 +43,7 @@ class UnlabelledError(InputError):
     """A split has no labels, or no images; another one may have both."""
 
 
-def labelled(splits: Mapping[str, Callable[[], Part]]) -> tuple[Part, tuple[str, ...]]:
+def labelled(folder: Path, splits: Mapping[str, Callable[[], Part]]) -> tuple[Part, tuple[str, ...]]:
     """Read the first split for testing that has labels, and note which one that is unless it is `test`.
 
     Raises:
@@ -56,7 +57,8 @@ def labelled(splits: Mapping[str, Callable[[], Part]]) -> tuple[Part, tuple[str,
         except UnlabelledError as error:
             without.append(str(error))
             continue
-        note = "; ".join([f"the split {name} is the test set", *without])
+        reasons = (reason.removeprefix(f"{folder}/") for reason in without)  # records may be read elsewhere
+        note = "; ".join([f"the split {name} is the test set", *reasons])
         return part, () if name == "test" else (note.encode(errors="backslashreplace").decode(),)  # records are UTF-8
     raise UnlabelledError("; ".join(without))
 
@@ -70,6 +72,9 @@ def opened(path: Path, advice: str) -> Iterator[BinaryIO]:
     """
     try:
         with regular.open_file(path) as file:
+            if file.read(len(pictures.LFS)) == pictures.LFS:
+                raise InputError(f"{path}: {pictures.POINTER}")
+            file.seek(0)
             yield file
     except (OSError, ValueError, EOFError, KeyError, zlib.error, pa.ArrowException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.errno else None

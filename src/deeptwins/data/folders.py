@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deeptwins.data.files import TEST_SPLITS, Part, RawDataset, UnlabelledError, held, labelled, opened
-from deeptwins.data.listing import Listing, normalized, told
+from deeptwins.data.listing import Listing, normalized, told, unwanted
 from deeptwins.data.pictures import SUFFIXES
 from deeptwins.errors import InputError
 from deeptwins.system import regular
@@ -38,7 +38,7 @@ def read_folder(folder: Path) -> RawDataset:
     classes = sorted(listing.classes, key=lambda name: (int(name) if numbers else 0, name))
     train, left_out = _folder_part(listing, classes), listing.left_out
     try:
-        test, notes = labelled({name: partial(_test_part, root / name, classes, left_out) for name in tests})
+        test, notes = labelled(folder, {name: partial(_test_part, root / name, classes, left_out) for name in tests})
     except UnlabelledError as error:
         raise InputError(f"{error}: put the images of a split into folders of classes, as those in train are") from None
     return RawDataset(str(folder), train, test, (*notes, told(left_out)) if left_out else notes)
@@ -55,9 +55,9 @@ def _test_part(split: Path, classes: Sequence[str], left_out: list[tuple[str, st
         for name, pattern in LISTS.items():
             file = next((place / name for place in (split, *split.parents[:4]) if (place / name).exists()), None)
             if file is not None and split.name in name:
-                return _listed_part(split, file, pattern, classes)
+                return _listed_part(split, file, pattern, classes, left_out)
         raise UnlabelledError(f"{split}: no images in folders of train's classes")
-    if strangers := listing.classes.keys() - {*classes}:
+    if strangers := {name for name, paths in listing.classes.items() if paths} - {*classes}:
         raise InputError(f"{split / min(strangers)}: no such class in {split.parent / 'train'}")
     part = _folder_part(listing, classes)
     left_out += listing.left_out
@@ -70,7 +70,8 @@ def _folder_part(listing: Listing, classes: Sequence[str]) -> Part:
     for label, name in enumerate(classes):
         paths = listing.classes.get(name, [])
         if not paths and listing.split.name == "train":
-            raise InputError(f"{listing.split / name}: no images; {told(listing.left_out)}")
+            reason = f"no images: put some in, or take it away; {told(listing.left_out)}"
+            raise InputError(f"{listing.split / name}: {reason}")
         names += paths
         labels += [label] * len(paths)
     if not names:
@@ -78,21 +79,28 @@ def _folder_part(listing: Listing, classes: Sequence[str]) -> Part:
     return Part(np.array(labels, np.int64), Files(listing.split, names))
 
 
-def _listed_part(split: Path, file: Path, pattern: str, classes: Sequence[str]) -> Part:
+def _listed_part(
+    split: Path, file: Path, pattern: str, classes: Sequence[str], left_out: list[tuple[str, str]]
+) -> Part:
     """Read a split whose classes stand in a list: its images are all that the list names, and no other."""
     with opened(file, "not a list of images and their classes") as source:
-        lines = source.read(LIST_BYTES).decode().splitlines()
+        lines = [text for text in source.read(LIST_BYTES).decode("utf-8-sig").splitlines() if text.strip()]
         rows = [re.fullmatch(r"([^\t,/]+)[\t,]([^\s,]+).*", row) for row in lines]
-        entries = {pattern.format(row[1]): row[2] for row in rows if row and row[1] != "ImageId"}
-        if None in rows or not entries:
+        images = [(pattern.format(row[1]), row[2]) for row in rows if row and row[1] != "ImageId"]
+        if None in rows or not images:
             raise ValueError
+    entries = dict(images)
+    if len(entries) < len(images):
+        raise InputError(f"{file}: names an image more than once")
     numbers = {name: number for number, name in enumerate(classes)}
     if unknown := {*entries.values()} - numbers.keys():
         raise InputError(f"{file}: class {min(unknown)!r}: no such class in {split.parent / 'train'}")
     place = (split / pattern).parent
-    there = {path for path in place.iterdir() if path.suffix.lower() in SUFFIXES}
-    if unlisted := there - {split / name for name in entries}:
-        raise InputError(f"{min(unlisted)}: not in {file}")
+    for path in sorted(place.iterdir()):
+        if reason := unwanted(path.name):
+            left_out.append((reason, str(path.relative_to(split.parent))))
+        elif path.suffix.lower() in SUFFIXES and str(path.relative_to(split)) not in entries:
+            raise InputError(f"{path}: not in {file}")
     return Part(np.array([numbers[name] for name in entries.values()], np.int64), Files(split, [*entries]))
 
 

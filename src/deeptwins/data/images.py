@@ -136,7 +136,7 @@ class Streamed:
         """Decode images: int64 (B,) -> uint8 (B, C, H, W).
 
         Raises:
-            InputError: an image is damaged or gone.
+            InputError: an image is damaged or gone, or has another size than before.
         """
         coming = self._coming.pop(indices.numpy().tobytes(), None) or self._start(indices)
         return torch.from_numpy(np.concatenate([part.result() for part in coming])).permute(0, 3, 1, 2)
@@ -178,7 +178,15 @@ class Streamed:
         return [_pool().submit(self._decode, numbers[i : i + share]) for i in range(0, len(numbers), share)]
 
     def _decode(self, numbers: Sequence[int]) -> Array:
-        return np.stack([decode(self._source, number, self._size)[..., : self.shape[0]] for number in numbers])
+        channels, height, width = self.shape
+        decoded = np.empty((len(numbers), height, width, channels), np.uint8)
+        for place, number in enumerate(numbers):
+            image = decode(self._source, number, self._size)
+            if image.shape[:2] != (height, width):
+                sizes = f"{image.shape[1]}x{image.shape[0]} pixels, and had {width}x{height} when it was first read"
+                raise InputError(f"{self._source.name(number)}: {sizes}: put it back, and run again")
+            decoded[place] = image[..., :channels]
+        return decoded
 
 
 Images = Resident | Streamed

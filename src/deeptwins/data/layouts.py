@@ -32,7 +32,7 @@ class FileLayout:
 def find(name: str, folder: Path) -> tuple[Path, Callable[[Path], RawDataset]] | None:
     """Find a dataset in a folder: where it lies, and what reads it. None when it is not there."""
     native, read, _ = NATIVE[name]
-    if (folder / native).is_dir():
+    if (folder / native).is_dir() and any((folder / native).iterdir()):  # a download that fails leaves it empty
         return folder / native, read
     return next(((folder / name, layout.read) for layout in LAYOUTS.values() if layout.detects(folder / name)), None)
 

@@ -81,10 +81,8 @@ class Listing:
             entries = sorted(listed, key=lambda entry: entry.name)
         wanted = []
         for entry in entries:
-            if entry.name.startswith("."):
-                self._leave_out("hidden", f"{folder}/{entry.name}")
-            elif _LITTER.match(entry.name.lower()):
-                self._leave_out("left by other programs", f"{folder}/{entry.name}")
+            if reason := unwanted(entry.name):
+                self._leave_out(reason, f"{folder}/{entry.name}")
             else:
                 wanted.append(entry)
         return wanted
@@ -94,6 +92,13 @@ class Listing:
 
 
 _AGAIN = "linked to a folder that is read anyway"
+
+
+def unwanted(name: str) -> str:
+    """Say why a file or folder is left out for its name; empty where it is not."""
+    if name.startswith("."):
+        return "hidden"
+    return "left by other programs" if _LITTER.match(name.lower()) else ""
 
 
 def told(left_out: Iterable[tuple[str, str]]) -> str:

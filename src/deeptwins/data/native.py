@@ -15,6 +15,7 @@ import numpy as np
 
 from deeptwins.data.files import Part, RawDataset, opened, some
 from deeptwins.data.images import Array
+from deeptwins.data.listing import unwanted
 from deeptwins.errors import InputError
 
 # A file that says to hold more is refused before it is read.
@@ -94,9 +95,11 @@ def read_cifar(name: str, folder: Path) -> RawDataset:
 
 def _missing(path: Path, belongs: Callable[[str], object]) -> InputError:
     """Say that a file of a download is missing: cut short, or there under a name that does not belong to it."""
-    if strangers := [other.name for other in path.parent.iterdir() if not belongs(other.name)]:
+    others = (other.name for other in path.parent.iterdir() if not unwanted(other.name))
+    if strangers := sorted(name for name in others if not belongs(name)):
         return InputError(
-            f"{path}: no such file; beside it is {some(sorted(strangers))}: give it its name as downloaded"
+            f"{path}: no such file; beside it is {some(strangers)}: if that is the same file, unpack or rename it;"
+            f" or else move {path.parent} away, and run again to download it"
         )
     return InputError(f"{path}: missing: {_again(path.parent)}")
 

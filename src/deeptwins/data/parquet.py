@@ -7,6 +7,7 @@ import hashlib
 import mmap
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from deeptwins.data.files import (
     opened,
     some,
 )
+from deeptwins.data.listing import unwanted
 from deeptwins.errors import InputError, line
 
 CLASSES = 1_000_000  # a larger number is no label: a net with so many classes would fit nowhere
@@ -50,17 +52,43 @@ _CHUNK = 256  # rows
 def split_files(folder: Path, split: str) -> dict[Path, list[Path]]:
     """Find the Parquet files of a split by the form of their names, here or further below.
 
-    The forms are SPLIT.parquet, SPLIT-*.parquet, and SPLIT/*.parquet whose own names tell no split.
+    The forms are SPLIT.parquet, SPLIT-*.parquet, and SPLIT/*.parquet or SPLIT.parquet/*.parquet whose own names tell no
+    split.
     """
     own = re.compile(rf"{split}(-.*)?\.parquet", re.DOTALL)
+    inside = split, f"{split}.parquet"
     telling = re.compile(rf"({'|'.join(['train', *TEST_SPLITS])})(-.*)?\.parquet", re.DOTALL)
     found: dict[Path, list[Path]] = {}
-    for path in sorted(folder.rglob("*.parquet")):
+    for path in _below(folder):
+        if path.name in inside and path.is_dir():
+            continue
         if match := own.fullmatch(path.name):
             found.setdefault(path.with_name(f"{split}-*.parquet") if match[1] else path, []).append(path)
-        elif folder != path.parent and path.parent.name == split and not telling.fullmatch(path.name):
+        elif folder != path.parent and path.parent.name in inside and not telling.fullmatch(path.name):
             found.setdefault(path.with_name("*.parquet"), []).append(path)
     return found
+
+
+def _below(folder: Path) -> list[Path]:
+    """Find what is called *.parquet here or further below, but in no hidden folder, nor one left by other programs.
+
+    Links to folders are followed, after all other folders; each is read once, so that links may lead in circles.
+    """
+    found: list[Path] = []
+    coming, read = deque([folder]), {*folder.resolve().parents}
+    while coming:
+        place = coming.popleft()
+        if not place.is_dir() or (real := place.resolve()) in read:
+            continue
+        read.add(real)
+        for path in place.iterdir():
+            if unwanted(path.name):
+                continue
+            if path.is_dir():
+                (coming.append if path.is_symlink() else coming.appendleft)(path)
+            if path.suffix == ".parquet":
+                found.append(path)
+    return sorted(found)
 
 
 def read_parquet(folder: Path) -> RawDataset:
@@ -72,7 +100,7 @@ def read_parquet(folder: Path) -> RawDataset:
             f" it holds {held(folder, '**/*.parquet')}"
         )
     splits = {split: partial(_parquet_part, folder, found) for split, found in zip(TEST_SPLITS, tests, strict=True)}
-    test, notes = labelled({split: read for split, read in splits.items() if read.args[1]})
+    test, notes = labelled(folder, {split: read for split, read in splits.items() if read.args[1]})
     return RawDataset(str(folder), _parquet_part(folder, train), test, notes)
 
 
@@ -99,7 +127,7 @@ def _parquet_part(folder: Path, found: Mapping[Path, list[Path]]) -> Part:
         bounds = pc.min_max(table[0]).as_py()
         if table[0].null_count or (len(table) and not 0 <= bounds["min"] <= bounds["max"] < CLASSES):
             raise InputError(f"{file}: {_must_hold(table)}")
-    labels = np.concatenate([table[0].to_numpy().astype(np.int64) for table in tables])
+    labels = np.concatenate([table[0].to_numpy() for table in tables])
     return Part(labels, Rows(files, [*map(len, tables)]))
 
 
@@ -120,13 +148,16 @@ def _labels(file: Path) -> pa.Table:
             f"{file}: must have the columns {' or '.join(IMAGE_COLUMNS)} (one image in a row, a struct of bytes and"
             f" path) and {' or '.join(LABEL_COLUMNS)}, and has {some(schema.names)}"
         )
+        if twice := [name for name in (images, label) if schema.names.count(name) > 1]:
+            raise InputError(f"{file}: has more than one column {twice[0]}")
         if images is None or _leaf(schema.field(images)) is None:
             raise InputError(
                 must if images is None else f"{must}, of which {images} is {line(str(schema.field(images).type))}"
             )
         if label is None:
             raise UnlabelledError(must)
-        if not pa.types.is_integer(schema.field(label).type):
+        kind = schema.field(label).type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
             raise InputError(f"{file}: {_must_hold(schema.empty_table().select([label]))}")
         size, rows = os.fstat(source.fileno()).st_size, content.metadata.num_rows
         if rows > max(ROWS, size):
@@ -139,7 +170,9 @@ def _labels(file: Path) -> pa.Table:
         inflated = sum(group.total_byte_size for group in groups)
         if inflated > max(IN_MEMORY_BYTES, INFLATION * size):
             raise InputError(f"{file}: {size:,} bytes that say to be {inflated:,} once unpacked: no images")
-        return labels
+        if pa.types.is_floating(kind) and labels[0].null_count < rows:  # pandas makes such a column where all are null
+            raise InputError(f"{file}: {_must_hold(labels)}")
+        return pa.table({label: labels[0].cast(pa.int64(), safe=False)})  # of 64 bits, what is too large gets negative
 
 
 def _must_hold(table: pa.Table) -> str:
@@ -148,11 +181,11 @@ def _must_hold(table: pa.Table) -> str:
 
 def _leaf(field: pa.Field) -> str | None:
     """Name the column of Parquet that holds the bytes of images; None where there are none in it."""
-    if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
-        leaf = _leaf(field.type.field("bytes"))
-        return leaf and f"{field.name}.{leaf}"
-    kinds = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_null
-    return field.name if any(fits(field.type) for fits in kinds) else None
+    name, kind = field.name, field.type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        name, kind = f"{name}.bytes", kind.field("bytes").type
+    kinds = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_null
+    return name if any(fits(kind) for fits in kinds) else None
 
 
 def _up_to(rows: int, batches: Iterable[T]) -> Iterator[T]:

@@ -22,6 +22,8 @@ SUFFIXES = (
 )
 PIXELS = 2 * 89_478_485  # of a picture; Pillow's own limit, beyond which it would not even open a JPEG to scale it
 Image.MAX_IMAGE_PIXELS = None
+LFS = b"version https://git-lfs.github.com/spec/"  # so begins what lies in the place of a file that Git LFS keeps
+POINTER = "a pointer of Git LFS, not the file itself: run git lfs pull where it was cloned"
 _WHITE = {"1": 255, "L;2": 85, "L;4": 17}  # white, as a multiple of the largest value, where grey has fewer bits
 _BITS, _PHOTOMETRIC, _BLACK_IS_ZERO = 258, 262, 1  # tags of TIFF, and a value of the second
 
@@ -53,6 +55,8 @@ def opened(encoded: bytes, size: int | None = None) -> Image.Image:
         UnfitError: it is too large, or its pixels could be read in more than one way.
         Exception: whatever Pillow raises where it is damaged.
     """
+    if encoded.startswith(LFS):
+        raise UnfitError(POINTER)
     image = Image.open(io.BytesIO(encoded), formats=FORMATS)
     width, height = image.size
     if width * height > PIXELS and size is not None:

@@ -183,7 +183,7 @@ def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, d
             "train_images": data["train"],
             "test_images": data["test"],
             "classes": data["classes"],
-            "present": data.get("present") or data["classes"],
+            "notes": "; ".join(data.get("notes") or []),
             "chance_pct": 100 * (1 - (data.get("commonest") or data["train"] / data["classes"]) / data["train"]),
             "image": "x".join(map(str, data["image"])),
             "started": first.get("started"),  # older records lack it

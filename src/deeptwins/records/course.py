@@ -80,9 +80,8 @@ class Course:
             if record[key] != place:
                 raise ValueError(f"of {key} {record[key]!r}, and it lies where {place!r} belongs")
         data = record["dataset"]
-        for key, most in (("present", "classes"), ("commonest", "train")):
-            if (data.get(key) or 0) > data[most]:
-                raise ValueError(f"dataset.{key}: {data[key]}, and dataset.{most} is {data[most]}")
+        if (data.get("commonest") or 0) > data["train"]:
+            raise ValueError(f"dataset.commonest: {data['commonest']}, and dataset.train is {data['train']}")
         if set(record["twins"]) != set(record["spec"]["twins"]):
             raise ValueError("twins: not those of spec.twins")
         self._header = record

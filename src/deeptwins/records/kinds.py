@@ -47,14 +47,12 @@ class TrainedOn(Strict):
     test: FromOne
     validation: FromOne | None = None
     classes: FromOne
-    present: FromOne | None = None
-    """Classes that have training images; older records lack it."""
     commonest: FromOne | None = None
     """Training images of the commonest class; older records lack it."""
     image: tuple[FromOne, FromOne, FromOne]
     """Channels, height, width."""
     notes: list[Text] | None = None
-    """What a user must know of how its files were read."""
+    """What a user must know of it."""
 
 
 class TrainedAt(Strict):

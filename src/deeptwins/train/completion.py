@@ -191,7 +191,6 @@ def _header(training: Training) -> Record:
             "checksum": dataset.checksum,
             **{name: len(split) for name, split in dataset.splits.items()},
             "classes": dataset.classes,
-            "present": len(dataset.counts),
             "commonest": max(dataset.counts),
             "image": list(dataset.image),
             **({"notes": list(dataset.notes)} if dataset.notes else {}),

@@ -92,6 +92,20 @@ def test_every_machine_that_trained_is_named(tmp_path):
     assert provenance.spent(data) == "3.8 core-minutes on AMD EPYC; Xeon"
 
 
+def test_what_is_noted_of_the_data_is_told(tmp_path):
+    """The page tells of the data what a user must know of it, each note once."""
+    study = made.small(tmp_path)
+    results = made.results(tmp_path, study)
+    without = dict(provenance.origin(frames.load(study, results)).rows)["data"]
+    for run in study.runs:
+        first, *rest = made.records(run)
+        noted = first["dataset"] | {"notes": ["left out: 1 hidden", "labels have gaps"]}
+        made.write(results, run, [first | {"dataset": noted}, *rest])
+    data = frames.load(study, results)
+
+    assert dict(provenance.origin(data).rows)["data"] == f"{without} (left out: 1 hidden; labels have gaps)"
+
+
 def test_older_records_have_no_date(tmp_path):
     """Records that do not say when they began have no date, and the table of provenance no row for it."""
     study = made.small(tmp_path)

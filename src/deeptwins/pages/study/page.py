@@ -104,7 +104,7 @@ def _method(facts: StudyFacts) -> list[str]:
 
 def _data(facts: StudyFacts) -> Mapping[str, pd.DataFrame]:
     tables = {
-        "runs": facts.frames.runs.drop(columns=["stages", "present", "chance_pct"]),
+        "runs": facts.frames.runs.drop(columns=["stages", "notes", "chance_pct"]),
         "machines": facts.frames.machines,
     }
     for part in (facts.findings, facts.inside):

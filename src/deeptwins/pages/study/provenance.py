@@ -123,10 +123,10 @@ def origin(frames: Frames) -> Table:
 
 
 def _images(run: Mapping[Hashable, Any]) -> str:
-    """Name a run's dataset: how many images and classes, of what size."""
-    gaps = f" ({run['present']:,} with training images)" if run["present"] < run["classes"] else ""
+    """Name a run's dataset: how many images and classes, of what size, and what is noted of it."""
+    notes = f" ({run['notes']})" if run["notes"] else ""
     images = f"{run['train_images']:,} training and {run['test_images']:,} test images"
-    return f"{run['dataset']}: {images}, {run['classes']} classes{gaps}, {run['image']}, {run['checksum']}"
+    return f"{run['dataset']}: {images}, {run['classes']} classes, {run['image']}, {run['checksum']}{notes}"
 
 
 def _minutes(seconds: float) -> str:

@@ -104,8 +104,7 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     # Train.
     out_of_time = False
     with display:
-        gaps = {dataset.gaps: None for dataset in datasets.values() if dataset.gaps}
-        for text in (*_changed(runs, pending, results, datasets), *gaps):
+        for text in _changed(runs, pending, results, datasets):
             display.say(text)
         if before := ended.total():
             display.say(f"{before} of {len(runs)} runs were finished before")
