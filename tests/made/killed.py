@@ -18,7 +18,7 @@ STEPS = {"open", "os.rename", "os.link", "os.symlink", "os.mkdir", "os.remove", 
 def page(text, *own):
     """The files of a page that has some figures and data."""
     links = "".join(f'<a href="{name}">{name}</a>' for name in own)
-    return dict.fromkeys(own, text) | {"report.md": text, "index.html": f"{text} {links}"}
+    return dict.fromkeys(own, text) | {"report.md": text, "index.html": f"{text} {saving.MARK} {links}"}
 
 
 OLD, NEW = page("old", "a.svg", "gone.svg", "data/gone.csv"), page("new", "a.svg", "b.svg", "data/b.csv")

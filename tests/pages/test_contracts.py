@@ -14,6 +14,7 @@ import pytest
 import pages_made
 from deeptwins import pages
 from deeptwins.cli.pages import PAGES, spec_of
+from deeptwins.pages import saving
 from deeptwins.pages.page import PageSpec, Written, write, write_index
 from reading import Outline, titles
 
@@ -113,8 +114,10 @@ def test_every_picture_is_told_in_words_and_every_table_is_in_the_data(made):
     files = texts(made.one)
     told = titles(files["index.html"])
     figures = [name for name in files if name.endswith(".svg")]
+    ours = {name for name in files if name.endswith((".svg", ".csv"))}
     tables = {name: table for name, table in made.spec.data(made.one.facts).items() if len(table)}
 
+    assert saving._ours(made.one.page.parent) == ours  # which its next version may remove
     assert len(told) == files["index.html"].count("<svg") == len(figures) > 0
     assert all(len(title) > len("a figure of something") for title in told)
     assert all(len(titles(files[name])) == 1 for name in figures)

@@ -51,6 +51,15 @@ def test_a_kill_at_any_step_leaves_the_old_page_or_the_new_one(tmp_path, way):
     assert states[-1][0] == new
 
 
+def test_files_that_another_s_index_names_stay(folder, how):
+    """An index that deeptwins has not written is no list of what is the page's own."""
+    (folder / "index.html").write_text('<a href="own.svg">mine</a> <a href="data/own.csv">mine</a>')
+
+    saving.save(folder, killed.NEW)
+
+    assert (folder / "own.svg").read_text() == (folder / "data" / "own.csv").read_text() == "mine"
+
+
 def test_what_others_put_there_stays(folder, how):
     """Files of others stay what they were, also those named as a page's may be; what was the page's alone goes."""
     (folder / "pointer").symlink_to("own.svg")

@@ -24,6 +24,7 @@ NEW, WHOLE = ".new-", ".whole-"
 OWN = re.compile(rf"({re.escape(NEW)}|{re.escape(WHOLE)})\w{{8}}")
 LEFT_S = 86_400.0  # what is older is left over, also where it cannot be told whether somebody is writing it
 INDEX = "index.html"
+MARK = '<p class="eyebrow">deeptwins <span'  # in the index: it is one of ours
 LINK = re.compile(r'<a href="([^"/]+\.svg|data/[^"/]+\.csv)">')  # in the index: a file of the page's own
 
 
@@ -110,11 +111,12 @@ def _write(new: Path, files: Mapping[str, str]) -> None:
 
 
 def _ours(folder: Path) -> set[str]:
-    """The figures and data that the page in a folder has, as its index lists them."""
+    """The figures and data that the page in a folder has, as its index lists them; of another's index, none."""
     try:
-        return {*LINK.findall((folder / INDEX).read_text(encoding="utf-8", errors="replace"))}
+        text = (folder / INDEX).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return set()
+    return {*LINK.findall(text)} if MARK in text else set()
 
 
 def _link(old: Path, new: Path, ours: set[str]) -> None:
