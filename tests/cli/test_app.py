@@ -834,6 +834,7 @@ def test_a_reader_who_leaves_ends_no_command(root, arguments):
     )
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(("number", "module"), [(number, "typer") for number in signals.STOPPING] + [(2, "torch")])
 def test_a_signal_ends_a_command_while_it_is_imported(root, number, module):
     """From its first moment on, and while PyTorch is loaded: in one line, with the exit code of every interrupt."""

@@ -53,6 +53,7 @@ def test_a_full_disk_is_an_error():
     assert error.value.errno == errno.ENOSPC
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("number", signals.STOPPING)
 def test_every_signal_to_stop_interrupts(number):
     """What is begun is cleaned up, also where a library takes the interrupt for an error of its own."""

@@ -46,12 +46,12 @@ def test_a_folder_stays_a_family(folder):
 
 
 def test_tests_mirror_the_folders():
-    """A folder of tests is a folder of the package, but for what tests share and what they say of the repository."""
+    """A folder of tests is one of the package, but for what tests share, those of the repository, and the torture."""
     tests = {path.parent.relative_to(ROOT / "tests") for path in ROOT.glob("tests/*/**/*.py")}
 
     others = {str(path) for path in tests if not PACKAGE.joinpath(path).is_dir()}
 
-    assert others == {"made", "project"}
+    assert others == {"made", "project", "torture", "torture/shims"}
 
 
 def test_a_name_has_one_meaning():

@@ -54,7 +54,7 @@ def main(
 
 
 def _tortured(name: str, numbers: range, seed: int, deadline: float) -> Tally:
-    """Try the cases of a part, and print its defects as they come."""
+    """Try the cases of a part."""
     tally = Tally(name)
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         if name in files.PARTS:
@@ -63,8 +63,6 @@ def _tortured(name: str, numbers: range, seed: int, deadline: float) -> Tally:
         else:
             part: Callable[..., None] = {"kills": kills.try_all, "disks": disks.try_all}[name]
             part(tally, Path(folder), numbers, seed, deadline)
-    for line in tally.defects:
-        typer.echo(line)
     if tally.skipped:
         typer.echo(f"{name}: {tally.skipped}")
     return tally

@@ -15,7 +15,7 @@ from commands import Command
 from tally import Tally
 
 ITERATIONS = 400  # of each run: some seconds
-DISTURBED = 8  # times that a command is disturbed before it is left in peace
+DISTURBED = 40  # times that a study is disturbed before it is left in peace
 
 
 def try_all(tally: Tally, folder: Path, numbers: range, seed: int, deadline: float) -> None:
@@ -29,7 +29,7 @@ def try_all(tally: Tally, folder: Path, numbers: range, seed: int, deadline: flo
     tally.begun = time.monotonic()
     while tally.ended.total() < len(numbers) and time.monotonic() < deadline:
         results = folder / "disturbed"
-        done, defects = _disturbed(random, study, results)
+        done, defects = _disturbed(random, study, results, deadline)
         same = commands.numbers(results) == sound
         left = sorted(path.name for path in results.rglob("*") if path.suffix in {".part", ".checkpoint"})
         ending = "same" if same and not left else "silent"
@@ -40,8 +40,8 @@ def try_all(tally: Tally, folder: Path, numbers: range, seed: int, deadline: flo
         shutil.rmtree(results)
 
 
-def _disturbed(random: Random, study: Path, results: Path) -> tuple[list[str], list[tuple[str, str]]]:
-    """Train a study to its end with the same command, however often it is disturbed.
+def _disturbed(random: Random, study: Path, results: Path, deadline: float) -> tuple[list[str], list[tuple[str, str]]]:
+    """Train a study to its end with the same command, however often it is disturbed; in peace after the deadline.
 
     Returns:
         What was done to it, and the defects that commands showed.
@@ -52,28 +52,33 @@ def _disturbed(random: Random, study: Path, results: Path) -> tuple[list[str], l
         running = [commands.start("run", study, "--workers", 2, "--results", results)]
         if random.random() < 0.2:
             running.append(commands.start("run", study, "--workers", 1, "--results", results))
-        codes = [_take_to_its_end(random, command, running, done, defects) for command in running]
+        codes = [_take_to_its_end(random, command, running, deadline, done, defects) for command in running]
         if 0 in codes:
             return done, defects
 
 
-def _take_to_its_end(
-    random: Random, command: Command, running: list[Command], done: list[str], defects: list[tuple[str, str]]
+def _take_to_its_end(  # noqa: PLR0913, PLR0917
+    random: Random,
+    command: Command,
+    running: list[Command],
+    deadline: float,
+    done: list[str],
+    defects: list[tuple[str, str]],
 ) -> int:
     """Disturb commands until one has ended; returns its exit code."""
-    begun = time.monotonic()
-    disturbed = 0
+    before, begun = len(done), time.monotonic()
     while (code := command.process.poll()) is None:
-        time.sleep(random.expovariate(1 / 1.2) if disturbed < DISTURBED else 0.1)
+        in_peace = len(done) >= DISTURBED or time.monotonic() > deadline
+        time.sleep(0.1 if in_peace else random.expovariate(1 / 1.2))
         alive = [one for one in running if one.process.poll() is None]
-        if alive and disturbed < DISTURBED and (kind := _disturb(random, random.choice(alive))):
+        if alive and not in_peace and (kind := _disturb(random, random.choice(alive))):
             done.append(kind)
-            disturbed += 1
+            begun = time.monotonic()
         if time.monotonic() - begun > commands.HANG_S:
-            defects.append(("hang", f"after {done[-disturbed:]}"))
+            defects.append(("hang", f"after {done[before:]}"))
             os.killpg(command.process.pid, signal.SIGKILL)
     if shown := commands.fault(code, command.text()):
-        defects.append((shown[0], f"after {done[-disturbed:]}: {shown[1]}"))
+        defects.append((shown[0], f"after {done[before:]}: {shown[1]}"))
     return code
 
 

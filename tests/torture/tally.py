@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+import typer
+
 # How a case may end. `named`: one line says what is wrong. `same`: nothing is lost or changed.
 # `other`: it is another input, and sound: a study that asks something else, or a run that is shown as unfinished.
 FINE = ("named", "same", "other")
@@ -29,13 +31,14 @@ class Tally:
     seconds: float = 0.0
 
     def book(self, case: str, ending: str, seen: str = "") -> None:
-        """Count a case, and keep what was seen where it is a defect."""
+        """Count a case; keep and print what was seen where it is a defect."""
         if ending not in (*FINE, *DEFECTS):
             raise ValueError(ending)
         self.ended[ending] += 1
         self.seconds = time.monotonic() - self.begun
         if ending in DEFECTS:
             self.defects.append(f"{self.part}:{case}: {ending}: {seen}")
+            typer.echo(self.defects[-1])
 
     @property
     def row(self) -> list[str]:

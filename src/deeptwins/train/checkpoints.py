@@ -29,7 +29,7 @@ class TwinState(Strict):
     grown: bool
 
 
-class State(Strict):
+class RunState(Strict):
     """What a state holds."""
 
     iteration: FromZero

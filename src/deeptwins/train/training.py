@@ -156,7 +156,7 @@ class Training:
         Raises:
             Exception: of some kind, where it is no state of these twins; that is found before PyTorch takes it.
         """
-        checked = checkpoints.State.model_validate(state)
+        checked = checkpoints.RunState.model_validate(state)
         if checked.twins.keys() != self.twins.keys() or checked.iteration > self.run.recipe.iterations:
             raise ValueError("of another run")
         self.iteration = checked.iteration
