@@ -19,11 +19,18 @@ LARGEST = 2**35  # bytes
 _DIGEST = hashlib.sha256().digest_size
 
 
+class OptimizerState(Strict):
+    """What PyTorch's optimizers save: by a parameter's number what is kept of it, and what groups are trained with."""
+
+    state: dict[int, dict[str, Any]]
+    param_groups: list[dict[str, Any]]
+
+
 class TwinState(Strict):
-    """What a state holds of a twin. The forms of what is of PyTorch are known to the twin alone: see `check_form`."""
+    """What a state holds of a twin. The forms of its tensors are known to the twin alone: see `check_form`."""
 
     net: Any
-    optimizer: Any
+    optimizer: OptimizerState
     seen: Any
     diverged_at: FromOne | None
     grown: bool
@@ -100,17 +107,17 @@ def check_form(saved: object, like: object) -> None:
             check_form(one, other)
 
 
-def check_optimizer(saved: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+def check_optimizer(saved: OptimizerState, optimizer: torch.optim.Optimizer) -> None:
     """Check that the state of an optimizer is one of its parameters: a wrong shape crashes PyTorch's fused steps.
 
     Raises:
         ValueError: it is not.
     """
-    for group, like in zip(saved["param_groups"], optimizer.state_dict()["param_groups"], strict=True):
+    for group, like in zip(saved.param_groups, optimizer.state_dict()["param_groups"], strict=True):
         lr = group["lr"]  # a number before the first step, then a tensor that a step may change
         check_form({**group, "lr": float(lr)}, {**like, "lr": float(like["lr"])})
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for number, values in saved["state"].items():
+    for number, values in saved.state.items():
         for name, value in values.items():
             wanted = parameters[number].shape
             if not isinstance(value, Tensor) or value.shape not in (wanted, ()) or value.dtype != torch.float32:

@@ -166,7 +166,7 @@ class Training:
             checkpoints.check_optimizer(saved.optimizer, twin.optimizer)
             checkpoints.check_form(saved.seen, twin.seen.cpu())
             twin.net.load_state_dict(saved.net)
-            twin.optimizer.load_state_dict(saved.optimizer)
+            twin.optimizer.load_state_dict(dict(saved.optimizer))
             twin.seen.copy_(saved.seen)
             twin.diverged_at = saved.diverged_at
 
