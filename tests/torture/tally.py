@@ -44,7 +44,8 @@ class Tally:
     def row(self) -> list[str]:
         """Its row of the table."""
         counts = [str(self.ended[ending]) for ending in (*FINE, *DEFECTS)]
-        return [self.part, str(self.ended.total()), *counts, f"{self.peak_mib:.0f}", f"{self.seconds:.0f}"]
+        peak = f"{self.peak_mib:.0f}" if self.peak_mib else "-"  # of commands it is not measured
+        return [self.part, str(self.ended.total()), *counts, peak, f"{self.seconds:.0f}"]
 
 
 def table(tallies: list[Tally]) -> list[str]:
