@@ -34,6 +34,11 @@ def line(text: object, longest: int = 80) -> str:
     return written if len(written) <= longest else f"{written[: longest - 3]}..."
 
 
+def one_line(text: object) -> str:
+    """Return text that others wrote on one printable line, with single spaces between its words."""
+    return " ".join(escaped(str(text)).split())
+
+
 def escaped(text: str, kept: str = "") -> str:
     """Escape what a terminal or a browser would obey or hide, such as ESC and marks of direction.
 

@@ -37,12 +37,15 @@ def test_nobody_need_read_what_is_written():
 
 
 def test_a_terminal_may_be_closed():
-    """What is written to a terminal that is gone goes nowhere."""
+    """What is written to a terminal that is gone goes nowhere: from then on the stream is the null device."""
     near, far = pty.openpty()
     output = StandardStream(far, "w")
     os.close(near)
 
-    printed(output, "one", "two").close()
+    stream = printed(output, "one", "two")
+
+    assert os.path.samestat(os.fstat(far), Path(os.devnull).stat())
+    stream.close()
 
 
 def test_a_full_disk_is_an_error():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deeptwins.errors import InputError, line
+from deeptwins.errors import InputError, line, one_line
 from deeptwins.system.signals import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -34,11 +34,6 @@ def refuse(what: object) -> int:
 def say(text: object = "", *, err: bool = False) -> None:
     """Print a line, as commands print everything: what a terminal would obey is escaped, and what is long is cut."""
     typer.echo(line(text, LONGEST), err=err)
-
-
-def one_line(text: object) -> str:
-    """Put text on one line."""
-    return " ".join(str(text).split())
 
 
 def conclude(outcome: Outcome, again: list[str], following: list[str] | None) -> int:

@@ -19,7 +19,6 @@ from deeptwins.cli.console import (
     RESULTS,
     as_typed,
     conclude,
-    one_line,
     print_table,
     read_duration,
     refuse,
@@ -27,7 +26,7 @@ from deeptwins.cli.console import (
 )
 from deeptwins.cli.options import Data, DeviceName, reports_option, results_option, seeds_option, settings_option
 from deeptwins.cli.pages import publish, sources
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, one_line
 from deeptwins.system import signals
 
 if TYPE_CHECKING:

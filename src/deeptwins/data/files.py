@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from deeptwins.data import pictures
 from deeptwins.data.images import Array, Encoded
-from deeptwins.errors import InputError, line
+from deeptwins.errors import InputError, escaped, line
 from deeptwins.system import regular
 
 Labels = npt.NDArray[np.int64]
@@ -59,7 +59,7 @@ def labelled(folder: Path, splits: Mapping[str, Callable[[], Part]]) -> tuple[Pa
             continue
         reasons = (reason.removeprefix(f"{folder}/") for reason in without)  # records may be read elsewhere
         note = "; ".join([f"the split {name} is the test set", *reasons])
-        return part, () if name == "test" else (note.encode(errors="backslashreplace").decode(),)  # records are UTF-8
+        return part, () if name == "test" else (escaped(note),)  # records are UTF-8, and names of files need not be
     raise UnlabelledError("; ".join(without))
 
 

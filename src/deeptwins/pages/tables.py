@@ -9,7 +9,7 @@ from typing import Any, Self
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from deeptwins.errors import escaped
+from deeptwins.errors import one_line
 
 # What a formula begins with; spreadsheets also take the wide forms of East Asian text.
 FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -120,7 +120,7 @@ def _guarded(value: object) -> object:
     """Put text, but not a number, on one line, and keep it from being a formula."""
     if not isinstance(value, str):
         return value
-    text = " ".join(escaped(value).split())
+    text = one_line(value)
     return f"'{text}" if text.startswith(FORMULAS) else text
 
 

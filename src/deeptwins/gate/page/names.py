@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from deeptwins.errors import escaped
+from deeptwins.errors import one_line
 from deeptwins.gate.judge.metrics import metric_of
 
 VERDICTS = {
@@ -22,7 +22,7 @@ LONGEST_SHORT = 40  # characters of a name in a figure
 
 def printable(text: object, longest: int = LONGEST) -> str:
     """Return text that others wrote on one printable line: what is not printable is escaped."""
-    line = " ".join(escaped(str(text)).split())
+    line = one_line(text)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
