@@ -38,6 +38,9 @@ N = TypeVar("N", Net, Recipe)
 
 FOLDER = Path("ablations")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,59}")  # of a study or a twin: names of folders, of files and of marks on pages
+GROUPS = ("Degradation", "Blocks and shortcuts", "Training", "Speed")
+"""Headings of lists of studies and pages, in order; others follow, by name."""
+OWN = "Other studies"
 RESERVED = ("choices", "gate", "kernels", "performance", "profile", "throughput")
 """Folders of results and pages that are no study's; nor are those of profiles, which begin with `profile-`."""
 LARGEST_FILE = 2**20  # bytes
@@ -65,6 +68,8 @@ class Study(Checked):
     settings: tuple[str, ...] = ()
     seeds: int | None = None
     question: NonEmpty
+    group: NonEmpty = OWN
+    """The heading under which lists show the study."""
     twins: dict[str, dict[str, Any]] = Field(min_length=1, max_length=100)
     vary: list[dict[str, Any]] = Field(min_length=1)
     recipe: dict[str, Any] = Field(default_factory=dict)
