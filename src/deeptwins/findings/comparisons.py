@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from deeptwins.findings import learning, statistics
 from deeptwins.findings.rows import NOT_TESTED, Difference, MeanDifference, Places, Trend, grouped
@@ -119,12 +120,13 @@ def trends(last: pd.DataFrame, margin: float) -> list[Trend]:
     metrics, rounding = measured(last), _rounding(last)
     for net, cell in grouped(last.drop_duplicates([*CELL, "seed"]), ["family", "group", "twin"]):
         by_seed = cell.pivot(index="seed", columns="depth", values=[*metrics, "state"])
+        states = by_seed["state"].to_numpy(object)
         for metric in metrics:
             table = by_seed[metric]
             errors, depths = table.to_numpy(float), table.columns.to_numpy(float)
             complete = np.isfinite(errors).all(axis=1)
             trend = _trend(net | {"metric": metric}, errors[complete], depths, margin, rounding)
-            rows.append(replace(trend, verdict=_void_trend(by_seed["state"][complete]) or trend.verdict))
+            rows.append(replace(trend, verdict=_void_trend(states[complete]) or trend.verdict))
     return rows
 
 
@@ -134,9 +136,11 @@ def comparisons(last: pd.DataFrame, pairs: Iterable[tuple[str, str]], margin: fl
     keys, metrics, rounding = [*PLACE, "depth_twin", "depth_other"], measured(last), _rounding(last)
     for twin, other in pairs:
         for place, cell in grouped(pair(last, twin, other), keys):
+            states = cell[["state", "state_other"]].to_numpy(object)
             for metric in metrics:
-                both = cell.dropna(subset=[metric, f"{metric}_other"])
-                left, right = both[[metric, f"{metric}_other"]].to_numpy(float).T
+                errors = np.column_stack([cell[name].to_numpy(float) for name in (metric, f"{metric}_other")])
+                measured_in_both = np.isfinite(errors).all(axis=1)
+                left, right = errors[measured_in_both].T
                 if not len(left):
                     continue
                 row = Difference(
@@ -147,7 +151,7 @@ def comparisons(last: pd.DataFrame, pairs: Iterable[tuple[str, str]], margin: fl
                     mean=statistics.mean(left),
                     other_mean=statistics.mean(right),
                     over_seeds=MeanDifference.of(left - right, margin, rounding),
-                    verdict=learning.void(zip(both["state"], both["state_other"], strict=True)) or NOT_TESTED,
+                    verdict=learning.void(states[measured_in_both].tolist()) or NOT_TESTED,
                 )
                 rows.append(row)
     order = list(dict.fromkeys(zip(last["group"], last["depth"], strict=True)))
@@ -206,13 +210,13 @@ def _trend(net: dict[str, Any], values: Floats, depths: Floats, margin: float, r
     )
 
 
-def _void_trend(states: pd.DataFrame) -> str | None:
+def _void_trend(states: NDArray[np.object_]) -> str | None:
     """Say why the trend of a twin cannot be judged: from its states by seed (rows) and depth (columns)."""
     if states.shape[1] == 1:
         return None
-    if (states == learning.DIVERGED).any(axis=None):
+    if (states == learning.DIVERGED).any():
         return learning.DIVERGED
-    return learning.void(zip(states.iloc[:, 0], states.iloc[:, -1], strict=True))  # what it leads from and to
+    return learning.void(states[:, [0, -1]].tolist())  # what it leads from and to
 
 
 def _judged(row: Trend | Difference, p_holm: float, margin: float) -> Trend | Difference:
