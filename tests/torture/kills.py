@@ -53,7 +53,7 @@ def _disturbed(random: Random, study: Path, results: Path, deadline: float) -> t
         running = [commands.start("run", study, "--workers", 2, "--results", results)]
         if random.random() < 0.2:
             running.append(commands.start("run", study, "--workers", 1, "--results", results))
-        codes = [_take_to_its_end(random, command, running, deadline, done, defects) for command in running]
+        codes = [_take_to_its_end(random, command, running, results, deadline, done, defects) for command in running]
         if 0 in codes:
             return done, defects
 
@@ -62,25 +62,38 @@ def _take_to_its_end(  # noqa: PLR0913, PLR0917
     random: Random,
     command: Command,
     running: list[Command],
+    results: Path,
     deadline: float,
     done: list[str],
     defects: list[tuple[str, str]],
 ) -> int:
     """Disturb commands until one has ended; returns its exit code."""
-    before, begun = len(done), time.monotonic()
+    before, moved, seen = len(done), time.monotonic(), (0, 0)
     while (code := command.process.poll()) is None:
         in_peace = len(done) >= DISTURBED or time.monotonic() > deadline
         time.sleep(0.1 if in_peace else START_S + random.expovariate(1 / 1.2))
         alive = [one for one in running if one.process.poll() is None]
         if alive and not in_peace and (kind := _disturb(random, random.choice(alive))):
             done.append(kind)
-            begun = time.monotonic()
-        if time.monotonic() - begun > commands.HANG_S:
+        # However slow the machine is, what trains leaves records.
+        if (now := (len(done), _bytes(results))) != seen:
+            moved, seen = time.monotonic(), now
+        if time.monotonic() - moved > commands.HANG_S:
             defects.append(("hang", f"after {done[before:]}"))
             os.killpg(command.process.pid, signal.SIGKILL)
+            command.process.wait()
     if shown := commands.fault(code, command.text()):
         defects.append((shown[0], f"after {done[before:]}: {shown[1]}"))
     return code
+
+
+def _bytes(folder: Path) -> int:
+    """The bytes of all files in a folder."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            total += path.stat().st_size
+    return total
 
 
 def _disturb(random: Random, command: Command) -> str:
