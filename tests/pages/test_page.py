@@ -16,7 +16,7 @@ from reading import Outline
 from refusals import refused
 
 FACTS = {
-    "name": "small", "question": "Does it rise?", "verdict": ["It rises."], "answer": "Yes.", "cost": "3 min",
+    "name": "small", "question": "Does it rise?", "answer": "Yes.", "verdict": ["It rises."], "cost": "3 min",
     "date": "2026-11-20", "size": "1 of 6 runs finished", "data": {"errors": pd.DataFrame({"error": [0.5]})},
     "remarks": ["Provisional."],
 }  # fmt: skip
@@ -45,7 +45,7 @@ def index(reports):
     return write_index(reports).read_text(encoding="utf-8")
 
 
-SUMMARY = dict.fromkeys(("question", "answer", "runs", "cost", "date", "figure", "alt"), "text")
+SUMMARY = dict.fromkeys(("question", "group", "answer", "runs", "cost", "date", "figure", "alt"), "text")
 SUMMARY |= {"verdict": ["text"], "remarks": []}
 DAMAGED = [json.dumps(SUMMARY | {key: value}) for key in SUMMARY for value in (None, 1, [1], {})]
 

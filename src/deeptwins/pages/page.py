@@ -18,6 +18,7 @@ from deeptwins.errors import InputError, escaped
 from deeptwins.pages import saving
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.tables import Table, csv
+from deeptwins.study.files import OWN
 from deeptwins.system import disk, regular
 
 Facts = TypeVar("Facts")
@@ -39,6 +40,16 @@ class Section:
     tables: tuple[Table, ...] = ()
     paragraphs: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    folded: bool = False
+    """Whether it is shown on demand, and on paper."""
+
+
+class Number(NamedTuple):
+    """One number that carries an answer: what of, the number with its unit, and what it measures."""
+
+    label: str
+    value: str
+    note: str
 
 
 class Commands(NamedTuple):
@@ -57,8 +68,8 @@ class PageSpec(Generic[Facts]):
     name: Callable[[Facts], str]
     """Of the page's folder."""
     question: Callable[[Facts], str]
-    verdict: Callable[[Facts], Sequence[str]]
-    """The answer, in sentences."""
+    answer: Callable[[Facts], str]
+    """To the question, in a sentence; empty where nothing answers it."""
     sections: Callable[[Facts], Sequence[Section]]
     """What was found: figures and tables."""
     origin: Callable[[Facts], Sequence[Table]]
@@ -68,6 +79,12 @@ class PageSpec(Generic[Facts]):
     """The tables behind figures and tables, by the stem of their file; those without a row are left out."""
     size: Callable[[Facts], str]
     """How much of it there is, e.g. how many runs have finished."""
+    verdict: Callable[[Facts], Sequence[str]] = lambda _: ()
+    """What the answer rests on, in paragraphs."""
+    numbers: Callable[[Facts], Sequence[Number]] = lambda _: ()
+    """The numbers that carry the answer, e.g. one per twin."""
+    group: Callable[[Facts], str] = lambda _: OWN
+    """The heading in the list of pages."""
     method: Callable[[Facts], Sequence[str]] = lambda _: ()
     """How it was measured, in paragraphs."""
     cautions: Callable[[Facts], Sequence[str]] = lambda _: ()
@@ -76,15 +93,13 @@ class PageSpec(Generic[Facts]):
     """What limits the verdict."""
     source: Callable[[Facts], str] = lambda _: ""
     """Who asked the question first."""
-    answer: Callable[[Facts], str] | None = None
-    """The verdict in a few words, for the list of pages; None: its first sentence."""
     cost: Callable[[Facts], str] = lambda _: ""
     """What was spent on it, as measured."""
     date: Callable[[Facts], str] = lambda _: ""
     summary: Callable[[Facts], Sequence[Table]] = lambda _: ()
     """Tables for a terminal."""
     lines: Callable[[Facts], Sequence[str]] | None = None
-    """What a terminal shows below them; None: the verdict."""
+    """What a terminal shows below them; None: the answer and the verdict."""
     find: Callable[[Path], Sequence[tuple[Any, ...]]] = lambda _: ()
     """Lists what a folder of results has for such pages: the arguments of `load`, once per page."""
 
@@ -96,13 +111,15 @@ class Page:
     name: str
     question: str
     source: str
+    group: str
+    answer: str
+    numbers: Sequence[Number]
     verdict: Sequence[str]
     cautions: Sequence[str]
     remarks: Sequence[str]
     sections: Sequence[Section]
     runs: str
     data: Mapping[str, pd.DataFrame]
-    answer: str
     cost: str
     date: str
 
@@ -134,18 +151,21 @@ def write(spec: PageSpec[Facts], reports: Path, *source: object) -> Written[Fact
     folder = reports / page.name
     with _writable(folder):
         saving.save(folder, _files(page))
-    lines = page.verdict if spec.lines is None else spec.lines(facts)
+    lines = filter(None, (page.answer, *page.verdict)) if spec.lines is None else spec.lines(facts)
     return Written(facts, tuple(spec.summary(facts)), tuple(lines), folder / saving.INDEX)
 
 
 def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
     """Put a page together from its facts."""
-    verdict, commands = list(spec.verdict(facts)), spec.commands(facts)
+    commands = spec.commands(facts)
     return Page(
         name=spec.name(facts),
         question=spec.question(facts),
         source=spec.source(facts),
-        verdict=verdict,
+        group=spec.group(facts),
+        answer=spec.answer(facts),
+        numbers=spec.numbers(facts),
+        verdict=spec.verdict(facts),
         cautions=spec.cautions(facts),
         remarks=spec.remarks(facts),
         sections=[
@@ -155,7 +175,6 @@ def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
         ],
         runs=spec.size(facts),
         data=spec.data(facts),
-        answer=verdict[0] if spec.answer is None else spec.answer(facts),
         cost=spec.cost(facts),
         date=spec.date(facts),
     )
@@ -167,7 +186,12 @@ def _files(page: Page) -> dict[str, str]:
     data = {name: table for name, table in page.data.items() if len(table)}
     first = pictures[0]
     summary = {key: getattr(page, key) for key in _LISTED}
-    summary |= {"remarks": [*page.cautions, *page.remarks], "figure": f"{first.name}.svg", "alt": first.alt}
+    summary |= {
+        "verdict": [*page.verdict],
+        "remarks": [*page.cautions, *page.remarks],
+        "figure": f"{first.name}.svg",
+        "alt": first.alt,
+    }
     files = {
         **{f"{picture.name}.svg": str(picture.svg) for picture in pictures},
         **{f"data/{name}.csv": csv(table, float_format="%.6g") for name, table in data.items()},
@@ -247,6 +271,6 @@ _TEMPLATES |= dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newl
 _HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
 _MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
 _MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML
-_LISTED = ("question", "answer", "verdict", "remarks", "runs", "cost", "date")
+_LISTED = ("question", "group", "answer", "verdict", "remarks", "runs", "cost", "date")
 _LARGEST = 2**20  # bytes of a summary
 _SUMMARY = (*_LISTED, "figure", "alt")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from deeptwins import study as studies
 from deeptwins.findings.learning import VOID
-from deeptwins.pages.page import PageSpec
+from deeptwins.pages.page import Number, PageSpec
 from deeptwins.pages.study import commands, prose, provenance, remarks, tables
 from deeptwins.pages.study.facts import StudyFacts, load
 from deeptwins.pages.study.inside import words as inside_words
@@ -70,16 +70,15 @@ def _answer(facts: StudyFacts) -> str:
 
 
 def _verdict(facts: StudyFacts) -> list[str]:
-    """Say what was found: the answer, and behind it what it rests on, first gradients where a claim is about them."""
-    answered = [_answer(facts)] if _answer(facts) else []
+    """Say what the answer rests on: first gradients, where a claim is about them."""
     twins = [claim.twin for claim in facts.study.expect if claim.gradients]
     flow = facts.inside.gradient_flow
     evidence = prose.evidence(facts.study, facts.frames, facts.findings)
-    return [*answered, *inside_words.flow(flow[flow["twin"].isin(twins)]), *evidence]
+    return [*inside_words.flow(flow[flow["twin"].isin(twins)]), *evidence]
 
 
 def _lines(facts: StudyFacts) -> list[str]:
-    verdict = " ".join([*remarks.cautions(facts.frames), *_verdict(facts)])
+    verdict = " ".join([*remarks.cautions(facts.frames), *filter(None, [_answer(facts)]), *_verdict(facts)])
     return [f"{facts.study.name}: {verdict}", *(f"  {line}" for line in tables.results(facts.findings.claims))]
 
 
@@ -122,8 +121,10 @@ PAGE = PageSpec(
     name=lambda facts: commands.folder(facts.study),
     question=lambda facts: facts.study.question,
     source=lambda facts: facts.study.source,
-    verdict=_verdict,
+    group=lambda facts: facts.study.group,
     answer=_answer,
+    numbers=lambda facts: [Number(*texts) for texts in prose.numbers(facts.study, facts.findings)],
+    verdict=_verdict,
     cautions=lambda facts: remarks.cautions(facts.frames),
     remarks=lambda facts: remarks.remarks(facts.study, facts.frames, facts.findings),
     sections=sections,
