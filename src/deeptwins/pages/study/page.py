@@ -15,7 +15,7 @@ from deeptwins.pages.study import commands, prose, provenance, remarks, tables
 from deeptwins.pages.study.facts import StudyFacts, load
 from deeptwins.pages.study.inside import words as inside_words
 from deeptwins.pages.study.sections import sections
-from deeptwins.pages.tables import Table, shorten
+from deeptwins.pages.tables import Table
 from deeptwins.pages.wording import count
 from deeptwins.study import FOLDER, Study
 
@@ -84,8 +84,7 @@ def _lines(facts: StudyFacts) -> list[str]:
 
 def _origin(facts: StudyFacts) -> list[Table]:
     frames = facts.frames
-    origin = (provenance.origin(frames), provenance.recipe(frames.runs), provenance.nets(frames.runs))
-    return [shorten(table) for table in origin]
+    return [provenance.origin(frames), provenance.recipe(frames.runs), provenance.nets(frames.runs)]
 
 
 def _method(facts: StudyFacts) -> list[str]:
