@@ -15,7 +15,8 @@ import pages_made
 from deeptwins import pages
 from deeptwins.cli.pages import PAGES, spec_of
 from deeptwins.pages import saving
-from deeptwins.pages.page import PageSpec, Written, write, write_index
+from deeptwins.pages.listing import write_index
+from deeptwins.pages.page import PageSpec, Written, write
 from reading import Outline, titles
 
 NEEDLESS = ("torch", "triton", *(f"deeptwins.{folder}" for folder in ("data", "kernels", "nets", "train", "profile")))
@@ -87,7 +88,8 @@ def test_a_page_is_readable_to_all(made):
     assert text.count("<caption>") == text.count("<table") > 0
     assert all("scope" in attrs for tag, attrs in outline.tags if tag == "th")
     assert all(attrs["role"] == "img" for tag, attrs in outline.tags if tag == "svg")
-    assert not {"script", "link", "img", "iframe"} & {*outline.names()}
+    assert not {"script", "img", "iframe"} & {*outline.names()}
+    assert [attrs["href"][:5] for tag, attrs in outline.tags if tag == "link"] == ["data:"]
     assert "@import" not in outline.text
     folder = made.one.page.parent
     for path in [folder, *folder.rglob("*")]:
@@ -95,16 +97,22 @@ def test_a_page_is_readable_to_all(made):
 
 
 def test_what_a_page_names_is_there(made):
-    """Files that it links lie beside it, in HTML and Markdown; the commands that make it stand in both."""
+    """Files and headings that it links are there, and the list of pages, in HTML and Markdown; its commands in both."""
     files = texts(made.one)
+    outline = Outline(files["index.html"])
     names = {
-        "index.html": Outline(files["index.html"]).links(),
+        "index.html": [link for link in outline.links() if not link.startswith(("#", "data:"))],
         "report.md": re.findall(r"\]\(([^)]*)\)", files["report.md"]),
     }
 
+    assert {link[1:] for link in outline.links() if link.startswith("#")} == {
+        attrs["id"] for tag, attrs in outline.tags if tag == "h2"
+    }
     for name, links in names.items():
-        assert links
-        assert {*links} <= {*files}
+        lists, *others = sorted(links)
+        assert lists == f"../index{Path(name).suffix}"
+        assert others
+        assert {*others} <= {*files}
         for command in made.spec.commands(made.one.facts).lines:
             assert f"{command}\n" in unescape(files[name])
 
@@ -135,6 +143,16 @@ def test_the_index_lists_a_page(made):
 
     assert f'href="{page.parent.name}/index.html"' in index
     assert made.spec.size(made.one.facts) in index
+
+
+def test_a_browser_finds_nothing(made, look):
+    """Valid HTML, nothing that axe-core finds in light and dark, nothing cut at 390 px and on paper, one request."""
+    found = look(made.one.page)
+
+    del found["height_1280"], found["height_390"]
+    assert found.pop("requests") == ["index.html"]
+    assert found.pop("wide_1280") == found.pop("wide_390") == 0
+    assert found == {"html": [], "axe": [], "hidden_on_paper": [], "cut_on_paper": []}
 
 
 def test_pages_need_nothing_that_trains(example):

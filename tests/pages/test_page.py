@@ -1,8 +1,5 @@
 """Pages and their list, of whatever kind: here of a small one, whose facts are what it says."""
 
-import json
-import re
-from operator import itemgetter
 from pathlib import Path
 
 import pandas as pd
@@ -11,43 +8,10 @@ import pytest
 from deeptwins.errors import InputError
 from deeptwins.pages import drawing, page, tables
 from deeptwins.pages.drawing import Picture
-from deeptwins.pages.page import Commands, PageSpec, Section, write, write_index
+from deeptwins.pages.page import Number, Section
 from reading import Outline
 from refusals import refused
-
-FACTS = {
-    "name": "small", "question": "Does it rise?", "verdict": ["It rises."], "answer": "Yes.", "cost": "3 min",
-    "date": "2026-11-20", "size": "1 of 6 runs finished", "data": {"errors": pd.DataFrame({"error": [0.5]})},
-    "remarks": ["Provisional."],
-}  # fmt: skip
-PICTURE = Picture("errors", "Caption.", "An empty figure.", drawing.canvas(1.0))
-PAGE = PageSpec(
-    load=lambda changes: FACTS | changes,
-    sections=lambda facts: [Section("Errors", (PICTURE, *facts.get("pictures", ())))],
-    origin=lambda _: [],
-    commands=lambda _: Commands("Here:", ("make it",)),
-    **{part: itemgetter(part) for part in FACTS},
-)
-
-
-def written(reports, **changes):
-    """Write the page, with some facts changed; returns its folder."""
-    return write(PAGE, reports, changes).page.parent
-
-
-def contents(folder):
-    """The files of a folder, with what is in them."""
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def index(reports):
-    """The list of all pages."""
-    return write_index(reports).read_text(encoding="utf-8")
-
-
-SUMMARY = dict.fromkeys(("question", "answer", "runs", "cost", "date", "figure", "alt"), "text")
-SUMMARY |= {"verdict": ["text"], "remarks": []}
-DAMAGED = [json.dumps(SUMMARY | {key: value}) for key in SUMMARY for value in (None, 1, [1], {})]
+from small_page import contents, index, picture, written
 
 
 def test_texts_stay_texts(tmp_path):
@@ -92,14 +56,75 @@ def test_no_cell_is_a_formula(start):
     ]  # fmt: skip
 
 
-def test_what_limits_the_verdict_stands_under_it(tmp_path):
-    """A remark comes behind the verdict and before what was found, on the page and in the list of pages."""
-    folder = written(tmp_path)
+def places(text, *parts):
+    """Where the parts stand in a text, the first time."""
+    return [text.index(part) for part in parts]
 
-    texts = [folder.joinpath(name).read_text(encoding="utf-8") for name in ("index.html", "report.md")]
-    for text in (*texts, index(tmp_path)):
-        parts = [text.rindex("It rises."), text.index("Provisional."), text.index("errors.svg")]
-        assert parts == sorted(parts)
+
+def test_the_page_begins_with_its_answer(tmp_path):
+    """Caution, answer, figure, numbers, what the answer rests on, and what limits it; then the sections."""
+    numbers = [Number("plain", "72.9 %", "at depth 56")]
+    folder = written(tmp_path, numbers=numbers, cautions=["Mixed data."], pictures=[picture("second")])
+
+    for name in ("index.html", "report.md"):
+        text = folder.joinpath(name).read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+        first = places(
+            text.split("<body>")[-1], "Mixed data.", "Yes.", "errors.svg", "72.9 %", "It rises.", "Provisional."
+        )
+        assert first == sorted(first)
+        assert text.index("Provisional.") < text.index("second.svg")
+        assert text.count("Yes.</strong>") + text.count("**Yes.**") == 1
+
+
+def test_a_section_of_the_first_figure_alone_goes(tmp_path):
+    """The first figure stands beside the answer; its section stays where it has more to show."""
+    alone, more = (written(tmp_path / str(n), pictures=[picture("second")] * n) for n in (0, 1))
+
+    assert "## Errors" not in alone.joinpath("report.md").read_text(encoding="utf-8")
+    assert "## Errors\n\n![" in more.joinpath("report.md").read_text(encoding="utf-8")
+
+
+def test_headings_of_one_name_have_links_of_their_own(tmp_path):
+    """A second section with a title has another place, to which the contents lead."""
+    table = tables.Table.facts([("a", "b")])
+    folder = written(
+        tmp_path, sections=[Section("Errors!", (picture("errors"),), (table,)), Section("errors", tables=(table,))]
+    )
+
+    outline = Outline(folder.joinpath("index.html").read_text(encoding="utf-8"))
+
+    ids = [attrs["id"] for tag, attrs in outline.tags if tag == "h2"]
+    assert ids == ["errors", "errors-2", "provenance", "how-to-reproduce"]
+    assert [link for link in outline.links() if link[0] == "#"] == [f"#{name}" for name in ids]
+
+
+def test_a_figure_links_its_data(tmp_path):
+    """Beside a figure stands a link to the CSV that it draws, where the page has that."""
+    folder = written(tmp_path, pictures=[picture("second", "errors"), picture("third", "absent")])
+
+    for name in ("index.html", "report.md"):
+        text = folder.joinpath(name).read_text(encoding="utf-8")
+        *_, second, third = text.split("Caption of ")
+        assert "data/errors.csv" in second
+        assert "CSV" not in third.split("Provenance")[0]
+
+
+def test_what_a_reader_in_a_hurry_skips_is_folded(tmp_path):
+    """A folded section, the tables under a figure, provenance and commands are shown on demand, with their headings."""
+    table = tables.Table.facts([("a", "b")])
+    sections = [
+        Section("Shown", (picture("errors"), picture("second")), (table,)),
+        Section("Open", tables=(table,)),
+        Section("Folded", tables=(table,), folded=True),
+    ]
+    html = written(tmp_path, sections=sections).joinpath("index.html").read_text(encoding="utf-8")
+
+    folded = [part.split("</details>")[0] for part in html.split("<details")[1:]]
+    assert ["<table" in part for part in folded] == [True, True, False, False]
+    assert [name for name in ("shown", "open", "folded", "how-to-reproduce") if f'id="{name}"' in "".join(folded)] == [
+        "folded", "how-to-reproduce"
+    ]  # fmt: skip
+    assert 'title="Click to select">make it\n</code>' in folded[-1]
 
 
 def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
@@ -139,51 +164,3 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 
     assert told.startswith(f"{tmp_path / 'reports' / 'small'}: ")
     assert "--reports" in told
-
-
-def test_the_index_lists_every_report(tmp_path):
-    """Each has a row with its question, answer, cost and date, then its verdict and figure, in alphabetical order."""
-    for name in ("zeta", "alpha"):
-        written(tmp_path, name=name, question=f"Does {name} rise?")
-    text = index(tmp_path)
-    outline = Outline(text)
-
-    images = [attrs["src"] for tag, attrs in outline.tags if tag == "img"]
-    assert images == ["alpha/errors.svg", "zeta/errors.svg"]
-    pages = [link for link in outline.links() if link not in images]
-    assert pages == ["alpha/index.html", "zeta/index.html"] * 2  # in the table, and above each entry
-    assert all((tmp_path / path).is_file() for path in outline.links())
-    _, *rows = re.findall(r"<tr>(.*)</tr>", text)
-    for name, row in zip(("alpha", "zeta"), rows, strict=True):
-        assert f"<td>Does {name} rise? <strong>Yes.</strong></td>" in row
-        assert ">3 min<br>2026-11-20<" in row
-    assert text.count("<p>It rises.</p>") == outline.text.count("1 of 6 runs finished") == 2
-
-
-def test_a_page_without_answer_or_date_is_listed(tmp_path):
-    """It has a row of what is known."""
-    written(tmp_path, answer="", date="")
-    text = index(tmp_path)
-
-    assert "Does it rise?" in text
-    assert "<strong>" not in text
-    assert "<br>" not in text
-
-
-def test_an_index_of_nothing(tmp_path):
-    """Without reports the index says so."""
-    assert "No report yet." in index(tmp_path / "reports")
-
-
-@pytest.mark.parametrize("damaged", ["{}", "[]", "null", "", *DAMAGED])
-def test_a_damaged_summary_is_one_line(tmp_path, damaged):
-    """A summary that is none is an error that names the file, whatever is wrong with it; the others are listed."""
-    (tmp_path / "depth").mkdir()
-    (tmp_path / "depth" / "summary.json").write_text(damaged, encoding="utf-8")
-
-    written(tmp_path)
-
-    with pytest.raises(InputError, match=r"depth/summary.json: not a report's summary"):
-        write_index(tmp_path)
-
-    assert "Does it rise?" in (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 
 from deeptwins import records, study
 from deeptwins.errors import InputError
-from deeptwins.pages.page import write_index
+from deeptwins.pages.listing import write_index
 from deeptwins.records import RunFiles, benchmarks, kernels
 from deeptwins.records.locks import claimed
 from deeptwins.system import regular

@@ -92,6 +92,6 @@ def print_page(written: Written[Any]) -> None:
 
 def print_index(reports: Path) -> None:
     """Write the list of all pages, and say where it is."""
-    from deeptwins.pages.page import write_index
+    from deeptwins.pages.listing import write_index
 
     say(f"all reports: {write_index(reports)}")

@@ -1,4 +1,4 @@
-"""Pages from their parts: `<reports>/<name>/index.html`, `report.md`, figures, the data behind them; and their list."""
+"""Pages from their parts: `<reports>/<name>/index.html`, `report.md`, figures, and the data behind them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -17,11 +17,12 @@ from markupsafe import Markup
 from deeptwins.errors import InputError, escaped
 from deeptwins.pages import saving
 from deeptwins.pages.drawing import Picture
-from deeptwins.pages.tables import Table, csv
-from deeptwins.system import disk, regular
+from deeptwins.pages.tables import Table, csv, shorten
+from deeptwins.study.files import OWN
 
 Facts = TypeVar("Facts")
 
+LISTED = ("question", "group", "answer", "runs", "cost", "date", "figure", "alt")  # in `summary.json`
 KEPT = "\n\N{NO-BREAK SPACE}"  # of what is not printable: pages have them on purpose
 LONGEST = 20_000  # characters of a text on a page; what is longer is cut
 
@@ -39,6 +40,26 @@ class Section:
     tables: tuple[Table, ...] = ()
     paragraphs: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    folded: bool = False
+    """Whether it is shown on demand, and on paper."""
+
+    @property
+    def slug(self) -> str:
+        """Its name in links."""
+        return "-".join(re.findall(r"[a-z0-9]+", self.title.lower()))
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it fits beside another: a single picture, whose tables are shown on demand."""
+        return len(self.pictures) == 1 and not self.folded
+
+
+class Number(NamedTuple):
+    """One number that carries an answer: what of, the number with its unit, and what it measures."""
+
+    label: str
+    value: str
+    note: str
 
 
 class Commands(NamedTuple):
@@ -57,8 +78,8 @@ class PageSpec(Generic[Facts]):
     name: Callable[[Facts], str]
     """Of the page's folder."""
     question: Callable[[Facts], str]
-    verdict: Callable[[Facts], Sequence[str]]
-    """The answer, in sentences."""
+    answer: Callable[[Facts], str]
+    """To the question, in a sentence; empty where nothing answers it."""
     sections: Callable[[Facts], Sequence[Section]]
     """What was found: figures and tables."""
     origin: Callable[[Facts], Sequence[Table]]
@@ -68,6 +89,12 @@ class PageSpec(Generic[Facts]):
     """The tables behind figures and tables, by the stem of their file; those without a row are left out."""
     size: Callable[[Facts], str]
     """How much of it there is, e.g. how many runs have finished."""
+    verdict: Callable[[Facts], Sequence[str]] = lambda _: ()
+    """What the answer rests on, in paragraphs."""
+    numbers: Callable[[Facts], Sequence[Number]] = lambda _: ()
+    """The numbers that carry the answer, e.g. one per twin."""
+    group: Callable[[Facts], str] = lambda _: OWN
+    """The heading in the list of pages."""
     method: Callable[[Facts], Sequence[str]] = lambda _: ()
     """How it was measured, in paragraphs."""
     cautions: Callable[[Facts], Sequence[str]] = lambda _: ()
@@ -76,15 +103,13 @@ class PageSpec(Generic[Facts]):
     """What limits the verdict."""
     source: Callable[[Facts], str] = lambda _: ""
     """Who asked the question first."""
-    answer: Callable[[Facts], str] | None = None
-    """The verdict in a few words, for the list of pages; None: its first sentence."""
     cost: Callable[[Facts], str] = lambda _: ""
     """What was spent on it, as measured."""
     date: Callable[[Facts], str] = lambda _: ""
     summary: Callable[[Facts], Sequence[Table]] = lambda _: ()
     """Tables for a terminal."""
     lines: Callable[[Facts], Sequence[str]] | None = None
-    """What a terminal shows below them; None: the verdict."""
+    """What a terminal shows below them; None: the answer and the verdict."""
     find: Callable[[Path], Sequence[tuple[Any, ...]]] = lambda _: ()
     """Lists what a folder of results has for such pages: the arguments of `load`, once per page."""
 
@@ -96,15 +121,27 @@ class Page:
     name: str
     question: str
     source: str
+    group: str
+    answer: str
+    numbers: Sequence[Number]
     verdict: Sequence[str]
     cautions: Sequence[str]
     remarks: Sequence[str]
+    figure: Picture
+    """The first picture, which stands beside the answer."""
     sections: Sequence[Section]
     runs: str
     data: Mapping[str, pd.DataFrame]
-    answer: str
     cost: str
     date: str
+
+    @property
+    def contents(self) -> list[tuple[str, Section]]:
+        """The sections with their names in links; a title that comes again gets a number."""
+        slugs = [section.slug for section in self.sections]
+        times = [slugs[:i].count(slug) for i, slug in enumerate(slugs)]
+        names = [f"{slug}-{n + 1}" if n else slug for slug, n in zip(slugs, times, strict=True)]
+        return [*zip(names, self.sections, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -132,92 +169,70 @@ def write(spec: PageSpec[Facts], reports: Path, *source: object) -> Written[Fact
     facts = spec.load(*source)
     page = compose(spec, facts)
     folder = reports / page.name
-    with _writable(folder):
+    with writable(folder):
         saving.save(folder, _files(page))
-    lines = page.verdict if spec.lines is None else spec.lines(facts)
+    lines = filter(None, (page.answer, *page.verdict)) if spec.lines is None else spec.lines(facts)
     return Written(facts, tuple(spec.summary(facts)), tuple(lines), folder / saving.INDEX)
 
 
 def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
     """Put a page together from its facts."""
-    verdict, commands = list(spec.verdict(facts)), spec.commands(facts)
+    commands = spec.commands(facts)
+    figure, sections = _with_figure_apart(spec.sections(facts))
+    sections += [
+        Section("Provenance", tables=tuple(spec.origin(facts)), paragraphs=tuple(spec.method(facts)), folded=True),
+        Section(
+            "How to reproduce",
+            paragraphs=(commands.where,),
+            commands=tuple(map(escaped, commands.lines)),
+            folded=True,
+        ),
+    ]
     return Page(
         name=spec.name(facts),
         question=spec.question(facts),
         source=spec.source(facts),
-        verdict=verdict,
+        group=spec.group(facts),
+        answer=spec.answer(facts),
+        numbers=spec.numbers(facts),
+        verdict=spec.verdict(facts),
         cautions=spec.cautions(facts),
         remarks=spec.remarks(facts),
-        sections=[
-            *spec.sections(facts),
-            Section("Provenance", tables=tuple(spec.origin(facts)), paragraphs=tuple(spec.method(facts))),
-            Section("How to reproduce", paragraphs=(commands.where,), commands=tuple(map(escaped, commands.lines))),
-        ],
+        figure=figure,
+        sections=[replace(section, tables=tuple(map(shorten, section.tables))) for section in sections],
         runs=spec.size(facts),
         data=spec.data(facts),
-        answer=verdict[0] if spec.answer is None else spec.answer(facts),
         cost=spec.cost(facts),
         date=spec.date(facts),
     )
 
 
+def _with_figure_apart(sections: Sequence[Section]) -> tuple[Picture, list[Section]]:
+    """Take the first picture out of its section, which goes if there was nothing else in it."""
+    at = next(i for i, section in enumerate(sections) if section.pictures)
+    figure, *others = sections[at].pictures
+    left = replace(sections[at], pictures=tuple(others))
+    kept = [left] if others or left.tables or left.paragraphs or left.commands else []
+    return figure, [*sections[:at], *kept, *sections[at + 1 :]]
+
+
 def _files(page: Page) -> dict[str, str]:
     """Write the files of a page's folder: their text, by name."""
-    pictures = [picture for section in page.sections for picture in section.pictures]
+    pictures = [page.figure, *(picture for section in page.sections for picture in section.pictures)]
     data = {name: table for name, table in page.data.items() if len(table)}
-    first = pictures[0]
-    summary = {key: getattr(page, key) for key in _LISTED}
-    summary |= {"remarks": [*page.cautions, *page.remarks], "figure": f"{first.name}.svg", "alt": first.alt}
+    summary = vars(page) | {"figure": f"{page.figure.name}.svg", "alt": page.figure.alt}
     files = {
         **{f"{picture.name}.svg": str(picture.svg) for picture in pictures},
         **{f"data/{name}.csv": csv(table, float_format="%.6g") for name, table in data.items()},
-        "summary.json": json.dumps(summary, indent=1) + "\n",
-        "report.md": _MARKDOWN.get_template("report.md.j2").render(page=page, data=list(data)),
-        "index.html": _HTML.get_template("report.html.j2").render(page=page, data=list(data)),
+        "summary.json": json.dumps({key: summary[key] for key in LISTED}, indent=1) + "\n",
+        "report.md": MARKDOWN.get_template("report.md.j2").render(page=page, data=list(data)),
+        "index.html": HTML.get_template("report.html.j2").render(page=page, data=list(data)),
     }
     return {name: escaped(text, kept=KEPT) for name, text in files.items()}
 
 
-def write_index(reports: Path) -> Path:
-    """Write `index.html`, the list of the reports in a folder.
-
-    Raises:
-        InputError: a report's summary is damaged; the others are listed.
-        UnwritableError: the folder cannot be written.
-    """
-    studies, damaged = [], []
-    for path in sorted(reports.glob("[!.]*/summary.json")):
-        try:
-            studies.append({"name": path.parent.name} | _listed(json.loads(regular.read(path, _LARGEST))))
-        except (OSError, ValueError, TypeError, KeyError):
-            damaged.append(path)
-    index = reports / saving.INDEX
-    with _writable(reports):
-        reports.mkdir(parents=True, exist_ok=True)
-        disk.replace(index, escaped(_HTML.get_template("index.html.j2").render(studies=studies), kept=KEPT).encode())
-    if damaged:
-        raise InputError(f"{damaged[0]}: not a report's summary; write the report again, or delete its folder")
-    return index
-
-
-def _listed(summary: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever JSON has
-    """Return what the list of pages shows of a summary.
-
-    Raises:
-        KeyError, TypeError: it is none.
-    """
-    listed = {key: summary[key] for key in _SUMMARY}
-    for key, value in listed.items():
-        several = key in {"verdict", "remarks"}
-        if isinstance(value, list) != several or not all(
-            isinstance(text, str) for text in (value if several else [value])
-        ):
-            raise TypeError(key)
-    return listed
-
-
 @contextmanager
-def _writable(folder: Path) -> Iterator[None]:
+def writable(folder: Path) -> Iterator[None]:
     """Refuse a folder that cannot be written."""
     try:
         yield
@@ -244,9 +259,6 @@ def _escape_markdown(value: Any) -> Any:  # noqa: ANN401 - whatever a template p
 
 _TEMPLATES: dict[str, Any] = {"loader": PackageLoader("deeptwins.pages"), "undefined": StrictUndefined}
 _TEMPLATES |= dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
-_HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
-_MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
-_MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML
-_LISTED = ("question", "answer", "verdict", "remarks", "runs", "cost", "date")
-_LARGEST = 2**20  # bytes of a summary
-_SUMMARY = (*_LISTED, "figure", "alt")
+HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
+MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
+MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML

@@ -16,14 +16,18 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from deeptwins.system import disk, regular
 
 NEW, WHOLE = ".new-", ".whole-"
 OWN = re.compile(rf"({re.escape(NEW)}|{re.escape(WHOLE)})\w{{8}}")
 LEFT_S = 86_400.0  # what is older is left over, also where it cannot be told whether somebody is writing it
 INDEX = "index.html"
+LARGEST = 2**28  # bytes of an index
+NAV = re.compile(r'<nav aria-label="Reports">.*?</nav>')  # in the index: the links to other pages
 MARK = '<p class="eyebrow">deeptwins <span'  # in the index: it is one of ours
 LINK = re.compile(r'<a href="([^"/]+\.svg|data/[^"/]+\.csv)">')  # in the index: a file of the page's own
 
@@ -44,6 +48,34 @@ def save(folder: Path, files: Mapping[str, str]) -> None:
             _exchange(folder, files)
         except OSError:  # if the reason is no property of the file system, it is raised now
             _move(folder, files)
+
+
+def amend(reports: Path, changes: Mapping[str, Callable[[str], str]]) -> None:
+    """Change the text of pages, but of those that cannot be read or written.
+
+    While others save pages nothing is changed: they list the pages afterwards, and change them then.
+
+    Args:
+        reports: the folder of all pages.
+        changes: of the text of an index, by the name of the page's folder.
+
+    Raises:
+        OSError: the folder cannot be opened.
+    """
+    descriptor = os.open(reports, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in disk.TAKEN:
+                return
+        for name, change in changes.items():
+            with suppress(OSError, ValueError):
+                text = regular.read(reports / name / INDEX, LARGEST).decode()
+                if MARK in text and change(text) != text:
+                    disk.replace(reports / name / INDEX, change(text).encode())
+    finally:
+        os.close(descriptor)
 
 
 def _exchange(folder: Path, files: Mapping[str, str]) -> None:

@@ -10,10 +10,17 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from deeptwins.errors import one_line
+from deeptwins.pages.wording import count
 
 # What a formula begins with; spreadsheets also take the wide forms of East Asian text.
 FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-SHARED = ("family", "depth", "minus", "against", "metric", "source", "published", "ours", "seeds")
+# Columns of which a caption says what is in all rows, and how.
+SHARED: dict[str, Callable[[str], str]] = {
+    **dict.fromkeys(("twin", "twins", "metric", "source"), str),
+    **{head: f"{head} {{}}".format for head in ("family", "depth", "against")},
+    **{head: f"{head}: {{}}".format for head in ("published", "ours")},
+    "seeds": lambda seeds: count(int(seeds), "seed"),
+}
 
 
 @dataclass(frozen=True)
@@ -94,11 +101,13 @@ def shorten(table: Table) -> Table:
     full = [i for i, column in enumerate(cells) if {*column} != {"-"}] if cells else range(len(table.columns))
     places = {table.columns[i]: i for i in full}
     several = len(table.rows) > 1
-    same = [places[head] for head in SHARED if several and head in places and len({*cells[places[head]]}) == 1]
-    left = [i for i in full if i not in same]
-    common = "; ".join(f"{table.columns[i]} {cells[i][0]}" for i in same)
-    caption = f"{table.caption}. The same in all rows: {common}" if common else table.caption
-    return replace(table.columns_at(left), caption=caption)
+    same = {places[head]: head for head in SHARED if several and head in places and len({*cells[places[head]]}) == 1}
+    names = {i for i in full if i < table.words}
+    if names and names <= same.keys():
+        del same[max(names)]  # a row keeps a name
+    common = ", ".join(SHARED[head](cells[i][0]) for i, head in same.items())
+    caption = f"{table.caption}. All rows: {common}." if common else table.caption
+    return replace(table.columns_at([i for i in full if i not in same]), caption=caption)
 
 
 def csv(table: pd.DataFrame, float_format: str | None = None) -> str:

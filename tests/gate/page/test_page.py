@@ -168,7 +168,7 @@ def test_the_newest_comparison_counts_and_an_anchor_where_there_is_none(tmp_path
     stored(tmp_path, "anchor", timed("anchored"), at=9, git=git)
     facts = PAGE.load(tmp_path)
     assert facts.newest.run.kind == "anchor"
-    assert "against the anchor v1.0" in "".join(PAGE.verdict(facts))
+    assert "against the anchor v1.0" in " ".join([PAGE.answer(facts), *PAGE.verdict(facts)])
 
     stored(tmp_path, "paired", timed("old"), at=3)
     stored(tmp_path, "paired", timed("new"), at=4)

@@ -280,8 +280,9 @@ def test_a_study_that_asks_about_gradients_is_answered_at_the_top(tmp_path):
     study = made.load(tmp_path, f"{answer}\n{made.TOML.split('[[expect]]')[0]}{claims}")
     results = made.looked_into(tmp_path, study, norm=lambda _seed, layer, _iteration: math.exp(0.1 * layer))
 
-    answer, *evidence = page.PAGE.verdict(page.PAGE.load(study, results))
+    facts = page.PAGE.load(study, results)
+    evidence = page.PAGE.verdict(facts)
 
-    assert answer == "They vanish."
+    assert page.PAGE.answer(facts) == "They vanish."
     assert "radients vanish in plain" in evidence[0]
     assert "residual" not in evidence[0]

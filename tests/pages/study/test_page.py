@@ -19,22 +19,42 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_verdict_comes_first(shipped):
-    """The page opens with the question, then the verdict in words, then the figure."""
-    text = html(shipped).replace("\N{NO-BREAK SPACE}", " ")
+    """The page opens with question, answer, figure and evidence; then come what was found, why, and what is folded."""
+    text = html(shipped).replace("\N{NO-BREAK SPACE}", " ").split("<body>")[1]
 
-    question = text.index("Does training error rise with depth when there is no shortcut?</h1>")
-    words = text.index("without shortcuts, training error rises from ", question)
-    assert words < text.index("<svg")
-    for heading in [
+    order = [
+        "Does training error rise with depth when there is no shortcut?</h1>",
+        "<strong>Yes, it does.</strong>",
+        'id="error-by-depth-title"',
+        "without shortcuts, training error rises from ",
+        *(f">{heading}</h2>" for heading in headings(shipped)),
+    ]
+    at = [text.index(part) for part in order]
+    assert at == sorted(at)
+    assert headings(shipped) == [
+        "What the study claims",
+        "Against the paper",
         "Learning curves",
-        "Differences between",
+        "Differences between the twins",
         "Layer responses",
-        "claims",
-        "paper",
+        "Trends",
         "All errors",
-        "cost",
-    ]:
-        assert words < text.index(heading, words)
+        "Single runs",
+        "What it cost",
+        "Provenance",
+        "How to reproduce",
+    ]
+    folded = [section.title for section in PAGE.sections(shipped.facts) if section.folded]
+    assert folded == ["Trends", "All errors", "Single runs", "What it cost"]
+
+
+def test_every_single_run_is_on_the_page(shipped):
+    """Each net and seed has its errors, its machine and its commit."""
+    text = markdown(shipped).split("## Single runs")[1].split("## ")[0]
+
+    lines = [line for line in text.splitlines() if line.startswith(("| cifar", "| imagenet"))]
+    assert len(lines) == len(shipped.facts.findings.final)
+    assert all(line.endswith("| AMD EPYC | abc1234 |") for line in lines)
 
 
 def test_the_paper_is_beside_ours(shipped):
@@ -63,10 +83,11 @@ def test_agreement_comes_first(agreeing):
     """Where twins should agree the page opens with whether they do; of a single depth it draws nothing by depth."""
     assert headings(agreeing) == [
         "Agreement of the twins",
+        "What the study claims",
         "Learning curves",
         "Layer responses",
-        "What the study claims",
         "All errors",
+        "Single runs",
         "What it cost",
         "Provenance",
         "How to reproduce",
@@ -74,9 +95,9 @@ def test_agreement_comes_first(agreeing):
     assert not (agreeing.page.parent / "error-by-depth.svg").exists()
     text = markdown(agreeing)
     assert (
-        text.index("**triton agrees with eager: ")
-        < text.index("](drift.svg)")
-        < text.index("| triton | training error | agree |")
+        text.index("](drift.svg)")
+        < text.index("triton agrees with eager: ")
+        < text.index("| triton | eager | training error | agree |")
     )
     assert re.search(r"\| triton and eager \| furthest apart, last \| 48 \| 1\.0e-3 \|", text)
     assert "Two twins agree in an error where" in text
@@ -107,7 +128,7 @@ def test_claims_are_met_or_contradicted(shipped, agreeing, diverged):
 
 def test_nets_that_have_no_loss_do_not_drift(diverged):
     """Where a twin diverged before its first evaluation there is no drift to show, and still a page."""
-    assert diverged.lines[0].startswith("kernel: compiled cannot be compared with eager: training error of nets")
+    assert "compiled cannot be compared with eager: training error of nets that diverged" in diverged.lines[0]
     assert "loss traces" not in diverged.lines[0]
     assert not (diverged.page.parent / "drift.svg").exists()
     assert headings(diverged)[0] == "Agreement of the twins"
@@ -145,11 +166,12 @@ def test_what_does_not_drift_is_told_in_words(tmp_path):
 def test_a_single_depth_has_a_page(one_depth):
     """A study of one depth opens with how its twins compare, and draws nothing against depth."""
     assert headings(one_depth)[:4] == [
-        "Differences between the twins",
         "Learning curves",
+        "Differences between the twins",
         "Layer responses",
         "All errors",
     ]
+    assert markdown(one_depth).index("](error-by-twin.svg)") < markdown(one_depth).index("## ")
     assert (one_depth.page.parent / "error-by-twin.svg").is_file()
     assert not list(one_depth.page.parent.glob("*-by-depth.svg"))
 
@@ -170,8 +192,8 @@ def test_a_study_of_one_depth_draws_its_twins(one_depth):
     text = markdown(one_depth)
     alt = re.search(r"!\[([^]]*)\]\(error-by-twin\.svg\)", text).group(1)
     assert "cifar, residual: 6.0 % in training, 8.0 % in test" in alt
-    assert "| residual | training error | agree | +0.0 |" in text
-    assert "The same in all rows: family cifar; depth 20; minus plain; seeds 3" in text
+    assert "| plain | training error | agree | +0.0 |" in text
+    assert "All rows: residual, family cifar, depth 20, 3 seeds:" in text
 
 
 def test_other_data_and_failures_are_on_the_page(tmp_path):
@@ -291,7 +313,7 @@ def test_answer_cost_and_dates_are_told(shipped):
 
     cost, date = "10.2 core-minutes on AMD EPYC", "2026-11-20 to 2026-11-22"
     assert (listed["answer"], listed["cost"], listed["date"]) == ("Yes, it does.", cost, date)
-    assert text.index("**Yes, it does.**") < text.index("**Family cifar: without")
+    assert text.index("**Yes, it does.**") < text.index("Family cifar: without")
     assert f"| training time | {cost} |" in text
     assert f"| date | {date} |" in text
 
@@ -343,10 +365,11 @@ def test_a_claim_about_gradients_is_answered_though_no_net_trained(tmp_path):
         *lines, end = [line for line in made.records(run, lambda *_: 90.0) if line["kind"] != "layer"]
         made.write(tmp_path / "results", run, [*lines, *made.inside(run, norm=lambda *_: 1.0), end])
 
-    first, answer, gradients = PAGE.verdict(PAGE.load(study, tmp_path / "results"))
+    facts = PAGE.load(study, tmp_path / "results")
+    answer, (gradients,) = PAGE.answer(facts), PAGE.verdict(facts)
 
-    assert first.startswith("No net trained: ")
-    assert answer == "Yes."
+    assert answer.startswith("No net trained: ")
+    assert answer.endswith(" Yes.")
     assert gradients.startswith("Gradients neither vanish nor explode in plain")
 
 

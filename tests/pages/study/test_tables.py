@@ -4,6 +4,8 @@ import re
 from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import made
 from deeptwins.findings import comparisons, derive, frames, judging
@@ -135,17 +137,33 @@ def test_the_table_of_comparisons():
 
 def test_what_all_rows_say_is_said_once():
     """Columns with the same name or number in every row go into the caption, and the first that is left names rows."""
-    rows = [["cifar", "20", "b", "a", "above", "+1.0", "3"], ["cifar", "56", "c", "a", "above", "+1.0", "3"]]
-    heads = ("family", "depth", "twin", "minus", "verdict", "points", "seeds")
+    rows = [["cifar", "20", "b - a", "above", "+1.0", "3"], ["cifar", "56", "b - a", "above", "+1.0", "3"]]
+    heads = ("family", "depth", "twins", "verdict", "points", "seeds")
 
-    short = tables_.shorten(tables_.Table("Differences", heads, rows, 5))
+    short = tables_.shorten(tables_.Table("Differences", heads, rows, 4))
 
-    assert short.caption == "Differences. The same in all rows: family cifar; minus a; seeds 3"
-    assert short.columns == ("depth", "twin", "verdict", "points")
-    assert short.rows == [["20", "b", "above", "+1.0"], ["56", "c", "above", "+1.0"]]
-    assert short.words == 3
-    for table in (tables_.Table("One row", heads, rows[:1], 5), tables_.Table("None", ("what", "value"), rows[:0], 2)):
+    assert short.caption == "Differences. All rows: b - a, family cifar, 3 seeds."
+    assert short.columns == ("depth", "verdict", "points")
+    assert short.rows == [["20", "above", "+1.0"], ["56", "above", "+1.0"]]
+    assert short.words == 2
+    for table in (tables_.Table("One row", heads, rows[:1], 4), tables_.Table("None", ("what", "value"), rows[:0], 2)):
         assert tables_.shorten(table) == table
+
+
+@given(
+    rows=st.lists(st.lists(st.sampled_from(["-", "a", "b"]), min_size=5, max_size=5), max_size=3),
+    heads=st.permutations(["family", "twin", "metric", "verdict", "points"]),
+    words=st.integers(1, 4),
+)
+def test_nothing_that_a_table_says_is_lost(rows, heads, words):
+    """What is in a cell is in the short table or in its caption, and rows that had a name keep one."""
+    table = tables_.Table("Any", tuple(heads), rows, words)
+    short = tables_.shorten(table)
+
+    for row, left in zip(rows, short.rows, strict=True):
+        assert {cell for cell in row if cell != "-"} <= {*left, *re.split(r"[ ,.]+", short.caption)}
+    if rows and any(cell != "-" for row in rows for cell in row[:words]):
+        assert short.words > 0
 
 
 def test_columns_without_a_number_are_left_out():

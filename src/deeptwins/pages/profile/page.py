@@ -79,6 +79,10 @@ def _question(facts: ProfileFacts) -> str:
     return f"Where does the time of a training step go? {what}"
 
 
+def _verdict(facts: ProfileFacts) -> list[str]:
+    return tables.verdict(facts.profile, facts.steps, facts.kinds)
+
+
 def _sections(facts: ProfileFacts) -> list[Section]:
     shown = facts.layers[facts.layers["net"].isin(facts.slowest)]
     kinds = [tables.kind_table(net, facts.kinds) for net in facts.slowest]
@@ -104,7 +108,9 @@ PAGE = PageSpec(
     load=load,
     name=lambda facts: f"profile-{facts.profile.name}",
     question=_question,
-    verdict=lambda facts: tables.verdict(facts.profile, facts.steps, facts.kinds),
+    answer=lambda facts: _verdict(facts)[0],
+    verdict=lambda facts: _verdict(facts)[1:],
+    group=lambda _: "Speed",
     remarks=lambda facts: tables.remarks(facts.profile, facts.steps),
     sections=_sections,
     origin=lambda facts: (tables.provenance(facts.profile),),

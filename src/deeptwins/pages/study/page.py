@@ -10,12 +10,12 @@ import pandas as pd
 
 from deeptwins import study as studies
 from deeptwins.findings.learning import VOID
-from deeptwins.pages.page import PageSpec
+from deeptwins.pages.page import Number, PageSpec
 from deeptwins.pages.study import commands, prose, provenance, remarks, tables
 from deeptwins.pages.study.facts import StudyFacts, load
 from deeptwins.pages.study.inside import words as inside_words
 from deeptwins.pages.study.sections import sections
-from deeptwins.pages.tables import Table, shorten
+from deeptwins.pages.tables import Table
 from deeptwins.pages.wording import count
 from deeptwins.study import FOLDER, Study
 
@@ -64,25 +64,27 @@ def find(results: Path) -> list[tuple[Study, Path]]:
     return [(studies.load(path), results) for path in files if any((results / path.stem).glob("*.jsonl"))]
 
 
+def _answer(facts: StudyFacts) -> str:
+    """Answer the question; where no net trained, that is said before all."""
+    return " ".join([*prose.untrained(facts.findings), prose.answer(facts.study, facts.findings.claims)]).strip()
+
+
 def _verdict(facts: StudyFacts) -> list[str]:
-    """Say what was found; where a claim is about gradients, they come right behind the answer."""
-    sentences = prose.verdicts(facts.study, facts.frames, facts.findings)
-    if twins := [claim.twin for claim in facts.study.expect if claim.gradients]:
-        flow = facts.inside.gradient_flow
-        at = 1 + len(prose.untrained(facts.findings))
-        sentences[at:at] = inside_words.flow(flow[flow["twin"].isin(twins)])
-    return sentences
+    """Say what the answer rests on: first gradients, where a claim is about them."""
+    twins = [claim.twin for claim in facts.study.expect if claim.gradients]
+    flow = facts.inside.gradient_flow
+    evidence = prose.evidence(facts.study, facts.frames, facts.findings)
+    return [*inside_words.flow(flow[flow["twin"].isin(twins)]), *evidence]
 
 
 def _lines(facts: StudyFacts) -> list[str]:
-    verdict = " ".join([*remarks.cautions(facts.frames), *_verdict(facts)])
+    verdict = " ".join([*remarks.cautions(facts.frames), *filter(None, [_answer(facts)]), *_verdict(facts)])
     return [f"{facts.study.name}: {verdict}", *(f"  {line}" for line in tables.results(facts.findings.claims))]
 
 
 def _origin(facts: StudyFacts) -> list[Table]:
     frames = facts.frames
-    origin = (provenance.origin(frames), provenance.recipe(frames.runs), provenance.nets(frames.runs))
-    return [shorten(table) for table in origin]
+    return [provenance.origin(frames), provenance.recipe(frames.runs), provenance.nets(frames.runs)]
 
 
 def _method(facts: StudyFacts) -> list[str]:
@@ -118,10 +120,10 @@ PAGE = PageSpec(
     name=lambda facts: commands.folder(facts.study),
     question=lambda facts: facts.study.question,
     source=lambda facts: facts.study.source,
+    group=lambda facts: facts.study.group,
+    answer=_answer,
+    numbers=lambda facts: [Number(*texts) for texts in prose.numbers(facts.study, facts.findings)],
     verdict=_verdict,
-    answer=lambda facts: " ".join(
-        [*prose.untrained(facts.findings), prose.answer(facts.study, facts.findings.claims)]
-    ).strip(),
     cautions=lambda facts: remarks.cautions(facts.frames),
     remarks=lambda facts: remarks.remarks(facts.study, facts.frames, facts.findings),
     sections=sections,

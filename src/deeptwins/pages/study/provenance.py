@@ -9,9 +9,9 @@ import pandas as pd
 
 from deeptwins.findings.frames import FINISHED, Frames
 from deeptwins.findings.rows import grouped
-from deeptwins.pages.study.tables import NET
+from deeptwins.pages.study.tables import METRICS, NET
 from deeptwins.pages.tables import Column, Table
-from deeptwins.pages.wording import count
+from deeptwins.pages.wording import count, number
 from deeptwins.records.benchmarks import distinct
 from deeptwins.study.specs import UNSET, Net, Recipe
 
@@ -30,6 +30,22 @@ def cost(table: pd.DataFrame) -> Table:
     )
     rows: list[Mapping[Any, Any]] = [*table.to_dict("records"), total]
     return Table.of(rows, "Training time; a run trains all its twins", NET[:2], numbers)
+
+
+def single_runs(final: pd.DataFrame, machines: pd.DataFrame) -> Table:
+    """Tabulate the errors of every net and seed, and the machine and commit that trained it, the last if several."""
+    places = machines.drop_duplicates("run", keep="last").set_index("run")
+    places = places.assign(machine=places["gpu"].fillna(places["cpu"]), commit=places["commit"].fillna("not known"))
+    rows = final.join(places[["machine", "commit"]], on="run")
+    words = (*NET, Column("seed", "seed"))
+    metrics = [metric for metric in METRICS if metric in final and final[metric].notna().any()]
+    errors = [Column(f"{METRICS[metric]} (%)", metric, lambda error: number(error, 2)) for metric in metrics]
+    return Table.of(
+        rows,
+        "Errors after the last iteration",
+        words,
+        [*errors, Column("machine", "machine"), Column("commit", "commit")],
+    )
 
 
 def nets(runs: pd.DataFrame) -> Table:

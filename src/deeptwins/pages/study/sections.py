@@ -1,4 +1,7 @@
-"""The sections of a study's page: a line of `SECTIONS` for each, a function of the facts that returns what is in it."""
+"""The sections of a study's page: a line of `SECTIONS`, or of `FOLDED`, for each.
+
+It has a function of the facts that returns what is in the section.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,27 @@ from deeptwins.pages.study import diagram, figures, provenance, tables
 from deeptwins.pages.study.facts import StudyFacts
 from deeptwins.pages.study.inside import figures as inside_figures
 from deeptwins.pages.study.inside import words as inside_words
-from deeptwins.pages.tables import Table, shorten
+from deeptwins.pages.tables import Table
 
 SectionPart = Picture | Table | str  # a string is a paragraph
 
 
 def sections(facts: StudyFacts) -> list[Section]:
     """Lay out the page; a section that the records have nothing to say about is left out."""
-    contents = [(title, [*content(facts)]) for title, content in SECTIONS]
-    return [section(title, parts) for title, parts in contents if parts]
+    every = [(line, False) for line in SECTIONS] + [(line, True) for line in FOLDED]
+    contents = [(title, [*content(facts)], folded) for (title, content), folded in every]
+    return [section(title, parts, folded=folded) for title, parts, folded in contents if parts]
 
 
-def section(title: str, parts: Iterable[SectionPart]) -> Section:
-    """Make a section; what all rows of a table say is said once."""
+def section(title: str, parts: Iterable[SectionPart], *, folded: bool = False) -> Section:
+    """Make a section."""
     parts = list(parts)
     return Section(
         title,
         pictures=tuple(part for part in parts if isinstance(part, Picture)),
-        tables=tuple(shorten(part) for part in parts if isinstance(part, Table)),
+        tables=tuple(part for part in parts if isinstance(part, Table)),
         paragraphs=tuple(part for part in parts if isinstance(part, str)),
+        folded=folded,
     )
 
 
@@ -45,20 +50,19 @@ def _agreement(facts: StudyFacts) -> list[SectionPart]:
     return [figures.drift(findings.drift, findings.final), agreements, tables.drift(findings.drift)]
 
 
-def _differences_at_one_depth(facts: StudyFacts) -> list[SectionPart]:
-    """Compare twins error by error, where there is no depth to draw against."""
+def _errors_by_twin(facts: StudyFacts) -> list[SectionPart]:
+    """Draw the errors of twins that are compared, where there is no depth to draw against."""
     if facts.several_depths or not facts.compared:
         return []
-    picture = figures.errors_by_twin(facts.findings.by_depth, facts.findings.final)
-    return [picture, tables.comparisons(facts.findings.comparisons, facts.study.flat_within_pct)]
+    return [figures.errors_by_twin(facts.findings.by_depth, facts.findings.final)]
 
 
-def _differences_by_depth(facts: StudyFacts) -> list[SectionPart]:
+def _differences(facts: StudyFacts) -> list[SectionPart]:
     """Compare twins depth by depth; drawn are the differences from the study's first twin."""
-    if not facts.several_depths or not facts.compared:
+    if not facts.compared:
         return []
     table = facts.findings.comparisons
-    drawn = table[table["other"] == next(iter(facts.study.twins))]
+    drawn = table[table["other"] == next(iter(facts.study.twins))] if facts.several_depths else table[:0]
     pictures = [figures.gap_by_depth(drawn)] if len(drawn) else []
     return [*pictures, tables.comparisons(table, facts.study.flat_within_pct)]
 
@@ -84,7 +88,8 @@ def _filled(*some: Table) -> list[Table]:
     return [table for table in some if table.rows]
 
 
-SECTIONS: tuple[tuple[str, Callable[[StudyFacts], Iterable[SectionPart]]], ...] = (
+Line = tuple[str, Callable[[StudyFacts], Iterable[SectionPart]]]
+SECTIONS: tuple[Line, ...] = (
     ("Agreement of the twins", _agreement),
     (
         "Training error against depth",
@@ -92,18 +97,7 @@ SECTIONS: tuple[tuple[str, Callable[[StudyFacts], Iterable[SectionPart]]], ...] 
             [figures.error_by_depth(facts.findings.by_depth, facts.findings.final)] if facts.several_depths else []
         ),
     ),
-    ("Differences between the twins", _differences_at_one_depth),
-    ("Learning curves", lambda facts: [figures.learning_curves(facts.findings.curves)]),
-    ("Differences between the twins", _differences_by_depth),
-    (
-        "Layer responses",
-        lambda facts: [inside_figures.layer_responses(facts.inside)] if len(facts.inside.responses) else [],
-    ),
-    ("Gradients", _gradients),
-    ("Residual branches", lambda facts: [inside_figures.branches(facts.inside)] if len(facts.inside.branches) else []),
-    ("Statistics of batch normalization", _running_statistics),
-    ("The nets", lambda facts: [diagram.draw(nets)] if (nets := diagram.deepest(facts.frames.runs)) else []),
-    ("Growth", lambda facts: _filled(tables.growth(facts.findings.growth))),
+    ("Errors of the twins", _errors_by_twin),
     ("What the study claims", lambda facts: [tables.claims(facts.findings.claims)] if facts.study.expect else []),
     (
         "Against the paper",
@@ -111,6 +105,23 @@ SECTIONS: tuple[tuple[str, Callable[[StudyFacts], Iterable[SectionPart]]], ...] 
             tables.paper(facts.findings.against_paper), tables.across_scales(facts.findings.across_scales)
         ),
     ),
+    ("Learning curves", lambda facts: [figures.learning_curves(facts.findings.curves)]),
+    ("Differences between the twins", _differences),
+    (
+        "Layer responses",
+        lambda facts: [inside_figures.layer_responses(facts.inside)] if len(facts.inside.responses) else [],
+    ),
+    ("Gradients", _gradients),
+    ("Residual branches", lambda facts: [inside_figures.branches(facts.inside)] if len(facts.inside.branches) else []),
+    ("Statistics of batch normalization", _running_statistics),
+    ("Growth", lambda facts: _filled(tables.growth(facts.findings.growth))),
+)
+"""The title of each section, and its content: pictures, tables, then paragraphs. In the order of the page.
+
+The first picture stands beside the answer.
+"""
+FOLDED: tuple[Line, ...] = (
+    ("The nets", lambda facts: [diagram.draw(nets)] if (nets := diagram.deepest(facts.frames.runs)) else []),
     (
         "Trends",
         lambda facts: (
@@ -118,6 +129,7 @@ SECTIONS: tuple[tuple[str, Callable[[StudyFacts], Iterable[SectionPart]]], ...] 
         ),
     ),
     ("All errors", lambda facts: [tables.errors(facts.findings.by_depth)]),
+    ("Single runs", lambda facts: [provenance.single_runs(facts.findings.final, facts.frames.machines)]),
     ("What it cost", lambda facts: [provenance.cost(facts.findings.cost)]),
 )
-"""The title of each section, and its content: pictures, tables, then paragraphs. In the order of the page."""
+"""Those that are shown on demand, behind the others."""

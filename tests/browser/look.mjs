@@ -1,0 +1,62 @@
+// Looks at pages in a browser: `node look.mjs BROWSER`. Each line of its input is the path of a page; each line of its
+// output says what was found there, as JSON.
+import { createInterface } from "node:readline";
+import { readFile } from "node:fs/promises";
+import { pathToFileURL } from "node:url";
+import axe from "axe-core";
+import { HtmlValidate } from "html-validate";
+import { chromium } from "playwright-core";
+
+const PAPER = 718; // pixels between the margins of A4, 10 mm wide
+const validator = new HtmlValidate({
+  extends: ["html-validate:standard"],
+  rules: { "no-inline-style": "off", "no-redundant-role": "off" },
+});
+
+const violations = async (page) => {
+  await page.evaluate(axe.source);
+  const found = await page.evaluate(() => window.axe.run({ exclude: ["svg > g"] }, { resultTypes: ["violations"] }));
+  return found.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.target}`));
+};
+// What sticks out: of the page where it cannot be scrolled, and of boxes that should be as wide as their content.
+const wide = () => document.documentElement.scrollWidth - document.documentElement.clientWidth;
+const cut = () =>
+  [...document.querySelectorAll(".scroll")]
+    .filter((box) => box.scrollWidth > box.clientWidth + 1)
+    .map((box) => `${box.getAttribute("aria-label")}: ${box.scrollWidth} of ${box.clientWidth}`);
+const hidden = () =>
+  [...document.querySelectorAll("details > :not(summary)")]
+    .filter((part) => !part.checkVisibility() || part.getBoundingClientRect().height === 0)
+    .map((part) => part.textContent.trim().slice(0, 40));
+const open = () => document.querySelectorAll("details").forEach((details) => (details.open = true));
+
+const look = async (browser, path) => {
+  const found = { html: [], axe: [] };
+  const requests = [];
+  const report = await validator.validateString(await readFile(path, "utf-8"));
+  found.html = report.results.flatMap((one) => one.messages.map((m) => `${m.line}:${m.column} ${m.ruleId}: ${m.message}`));
+  for (const [width, colorScheme] of [[1280, "light"], [1280, "dark"], [390, "light"]]) {
+    const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
+    page.on("request", (request) => requests.push(request.url()));
+    await page.goto(pathToFileURL(path).href);
+    found[`height_${width}`] = await page.evaluate(() => document.documentElement.scrollHeight);
+    await page.evaluate(open);
+    found[`wide_${width}`] = await page.evaluate(wide);
+    found.axe.push(...(await violations(page)).map((text) => `${width} ${colorScheme}: ${text}`));
+    if (width === 1280 && colorScheme === "light") {
+      await page.reload();
+      await page.emulateMedia({ media: "print" });
+      await page.setViewportSize({ width: PAPER, height: 1000 });
+      Object.assign(found, { hidden_on_paper: await page.evaluate(hidden), cut_on_paper: await page.evaluate(cut) });
+    }
+    await page.close();
+  }
+  found.requests = [...new Set(requests)].map((url) => url.split("/").at(-1)).sort();
+  return found;
+};
+
+const browser = await chromium.launch({ executablePath: process.argv[2], args: ["--no-sandbox"] });
+for await (const path of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await look(browser, path)));
+}
+await browser.close();

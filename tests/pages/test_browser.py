@@ -1,0 +1,20 @@
+"""The committed pages in a browser: how long they are."""
+
+import pytest
+
+from places import ROOT
+
+REFERENCE = ROOT / "reports" / "reference"
+SCREEN = 800  # pixels, of 1280 by 800
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(("page", "screens"), [("depth/index.html", 5), ("index.html", 3)])
+def test_a_page_is_short(look, page, screens):
+    """At first sight the main study has at most five screens, and the list of all pages three; nothing sticks out."""
+    found = look(REFERENCE / page)
+
+    assert found["height_1280"] <= screens * SCREEN
+    assert found["wide_1280"] == found["wide_390"] == 0
+    assert found["html"] == found["axe"] == []
