@@ -10,8 +10,14 @@ from deeptwins.pages.study import prose
 
 def verdicts(folder, study, level=made.level):
     """What the report of a made-up study says first, sentence by sentence."""
-    data = frames.load(study, made.results(folder, study, level))
-    return prose.verdicts(study, data, derive.derive(study, data))
+    return told(study, frames.load(study, made.results(folder, study, level)))
+
+
+def told(study, data):
+    """What a report says first: that no net trained, the answer, the evidence."""
+    findings = derive.derive(study, data)
+    answer = prose.answer(study, findings.claims) if study.answer else ""
+    return [*prose.untrained(findings), *([answer] if answer else []), *prose.evidence(study, data, findings)]
 
 
 def verdict(folder, study, level=made.level):
@@ -62,7 +68,7 @@ def test_nets_that_diverge_are_told_and_not_compared(tmp_path):
         made.write(results, run, made.records(run, diverged=["plain"] if deep else []))
     data = frames.load(study, results)
 
-    (sentence,) = prose.verdicts(study, data, derive.derive(study, data))
+    (sentence,) = told(study, data)
 
     first, second = sentence.split("; ")
     assert first == (
@@ -87,7 +93,7 @@ def test_what_is_higher_is_not_written_as_equal(tmp_path):
             made.write(tmp_path / "one", run, lines)
 
     (moving,), (compared,) = (
-        prose.verdicts(of, data, derive.derive(of, data))
+        told(of, data)
         for of, data in ((study, frames.load(study, tmp_path)), (one, frames.load(one, tmp_path / "one")))
     )
 
@@ -103,7 +109,7 @@ def test_depths_that_diverge_alike_are_told_together(tmp_path):
         made.write(tmp_path, run, made.records(run, diverged=["plain"] if lost else []))
     data = frames.load(study, tmp_path)
 
-    text = prose.verdicts(study, data, derive.derive(study, data))[-2]
+    text = told(study, data)[-2]
 
     assert "8.1 % at depth 20, diverged at depths 32 and 44 (in 3 of 3 seeds), diverged at depth 56 (in 1 of 3" in text
 
@@ -119,7 +125,7 @@ def lost(folder, kinds, keys="", grid=made.ONE_DEPTH):
         diverged = [twin for twin, error in kinds.items() if error == 100]
         made.write(folder, run, made.records(run, lambda _, twin: kinds[twin], diverged=diverged))
     data = frames.load(study, folder)
-    return prose.verdicts(study, data, derive.derive(study, data))
+    return told(study, data)
 
 
 @pytest.mark.parametrize(
@@ -435,7 +441,7 @@ def test_errors_that_are_judged_apart_are_named_apart(tmp_path):
         made.write(results, run, lines)
     data = frames.load(study, results)
 
-    _, sentence = prose.verdicts(study, data, derive.derive(study, data))
+    _, sentence = told(study, data)
 
     assert sentence.startswith("triton differs from eager: training error agrees, 3.0 % against 3.0 %, difference")
     assert "; test error differs, 50.0 % against 5.0 %, difference +45.0 points" in sentence
@@ -502,6 +508,18 @@ def test_without_records_of_a_claimed_pair_comparisons_are_told(tmp_path):
     made.write(tmp_path / "results", study.runs[0])
     data = frames.load(study, tmp_path / "results")
 
-    (sentence,) = prose.verdicts(study, data, derive.derive(study, data))
+    (sentence,) = told(study, data)
 
     assert sentence.startswith("Against eager, whose training error is ")
+
+
+def test_each_twin_has_the_number_that_carries_the_answer(tmp_path):
+    """It is the error that the first claim is about, of the deepest net, beside that of the shallowest."""
+    errors = {("plain", 20): 8, ("plain", 56): 60, ("residual", 20): 2, ("residual", 56): 2.2}
+    study = made.small(tmp_path)
+    data = frames.load(study, made.results(tmp_path, study, lambda run, twin: errors[twin, run.twins[twin].depth]))
+
+    assert prose.numbers(study, derive.derive(study, data)) == [
+        ("plain", "60.0 %", "training error at depth 56; 8.0 % at depth 20"),
+        ("residual", "2.2 %", "training error at depth 56; 2.0 % at depth 20"),
+    ]

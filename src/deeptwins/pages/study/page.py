@@ -64,14 +64,18 @@ def find(results: Path) -> list[tuple[Study, Path]]:
     return [(studies.load(path), results) for path in files if any((results / path.stem).glob("*.jsonl"))]
 
 
+def _answer(facts: StudyFacts) -> str:
+    """Answer the question; where no net trained, that is said before all."""
+    return " ".join([*prose.untrained(facts.findings), prose.answer(facts.study, facts.findings.claims)]).strip()
+
+
 def _verdict(facts: StudyFacts) -> list[str]:
-    """Say what was found; where a claim is about gradients, they come right behind the answer."""
-    sentences = prose.verdicts(facts.study, facts.frames, facts.findings)
-    if twins := [claim.twin for claim in facts.study.expect if claim.gradients]:
-        flow = facts.inside.gradient_flow
-        at = 1 + len(prose.untrained(facts.findings))
-        sentences[at:at] = inside_words.flow(flow[flow["twin"].isin(twins)])
-    return sentences
+    """Say what was found: the answer, and behind it what it rests on, first gradients where a claim is about them."""
+    answered = [_answer(facts)] if _answer(facts) else []
+    twins = [claim.twin for claim in facts.study.expect if claim.gradients]
+    flow = facts.inside.gradient_flow
+    evidence = prose.evidence(facts.study, facts.frames, facts.findings)
+    return [*answered, *inside_words.flow(flow[flow["twin"].isin(twins)]), *evidence]
 
 
 def _lines(facts: StudyFacts) -> list[str]:
@@ -119,9 +123,7 @@ PAGE = PageSpec(
     question=lambda facts: facts.study.question,
     source=lambda facts: facts.study.source,
     verdict=_verdict,
-    answer=lambda facts: " ".join(
-        [*prose.untrained(facts.findings), prose.answer(facts.study, facts.findings.claims)]
-    ).strip(),
+    answer=_answer,
     cautions=lambda facts: remarks.cautions(facts.frames),
     remarks=lambda facts: remarks.remarks(facts.study, facts.frames, facts.findings),
     sections=sections,

@@ -15,32 +15,65 @@ from deeptwins.findings.learning import AT_CHANCE, DIVERGED, UNTRAINED, VOID
 from deeptwins.findings.rows import NOT_TESTED
 from deeptwins.pages.study.tables import LOST, METRICS, claim, why
 from deeptwins.pages.tables import span
-from deeptwins.pages.wording import apart, count, decimals_apart, listed, of_group, percent, points, share, within
+from deeptwins.pages.wording import apart, count, decimals_apart, listed, of_group, percent, place_of, points, share, within
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS
 
 _AGREEMENTS = {"agree": "agrees with", "differ": "differs from", "inconclusive": "may or may not agree with"}
 _AGREEMENTS |= dict.fromkeys(VOID, "cannot be compared with")
 _READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"} | dict.fromkeys(VOID, "is open")
+_STATES = {DIVERGED: "diverged", AT_CHANCE: "at chance"}
+_NUMBERS = 4  # at most, of several families or settings
 _NAMED = 2  # claims with one result are named up to this number; of more, the number is given
 
 
-def verdicts(study: Study, frames: Frames, findings: Findings) -> list[str]:
-    """Say what the records show: the answer, if the study words one, and then the evidence.
+def evidence(study: Study, frames: Frames, findings: Findings) -> list[str]:
+    """Say what the answer rests on.
 
-    The evidence is, where the study claims that twins agree, whether they do; else, where depth varies, what it does to
+    That is, where the study claims that twins agree, whether they do; else, where depth varies, what it does to
     errors. Then follows how twins compare: all of them at a single depth, else those of which a claim says how. Where
-    no net trained there is no evidence, and that is said before all.
+    no net trained there is no evidence.
     """
-    lost = untrained(findings)
-    answered = [answer(study, findings.claims)] if study.answer and len(findings.claims) else []
     if len(findings.untrained) == len(findings.final):
-        return [*lost, *answered]
-    evidence = _agreements(findings.agreements, findings.drift)
+        return []
+    sentences = _agreements(findings.agreements, findings.drift)
     trended = bool((findings.trends["depths"] > 1).any()) or findings.comparisons.empty
-    if trended and (not evidence or any(claim.trend for claim in study.expect)):
-        evidence += _trends(study, frames, findings)
-    return [*lost, *answered, *evidence, *_comparisons(study, findings)]
+    if trended and (not sentences or any(claim.trend for claim in study.expect)):
+        sentences += _trends(study, frames, findings)
+    return [*sentences, *_comparisons(study, findings)]
+
+
+def numbers(study: Study, findings: Findings) -> list[tuple[str, str, str]]:
+    """Return for each twin the one number that carries the answer: its name, the number, and what it is.
+
+    That is the error that the first claim is about, of its deepest net; beside it stands that of its shallowest. They
+    are of every family and setting where that is a handful of numbers, else of the first.
+    """
+    table = findings.by_depth
+    metric = next((claim.metric for claim in study.expect if not claim.gradients), "train_error_pct")
+    table = table[table["metric"] == metric]
+    groups = list(dict.fromkeys(table["group"]))
+    shown = groups if len(groups) * len(study.twins) <= _NUMBERS else groups[:1]
+    cells = [
+        (group, twin, nets.sort_values("depth"))
+        for group in shown
+        for twin in study.twins
+        if len(nets := table[(table["group"] == group) & (table["twin"] == twin)])
+    ]
+    several = len({*table["depth"]}) > 1
+    lost, texts = _lost(findings), []
+    for group, twin, nets in cells:
+        shallowest, deepest = nets.iloc[0], nets.iloc[-1]
+        note = METRICS[metric] + (f" at depth {deepest['depth']}" if several else "")
+        note += "".join(
+            f", {_STATES[state]} in {number} of {count(deepest['n'], 'seed')}"
+            for state, number in lost.get((group, twin, deepest["depth"]), {}).items()
+        )
+        if len(nets) > 1:
+            note += f"; {percent(shallowest['mean'])} at depth {shallowest['depth']}"
+        where = place_of(group, groups)
+        texts.append((f"{twin}, {where}" if where else twin, percent(deepest["mean"]), note))
+    return texts
 
 
 def untrained(findings: Findings) -> list[str]:
