@@ -15,7 +15,18 @@ from deeptwins.findings.learning import AT_CHANCE, DIVERGED, UNTRAINED, VOID
 from deeptwins.findings.rows import NOT_TESTED
 from deeptwins.pages.study.tables import LOST, METRICS, claim, why
 from deeptwins.pages.tables import span
-from deeptwins.pages.wording import apart, count, decimals_apart, listed, of_group, percent, place_of, points, share, within
+from deeptwins.pages.wording import (
+    apart,
+    count,
+    decimals_apart,
+    listed,
+    of_group,
+    percent,
+    place_of,
+    points,
+    share,
+    within,
+)
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS
 
