@@ -13,7 +13,7 @@ from deeptwins.errors import one_line
 
 # What a formula begins with; spreadsheets also take the wide forms of East Asian text.
 FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-SHARED = ("family", "depth", "minus", "against", "metric", "source", "published", "ours", "seeds")
+SHARED = ("family", "depth", "twins", "against", "metric", "source", "published", "ours", "seeds")
 
 
 @dataclass(frozen=True)
