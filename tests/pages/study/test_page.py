@@ -171,7 +171,7 @@ def test_a_study_of_one_depth_draws_its_twins(one_depth):
     alt = re.search(r"!\[([^]]*)\]\(error-by-twin\.svg\)", text).group(1)
     assert "cifar, residual: 6.0 % in training, 8.0 % in test" in alt
     assert "| residual | training error | agree | +0.0 |" in text
-    assert "The same in all rows: family cifar; depth 20; minus plain; seeds 3" in text
+    assert "The same in all rows: family cifar; depth 20; twins residual - plain; seeds 3" in text
 
 
 def test_other_data_and_failures_are_on_the_page(tmp_path):
@@ -291,7 +291,7 @@ def test_answer_cost_and_dates_are_told(shipped):
 
     cost, date = "10.2 core-minutes on AMD EPYC", "2026-11-20 to 2026-11-22"
     assert (listed["answer"], listed["cost"], listed["date"]) == ("Yes, it does.", cost, date)
-    assert text.index("**Yes, it does.**") < text.index("**Family cifar: without")
+    assert text.index("**Yes, it does.**") < text.index("**cifar family: without")
     assert f"| training time | {cost} |" in text
     assert f"| date | {date} |" in text
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from deeptwins import study as studies
+from deeptwins.findings.inside import TENFOLD
 from deeptwins.findings.learning import VOID
 from deeptwins.pages.page import PageSpec
 from deeptwins.pages.study import commands, prose, provenance, remarks, tables
@@ -50,6 +51,11 @@ DRIFT = """
 A loss trace is the running loss (running_loss), averaged over the batches since the last evaluation. Drift is its
 difference between the two twins of a run, as a share of the other's loss. The difference between two seeds of the other
 twin is what chance alone makes.
+"""
+GRADIENTS = """
+Gradients vanish where the 95 % interval of their ratio, first tenth of the layers divided by last, lies below
+{least:g}, or the first tenth has exactly 0 in every seed. They explode where it lies above {most:g}, and do neither
+where it lies between. Everything else is undecided.
 """
 LEARNING = """
 A net did not train where it diverged, or where its training error is at chance: an exact binomial test (5 % over all
@@ -105,6 +111,8 @@ def _method(facts: StudyFacts) -> list[str]:
     if facts.study.fails_above_pct is not None:
         paragraphs.append(FAILURES.format(above=facts.study.fails_above_pct))
     paragraphs.append(NOISE)
+    if len(facts.inside.gradient_flow):
+        paragraphs.append(GRADIENTS.format(least=1 / TENFOLD, most=TENFOLD))
     judged = (facts.findings.trends, facts.findings.comparisons, facts.findings.claims)
     if any(table["verdict"].isin(VOID).any() for table in judged):
         paragraphs.append(LEARNING.format(points=count(margin, "point")))

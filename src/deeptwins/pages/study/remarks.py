@@ -49,10 +49,8 @@ def cautions(frames: Frames) -> list[str]:
 def _against_paper(study: Study, findings: Findings) -> list[str]:
     """Say where our answer is not the published one, how far the study's scale is; then what our seeds cannot tell."""
     sentences = [*_of_our_data(findings.against_paper), *_of_other_data(findings.across_scales, findings.final)]
-    if study.scale:
-        sentences.append(study.scale)
-    differing = [" ".join(sentences)] if sentences else []
-    return [*differing, *_imprecise(findings.across_scales, findings.final)]
+    paragraphs = [" ".join(sentences), study.scale]
+    return [*filter(None, paragraphs), *_imprecise(findings.across_scales, findings.final)]
 
 
 def _of_our_data(table: pd.DataFrame) -> list[str]:
@@ -116,7 +114,7 @@ def _training(rows: pd.DataFrame, groups: list[str]) -> str:
     several = rows["twin"].nunique() > 1
     for (twin, paper), nets in rows.groupby(["twin", "paper"], sort=False):
         error = "" if theirs else f"{METRICS[rows['metric'].iloc[0]]} "
-        theirs.append(twin if paper == FAILS else f"{twin} ({error}{_value(paper)})")
+        theirs.append(f"{twin}" if paper == FAILS else f"{twin} ({error}{_value(paper)})")
         for group, mean in zip(nets["group"], nets["mean"], strict=True):
             ours.append(f"{f'{twin} ' if several else ''}{percent(mean)}{within(group, groups)}")
     trains, fails = ("train", "fail to train") if several else ("trains", FAILS_TO_TRAIN)

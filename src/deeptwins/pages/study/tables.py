@@ -49,7 +49,7 @@ _INTERVAL = Column("95 % interval", ("low", "high"), apart)
 _BOOTSTRAP = Column("bootstrap interval", ("bootstrap_low", "bootstrap_high"), apart)
 _HOLM = Column("p, corrected", "p_holm", p_value)
 _P = Column("p", lambda row: math.nan if row["verdict"] == NOT_TESTED else row["p"], p_value)
-_UNCORRECTED = "Intervals are of each row alone; an effect needs p < 0.05 after Holm's correction for all tests."
+_UNCORRECTED = "intervals are of each row alone, verdicts of p after Holm's correction"
 _OURS = ("ours (%)", "our difference", "95 % interval")
 
 
@@ -98,7 +98,7 @@ def trends(table: pd.DataFrame, margin: float) -> Table:
         Column("slope per layer", "slope", lambda slope: number(slope, 3)),
         Column("95 % interval", ("slope_low", "slope_high"), lambda low, high: apart(low, high, 3)),
     )
-    return Table.of(table, f"Trends over depth, in points, paired by seed. {_UNCORRECTED}", words, numbers)
+    return Table.of(table, f"Trends over depth, in points, paired by seed; {_UNCORRECTED}", words, numbers)
 
 
 def comparisons(table: pd.DataFrame, margin: float) -> Table:
@@ -114,8 +114,8 @@ def comparisons(table: pd.DataFrame, margin: float) -> Table:
         numbers.append(_HOLM)
     numbers += [SEEDS, _seeds_for(margin), _P, _BOOTSTRAP]
     shown = table[table["metric"] != "running_error_pct"]
-    note = _UNCORRECTED if tested else "None is tested, as no claim is about them."
-    return Table.of(shown, f"Differences between twins, in points, paired by seed. {note}", words, numbers)
+    note = _UNCORRECTED if tested else "not tested, as no claim is about them"
+    return Table.of(shown, f"Differences between twins, in points, paired by seed; {note}", words, numbers)
 
 
 def agreements(table: pd.DataFrame, margin: float) -> Table:
@@ -266,7 +266,7 @@ def across_scales(table: pd.DataFrame) -> Table:
         *(Column(head, head) for head in _OURS),
         SEEDS,
     )
-    caption = "Published values of other data beside ours: do twins differ in the same direction, in points"
+    caption = "Published values of other data beside ours; readings compare the direction of differences, in points"
     return Table.of(rows, caption, words, numbers)
 
 
@@ -296,7 +296,7 @@ def _both(depth: object, other: object) -> str:
 
 def _published_net(row: Mapping[Any, Any]) -> str:
     """Name the data and the depth of published values, and their family where ours is another."""
-    family = f"family {row['paper_family']}, " if row["paper_family"] != row["family"] else ""
+    family = f"{row['paper_family']} family, " if row["paper_family"] != row["family"] else ""
     return f"{row['data']}, {family}{depths(row['paper_depth'], row['paper_depth_other'])}"
 
 

@@ -48,8 +48,10 @@ def flow(gradient_flow: pd.DataFrame) -> list[str]:
                 twins = f"{'all' if len(rows) == len(nets) else 'the other'} {count(len(rows), 'twin')}"
             why = ", to which layers were added that pass on what arrives" if behaviour == _GROWN else ""
             parts.append((f"gradients {behaviour} in {twins}{why}", rows))
-        for (seeds, what), rows in _undecided(nets).groupby(["n", "open"], sort=False):
-            parts.append((f"{cannot_tell(seeds)} whether gradients {what} in {listed(list(rows['twin']))}", rows))
+        for (_, what), rows in _undecided(nets).groupby(["n", "open"], sort=False):
+            parts.append(
+                (f"{cannot_tell(rows['n'].iloc[0])} whether gradients {what} in {listed(list(rows['twin']))}", rows)
+            )
         # What a ratio is of is said once in a paragraph.
         first = next((i for i, (_, rows) in enumerate(parts) if (rows["zeros"] == 0).any()), 0)
         sentences = [f"{text} ({_sizes(rows, _RATIO if i == first else '')})" for i, (text, rows) in enumerate(parts)]
