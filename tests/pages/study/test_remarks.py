@@ -50,7 +50,7 @@ def seven(run, twin):
         (
             paper("base", 9.0, FAR) + paper("more", 12.0, FAR) + paper("like", 7.0, FAR) + paper("lost", 6.5, FAR),
             (
-                f"{THERE} lost (test error 6.50 %) trains. Here it fails to train: test error 92.0 %. "
+                f"{THERE} lost (test error 6.50 %) trains. Here it fails to train (test error 92.0 %). "
                 "Also on cifar10 at depth 20: test error is lower with like (7.00 %) than with base (9.00 %). "
                 "Here there is no such difference (+0.0 points, 95 % interval -0.1 to 0.2)."
             ),
@@ -59,7 +59,7 @@ def seven(run, twin):
             paper("base", 9.0, FAR, 56) + paper("more", '"fails"', FAR, 56) + paper("most", '"fails"', FAR, 56),
             (
                 "Published on cifar10 at depth 56 (table 6): more and most fail to train. "
-                "Here, at depth 20, they train: test error more 10.1 % and most 15.1 %."
+                "Here, at depth 20, these train: more (test error 10.1 %) and most (15.1 %)."
             ),
         ),
         (
@@ -75,7 +75,7 @@ def seven(run, twin):
         ),
         (
             paper("base", '"fails"', FAR),
-            f"{THERE} base fails to train. Here it trains: test error 5.1 %.",
+            f"{THERE} base fails to train. Here it trains (test error 5.1 %).",
         ),
     ],
 )
@@ -107,15 +107,15 @@ def test_ours_is_told_once_beside_several_published_values(tmp_path):
 
     assert remark == (
         "Published on cifar10 at depth 164 in the cifar-bottleneck family (table 6): "
-        "lost (test error 12.00 %) trains. Here, at depth 20, it fails to train: test error 92.0 %."
+        "lost (test error 12.00 %) trains. Here, at depth 20, it fails to train (test error 92.0 %)."
     )
 
 
 @pytest.mark.parametrize(
     ("errors", "here"),
     [
-        ({0: 90.0, 5: 3.0}, "92.0 % (warmup 0)"),
-        ({0: 90.0, 5: 80.0}, "92.0 % (warmup 0) and 82.0 % (warmup 5)"),
+        ({0: 90.0, 5: 3.0}, "92.0 % for warmup 0"),
+        ({0: 90.0, 5: 80.0}, "92.0 % for warmup 0 and 82.0 % for warmup 5"),
     ],
 )
 def test_a_setting_in_which_a_net_fails_is_named(tmp_path, errors, here):
@@ -124,7 +124,7 @@ def test_a_setting_in_which_a_net_fails_is_named(tmp_path, errors, here):
 
     remark, _ = remarked(tmp_path, ["base"], paper("base", 9.0, FAR), lambda run, _: errors[run.recipe.warmup], grid)
 
-    assert remark == f"{THERE} base (test error 9.00 %) trains. Here it fails to train: test error {here}."
+    assert remark == f"{THERE} base (test error 9.00 %) trains. Here it fails to train (test error {here})."
 
 
 def test_a_setting_in_which_twins_differ_is_named(tmp_path):

@@ -231,7 +231,6 @@ def rows_of(verdict, low, high, p_holm):
         ("inconclusive", 53.1, 92.3, "undecided, p 0.105 corrected"),
         ("inconclusive", -92.3, -53.1, "undecided, p 0.105 corrected"),
         ("inconclusive", -1.0, 5.0, "undecided"),
-        ("not tested", 53.1, 92.3, "not tested"),
         ("diverged", 53.1, 92.3, "diverged"),
         ("flat", 0.1, 0.3, "flat"),
     ],

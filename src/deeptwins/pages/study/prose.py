@@ -124,7 +124,7 @@ def answer(study: Study, claims: pd.DataFrame) -> str:
         return ""
     if study.answer and len(results) == 1 and results != {UNDECIDED}:
         return study.answer.met if results == {MET} else study.answer.contradicted
-    cases = {result: _cases(claims, result) for result in (MET, CONTRADICTED, UNDECIDED)}
+    cases = {result: _cases(study, claims, result) for result in (MET, CONTRADICTED, UNDECIDED)}
     total = sum(map(len, cases.values()))
     clauses = []
     if met := cases[MET]:
@@ -141,18 +141,21 @@ def answer(study: Study, claims: pd.DataFrame) -> str:
     return f"{capital(begin + text)}."
 
 
-def _cases(claims: pd.DataFrame, result: str) -> list[dict[Hashable, Any]]:
+def _cases(study: Study, claims: pd.DataFrame, result: str) -> list[dict[Hashable, Any]]:
     """Return the claims that have a result, each once, or once for each family or setting where these differ.
 
-    `at` names the family or setting then.
+    `at` names the family or setting then, and where the claim is limited to it and does not say so in words of its own.
     """
     cases: list[dict[Hashable, Any]] = []
-    for _, rows in claims.groupby("claim", sort=False):
+    for number, rows in claims.groupby("claim", sort=False):
         having = rows[rows["result"] == result].to_dict("records")
-        if len(having) == len(rows) and rows["verdict"].nunique() == 1:
+        claim = study.expect[int(str(number))]
+        limited = not claim.says and bool(claim.family or claim.where)
+        if len(having) == len(rows) and rows["verdict"].nunique() == 1 and not limited:
             cases.append(having[0] | {"at": "", "n": rows["n"].min(), "of": rows["of"].max()})
         else:
-            cases += [row | {"at": within(row["group"], claims["group"])} for row in having]
+            places = [*claims["group"], *([""] if limited else [])]  # which are not all of the study's
+            cases += [row | {"at": within(row["group"], places)} for row in having]
     return cases
 
 
@@ -163,22 +166,22 @@ def _named(clauses: Sequence[str], became: str, total: int) -> str:
 
 def _undecided(cases: Sequence[Mapping[Hashable, Any]], total: int) -> list[str]:
     """Say what cannot be told, in a clause for each reason why."""
-    reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
+    reasons: dict[str, list[str]] = defaultdict(list)
     for row in cases:
-        # What follows claims that are named, and claims that are counted.
-        reason = (
-            (f", {cannot_tell(row['n'])}", "")
-            if row["n"]
-            else (" is open until its runs finish", ", as their runs have not finished")
-        )
+        reason = cannot_tell(row["n"]) if row["n"] else "their runs have not finished"
         if row["verdict"] in VOID:
-            lost = f", as nets {LOST[row['verdict']]}"
-            reason = (f" cannot be judged{lost}", lost)
+            reason = f"nets {LOST[row['verdict']]}"
         reasons[reason].append(f"whether {says(row)}{row['at']}")
-    return [
-        _named(named, "are undecided", total) + (named_so if len(named) <= _NAMED else counted_so)
-        for (named_so, counted_so), named in reasons.items()
-    ]
+    clauses = []
+    for reason, named in reasons.items():
+        seeds = reason.endswith("cannot tell")
+        if len(named) > _NAMED:
+            clauses.append(f"{len(named)} of {total} claims are undecided, as {reason}")
+        elif seeds and len(named) == len(cases) == total:
+            clauses.append(f"{reason} {', nor '.join(named)}")
+        else:
+            clauses.append(f"{listed(named)}{', ' if seeds else ' is undecided, as '}{reason}")
+    return clauses
 
 
 def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:

@@ -112,15 +112,22 @@ def _training(rows: pd.DataFrame, groups: list[str]) -> str:
     theirs: list[str] = []
     ours: list[str] = []
     several = rows["twin"].nunique() > 1
+    error = f"{METRICS[rows['metric'].iloc[0]]} "
     for (twin, paper), nets in rows.groupby(["twin", "paper"], sort=False):
-        error = "" if theirs else f"{METRICS[rows['metric'].iloc[0]]} "
-        theirs.append(f"{twin}" if paper == FAILS else f"{twin} ({error}{_value(paper)})")
-        for group, mean in zip(nets["group"], nets["mean"], strict=True):
-            ours.append(f"{f'{twin} ' if several else ''}{percent(mean)}{within(group, groups)}")
+        # The first number says which error it is.
+        theirs.append(f"{twin}" if paper == FAILS else f"{twin} ({'' if theirs else error}{_value(paper)})")
+        groups_of = zip(nets["mean"], nets["group"], strict=True)
+        errors = listed(f"{percent(mean)}{_for(group, groups)}" for mean, group in groups_of)
+        ours.append(f"{twin} ({'' if ours else error}{errors})" if several else f"({error}{errors})")
     trains, fails = ("train", "fail to train") if several else ("trains", FAILS_TO_TRAIN)
     there, here = (trains, fails) if rows["reading"].iloc[0] == FAILS_HERE else (fails, trains)
-    error = METRICS[rows["metric"].iloc[0]]
-    return f"{listed(theirs)} {there}. {_here(rows)} {'they' if several else 'it'} {here}: {error} {listed(ours)}"
+    subject = "these" if several else "it"
+    return f"{listed(theirs)} {there}. {_here(rows)} {subject} {here}{':' if several else ''} {listed(ours)}"
+
+
+def _for(group: object, groups: list[str]) -> str:
+    """Say of which family or setting an error is; empty where there is only one."""
+    return f" for {where}" if (where := place_of(group, groups)) else ""
 
 
 def _across(rows: pd.DataFrame, groups: list[str]) -> str:
