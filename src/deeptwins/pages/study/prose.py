@@ -214,7 +214,7 @@ def _difference(depths: pd.DataFrame, verdict: str) -> str:
     if verdict in VOID:
         return f"nets {LOST[verdict]}"
     decisive = depths[depths["verdict"] == verdict]
-    row = decisive.iloc[decisive["difference"].abs().to_numpy().argmax()]
+    row = decisive.to_dict("records")[decisive["difference"].abs().to_numpy().argmax()]
     place = f" at depth {row['depth']}, the worst of {len(depths)} depths" if len(depths) > 1 else ""
     decimals = decimals_adding(row["mean"], row["other_mean"])
     errors = f"{percent(row['mean'], decimals)} against {percent(row['other_mean'], decimals)}{place}"
