@@ -251,7 +251,7 @@ def test_verdict_on_twins_at_one_depth(tmp_path):
         "Higher: more (+5.0 points, 95 % interval 4.8 to 5.2), most (+10.0, 9.7 to 10.4). "
         "Lower: less (-3.0, -3.1 to -2.8). Within 1 point: like (+0.0, -0.1 to 0.2). "
         "Undecided: some (+10.2, -26.7 to 47.2, fails to train in 1 of 3 seeds). "
-        "Fails to train: lost (90.0 %, 3 of 3 seeds)."
+        "Fails to train in 3 of 3 seeds: lost (90.0 %)."
     )
 
 
@@ -261,7 +261,7 @@ def test_two_that_fail_are_told_together(tmp_path):
 
     assert sentence == (
         "Training error of a is 70.0 %: it fails to train (3 seeds). "
-        "Fails to train: b (70.0 %, 3 of 3 seeds), c (70.0 %, 3 of 3 seeds)."
+        "Fails to train in 3 of 3 seeds: b (70.0 %), c (70.0 %)."
     )
 
 
@@ -670,3 +670,17 @@ def test_every_verdict_has_its_words():
         "inconclusive",
         "pair inconclusive",
     ]
+
+
+def test_of_a_study_without_a_bound_errors_are_told_and_no_failures(tmp_path):
+    """Where a study does not say when a net fails, one at 42 % is higher, and only one at chance did not train."""
+    errors = {"a": 2.0, "b": 42.0, "c": 90.0}
+    twins = "".join(f"{twin} = {{ width = {i} }}\n" for i, twin in enumerate(errors, 8))
+    study = made.load_text(f"[twins]\n{twins}{made.ONE_DEPTH}", keys="")
+
+    (sentence,) = verdicts(tmp_path, study, lambda run, twin: errors[twin])
+
+    assert sentence == (
+        "Training error of a is 2.0 % (3 seeds). Higher: b (+40.0 points, 95 % interval 40.0 to 40.0)."
+        " Did not train in 3 of 3 seeds: c (90.0 %)."
+    )

@@ -88,9 +88,14 @@ def _against(study: Study, rows: pd.DataFrame, outcomes: Mapping[Any, Mapping[Ha
         if twins:
             lists.append(f"{capital(word)}: {', '.join(twins)}")
     if fails.any():
-        named = ((twin, outcomes[twin]) for twin in rows.loc[fails, "twin"])
-        twins = [f"{twin} ({percent(outcome['mean'])}, {_often(outcome)})" for twin, outcome in named]
-        lists.append(f"{capital(_failing(study))}: {', '.join(twins)}")
+        failing = {twin: outcomes[twin] for twin in rows.loc[fails, "twin"]}
+        often = {twin: _often(outcome) for twin, outcome in failing.items()}
+        same = f" in {often[next(iter(often))]}" if len({*often.values()}) == 1 else ""
+        twins = [
+            f"{twin} ({percent(outcome['mean'])}{'' if same else f', {often[twin]}'})"
+            for twin, outcome in failing.items()
+        ]
+        lists.append(f"{capital(_failing(study))}{same}: {', '.join(twins)}")
     if len(void):
         reasons = [_not_compared(row, outcomes[row["twin"]]) for row in void.to_dict("records")]
         lists.append(f"Not compared: {'; '.join(reasons)}")
