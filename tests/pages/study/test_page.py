@@ -12,6 +12,7 @@ import made
 from deeptwins import study as studies
 from deeptwins.errors import InputError
 from deeptwins.pages.page import write as write_page
+from deeptwins.pages.study import prose
 from deeptwins.pages.study.page import PAGE
 from reading import html, markdown
 
@@ -357,8 +358,12 @@ def test_nets_that_all_diverged_have_a_page(tmp_path):
         lines = made.records(run, diverged=list(run.twins), diverged_at=study.runs[0].recipe.evaluate_every)
         made.write(tmp_path / "results", run, [line for line in lines if line["kind"] != "layer"])
 
-    text = markdown(write_page(PAGE, tmp_path / "reports", study, tmp_path / "results"))
+    written = write_page(PAGE, tmp_path / "reports", study, tmp_path / "results")
 
+    text = markdown(written)
+    note = "training error at depth 56, diverged in 3 of 3 seeds; diverged at depth 20"
+    numbers = prose.numbers(study, written.facts.findings)
+    assert numbers == [("plain", "diverged", note), ("residual", "diverged", note)]
     assert "\n**No net trained: all 12 nets diverged. So their errors decide nothing." in text
 
 

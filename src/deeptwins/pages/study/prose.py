@@ -74,17 +74,22 @@ def numbers(study: Study, findings: Findings) -> list[tuple[str, str, str]]:
     ]
     lost, texts = lost_seeds(findings), []
     for group, twin, nets in cells:
-        shallowest, deepest = nets.iloc[0], nets.iloc[-1]
+        shallowest, deepest = nets.to_dict("records")[0], nets.to_dict("records")[-1]
+        states = lost.get((group, twin, deepest["depth"]), {})
+        seeds = count(deepest["n"], "seed")
         note = f"{METRICS[metric]} at depth {deepest['depth']}"
-        note += "".join(
-            f", {_STATES[state]} in {number} of {count(deepest['n'], 'seed')}"
-            for state, number in lost.get((group, twin, deepest["depth"]), {}).items()
-        )
+        note += "".join(f", {_STATES[state]} in {number} of {seeds}" for state, number in states.items())
         if len(nets) > 1:
-            note += f"; {percent(shallowest['mean'])} at depth {shallowest['depth']}"
+            before = lost.get((group, twin, shallowest["depth"]), {})
+            note += f"; {_mean(shallowest, before)} at depth {shallowest['depth']}"
         where = place_of(group, groups)
-        texts.append((f"{twin}, {where}" if where else twin, percent(deepest["mean"]), note))
+        texts.append((f"{twin}, {where}" if where else twin, _mean(deepest, states), note))
     return texts
+
+
+def _mean(net: Mapping[Hashable, Any], states: Mapping[str, int]) -> str:
+    """Write the error of a net, or that it diverged in all seeds: the 100 % of these are no measured error."""
+    return "diverged" if states.get(DIVERGED) == net["n"] else percent(net["mean"])
 
 
 def untrained(findings: Findings) -> list[str]:
