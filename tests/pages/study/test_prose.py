@@ -567,7 +567,7 @@ def test_agreement_comes_before_trends(tmp_path):
 
     sentences = agreeing(tmp_path, f'{text}[[expect]]\ntwin = "eager"\ntrend = "flat"\n', made.alike)
 
-    assert [sentence.split(" is ")[0].split(".")[0] for sentence in sentences] == [
+    assert [re.split(r" is | stays |\.", sentence)[0] for sentence in sentences] == [
         "cifar family: compiled agrees with eager",
         "cifar family: triton agrees with eager",
         "imagenet family: compiled agrees with eager",

@@ -111,9 +111,7 @@ def _none_trained(nets: pd.DataFrame) -> str:
     if diverged == len(nets):
         what = f"{subject} diverged"
     elif diverged:
-        what = (
-            f"{diverged} of {len(nets)} nets diverged, and the others are not shown to be better than chance ({chance})"
-        )
+        what = f"{diverged} of {len(nets)} nets diverged; the others are not shown to be better than chance ({chance})"
     decide = "its error decides" if len(nets) == 1 else "their errors decide"
     return f"no net trained: {what}. So {decide} nothing."
 
