@@ -301,3 +301,14 @@ def test_what_stands_beside_two_published_values_is_written_once():
 
     assert [row[4] for row in rows] == ["cifar10, depth 110", "cifar10, cifar-bottleneck family, depth 164"]
     assert [row[9:12] for row in rows] == [["7.0 against 6.0", "+1.0", "1.0 to 1.0"], ["as above"] * 3]
+
+
+def test_a_reading_that_decides_nothing_is_called_undecided():
+    """Beside a net that was published to fail, one that may or may not do so has no reading but that."""
+    study = made.asked("a", claims=made.paper("a", '"fails"'))
+    last = made.last(study, lambda run, _: [1.0, 9.0, 30.0][run.seed])
+    summary = derive.by_depth(derive.final(last), 20)
+
+    (row,) = tables.paper(judging.against_paper(study, last, summary)).rows
+
+    assert row[-1] == "undecided"

@@ -41,6 +41,7 @@ def _verdict(row: Mapping[Any, Any]) -> str:
 
 
 _VERDICT = Column("verdict", _verdict)
+_READING = Column("reading", "reading", lambda reading: "undecided" if reading == INCONCLUSIVE else reading)
 NET = _FAMILY, _DEPTH, _TWIN = Column("family", "group"), Column("depth", "depth"), Column("twin", "twin")
 SEEDS = Column("seeds", "n")
 _DIFFERENCE = Column("twins", ("twin", "other"), "{} - {}".format)
@@ -237,7 +238,7 @@ def paper(table: pd.DataFrame) -> Table:
         Column("95 % interval", ("low", "high"), interval),
         Column("difference", "difference", points),
         SEEDS,
-        Column("reading", "reading"),
+        _READING,
     )
     return Table.of(table, "Published values beside ours: whether they lie inside our 95 % interval", words, numbers)
 
@@ -258,7 +259,7 @@ def across_scales(table: pd.DataFrame) -> Table:
         Column("source", "source"),
         Column("published", _published_net),
         Column("ours", lambda row: f"{row['group']}, {depths(row['depth_twin'], row['depth_other'])}"),
-        Column("reading", "reading"),
+        _READING,
     )
     numbers = (
         Column("paper (%)", _published_values),
