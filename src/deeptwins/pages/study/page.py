@@ -36,8 +36,8 @@ difference in four of five studies, if seeds scatter as these do. Adding seeds a
 p value.
 """
 FAILURES = """
-A net fails to train where it diverges or the interval of its error lies above {above:g} %; it trains where the interval
-lies below.
+A net fails to train where the interval of its error lies above {above:g} %, or all its seeds diverged or are at chance.
+It trains where the interval lies below, and no seed diverged or is at chance.
 """
 NOISE = """
 The noise floor of the test set is the standard deviation of an error p measured on n images: sqrt(p (1 - p) / n).
