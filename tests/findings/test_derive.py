@@ -93,6 +93,13 @@ def test_what_fails_to_train(errors, failed, outcome):
     assert (row.failed, row.outcome) == (failed, outcome)
 
 
+def test_without_a_bound_no_error_is_a_failure():
+    """Where the study has no bound a twin fails only where it learned nothing in any seed."""
+    row = derive.by_depth(finals({20: [80.0, 81.0]}), None)[0]
+
+    assert (row.failed, row.outcome) == (0, "trains")
+
+
 def test_the_noise_floor_is_the_test_set_s():
     """The mean test error of 20 %, on 360 images, has a binomial standard deviation of 2.1 points; others have none."""
     floors = {row.metric: row.noise_floor for row in derive.by_depth(finals({20: [19.0, 21.0]}), 20)}

@@ -211,7 +211,9 @@ def test_claims_of_all_kinds_stand_in_one_table():
 
     table, _ = judged(made.asked("ab", claims=claims), lambda *_: 5.0)
 
-    assert list(table) == ["group", "twin", "metric", "agrees_with", "at_most", "fails", "n", "verdict", "result"]
+    stated = ["agrees_with", "at_most", "fails"]
+    assert list(table) == ["claim", "group", "twin", "metric", *stated, "of", "n", "verdict", "result"]
+    assert list(table["claim"]) == [0, 1, 2]
     assert list(table["verdict"]) == ["trains", "agree", "at most"]
     assert list(table["result"]) == ["met"] * 3
 
@@ -237,6 +239,16 @@ def test_a_published_number(ours, reading, data):
     assert (row["depth"], row["paper"], row["reading"], row["n"]) == (20, 10, reading, len(ours))
     assert row["difference"] == pytest.approx(sum(ours) / len(ours) - 10)
     assert others.empty
+
+
+def test_the_words_of_a_claim_and_the_depths_it_is_about_stand_in_the_table():
+    """A claim that words itself brings its words, and each says of how many depths its verdict is."""
+    claims = claim("a", "fails = false", 'says = "it trains"') + claim("b", "at_most = 50.0", "where = { depth = 20 }")
+
+    table, _ = judged(made.asked("ab", (20, 32), claims=claims), lambda *_: 5.0)
+
+    assert list(table["says"]) == ["it trains", ""]
+    assert list(table["of"]) == [2, 1]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ TOML = """
 question = "Does training error rise with depth when there is no shortcut?"
 source = "He et al. 2015, section 4.2, figure 6"
 cost = "6 min on 2 CPU cores"
+fails_above_pct = 20.0
 
 [twins]
 plain = { shortcut = "none" }
@@ -70,6 +71,8 @@ seed = [0, 1, 2]
 """
 
 ONE_DEPTH = GRID.replace("[20, 56]", "20")
+
+BOUND = "fails_above_pct = 20.0"
 
 TWINS = 'plain = { shortcut = "none" }\nresidual = { shortcut = "zero-pad" }'
 
@@ -162,10 +165,10 @@ def asked(
     """Return a study of these twins at these depths; claims are TOML."""
     tables = "".join(f"{twin} = {{ width = {8 + i} }}\n" for i, twin in enumerate(twins))
     grid = f'[[vary]]\nfamily = "cifar"\ndepth = {list(depths)}\nseed = {list(range(seeds))}\n'
-    return load_text(f"[twins]\n{tables}{grid}", claims, f"flat_within_pct = {margin}")
+    return load_text(f"[twins]\n{tables}{grid}", claims, f"flat_within_pct = {margin}\n{BOUND}")
 
 
-def load_text(twins_and_grid: str, claims: str = "", keys: str = "") -> Study:
+def load_text(twins_and_grid: str, claims: str = "", keys: str = BOUND) -> Study:
     """Return a study without a file that stays, from its tables of twins and grids, its claims, and keys before all.
 
     The recipe is that of TOML, but for what the grids vary.

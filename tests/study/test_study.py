@@ -17,6 +17,7 @@ from places import ROOT
 
 STUDY = """
 question = "Does it rise?"
+fails_above_pct = 20
 [twins]
 plain = { shortcut = "none" }
 residual = { shortcut = "zero-pad" }
@@ -331,7 +332,7 @@ def test_an_answer_is_read(write):
     """A study may word its answer, say why a small scale may change it, and what counts as a failure."""
     keys = 'scale = "It is small."\nfails_above_pct = 50\n[answer]\nmet = "Yes."\ncontradicted = "No."\n[twins]'
 
-    read = study.load(write("[twins]", keys))
+    read = study.load(write("fails_above_pct = 20\n[twins]", keys))
 
     assert (read.answer.met, read.answer.contradicted, read.scale, read.fails_above_pct) == (
         "Yes.",
@@ -340,6 +341,31 @@ def test_an_answer_is_read(write):
         50,
     )
     assert study.load(write()).answer is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "where"),
+    [
+        ('[[expect]]\ntwin = "plain"\nfails = false', "expect[1].fails = false"),
+        (paper().replace("8.75", '"fails"').removesuffix("[[expect]]"), 'paper[0].value = "fails"'),
+    ],
+)
+def test_that_a_net_fails_needs_the_error_above_which_it_does(write, stated, where):
+    """A claim or a published value that a net fails to train is refused where the study does not say when one does."""
+    study.load(write(text=f"{STUDY}\n{stated}\n"))
+
+    refused(
+        write("fails_above_pct = 20\n", "", f"{STUDY}\n{stated}\n"),
+        f"{where}: the study does not say when a net fails to train; give fails_above_pct,",
+    )
+
+
+def test_a_claim_may_say_itself_in_words(write):
+    """A claim has words of its own, or none; empty ones are refused as any empty text is."""
+    (claim,) = study.load(write('trend = "rises"', 'trend = "rises"\nsays = "deeper is worse"')).expect
+
+    assert claim.says == "deeper is worse"
+    assert study.load(write()).expect[0].says is None
 
 
 def test_a_net_s_fused_op_is_its_own(write):
@@ -442,7 +468,7 @@ def test_seeds_share_a_setting(write):
         ("[twins]", "[answer]\nmet = 'Yes.'\n[twins]", "answer.contradicted: missing"),
         ("[twins]", "[answer]\nmet = ''\ncontradicted = 'No.'\n[twins]", 'answer.met = "": should have at least 1'),
         ("[twins]", "answer = 'Yes.'\n[twins]", 'answer = "Yes.": should be a valid dictionary'),
-        ("[twins]", "fails_above_pct = 101\n[twins]", "fails_above_pct = 101: should be less than or equal to 100"),
+        ("fails_above_pct = 20", "fails_above_pct = 101", "fails_above_pct = 101: should be less than or equal to 100"),
         ("[[expect]]", paper().replace("8.75", '"fail"'), "paper[0].value"),
         (
             "[[expect]]",

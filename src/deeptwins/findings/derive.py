@@ -87,15 +87,17 @@ def untrained(final: pd.DataFrame) -> pd.DataFrame:
     return final.loc[final["state"] != TRAINED, [*CELL, "seed", "state", "chance_pct"]].reset_index(drop=True)
 
 
-def by_depth(final: pd.DataFrame, fails_above_pct: float) -> list[ErrorSummary]:
+def by_depth(final: pd.DataFrame, fails_above_pct: float | None) -> list[ErrorSummary]:
     """Summarize each metric by family, depth and twin, with Student's t interval, cut to 0 to 100 %.
 
     `failed` seeds are those above `fails_above_pct`, and those that did not train. The `outcome` is that the twin
     `fails` where the whole interval lies above, or all seeds diverged or are at chance; that it `trains` where the
-    interval does not reach above, and no seed did so; else `inconclusive`, as with one seed. `noise_floor`, of
-    the test error, is what the number of test images alone leaves open, in points.
+    interval does not reach above, and no seed did so; else `inconclusive`, as with one seed. Without a bound, None, no
+    error is a failure by itself. `noise_floor`, of the test error, is what the number of test images alone leaves open,
+    in points.
     """
     rows = []
+    bound = math.inf if fails_above_pct is None else fails_above_pct
     for net, cell in grouped(final, CELL):
         for metric in measured(final):
             rows_measured = cell.dropna(subset=metric)
@@ -115,8 +117,8 @@ def by_depth(final: pd.DataFrame, fails_above_pct: float) -> list[ErrorSummary]:
                 low=low,
                 high=high,
                 noise_floor=noise_floor,
-                failed=int((lost | (values > fails_above_pct)).sum()),
-                outcome=_outcome(low, high, fails_above_pct, lost),
+                failed=int((lost | (values > bound)).sum()),
+                outcome=_outcome(low, high, bound, lost),
             )
             rows.append(row)
     return rows
@@ -192,11 +194,11 @@ def states(final: pd.DataFrame) -> dict[tuple[str, int, str], list[str]]:
     return states
 
 
-def _outcome(low: float, high: float, fails_above_pct: float, lost: NDArray[np.bool_]) -> str:
+def _outcome(low: float, high: float, bound: float, lost: NDArray[np.bool_]) -> str:
     """Say whether a net fails to train, from the interval of its error, and which of its seeds learned nothing."""
-    if low > fails_above_pct or (lost.all() and not math.isnan(low)):
+    if low > bound or (lost.all() and not math.isnan(low)):
         return FAILS
-    return TRAINS if high <= fails_above_pct and not lost.any() else INCONCLUSIVE
+    return TRAINS if high <= bound and not lost.any() else INCONCLUSIVE
 
 
 def _implementations(study: Study, claimed: Iterable[tuple[Expect, Places]]) -> list[tuple[Expect, Places]]:

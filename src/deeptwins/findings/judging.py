@@ -74,9 +74,11 @@ def claims(claimed: Iterable[tuple[Expect, Places]], evidence: Evidence) -> pd.D
 
     A claim about errors, not trends, covers every depth: it is met where it is at all of them, and contradicted where
     it is at one. What `learning.void` says cannot be judged neither meets nor contradicts it.
+
+    `claim` counts the claims as the study file does, from 0; `of` is how many depths the verdict is about.
     """
     rows = []
-    for claim, places in claimed:
+    for number, (claim, places) in enumerate(claimed):
         claimed_verdict = _claimed_verdict(claim)
         by_group: dict[str, list[Ruling]] = {}
         for ruling in _rulings(claim, places, evidence):
@@ -84,14 +86,16 @@ def claims(claimed: Iterable[tuple[Expect, Places]], evidence: Evidence) -> pd.D
         none = {claim.family or "any": [Ruling(claim.family or "any", INCONCLUSIVE, 0)]}
         for group, rulings in (by_group or none).items():
             verdict = jointly([ruling.verdict for ruling in rulings], claimed_verdict)
-            row: dict[str, Any] = {"group": group, "twin": claim.twin, "metric": claim.metric}
+            row: dict[str, Any] = {"claim": number, "group": group, "twin": claim.twin, "metric": claim.metric}
             row |= {claim.statement: getattr(claim, claim.statement), "where": _where(claim, group)}
+            row |= {"says": claim.says or "", "of": len(rulings)}
             row |= {"n": min(ruling.n for ruling in rulings), "verdict": verdict}
             decided = MET if verdict == claimed_verdict else CONTRADICTED
             rows.append(row | {"result": UNDECIDED if verdict in OPEN else decided})
     statements = [key for key in STATEMENTS if any(key in row for row in rows)]
-    where = ["where"] if any(row["where"] for row in rows) else []
-    return pd.DataFrame(rows, columns=["group", "twin", "metric", *statements, *where, "n", "verdict", "result"])
+    words = [key for key in ("where", "says") if any(row[key] for row in rows)]
+    columns = ["claim", "group", "twin", "metric", *statements, *words, "of", "n", "verdict", "result"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def against_paper(study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummary]) -> pd.DataFrame:
@@ -303,14 +307,16 @@ def _beside(rows: Sequence[T], value: Paper) -> list[T]:
     return list({row.group: row for row in best_last}.values())
 
 
-def _trained(value: Paper, outcome: str, fails_above_pct: float) -> str | None:
+def _trained(value: Paper, outcome: str, fails_above_pct: float | None) -> str | None:
     """Say that a net trains here and not there, or there and not here; None where it does not, or nobody can tell.
 
-    A published number above the bound says neither: on other data a net may have learnt much and err as often.
+    A published number above the bound says neither: on other data a net may have learnt much and err as often. Without
+    a bound only nets that learned nothing fail, and no published number is of these.
     """
     if value.value == FAILS:
         return FAILS_THERE if outcome == TRAINS else None
-    return FAILS_HERE if outcome == FAILS and value.value <= fails_above_pct else None
+    bound = math.inf if fails_above_pct is None else fails_above_pct
+    return FAILS_HERE if outcome == FAILS and value.value <= bound else None
 
 
 def _direction(value: Paper, baseline: Paper, row: Difference, outcomes: tuple[str, str], study: Study) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
 
 def published(value: object) -> str:
     """Return a published value as text."""
@@ -19,6 +21,21 @@ def percent(value: float, decimals: int = 1) -> str:
 def decimals_apart(value: float, other: float) -> int:
     """Return how many decimals it takes, one at least, to write two numbers that differ as different ones."""
     return next((n for n in range(1, 9) if round(value, n) != round(other, n)), 1)
+
+
+def decimals_adding(value: float, other: float, least: int = 1) -> int:
+    """Return with how many decimals to write two errors beside their difference: `least`, or one more.
+
+    That is enough for `difference`, which follows from the errors as they are written, to be as close to the true one
+    as `least` decimals can say.
+    """
+    adds = round(round(value, least) - round(other, least), least) == round(value - other, least)
+    return least if adds else least + 1
+
+
+def difference(value: float, other: float, decimals: int = 1) -> str:
+    """Return the difference of two errors as text, as it follows from them as they are written."""
+    return points(round(value, decimals) - round(other, decimals), decimals)
 
 
 def points(value: float, decimals: int = 1) -> str:
@@ -56,16 +73,29 @@ def count(n: float, unit: str) -> str:
     return f"{n:g} {unit}" if n == 1 else f"{n:g} {unit}s"
 
 
+def cannot_tell(seeds: float) -> str:
+    """Say that so many seeds leave something undecided, as in "five seeds cannot tell" whether an error rises."""
+    number = _NUMBERS[int(seeds)] if 0 < seeds < len(_NUMBERS) else f"{seeds:.0f}"
+    return f"{number} seed{'' if seeds == 1 else 's'} cannot tell"
+
+
+def capital(text: str) -> str:
+    """Return text that begins a sentence."""
+    return text[:1].upper() + text[1:]
+
+
 def place_of(group: object, groups: Iterable[object]) -> str:
     """Name a family or setting, by what tells it from the others; empty where there is only one.
 
-    Of `cifar, warmup 0` beside `cifar, warmup 45` that is `warmup 0`; of `cifar` beside `imagenet`, `family cifar`.
+    Of `cifar, warmup 0` beside `cifar, warmup 45` that is `warmup 0`; of `cifar` beside `imagenet`, `cifar family`.
     """
     names = [str(name) for name in dict.fromkeys(groups)]
     family, _, label = str(group).partition(", ")
     if len(names) == 1:
         return ""
-    return label if label and all(name.startswith(f"{family}, ") for name in names) else f"family {group}"
+    if label and all(name.startswith(f"{family}, ") for name in names):
+        return label
+    return f"{family} family, {label}" if label else f"{family} family"
 
 
 def within(group: object, groups: Iterable[object]) -> str:
@@ -74,10 +104,11 @@ def within(group: object, groups: Iterable[object]) -> str:
 
 
 def of_group(group: object, groups: Iterable[object], sentence: str) -> str:
-    """Begin a sentence with what it is about, where there are several families or settings."""
+    """Begin a sentence with what it is about, where there are several families or settings; a family keeps its case."""
     where = place_of(group, groups)
-    text = f"{where}: {sentence}" if where else sentence
-    return text[0].upper() + text[1:]
+    if not where:
+        return capital(sentence)
+    return f"{where if ' family' in where else capital(where)}: {sentence}"
 
 
 def listed(names: Iterable[str]) -> str:

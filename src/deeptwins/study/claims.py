@@ -59,11 +59,16 @@ class Expect(Limited):
     at_most: Percent | None = None
     """The metric's mean over seeds is at most this much."""
     fails: bool | None = None
-    """The twin fails to train: it diverges, or the metric ends above the study's `fails_above_pct`; or it does not."""
+    """The twin fails to train: it diverges, or the metric ends above the study's `fails_above_pct`; or it does not.
+
+    It needs that key.
+    """
     gradients: Flow | None = None
     """On the way to the first layers of the twin's deepest net gradients vanish, or explode, or do neither."""
     metric: Metric = "train_error_pct"
     family: str | None = None
+    says: NonEmpty | None = None
+    """The claim in words that fit behind "whether", as "full pre-activation trains better"; None: made from it."""
 
     @property
     def statement(self) -> str:
@@ -104,19 +109,35 @@ A run's own id takes long to compute, and each is compared with all others.
 """
 
 
-def check(runs: Sequence[RunSpec], claims: Sequence[Expect], published: Sequence[Paper]) -> None:
+def check(
+    runs: Sequence[RunSpec], claims: Sequence[Expect], published: Sequence[Paper], fails_above_pct: float | None
+) -> None:
     """Refuse claims and published values that no run of the study can decide, or that cannot all be true.
 
-    That is a claim, or a published value, about nets that no run has, or an error that none measures; a claim that
-    states nothing, or two things, or a trend over a single depth; and two that contradict each other.
+    That is a claim, or a published value, about nets that no run has, or an error that none measures, or that they
+    fail to train where the study does not say above which error they do; a claim that states nothing, or two things, or
+    a trend over a single depth; and two that contradict each other.
 
     Raises:
         InputError: one line that names the table, the key, the value and what is allowed.
     """
+    if fails_above_pct is None:
+        _check_no_failure(claims, published)
     claimed = ((f"expect[{i}]", claim, _claimed(f"expect[{i}]", claim, runs)) for i, claim in enumerate(claims))
     values = ((f"paper[{i}]", value, _published(f"paper[{i}]", value, runs)) for i, value in enumerate(published))
     _check_claims([(*entry, {id(run) for run in entry[-1]}) for entry in claimed])
     _check_values([(*entry, {id(run) for run in entry[-1]}) for entry in values])
+
+
+def _check_no_failure(claims: Sequence[Expect], published: Sequence[Paper]) -> None:
+    """Refuse to say of nets whether they fail to train, where the study does not say when they do."""
+    stated = [f"expect[{i}].fails = {shown(claim.fails)}" for i, claim in enumerate(claims) if claim.fails is not None]
+    stated += [f'paper[{i}].value = "{FAILS}"' for i, value in enumerate(published) if value.value == FAILS]
+    if stated:
+        raise InputError(
+            f"{stated[0]}: the study does not say when a net fails to train; give fails_above_pct, the error in percent"
+            " above which it does"
+        )
 
 
 def _claimed(where: str, claim: Expect, runs: Sequence[RunSpec]) -> list[RunSpec]:

@@ -79,7 +79,8 @@ class Study(Checked):
     scale: str = ""
     """Why the answer of a small study may differ from the paper's."""
     flat_within_pct: NotNegative = 1.0
-    fails_above_pct: Percent = 20.0
+    fails_above_pct: Percent | None = None
+    """The error above which a net fails to train; None: pages say its error, and claims on that are refused."""
     expect: list[Expect] = Field(default_factory=list, max_length=MOST_CLAIMS)
     paper: list[Paper] = Field(default_factory=list, max_length=MOST_CLAIMS)
     runs: list[RunSpec] = Field(default_factory=list)
@@ -110,7 +111,7 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
         if seeds is not None:
             study = study.model_copy(update={"vary": [{**grid, "seed": list(range(seeds))} for grid in study.vary]})
         runs = _expand(study)
-        claims.check([*by_setting(runs).values()], study.expect, study.paper)
+        claims.check([*by_setting(runs).values()], study.expect, study.paper, study.fails_above_pct)
     except ValidationError as error:
         raise InputError(f"{path}: {_first(error)}") from None
     except InputError as error:

@@ -1,10 +1,17 @@
 """Prose: what a report says in words."""
 
+import re
+from decimal import Decimal
+
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import made
 from deeptwins.findings import derive, frames
+from deeptwins.findings.rows import Difference, Trend
+from deeptwins.pages.study import comparing as pairs
 from deeptwins.pages.study import prose
 
 
@@ -32,21 +39,21 @@ def test_verdict_for_a_net_with_and_without_shortcuts(tmp_path):
 
     assert verdict(tmp_path, made.small(tmp_path), lambda run, twin: errors[twin, run.twins[twin].depth]) == (
         "Without shortcuts, training error rises from 8.0 % at depth 20 to 60.0 % at depth 56 "
-        "(+52.0 points, 95 % interval 52.0 to 52.0, 3 seeds); "
-        "with them it does not: it changes by less than 1 point "
-        "(2.0 % at depth 20, 2.2 % at depth 56: +0.2 points, 95 % interval 0.2 to 0.2, 3 seeds)."
+        "(+52.0 points, 95 % interval 52.0 to 52.0, 3 seeds). "
+        "With shortcuts, it stays within 1 point: 2.0 % at depth 20, 2.2 % at depth 56 "
+        "(+0.2 points, 95 % interval 0.2 to 0.2, 3 seeds)."
     )
 
 
 @pytest.mark.parametrize(
     ("residual", "words"),
     [
-        (lambda run: 2 + run.twins["residual"].depth, "with them it rises too, from 22.0 % at depth 20 to 58.0 %"),
+        (lambda run: 2 + run.twins["residual"].depth, "With shortcuts, it rises from 22.0 % at depth 20 to 58.0 %"),
+        (lambda run: 80 - run.twins["residual"].depth, "With shortcuts, it falls from 60.0 % at depth 20 to 24.0 %"),
         (
-            lambda run: 80 - run.twins["residual"].depth,
-            "with them it does not: it falls from 60.0 % at depth 20 to 24.0 %",
+            lambda run: 9 + 4 * run.seed * (run.twins["residual"].depth - 30) / 20,
+            "With shortcuts, three seeds cannot tell whether it rises or falls: ",
         ),
-        (lambda run: 9 + 4 * run.seed * (run.twins["residual"].depth - 30) / 20, "with them it shows no clear trend: "),
     ],
 )
 def test_verdict_is_honest_about_the_other_twin(tmp_path, residual, words):
@@ -56,7 +63,6 @@ def test_verdict_is_honest_about_the_other_twin(tmp_path, residual, words):
     text = verdict(tmp_path, study, lambda run, twin: run.twins[twin].depth if twin == "plain" else residual(run))
 
     assert words in text
-    assert ("with them it does not" in text) == ("falls" in words)
 
 
 def test_nets_that_diverge_are_told_and_not_compared(tmp_path):
@@ -70,12 +76,12 @@ def test_nets_that_diverge_are_told_and_not_compared(tmp_path):
 
     (sentence,) = told(study, data)
 
-    first, second = sentence.split("; ")
+    first, second = sentence.split("). ")
     assert first == (
         "Without shortcuts, training error has no trend to judge: 8.1 % at depth 20, diverged at depth 56"
-        " (in 2 of 3 seeds)"
+        " (in 2 of 3 seeds"
     )
-    assert second.startswith("with them it stays flat: it changes by less than 1 point (1.7 % at depth 20, 2.0 %")
+    assert re.match(r"With shortcuts, it stays within 1 point: 1\.7\d* % at depth 20, \d", second)
 
 
 def test_what_is_higher_is_not_written_as_equal(tmp_path):
@@ -97,8 +103,8 @@ def test_what_is_higher_is_not_written_as_equal(tmp_path):
         for of, data in ((study, frames.load(study, tmp_path)), (one, frames.load(one, tmp_path / "one")))
     )
 
-    assert "training error rises from 5.00 % at depth 20 to 5.03 % at depth 56 (+0.03 points" in moving
-    assert compared.startswith("Against a, whose training error is 5.0 % (3 seeds): higher in b (+0.02 points")
+    assert "Training error of a rises from 5.00 % at depth 20 to 5.03 % at depth 56 (+0.03 points" in moving
+    assert compared.startswith("Training error of a is 5.0 % (3 seeds). Higher: b (+0.02 points")
 
 
 def test_depths_that_diverge_alike_are_told_together(tmp_path):
@@ -114,7 +120,7 @@ def test_depths_that_diverge_alike_are_told_together(tmp_path):
     assert "8.1 % at depth 20, diverged at depths 32 and 44 (in 3 of 3 seeds), diverged at depth 56 (in 1 of 3" in text
 
 
-NOTHING = "So their errors decide nothing: nets that learned nothing err alike, whatever they are made of."
+NOTHING = "So their errors decide nothing."
 
 
 def lost(folder, kinds, keys="", grid=made.ONE_DEPTH):
@@ -131,10 +137,10 @@ def lost(folder, kinds, keys="", grid=made.ONE_DEPTH):
 @pytest.mark.parametrize(
     ("kinds", "how"),
     [
-        ({"a": 90, "b": 90}, "the training error of all 6 nets is not clearly better than chance (90.0 %)"),
-        ({"a": 88, "b": 90}, "the training error of all 6 nets is not clearly better than chance (90.0 %)"),
+        ({"a": 90, "b": 90}, "the training error of all 6 nets is not shown to be better than chance (90.0 %)"),
+        ({"a": 88, "b": 90}, "the training error of all 6 nets is not shown to be better than chance (90.0 %)"),
         ({"a": 100, "b": 100}, "all 6 nets diverged"),
-        ({"a": 90, "b": 100}, "3 of 6 nets diverged, and the others are not clearly better than chance (90.0 %)"),
+        ({"a": 90, "b": 100}, "3 of 6 nets diverged; the others are not shown to be better than chance (90.0 %)"),
     ],
 )
 def test_where_no_net_trained_that_is_said_first(tmp_path, kinds, how):
@@ -145,27 +151,27 @@ def test_where_no_net_trained_that_is_said_first(tmp_path, kinds, how):
 
     assert first == f"No net trained: {how}. {NOTHING}"
     nets = "diverged" if 100 in kinds.values() else "did not train"
-    assert answer == f"Undecided: whether training error of b is above that of a, as nets {nets}."
+    assert answer == f"Whether training error of b is above that of a is undecided, as nets {nets}."
 
 
 def test_of_a_net_alone_one_error_is_spoken_of(tmp_path):
     """Where there is a single net, the sentence is about one error."""
     (sentence,) = lost(tmp_path, {"a": 90}, grid=made.ONE_DEPTH.replace("[0, 1, 2]", "0"))
 
-    assert "of the only net is not clearly better than chance (90.0 %). So its error decides nothing: " in sentence
+    assert "of the only net is not shown to be better than chance (90.0 %). So its error decides nothing." in sentence
 
 
 def test_in_how_many_seeds_neither_trained_is_said(tmp_path):
     """Of twins that trained in other seeds it is not said that neither trained; claims left open so are told as all."""
     claims = '[answer]\nmet = "Yes."\ncontradicted = "No."\n'
-    for statement in ('above = "a"', 'below = "c"', "at_most = 50.0"):
+    for statement in ('above = "a"', 'below = "c"', "at_most = 50.0", 'agrees_with = "a"'):
         claims += f'[[expect]]\ntwin = "b"\n{statement}\n'
     study = made.asked("abc", claims=claims)
 
     answer, *_, sentence = verdicts(tmp_path, study, lambda run, _: 90.0 if run.seed == 1 else 3.0)
 
-    assert answer == "Undecided: 3 of 3 claims, all since nets did not train."
-    assert sentence.endswith("cannot be compared, as neither trained in 1 of 3 seeds.")
+    assert answer == "4 of 4 claims are undecided, as nets did not train."
+    assert sentence.endswith("), as neither trained in 1 of 3 seeds.")
 
 
 def test_a_family_of_which_no_net_trained_is_named(tmp_path):
@@ -174,7 +180,7 @@ def test_a_family_of_which_no_net_trained_is_named(tmp_path):
     sentences = verdicts(tmp_path, study, lambda run, twin: 90 if run.twins[twin].family == "imagenet" else 5)
 
     assert sentences[0] == (
-        f"Family imagenet: no net trained: the training error of all 12 nets is not clearly better than chance"
+        f"imagenet family: no net trained: the training error of all 12 nets is not shown to be better than chance"
         f" (90.0 %). {NOTHING}"
     )
 
@@ -186,8 +192,8 @@ def test_what_cannot_be_compared_is_told_twin_by_twin(tmp_path):
     (sentence,) = lost(tmp_path, {"a": 88, "b": 91, "c": 100, "d": 5}, claims)
 
     assert sentence == (
-        "Against a, whose training error is 88.0 % and which fails to train (3 seeds): lower in d (-83.0 points, 95 %"
-        " interval -83.0 to -83.0); b (91.0 %) cannot be compared, as neither trained; c diverges in 3 of 3 seeds."
+        "Training error of a is 88.0 %: it fails to train (3 seeds). Lower: d (-83.0 points, 95 % interval -83.0 to"
+        " -83.0). Not compared: b (91.0 %), as neither trained; c, which diverged in 3 of 3 seeds."
     )
 
 
@@ -195,8 +201,8 @@ def test_verdict_for_any_other_twins(tmp_path):
     """Twins that differ in something else go by their names."""
     text = verdict(tmp_path, made.small(tmp_path, "narrow = { width = 8 }\nwide = { width = 32 }"), lambda *_: 5)
 
-    assert text.startswith("In the narrow twin, training error stays flat: it changes by less than 1 point (5.0 % at")
-    assert "; in the wide twin it stays flat: it changes by less than 1 point (5.0 % at depth 20, " in text
+    assert text.startswith("Training error of narrow stays within 1 point: 5.0 % at depth 20, 5.0 % at depth 56 (")
+    assert ". Training error of wide stays within 1 point: 5.0 % at depth 20, " in text
 
 
 def test_verdict_for_several_shortcuts(tmp_path):
@@ -206,15 +212,18 @@ def test_verdict_for_several_shortcuts(tmp_path):
     text = verdict(tmp_path, made.small(tmp_path, twins), lambda *_: 5)
 
     assert "Without shortcuts, training error" in text
-    assert "; with zero-pad shortcuts it " in text
-    assert "; with projection shortcuts it " in text
+    assert ". With zero-pad shortcuts, it " in text
+    assert ". With projection shortcuts, it " in text
 
 
 def test_one_seed_supports_no_verdict(tmp_path):
     """From one seed the page says the numbers and that they support no verdict."""
     study = made.small(tmp_path, grid=made.GRID.replace("[0, 1, 2]", "0"))
 
-    assert "in 1 seed, which supports no verdict" in verdict(tmp_path, study)
+    text = verdict(tmp_path, study)
+
+    assert text.startswith("Without shortcuts, one seed cannot tell whether training error rises or falls: ")
+    assert " points, 1 seed, which supports no verdict). With shortcuts, one seed cannot tell whether it " in text
 
 
 def test_one_twin_at_one_depth_has_its_error(tmp_path):
@@ -238,21 +247,21 @@ def test_verdict_on_twins_at_one_depth(tmp_path):
     (sentence,) = comparing(tmp_path, *made.SEVEN)
 
     assert sentence == (
-        "Against base, whose training error is 3.1 % (3 seeds): "
-        "higher in more (+5.0 points, 95 % interval 4.8 to 5.2) and most (+10.0, 9.7 to 10.4); "
-        "lower in less (-3.0, -3.1 to -2.8); within 1 point in like (+0.0, -0.1 to 0.2); "
-        "not clearly different in some (+10.2, -26.7 to 47.2, fails in 1 of 3 seeds); "
-        "lost (90.0 %) fails to train in 3 of 3 seeds."
+        "Training error of base is 3.1 % (3 seeds). "
+        "Higher: more (+5.0 points, 95 % interval 4.8 to 5.2), most (+10.0, 9.7 to 10.4). "
+        "Lower: less (-3.0, -3.1 to -2.8). Within 1 point: like (+0.0, -0.1 to 0.2). "
+        "Undecided: some (+10.2, -26.7 to 47.2, fails to train in 1 of 3 seeds). "
+        "Fails to train in 3 of 3 seeds: lost (90.0 %)."
     )
 
 
 def test_two_that_fail_are_told_together(tmp_path):
-    """Several twins that fail to train share a verb, and so does the first, where it fails."""
+    """Several twins that fail to train are listed together, and of the first it is said, too."""
     (sentence,) = comparing(tmp_path, "a", "b", "c", level=lambda run, _: 70.0)
 
     assert sentence == (
-        "Against a, whose training error is 70.0 % and which fails to train (3 seeds): "
-        "b (70.0 %) and c (70.0 %) fail to train, each in 3 of 3 seeds."
+        "Training error of a is 70.0 %: it fails to train (3 seeds). "
+        "Fails to train in 3 of 3 seeds: b (70.0 %), c (70.0 %)."
     )
 
 
@@ -263,7 +272,7 @@ def test_failures_in_different_numbers_of_seeds_are_counted_apart(tmp_path):
 
     (sentence,) = comparing(tmp_path, *errors, grid=grid, level=lambda run, twin: errors[twin][run.seed])
 
-    assert sentence.endswith(": b (90.0 %, 5 of 5 seeds) and c (22.4 %, 4 of 5 seeds) fail to train.")
+    assert sentence.endswith(". Fails to train: b (90.0 %, 5 of 5 seeds), c (22.4 %, 4 of 5 seeds).")
 
 
 def test_one_seed_compares_nothing(tmp_path):
@@ -273,8 +282,7 @@ def test_one_seed_compares_nothing(tmp_path):
     (sentence,) = comparing(tmp_path, "base", "more", grid=grid)
 
     assert sentence == (
-        "Against base, whose training error is 3.0 % (1 seed, which supports no verdict): "
-        "not clearly different in more (+5.0 points)."
+        "Training error of base is 3.0 % (1 seed, which supports no verdict). Undecided: more (+5.0 points)."
     )
 
 
@@ -285,7 +293,10 @@ def test_several_settings_are_told_apart_by_what_they_are(tmp_path):
     sentences = comparing(tmp_path, "base", "more", grid=grid)
     trends = comparing(tmp_path, "base", grid=made.GRID + "warmup = [0, 45]\n")
 
-    assert [sentence.split(",")[0] for sentence in sentences] == ["Warmup 0: against base", "Warmup 45: against base"]
+    assert [sentence.split(" is ")[0] for sentence in sentences] == [
+        "Warmup 0: training error of base",
+        "Warmup 45: training error of base",
+    ]
     assert trends[0].startswith("Warmup 0: without shortcuts, training error ")
 
 
@@ -298,7 +309,7 @@ def test_claims_name_the_error_that_is_compared(tmp_path):
 
     (sentence,) = comparing(tmp_path, "base", "more", keys=keys)
 
-    assert sentence.startswith("Against base, whose test error is 5.1 % (3 seeds): higher in more (+5.0 points, ")
+    assert sentence.startswith("Test error of base is 5.1 % (3 seeds). Higher: more (+5.0 points, ")
 
 
 def test_claimed_pairs_are_told_beside_trends(tmp_path):
@@ -307,10 +318,10 @@ def test_claimed_pairs_are_told_beside_trends(tmp_path):
         tmp_path, "base", "more", grid=made.GRID, keys=CLAIMS.split('[[expect]]\ntwin = "less', maxsplit=1)[0]
     )
 
-    assert trend.startswith("In the base twin, training error ")
+    assert trend.startswith("Training error of base ")
     assert [sentence.partition(" (3")[0] for sentence in sentences] == [
-        "Against base, whose training error at depth 20 is 3.1 %",
-        "Against base, whose training error at depth 56 is 3.1 %",
+        "Training error of base at depth 20 is 3.1 %",
+        "Training error of base at depth 56 is 3.1 %",
     ]
 
 
@@ -325,8 +336,8 @@ ANSWER = '[answer]\nmet = "Yes, they are."\ncontradicted = "No, they are not."\n
         (
             {"more": 9, "less": 1},
             (
-                "In part. Met: training error of more is above that of base. "
-                "Contradicted: training error of less is above that of base."
+                "Partly. Training error of more is above that of base;"
+                " not as expected, training error of less is below that of base."
             ),
         ),
     ],
@@ -341,12 +352,12 @@ def test_the_answer_comes_first(tmp_path, level, first):
     )
 
     assert answered == first
-    assert evidence.startswith("Against base, whose training error is 6.0 %")
+    assert evidence.startswith("Training error of base is 6.0 %")
 
 
-@pytest.mark.parametrize(("seeds", "why"), [("[0, 1, 2]", ""), ("0", " One seed supports no verdict.")])
-def test_an_answer_that_nobody_can_give_is_undecided(tmp_path, seeds, why):
-    """Where no claim is decided the first sentence says so, and, of one seed, why."""
+@pytest.mark.parametrize(("seeds", "who"), [("[0, 1, 2]", "Three seeds"), ("0", "One seed")])
+def test_an_answer_that_nobody_can_give_is_undecided(tmp_path, seeds, who):
+    """Where no claim is decided the first sentence says so, and how many seeds cannot tell."""
     grid = made.ONE_DEPTH.replace("[0, 1, 2]", seeds)
 
     undecided = comparing(
@@ -357,39 +368,101 @@ def test_an_answer_that_nobody_can_give_is_undecided(tmp_path, seeds, why):
         level=lambda run, twin: 5 if twin == "base" else made.SEVEN["some"][run.seed],
     )
 
-    claims = (
-        "whether training error of more is above that of base; whether training error of less is above that of base"
-    )
-    assert undecided[0] == f"Undecided: {claims}.{why}"
+    more, less = (f"whether training error of {twin} is above that of base" for twin in ("more", "less"))
+    assert undecided[0] == f"{who} cannot tell {more}, nor {less}."
+
+
+def judged(*results, says="", of=1):
+    """The table of claims that training error rises, one for each (result, verdict)."""
+    claims = pd.DataFrame(results, columns=["result", "verdict"]).assign(claim=range(len(results)), says=says, of=of)
+    twins = [f"t{i}" for i in range(len(results))]
+    return claims.assign(group="cifar", twin=twins, metric="train_error_pct", trend="rises", n=5)
+
+
+RISING = made.asked(
+    [f"t{i}" for i in range(5)],
+    (20, 56),
+    claims="".join(f'[[expect]]\ntwin = "t{i}"\ntrend = "rises"\n' for i in range(5)),
+)
+MET, CONTRADICTED, UNDECIDED = ("met", "rises"), ("contradicted", "falls"), ("undecided", "inconclusive")
 
 
 @pytest.mark.parametrize(
     ("results", "text"),
     [
-        (["met"], "Met: training error of t0 rises."),
-        (["contradicted"] * 2, "Contradicted: training error of t0 rises; training error of t1 rises."),
-        (["undecided"], "Undecided: whether training error of t0 rises."),
-        (["met"] * 3, "Met: 3 of 3 claims."),
+        ([MET], "As expected: training error of t0 rises."),
+        ([CONTRADICTED] * 2, "Not as expected: training error of t0 falls and training error of t1 falls."),
+        ([UNDECIDED], "Five seeds cannot tell whether training error of t0 rises."),
+        ([("undecided", "diverged")], "Whether training error of t0 rises is undecided, as nets diverged."),
+        ([MET] * 4, "As expected: 4 of 4 claims are met."),
         (
-            ["met", "contradicted", "undecided", "undecided"],
+            [MET, CONTRADICTED, UNDECIDED, UNDECIDED],
             (
-                "In part. Met: training error of t0 rises. Contradicted: training error of t1 rises. "
-                "Undecided: whether training error of t2 rises; whether training error of t3 rises."
+                "Partly as expected. Training error of t0 rises; not as expected, training error of t1 falls;"
+                " whether training error of t2 rises and whether training error of t3 rises, five seeds cannot tell."
             ),
         ),
         (
-            ["undecided"] + ["contradicted"] * 3,
-            "Not as claimed. Contradicted: 3 of 4 claims. Undecided: whether training error of t0 rises.",
+            [UNDECIDED] + [CONTRADICTED] * 4,
+            (
+                "Not as expected: 4 of 5 claims are contradicted;"
+                " whether training error of t0 rises, five seeds cannot tell."
+            ),
         ),
         ([], ""),
     ],
 )
 def test_an_answer_without_words_tells_what_became_of_the_claims(results, text):
-    """Where no words fit, the answer names the claims that were met, those that were not, or counts them if many."""
-    twins = [f"t{i}" for i in range(len(results))]
-    claims = pd.DataFrame({"result": results, "group": "cifar", "n": 3, "twin": twins, "metric": "train_error_pct"})
+    """Where no words fit, the answer names what is met, what was found instead, and what nobody can tell; or counts."""
+    assert prose.answer(RISING, judged(*results)) == text
 
-    assert prose.answer(made.asked(), claims.assign(trend="rises")) == text
+
+def test_a_claim_is_told_in_its_own_words_but_never_what_is_found_against_it():
+    """A claim's `says` stands for it where it is met or undecided; what contradicts it is told from the verdict."""
+    answers = [prose.answer(RISING, judged(case, says="it helps")) for case in (MET, UNDECIDED, CONTRADICTED)]
+
+    assert answers == [
+        "As expected: it helps.",
+        "Five seeds cannot tell whether it helps.",
+        "Not as expected: training error of t0 falls.",
+    ]
+
+
+def test_what_contradicts_a_claim_at_some_depth_is_not_said_of_all():
+    """A claim about several depths is contradicted by one, and no more than that is said."""
+    claims = judged(("contradicted", "agree"), of=2).drop(columns="trend").assign(above="base")
+
+    assert prose.answer(RISING, claims) == (
+        "Not as expected: at some depth, training error of t0 is within 1 point of that of base."
+    )
+
+
+def test_a_claim_of_two_families_is_told_apart_only_where_they_differ():
+    """Where families have one result a claim is told once; else each is named."""
+    same, other = judged(MET, MET).assign(claim=0, twin="plain", group=["cifar", "imagenet"]), judged(MET, UNDECIDED)
+    other = other.assign(claim=0, twin="plain", group=["cifar", "imagenet"])
+
+    assert prose.answer(RISING, same) == "As expected: training error of plain rises."
+    assert prose.answer(RISING, other) == (
+        "Partly as expected. Training error of plain rises (cifar family);"
+        " whether training error of plain rises (imagenet family), five seeds cannot tell."
+    )
+
+
+@pytest.mark.parametrize(
+    ("says", "place"), [("", " (cifar family)"), ('says = "plain nets of CIFAR\'s family degrade"\n', "")]
+)
+def test_a_claim_that_is_limited_is_not_told_of_all(tmp_path, says, place):
+    """Of a claim about one family, or setting, the answer names it, unless the claim's own words do."""
+    text = made.TOML.split("[[expect]]", maxsplit=1)[0]
+    claim = f'[[expect]]\ntwin = "plain"\ntrend = "rises"\nfamily = "cifar"\n{says}'
+    study = made.load(tmp_path, text + claim)
+    data = frames.load(study, made.results(tmp_path, study))
+
+    answer = prose.answer(study, derive.derive(study, data).claims)
+
+    words = "plain nets of CIFAR's family degrade" if says else "training error of plain rises"
+    assert answer == f"As expected: {words}{place}."
 
 
 ERRORS = {"eager": [2.0, 3.0, 4.0], "compiled": [2.0, 3.0, 4.0], "triton": [2.1, 3.0, 3.9]}
@@ -406,22 +479,25 @@ def test_verdict_on_twins_that_agree(tmp_path):
     compiled, triton = agreeing(tmp_path)
 
     assert compiled == (
-        "compiled agrees with eager: training error 3.0 % against 3.0 %, difference +0.0 points "
-        "(95 % interval 0.0 to 0.0, 3 seeds); loss traces are identical to the last bit."
+        "compiled agrees with eager. Training error: 3.0 % against 3.0 % "
+        "(+0.0 points, 95 % interval 0.0 to 0.0, 3 seeds). Loss traces are identical to the last bit."
     )
     assert triton == (
-        "triton agrees with eager: training error 3.0 % against 3.0 %, difference +0.0 points "
-        "(95 % interval -0.2 to 0.2, 3 seeds); test error 5.0 % against 5.0 %, difference +0.0 points "
-        "(95 % interval -0.2 to 0.2, 3 seeds); "
-        "loss traces drift apart by at most 5 % of the loss, where two seeds of eager differ by 42 %."
+        "triton agrees with eager. Training error: 3.0 % against 3.0 % "
+        "(+0.0 points, 95 % interval -0.2 to 0.2, 3 seeds). Test error: 5.0 % against 5.0 % "
+        "(+0.0 points, 95 % interval -0.2 to 0.2, 3 seeds). "
+        "Loss traces drift apart by at most 5 % of the loss, where two seeds of eager differ by 42 %."
     )
 
 
 @pytest.mark.parametrize(
     ("triton", "words"),
     [
-        ([7.0, 8.0, 9.0], "triton differs from eager: training error 8.0 % against 3.0 %, difference +5.0 points"),
-        ([4.0, 3.0, 2.0], "triton may or may not agree with eager: training error 3.0 % against 3.0 %, difference"),
+        ([7.0, 8.0, 9.0], "triton differs from eager. Training error: 8.0 % against 3.0 % (+5.0 points"),
+        (
+            [4.0, 3.0, 2.0],
+            "Three seeds cannot tell whether triton agrees with eager. Training error: 3.0 % against 3.0 % (",
+        ),
     ],
 )
 def test_verdict_is_honest_about_twins_that_do_not_agree(tmp_path, triton, words):
@@ -443,8 +519,8 @@ def test_errors_that_are_judged_apart_are_named_apart(tmp_path):
 
     _, sentence = told(study, data)
 
-    assert sentence.startswith("triton differs from eager: training error agrees, 3.0 % against 3.0 %, difference")
-    assert "; test error differs, 50.0 % against 5.0 %, difference +45.0 points" in sentence
+    assert sentence.startswith("triton differs from eager. Training error agrees: 3.0 % against 3.0 % (")
+    assert ". Test error differs: 50.0 % against 5.0 % (+45.0 points" in sentence
 
 
 def test_of_several_depths_the_worst_is_told(tmp_path):
@@ -456,7 +532,7 @@ def test_of_several_depths_the_worst_is_told(tmp_path):
         tmp_path, text, lambda run, twin: 3 + run.seed + apart[run.twins[twin].depth] * (twin == "triton")
     )
 
-    assert "training error 3.7 % against 4.0 % at depth 14, the worst of 3 depths, difference -0.3" in sentence
+    assert "Training error: 3.7 % against 4.0 % at depth 14, the worst of 3 depths (-0.3 points" in sentence
 
 
 def test_of_several_depths_one_that_differs_is_told(tmp_path):
@@ -470,7 +546,7 @@ def test_of_several_depths_one_that_differs_is_told(tmp_path):
     )
 
     assert sentence.startswith(
-        "triton differs from eager: training error 25.0 % against 20.0 % at depth 8, the worst of 2 depths, "
+        "triton differs from eager. Training error: 25.0 % against 20.0 % at depth 8, the worst of 2 depths ("
     )
 
 
@@ -479,9 +555,9 @@ def test_one_seed_supports_no_agreement(tmp_path):
     _, sentence = agreeing(tmp_path, made.AGREEING.replace("[0, 1, 2]", "0"), made.alike)
 
     assert sentence == (
-        "triton may or may not agree with eager: training error 2.0 % against 2.0 %, difference +0.0 points "
-        "(1 seed, which supports no verdict); test error 4.0 % against 4.0 %, difference +0.0 points "
-        "(1 seed, which supports no verdict); loss traces drift apart by at most 0.1 % of the loss."
+        "One seed cannot tell whether triton agrees with eager. Training error: 2.0 % against 2.0 % "
+        "(+0.0 points, 1 seed, which supports no verdict). Test error: 4.0 % against 4.0 % "
+        "(+0.0 points, 1 seed, which supports no verdict). Loss traces drift apart by at most 0.1 % of the loss."
     )
 
 
@@ -491,13 +567,13 @@ def test_agreement_comes_before_trends(tmp_path):
 
     sentences = agreeing(tmp_path, f'{text}[[expect]]\ntwin = "eager"\ntrend = "flat"\n', made.alike)
 
-    assert [sentence.split(",")[0].split(":")[:2] for sentence in sentences] == [
-        ["Family cifar", " compiled agrees with eager"],
-        ["Family cifar", " triton agrees with eager"],
-        ["Family imagenet", " compiled agrees with eager"],
-        ["Family imagenet", " triton agrees with eager"],
-        ["Family cifar", " in the eager twin"],
-        ["Family imagenet", " in the eager twin"],
+    assert [re.split(r" is | stays |\.", sentence)[0] for sentence in sentences] == [
+        "cifar family: compiled agrees with eager",
+        "cifar family: triton agrees with eager",
+        "imagenet family: compiled agrees with eager",
+        "imagenet family: triton agrees with eager",
+        "cifar family: training error of eager",
+        "imagenet family: training error of eager",
     ]
 
 
@@ -510,7 +586,7 @@ def test_without_records_of_a_claimed_pair_comparisons_are_told(tmp_path):
 
     (sentence,) = told(study, data)
 
-    assert sentence.startswith("Against eager, whose training error is ")
+    assert sentence.startswith("Training error of eager is ")
 
 
 def test_each_twin_has_the_number_that_carries_the_answer(tmp_path):
@@ -523,3 +599,88 @@ def test_each_twin_has_the_number_that_carries_the_answer(tmp_path):
         ("plain", "60.0 %", "training error at depth 56; 8.0 % at depth 20"),
         ("residual", "2.2 %", "training error at depth 56; 2.0 % at depth 20"),
     ]
+
+
+PAIR = {"n": 3, "low": -90.0, "high": 90.0, "p_holm": 0.2, "depth": 56, "depths": 2, "shallowest": 20, "deepest": 56}
+FOUND = re.compile(
+    r"\b(rises|falls|stays|agrees|differs|above|below|higher|lower|within|may|clear\w*|not|vanish)\b", re.IGNORECASE
+)
+
+
+def sentences(value, other, row):
+    """The sentences that have two errors and their difference: of a trend, and of an agreement."""
+    trend = {"shallowest_mean": other, "deepest_mean": value, "difference": value - other} | PAIR | row
+    pair = {"mean": value, "other_mean": other, "difference": value - other} | PAIR | row
+    agreed = {**dict(zip(Trend.VERDICTS, ("agree", "differ", "differ"), strict=True)), "inconclusive": "inconclusive"}
+    pair["verdict"] = agreed[pair["verdict"]]
+    return prose._course("it", trend, 1.0), prose._difference(pd.DataFrame([pair]), pair["verdict"])
+
+
+@given(st.floats(0, 100), st.floats(0, 100), st.sampled_from([*Trend.VERDICTS, "inconclusive"]))
+def test_numbers_in_one_sentence_add_up_as_printed(value, other, verdict):
+    """In every sentence with two errors and their difference, that is the difference of the errors as printed."""
+    for sentence, sign in zip(sentences(value, other, {"verdict": verdict}), (-1, 1), strict=True):
+        first, second = map(Decimal, re.findall(r"([\d.]+) %", sentence)[:2])
+        (points,) = map(Decimal, re.findall(r"([+-][\d.]+) points", sentence))
+
+        assert points == sign * (first - second)
+
+
+def undecided(n, low, high):
+    """Every sentence that the page may say of what nothing is decided about, by kind."""
+    row = {"verdict": "inconclusive", "n": n, "low": low, "high": high, "p_holm": 0.105}
+    course, difference = sentences(60.0, 5.0, row)
+    pair = pd.DataFrame([{"twin": "b", "difference": 55.0} | row])
+    (against,) = pairs._against(made.asked("ab"), pair, {"b": {"outcome": "inconclusive", "failed": 0, "n": n}})
+    claims = judged(("undecided", "inconclusive")).assign(n=n)
+    agreements = pd.DataFrame([{"group": "cifar", "twin": "b", "other": "a", "metric": "test_error_pct"} | PAIR | row])
+    agreements = agreements.assign(mean=60.0, other_mean=5.0, difference=55.0)
+    drift = pd.DataFrame(columns=["group", "twin", "other"])
+    return course, difference, against, prose.answer(RISING, claims), *prose._agreements(agreements, drift)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("interval", [(-5.0, 9.0), (53.1, 92.3), (-92.3, -53.1)])
+def test_what_is_undecided_is_never_worded_as_a_finding(n, interval):
+    """Where nothing is decided each sentence says that the seeds cannot tell, and states no effect and no absence."""
+    course, difference, against, answer, agreement = undecided(n, *interval)
+
+    asked = re.compile(r"(?i)whether [^:,(.]*")  # what the question is
+    for sentence in (course, difference, against, answer, agreement):
+        assert not FOUND.search(asked.sub("", sentence).replace("cannot", "").replace("supports no verdict", ""))
+    for sentence in (course, answer, agreement):
+        assert f"seed{'' if n == 1 else 's'} cannot tell" in sentence
+    assert against.startswith("Undecided: b ")
+    # An interval that excludes 0 does not stand without the reason why that decides nothing.
+    for sentence in (course, difference, against, agreement) if n > 1 else ():
+        assert ("p 0.105 corrected" in sentence) == (interval[0] * interval[1] > 0)
+
+
+def test_every_verdict_has_its_words():
+    """No verdict on a trend or a difference is left to the words of what is undecided."""
+    seen = {verdict: sentences(60.0, 5.0, {"verdict": verdict})[0] for verdict in (*Trend.VERDICTS, "inconclusive")}
+    study = made.asked("ab")
+    cells = {"b": {"outcome": "trains", "failed": 0, "n": 3}}
+    for verdict in (*Difference.VERDICTS, "inconclusive"):
+        row = {"twin": "b", "difference": 55.0, "verdict": verdict} | PAIR
+        seen[f"pair {verdict}"] = pairs._against(study, pd.DataFrame([row]), cells)[0]
+
+    assert len({*seen.values()}) == len(seen)
+    assert [verdict for verdict, sentence in seen.items() if "cannot tell" in sentence or "Undecided" in sentence] == [
+        "inconclusive",
+        "pair inconclusive",
+    ]
+
+
+def test_of_a_study_without_a_bound_errors_are_told_and_no_failures(tmp_path):
+    """Where a study does not say when a net fails, one at 42 % is higher, and only one at chance did not train."""
+    errors = {"a": 2.0, "b": 42.0, "c": 90.0}
+    twins = "".join(f"{twin} = {{ width = {i} }}\n" for i, twin in enumerate(errors, 8))
+    study = made.load_text(f"[twins]\n{twins}{made.ONE_DEPTH}", keys="")
+
+    (sentence,) = verdicts(tmp_path, study, lambda run, twin: errors[twin])
+
+    assert sentence == (
+        "Training error of a is 2.0 % (3 seeds). Higher: b (+40.0 points, 95 % interval 40.0 to 40.0)."
+        " Did not train in 3 of 3 seeds: c (90.0 %)."
+    )

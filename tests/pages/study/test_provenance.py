@@ -28,7 +28,7 @@ def test_the_table_of_the_recipe(tmp_path):
     assert rows["shift"] == rows["flip"] == "no augmentation"
     assert rows["norm_batch"] == "the whole batch"
     assert rows["warmup_rate"] == "rises linearly"
-    assert rows["validation"] == "no images"
+    assert rows["validation"] == "none"
 
 
 def test_versions_are_those_that_the_records_name(tmp_path):

@@ -10,7 +10,7 @@ from deeptwins.pages.study.page import PAGE
 from made import paper
 from reading import html, markdown
 
-SCALE = 'scale = "Ours are small."\n'
+SCALE = f'scale = "Ours are small."\n{made.BOUND}\n'
 FAR = 'dataset = "cifar10"'
 OURS = "5.1 % (95 % interval 4.9 to 5.3)."
 THERE = "Published on cifar10 at depth 20 (table 6):"
@@ -34,71 +34,68 @@ def seven(run, twin):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (paper("base", 90.0), f"Published test error of base at depth 20 is 90.00 % (table 6); here it is {OURS}"),
+        (paper("base", 90.0), f"Published test error of base at depth 20 is 90.00 % (table 6). Here it is {OURS}"),
         (
             paper("lost", 9.0),
-            "Published test error of lost at depth 20 is 9.00 % (table 6); here the net fails to train.",
+            "Published test error of lost at depth 20 is 9.00 % (table 6). Here the net fails to train.",
         ),
         (
             paper("base", '"fails"'),
-            f"Published: base at depth 20 fails to train (table 6); here its test error is {OURS}",
+            f"Published: base at depth 20 fails to train (table 6). Here its test error is {OURS}",
         ),
         (
             paper("base", 9.0, FAR) + paper("more", 6.0, FAR),
-            f"{BASE} lower with more (6.00 %) than with base (9.00 %); here it is higher ({MORE}",
+            f"{BASE} lower with more (6.00 %) than with base (9.00 %). Here it is higher ({MORE}",
         ),
         (
             paper("base", 9.0, FAR) + paper("more", 12.0, FAR) + paper("like", 7.0, FAR) + paper("lost", 6.5, FAR),
             (
-                f"{THERE} lost (test error 6.50 %, here 92.0 %) trains; here it fails to train. "
-                "Also on cifar10 at depth 20: test error is lower with like (7.00 %) than with base (9.00 %); "
-                "here there is no such difference (+0.0 points, 95 % interval -0.1 to 0.2)."
+                f"{THERE} lost (test error 6.50 %) trains. Here it fails to train (test error 92.0 %). "
+                "Also on cifar10 at depth 20: test error is lower with like (7.00 %) than with base (9.00 %). "
+                "Here there is no such difference (+0.0 points, 95 % interval -0.1 to 0.2)."
             ),
         ),
         (
             paper("base", 9.0, FAR, 56) + paper("more", '"fails"', FAR, 56) + paper("most", '"fails"', FAR, 56),
             (
-                "Published on cifar10 at depth 56 (table 6): more (test error here 10.1 %) and most (here 15.1 %) "
-                "fail to train; here, at depth 20, they train."
+                "Published on cifar10 at depth 56 (table 6): more and most fail to train. "
+                "Here, at depth 20, these train: more (test error 10.1 %) and most (15.1 %)."
             ),
         ),
         (
             paper("base", 3.0, FAR) + paper("more", 3.0, FAR) + paper("like", 3.0, FAR),
-            f"{BASE} the same with more (3.00 %) as with base (3.00 %); here they differ ({MORE}",
+            f"{BASE} the same with more (3.00 %) as with base (3.00 %). Here they differ ({MORE}",
         ),
         (
             paper("base", 9.0, FAR) + paper("more", 6.0, FAR) + paper("most", 5.0, FAR),
             (
-                f"{BASE} lower with more (6.00 %) and most (5.00 %) than with base (9.00 %); here it is higher "
+                f"{BASE} lower with more (6.00 %) and most (5.00 %) than with base (9.00 %). Here it is higher "
                 "(more +5.0 points, 95 % interval 4.8 to 5.2; most +10.0, 9.7 to 10.4)."
             ),
         ),
         (
             paper("base", '"fails"', FAR),
-            f"{THERE} base (test error here 5.1 %) fails to train; here it trains.",
+            f"{THERE} base fails to train. Here it trains (test error 5.1 %).",
         ),
     ],
 )
 def test_what_differs_from_the_paper_is_said(tmp_path, values, words):
-    """Where our answer is not the published one, a remark says in what, and then why that may be."""
+    """Where our answer is not the published one, a remark says in what; the next one, how far the scale is."""
     twins = ["base", "more", "most", "like", "lost"]
 
-    (remark,) = remarked(tmp_path, twins, values, seven)
-
-    assert remark == f"{words} Ours are small."
+    assert remarked(tmp_path, twins, values, seven) == [words, "Ours are small."]
 
 
-def test_what_is_too_imprecise_is_said_without_an_excuse(tmp_path):
-    """What our intervals leave open is named in one sentence behind all others, and the scale is not blamed for it."""
+def test_what_is_too_imprecise_is_said_last(tmp_path):
+    """What our intervals leave open is named in one sentence behind all others."""
     values = paper("base", 9.0, FAR) + paper("some", 12.0, FAR)
     lower = paper("more", 6.0, FAR)
     open_ = "Our intervals are too wide to tell whether these differ as published: some from base."
 
-    assert remarked(tmp_path / "alone", ["base", "some"], values, seven) == [open_]
-    first, second = remarked(tmp_path / "both", ["base", "more", "some"], values + lower, seven)
-    assert first.endswith("Ours are small.")
+    assert remarked(tmp_path / "alone", ["base", "some"], values, seven) == ["Ours are small.", open_]
+    first, scale, last = remarked(tmp_path / "both", ["base", "more", "some"], values + lower, seven)
     assert "some" not in first
-    assert second == open_
+    assert (scale, last) == ("Ours are small.", open_)
 
 
 def test_ours_is_told_once_beside_several_published_values(tmp_path):
@@ -106,11 +103,11 @@ def test_ours_is_told_once_beside_several_published_values(tmp_path):
     far = FAR, 164, "cifar-bottleneck"
     values = [paper("base", 9.0, *far), paper("lost", 12.0, *far), paper("base", 9.0, FAR), paper("lost", 7.0, FAR)]
 
-    (remark,) = remarked(tmp_path, ["base", "lost"], "".join(values), seven)
+    remark, _ = remarked(tmp_path, ["base", "lost"], "".join(values), seven)
 
     assert remark == (
-        "Published on cifar10 at depth 164 of family cifar-bottleneck (table 6): "
-        "lost (test error 12.00 %, here 92.0 %) trains; here, at depth 20, it fails to train. Ours are small."
+        "Published on cifar10 at depth 164 in the cifar-bottleneck family (table 6): "
+        "lost (test error 12.00 %) trains. Here, at depth 20, it fails to train (test error 92.0 %)."
     )
 
 
@@ -125,9 +122,9 @@ def test_a_setting_in_which_a_net_fails_is_named(tmp_path, errors, here):
     """Where a study has several settings a remark says in which of them it is not as published."""
     grid = f"{made.ONE_DEPTH}warmup = [0, 5]\n"
 
-    (remark,) = remarked(tmp_path, ["base"], paper("base", 9.0, FAR), lambda run, _: errors[run.recipe.warmup], grid)
+    remark, _ = remarked(tmp_path, ["base"], paper("base", 9.0, FAR), lambda run, _: errors[run.recipe.warmup], grid)
 
-    assert remark == f"{THERE} base (test error 9.00 %, here {here}) trains; here it fails to train. Ours are small."
+    assert remark == f"{THERE} base (test error 9.00 %) trains. Here it fails to train (test error {here})."
 
 
 def test_a_setting_in_which_twins_differ_is_named(tmp_path):
@@ -139,16 +136,16 @@ def test_a_setting_in_which_twins_differ_is_named(tmp_path):
         lower = run.recipe.warmup and twin == "more"
         return 0.1 * run.seed if lower else seven(run, twin)
 
-    (remark,) = remarked(tmp_path, ["base", "more"], values, level, grid)
+    remark, _ = remarked(tmp_path, ["base", "more"], values, level, grid)
 
-    assert remark.endswith(f"here it is higher (warmup 0: {MORE} Ours are small.")
+    assert remark.endswith(f"Here it is higher (warmup 0: {MORE}")
 
 
-def test_what_is_as_published_needs_no_excuse(tmp_path):
-    """Where ours is the published answer, nothing is said, and the scale is not blamed."""
+def test_of_what_is_as_published_only_the_scale_is_told(tmp_path):
+    """Where ours is the published answer, nothing is said but how far the scale is."""
     values = paper("base", 9.0, FAR) + paper("lost", '"fails"', FAR) + paper("base", 5.1) + paper("lost", '"fails"')
 
-    assert remarked(tmp_path, ["base", "more", "lost"], values, seven) == []
+    assert remarked(tmp_path, ["base", "more", "lost"], values, seven) == ["Ours are small."]
 
 
 def test_what_is_missing_is_said(tmp_path):
@@ -164,9 +161,9 @@ def test_what_is_missing_is_said(tmp_path):
     data = frames.load(study, results)
     assert remarks.remarks(study, data, derive.derive(study, data)) == [
         "Provisional: 16 of 18 runs have finished.",
-        "Nets that diverged, and count with an error of 100 %: 1 of 32.",
-        "Runs that failed, and are left out: 1.",
-        "Runs with other settings than the study's, left out: 1 run with momentum 0.5 (here 0.0).",
+        "1 of 32 nets diverged; an error of 100 % stands for theirs.",
+        "1 run failed and is left out.",
+        "Left out, as their settings are not the study's: 1 run with momentum 0.5 (here 0.0).",
     ]
     assert provenance.origin(data).rows[0] == ["runs", "15 done, 1 diverged, 1 failed, 1 unfinished"]
 
@@ -189,7 +186,7 @@ def test_diverging_in_the_last_evaluation_is_said(tmp_path):
 
     (remark,) = remarks.remarks(study, data, derive.derive(study, data))
 
-    assert remark == "Nets that diverged, and count with an error of 100 %: 1 of 12."
+    assert remark == "1 of 12 nets diverged; an error of 100 % stands for theirs."
 
 
 def test_other_data_is_said(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import made
 from deeptwins.findings import comparisons, derive, frames, judging
-from deeptwins.findings.rows import Difference, ErrorSummary
+from deeptwins.findings.rows import Difference, ErrorSummary, Trend
 from deeptwins.findings.rows import table as table_of
 from deeptwins.pages import tables as tables_
 from deeptwins.pages.study import tables
@@ -33,7 +33,7 @@ def test_the_table_of_trends(shipped):
     assert re.fullmatch(r"\d\.\d{3} to \d\.\d{3}", cifar[14])
     assert cifar[10:12] == ["< 0.001", "1.000"]
     assert imagenet[10:12] == ["-", "-"]
-    assert table.columns[6:10] == ("p, Holm", "seeds", "seeds to see 1 point", "p")
+    assert table.columns[6:10] == ("p, corrected", "seeds", "seeds needed to detect 1 point", "p")
     assert all(len(row) == len(table.columns) and row[7] == "3" and int(row[8]) > 3 for row in (cifar, imagenet))
 
 
@@ -46,9 +46,9 @@ def test_the_table_of_agreements(tmp_path):
 
     same, apart = ["+0.0", "0.0 to 0.0", "3", "2", "0.0 to 0.0"], ["+0.5", "0.5 to 0.5", "3", "2", "0.5 to 0.5"]
     assert rows == [
-        ["cifar", "8", "compiled", "eager", "training error", "agree", *same],
-        ["cifar", "8", "triton", "eager", "training error", "agree", *apart],
-        ["cifar", "8", "triton", "eager", "test error", "agree", *apart],
+        ["cifar", "8", "compiled - eager", "training error", "agree", *same],
+        ["cifar", "8", "triton - eager", "training error", "agree", *apart],
+        ["cifar", "8", "triton - eager", "test error", "agree", *apart],
     ]
 
 
@@ -123,15 +123,15 @@ def test_the_table_of_comparisons():
 
     table = tables.comparisons(compared, 2.0)
 
-    assert table.columns[-4:] == ("seeds", "seeds to see 2 points", "p", "bootstrap interval")
+    assert table.columns[-4:] == ("seeds", "seeds needed to detect 2 points", "p", "bootstrap interval")
     assert table.columns[table.words] == "points"
     numbers = ["+21.0", "18.5 to 23.5", "0.002", "3", "5", "< 0.001", "20.0 to 22.0"]
-    assert table.rows[0] == ["cifar", "20", "b", "a", "training error", "above", *numbers]
-    assert [row[2:6] for row in table.rows] == [
-        ["b", "a", "training error", "above"],
-        ["b", "a", "test error", "above"],
-        ["c", "a", "training error", "agree"],
-        ["c", "a", "test error", "agree"],
+    assert table.rows[0] == ["cifar", "20", "b - a", "training error", "above", *numbers]
+    assert [row[2:5] for row in table.rows] == [
+        ["b - a", "training error", "above"],
+        ["b - a", "test error", "above"],
+        ["c - a", "training error", "agree"],
+        ["c - a", "test error", "agree"],
     ]
 
 
@@ -179,12 +179,14 @@ def test_columns_without_a_number_are_left_out():
 
 
 def test_what_is_not_tested_has_no_column():
-    """Over several depths, where no claim names a pair, differences have neither a verdict nor Holm's p."""
+    """Over several depths, where no claim names a pair, differences have no verdict and no p, and that is said."""
     compared, _ = derived(made.asked("ab", (20, 32)), made.level)
     named, _ = derived(made.asked("ab", (20, 32), claims='[[expect]]\ntwin = "b"\nabove = "a"\n'), made.level)
 
-    assert not {"verdict", "p, Holm"} & {*tables.comparisons(compared, 1.0).columns}
-    assert {"verdict", "p, Holm"} < {*tables.comparisons(named, 1.0).columns}
+    short = tables_.shorten(tables.comparisons(compared, 1.0))
+    assert not {"verdict", "p, corrected", "p"} & {*short.columns}
+    assert "not tested" in short.caption
+    assert {"verdict", "p, corrected", "p"} < {*tables.comparisons(named, 1.0).columns}
     for table in (tables.comparisons(compared, 1.0), tables.comparisons(named, 1.0)):
         assert {len(row) for row in table.rows} == {len(table.columns)}
 
@@ -201,7 +203,7 @@ def test_the_table_of_errors():
     """Each error stands beside its interval, the test error beside the noise of its test set too."""
     _, summary = derived(made.asked("ab"), lambda run, twin: 10.0 + run.seed)
 
-    table = tables.errors(summary)
+    table = tables.errors(summary, 20.0)
 
     assert table.columns[3:] == (
         *("training error (%)", "95 % interval", "test error (%)", "95 % interval", "noise floor (points)"),
@@ -214,10 +216,57 @@ def test_failures_have_a_column_where_there_are_any():
     """Where a seed fails to train the table of errors says of each twin what becomes of it, and in how many seeds."""
     _, summary = derived(made.asked("ab"), lambda run, twin: 2.0 if twin == "a" else 90.0)
 
-    table = tables.errors(summary)
+    table = tables.errors(summary, 20.0)
 
-    assert table.columns[table.words - 1] == "training fails, seeds"
-    assert [row[table.words - 1] for row in table.rows] == ["trains, 0 of 3", "fails, 3 of 3"]
+    assert table.columns[table.words - 1] == "fails to train"
+    assert [row[table.words - 1] for row in table.rows] == ["no, 0 of 3", "yes, 3 of 3"]
+
+
+def test_without_a_bound_no_error_is_a_failure():
+    """Where the study does not say when a net fails to train, its table counts only nets that learned nothing."""
+    study = made.asked("abc").model_copy(update={"fails_above_pct": None})
+    _, summary = derived(study, lambda run, twin: {"a": 2.0, "b": 42.0, "c": 90.0}[twin])
+
+    table = tables.errors(summary, study.fails_above_pct)
+
+    assert table.columns[table.words - 1] == "did not train"
+    assert [row[table.words - 1] for row in table.rows] == ["0 of 3", "0 of 3", "3 of 3"]
+
+
+def rows_of(verdict, low, high, p_holm):
+    """The cell of the verdict on a trend and on a difference of 1 point."""
+    study = made.asked("ab", (20, 32), claims='[[expect]]\ntwin = "b"\nabove = "a"\n')
+    findings = comparisons.judge(study, made.last(study))
+    for table, kind, rows in zip((tables.trends, tables.comparisons), (Trend, Difference), findings, strict=True):
+        row = table_of(kind, rows).head(1).assign(verdict=verdict, low=low, high=high, p_holm=p_holm)
+        made_table = table(row, 1.0)
+        yield made_table.rows[0][made_table.columns.index("verdict")]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "low", "high", "cell"),
+    [
+        ("inconclusive", 53.1, 92.3, "undecided, p 0.105 corrected"),
+        ("inconclusive", -92.3, -53.1, "undecided, p 0.105 corrected"),
+        ("inconclusive", -1.0, 5.0, "undecided"),
+        ("diverged", 53.1, 92.3, "diverged"),
+        ("flat", 0.1, 0.3, "flat"),
+    ],
+)
+def test_a_verdict_says_why_it_is_none_where_its_interval_excludes_0(verdict, low, high, cell):
+    """An effect beside which nothing is decided has, in the same cell, the corrected p that decides."""
+    assert [*rows_of(verdict, low, high, 0.105)] == [cell] * 2
+
+
+def test_what_was_not_tested_has_no_p():
+    """Beside pairs that a claim names and that are tested, others have no p."""
+    claim = '[[expect]]\ntwin = "b"\nabove = "a"\n'
+    compared, _ = derived(made.asked("abc", (20, 32), claims=claim), made.level)
+
+    table = tables.comparisons(compared, 1.0)
+
+    verdict, p = (table.columns.index(head) for head in ("verdict", "p"))
+    assert {row[verdict] == "not tested": row[p] == "-" for row in table.rows} == {True: True, False: False}
 
 
 def test_a_validation_error_has_a_column_where_there_is_one(tmp_path):
@@ -225,7 +274,7 @@ def test_a_validation_error_has_a_column_where_there_is_one(tmp_path):
     study = made.load(tmp_path, made.AGREEING.replace("evaluate_every", "validation = 0.1\nevaluate_every"))
     data = frames.load(study, made.results(tmp_path, study))
 
-    table = tables.errors(derive.derive(study, data).by_depth)
+    table = tables.errors(derive.derive(study, data).by_depth, None)
 
     assert [head for head in table.columns if "error" in head][1:3] == ["validation error (%)", "test error (%)"]
     assert {len(row) for row in table.rows} == {len(table.columns)}
@@ -268,5 +317,16 @@ def test_what_stands_beside_two_published_values_is_written_once():
 
     rows = across(made.asked("ab", claims=values), {"a": [5.0, 6.0, 7.0], "b": [6.0, 7.0, 8.0]}).rows
 
-    assert [row[4] for row in rows] == ["cifar10, depth 110", "cifar10, family cifar-bottleneck, depth 164"]
+    assert [row[4] for row in rows] == ["cifar10, depth 110", "cifar10, cifar-bottleneck family, depth 164"]
     assert [row[9:12] for row in rows] == [["7.0 against 6.0", "+1.0", "1.0 to 1.0"], ["as above"] * 3]
+
+
+def test_a_reading_that_decides_nothing_is_called_undecided():
+    """Beside a net that was published to fail, one that may or may not do so has no reading but that."""
+    study = made.asked("a", claims=made.paper("a", '"fails"'))
+    last = made.last(study, lambda run, _: [1.0, 9.0, 30.0][run.seed])
+    summary = derive.by_depth(derive.final(last), 20)
+
+    (row,) = tables.paper(judging.against_paper(study, last, summary)).rows
+
+    assert row[-1] == "undecided"

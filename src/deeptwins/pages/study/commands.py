@@ -20,7 +20,7 @@ def commands(study: Study, frames: Frames) -> Commands:
     lines = (f"deeptwins run {name}", f"deeptwins report {name}")
     if not _in_folder(study):
         return Commands("With deeptwins installed:", lines)
-    where = "In a clone of the repository: the first line does what the others do, in its own environment."
+    where = "In a clone of the repository. The first line does what the other two do, in an environment of its own."
     return Commands(where, (f"tox -e ablate -- {name}", *lines))
 
 

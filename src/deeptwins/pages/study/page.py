@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from deeptwins import study as studies
+from deeptwins.findings.inside import TENFOLD
 from deeptwins.findings.learning import VOID
 from deeptwins.pages.page import Number, PageSpec
 from deeptwins.pages.study import commands, prose, provenance, remarks, tables
@@ -20,41 +21,47 @@ from deeptwins.pages.wording import count
 from deeptwins.study import FOLDER, Study
 
 ERRORS = """
-Training error (train_error_pct) is measured in evaluation mode on the whole training set without augmentation, after
-the last iteration; running training error (running_error_pct) is averaged over the last epoch as trained, augmented,
-the weights moving; test error (test_error_pct) is that of the last iteration, never the best.
+Training error (train_error_pct) is measured after the last iteration on the whole training set, in evaluation mode,
+without augmentation. Running training error (running_error_pct) is the mean over the last epoch as trained: augmented,
+with the weights moving. Test error (test_error_pct) is that of the last iteration, never the best.
 """
 DIFFERENCES = """
-Intervals are Student's t over seeds, 95 %; differences are paired by seed. An effect (a trend that rises or falls, a
-twin whose error is above or below another's) needs p < 0.05 after Holm's correction for all that the study tests, in
-which effects that it claims weigh 10, other tests of the errors that its claims name (without claims: of the training
-error) 1, and tests of other errors 0.1; a trend's p, from three depths on, is the larger of Student's and Page's. A
-trend is flat, and twins agree, where the interval lies between -{within:g} and +{within:g} points. Else it is
-inconclusive, as it is with one seed. Seeds to see {points} are those with which four studies in five would see them by
-the t test of this difference alone, uncorrected, if differences spread as these do.
+Intervals are Student's t over seeds, 95 %. Differences are paired by seed. An effect is a trend that rises or falls, or
+a twin whose error is above or below another's. It needs p < 0.05 after Holm's correction for all {tests} tests of the
+study, weighted: 10 for an effect that the study claims, 1 for another test of an error that a claim names (without
+claims: of training error), 0.1 for the rest. From three depths on, a trend's p is the larger of Student's and Page's. A
+trend is flat, and twins agree, where the interval lies within {within:g} points of 0. Everything else is undecided, as
+it is with one seed. Seeds needed to detect {points}: with so many seeds an uncorrected t test would detect such a
+difference in four of five studies, if seeds scatter as these do. Adding seeds after seeing the result invalidates the
+p value.
 """
 FAILURES = """
-A net fails to train where the interval of its error lies above {above:g} %, or it diverges; it trains where the
-interval does not reach above. The noise floor of the test set is the standard deviation of an error that is measured on
-so many images: sqrt(p (1 - p) / n).
+A net fails to train where the interval of its error lies above {above:g} %, or all its seeds diverged or are at chance.
+It trains where the interval lies below, and no seed diverged or is at chance.
+"""
+NOISE = """
+The noise floor of the test set is the standard deviation of an error p measured on n images: sqrt(p (1 - p) / n).
 """
 AGREEMENTS = """
-Two twins agree in an error where the 95 % interval of its difference (Student's t, paired by seed) lies between
--{within:g} and +{within:g} points; they differ where it does not and p < 0.05 after Holm's correction for all that
-the study tests; else it is inconclusive, as it is with one seed.
+Two twins agree in an error where the 95 % interval of its difference (Student's t, paired by seed) lies within
+{within:g} points of 0. They differ where it does not, and p < 0.05 after Holm's correction for all {tests} tests of the
+study. Everything else is undecided, as it is with one seed.
 """
 DRIFT = """
-A loss trace is the running loss (running_loss, averaged over the batches since the last evaluation). Drift is
-its difference between the two twins of a run, as a share of the other's loss; between two seeds of the other twin, the
-same difference is what chance alone makes.
+A loss trace is the running loss (running_loss), averaged over the batches since the last evaluation. Drift is its
+difference between the two twins of a run, as a share of the other's loss. The difference between two seeds of the other
+twin is what chance alone makes.
 """
-
-
+GRADIENTS = """
+Gradients vanish where the 95 % interval of their ratio, first tenth of the layers divided by last, lies below
+{least:g}, or the first tenth has exactly 0 in every seed. They explode where it lies above {most:g}, and do neither
+where it lies between. Everything else is undecided.
+"""
 LEARNING = """
-A net did not train where it diverged, or where its training error is at chance: not shown to be lower than that of one
-answer to all images by more than {points}, or by half where that is less (exact binomial test of its right
-answers, 5 % over all nets together). Where one of two nets diverged, or neither trained, in whatever seed, their errors
-are not compared, and no claim about them is decided.
+A net did not train where it diverged, or where its training error is at chance: an exact binomial test (5 % over all
+nets together) does not show it to be lower, by more than {points} or by half if that is less, than that of a constant
+answer. Where one of two nets diverged, or neither trained, in any seed, their errors are not compared, and no claim
+about them is decided.
 """
 
 
@@ -90,14 +97,20 @@ def _origin(facts: StudyFacts) -> list[Table]:
 def _method(facts: StudyFacts) -> list[str]:
     """Explain what is measured and how it is judged, as far as this page needs it."""
     margin, agreed = facts.study.flat_within_pct, len(facts.findings.agreements) > 0
+    judged_p = (facts.findings.trends["p_holm"], facts.findings.comparisons["p_holm"])
+    tests = sum(int(adjusted.notna().sum()) for adjusted in judged_p)
     paragraphs = [ERRORS]
     if agreed:
-        paragraphs.append(AGREEMENTS.format(within=margin))
+        paragraphs.append(AGREEMENTS.format(within=margin, tests=tests))
     if len(facts.findings.drift):
         paragraphs.append(DRIFT)
     if facts.several_depths or not agreed:
-        paragraphs.append(DIFFERENCES.format(within=margin, points=count(margin, "point")))
-    paragraphs.append(FAILURES.format(above=facts.study.fails_above_pct))
+        paragraphs.append(DIFFERENCES.format(within=margin, points=count(margin, "point"), tests=tests))
+    if facts.study.fails_above_pct is not None:
+        paragraphs.append(FAILURES.format(above=facts.study.fails_above_pct))
+    paragraphs.append(NOISE)
+    if len(facts.inside.gradient_flow):
+        paragraphs.append(GRADIENTS.format(least=1 / TENFOLD, most=TENFOLD))
     judged = (facts.findings.trends, facts.findings.comparisons, facts.findings.claims)
     if any(table["verdict"].isin(VOID).any() for table in judged):
         paragraphs.append(LEARNING.format(points=count(margin, "point")))

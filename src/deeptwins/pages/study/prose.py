@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from deeptwins.findings.derive import Findings
 from deeptwins.findings.frames import Frames
-from deeptwins.findings.judging import CONTRADICTED, MET, UNDECIDED, jointly
-from deeptwins.findings.learning import AT_CHANCE, DIVERGED, UNTRAINED, VOID
-from deeptwins.findings.rows import NOT_TESTED
-from deeptwins.pages.study.tables import LOST, METRICS, claim, why
+from deeptwins.findings.judging import CONTRADICTED, INCONCLUSIVE, MET, UNDECIDED, jointly
+from deeptwins.findings.learning import AT_CHANCE, DIVERGED, VOID
+from deeptwins.pages.study.comparing import comparisons, lost_seeds
+from deeptwins.pages.study.tables import LOST, METRICS, corrected, instead, says
 from deeptwins.pages.tables import span
 from deeptwins.pages.wording import (
     apart,
+    cannot_tell,
+    capital,
     count,
+    decimals_adding,
     decimals_apart,
+    difference,
     listed,
     of_group,
     percent,
     place_of,
-    points,
     share,
     within,
 )
 from deeptwins.study import Study
-from deeptwins.study.claims import FAILS
 
-_AGREEMENTS = {"agree": "agrees with", "differ": "differs from", "inconclusive": "may or may not agree with"}
-_AGREEMENTS |= dict.fromkeys(VOID, "cannot be compared with")
-_READINGS = {"agree": "agrees", "differ": "differs", "inconclusive": "is open"} | dict.fromkeys(VOID, "is open")
+_AGREEMENTS = {"agree": "agrees with", "differ": "differs from"} | dict.fromkeys(VOID, "cannot be compared with")
+_READINGS = {"agree": " agrees", "differ": " differs", INCONCLUSIVE: ", undecided"} | dict.fromkeys(VOID, "")
 _STATES = {DIVERGED: "diverged", AT_CHANCE: "at chance"}
 _NUMBERS = 4  # at most, of several families or settings
 _NAMED = 2  # claims with one result are named up to this number; of more, the number is given
@@ -51,7 +52,7 @@ def evidence(study: Study, frames: Frames, findings: Findings) -> list[str]:
     trended = bool((findings.trends["depths"] > 1).any()) or findings.comparisons.empty
     if trended and (not sentences or any(claim.trend for claim in study.expect)):
         sentences += _trends(study, frames, findings)
-    return [*sentences, *_comparisons(study, findings)]
+    return [*sentences, *comparisons(study, findings)]
 
 
 def numbers(study: Study, findings: Findings) -> list[tuple[str, str, str]]:
@@ -71,20 +72,24 @@ def numbers(study: Study, findings: Findings) -> list[tuple[str, str, str]]:
         for twin in study.twins
         if len(nets := table[(table["group"] == group) & (table["twin"] == twin)])
     ]
-    several = len({*table["depth"]}) > 1
-    lost, texts = _lost(findings), []
+    lost, texts = lost_seeds(findings), []
     for group, twin, nets in cells:
-        shallowest, deepest = nets.iloc[0], nets.iloc[-1]
-        note = METRICS[metric] + (f" at depth {deepest['depth']}" if several else "")
-        note += "".join(
-            f", {_STATES[state]} in {number} of {count(deepest['n'], 'seed')}"
-            for state, number in lost.get((group, twin, deepest["depth"]), {}).items()
-        )
+        shallowest, deepest = nets.to_dict("records")[0], nets.to_dict("records")[-1]
+        states = lost.get((group, twin, deepest["depth"]), {})
+        seeds = count(deepest["n"], "seed")
+        note = f"{METRICS[metric]} at depth {deepest['depth']}"
+        note += "".join(f", {_STATES[state]} in {number} of {seeds}" for state, number in states.items())
         if len(nets) > 1:
-            note += f"; {percent(shallowest['mean'])} at depth {shallowest['depth']}"
+            before = lost.get((group, twin, shallowest["depth"]), {})
+            note += f"; {_mean(shallowest, before)} at depth {shallowest['depth']}"
         where = place_of(group, groups)
-        texts.append((f"{twin}, {where}" if where else twin, percent(deepest["mean"]), note))
+        texts.append((f"{twin}, {where}" if where else twin, _mean(deepest, states), note))
     return texts
+
+
+def _mean(net: Mapping[Hashable, Any], states: Mapping[str, int]) -> str:
+    """Write the error of a net, or that it diverged in all seeds: the 100 % of these are no measured error."""
+    return "diverged" if states.get(DIVERGED) == net["n"] else percent(net["mean"])
 
 
 def untrained(findings: Findings) -> list[str]:
@@ -102,65 +107,105 @@ def _none_trained(nets: pd.DataFrame) -> str:
     diverged = int((nets["state"] == DIVERGED).sum())
     subject = "the only net" if len(nets) == 1 else f"all {len(nets)} nets"
     chance = span(nets["chance_pct"], percent)
-    what = f"the training error of {subject} is not clearly better than chance ({chance})"
+    what = f"the training error of {subject} is not shown to be better than chance ({chance})"
     if diverged == len(nets):
         what = f"{subject} diverged"
     elif diverged:
-        what = f"{diverged} of {len(nets)} nets diverged, and the others are not clearly better than chance ({chance})"
+        what = f"{diverged} of {len(nets)} nets diverged; the others are not shown to be better than chance ({chance})"
     decide = "its error decides" if len(nets) == 1 else "their errors decide"
-    return (
-        f"no net trained: {what}. So {decide} nothing: nets that learned nothing err alike, whatever they are made of."
-    )
+    return f"no net trained: {what}. So {decide} nothing."
 
 
 def answer(study: Study, claims: pd.DataFrame) -> str:
-    """Answer the study's question in a sentence, from what became of its claims; empty where it has none."""
-    results = list(claims["result"])
+    """Answer the study's question in a sentence or two, from what became of its claims; empty where it has none.
+
+    Where all claims are met, or all are contradicted, and the study words that answer, it is the study's. Else it says
+    which claims are met, what was found instead of those that are contradicted, and what cannot be told, and why.
+    """
+    results = {*claims["result"]}
     if not results:
         return ""
-    if study.answer and {*results} == {MET}:
-        return study.answer.met
-    if study.answer and {*results} == {CONTRADICTED}:
-        return study.answer.contradicted
-    seeds = " One seed supports no verdict." if UNDECIDED in results and claims["n"].max() == 1 else ""
-    sentences = [_with_result(result, claims) for result in (MET, CONTRADICTED, UNDECIDED) if result in results]
-    if len(sentences) == 1:
-        return f"{sentences[0]}{seeds}"
-    return f"{'In part' if MET in results else 'Not as claimed'}. {' '.join(sentences)}{seeds}"
+    if study.answer and len(results) == 1 and results != {UNDECIDED}:
+        return study.answer.met if results == {MET} else study.answer.contradicted
+    cases = {result: _cases(study, claims, result) for result in (MET, CONTRADICTED, UNDECIDED)}
+    total = sum(map(len, cases.values()))
+    clauses = []
+    if met := cases[MET]:
+        clauses.append(_named([says(row) + row["at"] for row in met], "are met", total))
+    if contradicted := cases[CONTRADICTED]:
+        named = [instead(row, study.flat_within_pct) + row["at"] for row in contradicted]
+        text = _named(named, "are contradicted", total)
+        clauses.append(text if len(contradicted) > _NAMED or not met else f"not as expected, {text}")
+    clauses += _undecided(cases[UNDECIDED], total)
+    text = "; ".join(clauses)
+    if met and len(results) > 1:
+        return f"{'Partly' if study.answer else 'Partly as expected'}. {capital(text)}."
+    begin = "As expected: " if met else "Not as expected: " if contradicted else ""
+    return f"{capital(begin + text)}."
 
 
-def _with_result(result: str, claims: pd.DataFrame) -> str:
-    """Name the claims that have a result, or count them where they are many, as in `Met: 3 of 4 claims`."""
-    rows = claims[claims["result"] == result].to_dict("records")
-    if len(rows) > _NAMED:
-        void = sum(row.get("verdict") in VOID for row in rows)
-        of_them = "all" if void == len(rows) else f"{void} of them"
-        reason = f", {of_them} since nets did not train" if void else ""
-        return f"{result.capitalize()}: {len(rows)} of {len(claims)} claims{reason}."
-    doubt = "whether " if result == UNDECIDED else ""
-    names = [doubt + claim(row) + within(row["group"], claims["group"]) + why(row) for row in rows]
-    return f"{result.capitalize()}: {'; '.join(names)}."
+def _cases(study: Study, claims: pd.DataFrame, result: str) -> list[dict[Hashable, Any]]:
+    """Return the claims that have a result, each once, or once for each family or setting where these differ.
+
+    `at` names the family or setting then, and where the claim is limited to it and does not say so in words of its own.
+    """
+    cases: list[dict[Hashable, Any]] = []
+    for number, rows in claims.groupby("claim", sort=False):
+        having = rows[rows["result"] == result].to_dict("records")
+        claim = study.expect[int(str(number))]
+        limited = not claim.says and bool(claim.family or claim.where)
+        if len(having) == len(rows) and rows["verdict"].nunique() == 1 and not limited:
+            cases.append(having[0] | {"at": "", "n": rows["n"].min(), "of": rows["of"].max()})
+        else:
+            places = [*claims["group"], *([""] if limited else [])]  # which are not all of the study's
+            cases += [row | {"at": within(row["group"], places)} for row in having]
+    return cases
+
+
+def _named(clauses: Sequence[str], became: str, total: int) -> str:
+    """Join what is said of some claims; where they are many, say how many of them there are."""
+    return listed(clauses) if len(clauses) <= _NAMED else f"{len(clauses)} of {total} claims {became}"
+
+
+def _undecided(cases: Sequence[Mapping[Hashable, Any]], total: int) -> list[str]:
+    """Say what cannot be told, in a clause for each reason why."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for row in cases:
+        reason = cannot_tell(row["n"]) if row["n"] else "their runs have not finished"
+        if row["verdict"] in VOID:
+            reason = f"nets {LOST[row['verdict']]}"
+        reasons[reason].append(f"whether {says(row)}{row['at']}")
+    clauses = []
+    for reason, named in reasons.items():
+        seeds = reason.endswith("cannot tell")
+        if len(named) > _NAMED:
+            clauses.append(f"{len(named)} of {total} claims are undecided, as {reason}")
+        elif seeds and len(named) == len(cases) == total:
+            clauses.append(f"{reason} {', nor '.join(named)}")
+        else:
+            clauses.append(f"{listed(named)}{', ' if seeds else ' is undecided, as '}{reason}")
+    return clauses
 
 
 def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
-    """Say in a sentence per family and pair of twins whether their errors agree, and how far their losses drift."""
-    sentences = []
+    """Say in a paragraph per family and pair of twins whether their errors agree, and how far their losses drift."""
+    paragraphs = []
     for (group, twin, other), rows in agreements.groupby(["group", "twin", "other"], sort=False):
         metrics = {metric: _agree(cell["verdict"]) for metric, cell in rows.groupby("metric", sort=False)}
-        mixed = len({*metrics.values()}) > 1
-        clauses = []
+        together = _agree(metrics.values())
+        undecided = f"{capital(cannot_tell(rows['n'].min()))} whether {twin} agrees with {other}"
+        sentences = [undecided if together == INCONCLUSIVE else f"{twin} {_AGREEMENTS[together]} {other}"]
         for metric, verdict in metrics.items():
-            reading = f" {_READINGS[verdict]}," if mixed else ""
-            reading = reading.removesuffix(",") if verdict in VOID else reading
-            clauses.append(f"{METRICS[str(metric)]}{reading} {_difference(rows[rows['metric'] == metric], verdict)}")
+            reading = _READINGS[verdict] if len({*metrics.values()}) > 1 else ""
+            errors = _difference(rows[rows["metric"] == metric], verdict)
+            sentences.append(f"{capital(METRICS[str(metric)])}{reading}: {errors}")
         traces = drift[(drift["group"] == group) & (drift["twin"] == twin) & (drift["other"] == other)]
         if len(traces):
-            clauses.append(f"loss traces {_drift(traces)}")
-        sentence = f"{twin} {_AGREEMENTS[_agree(metrics.values())]} {other}: {'; '.join(clauses)}."
-        # Without a family the sentence begins with the name of a twin, which keeps its case.
-        several = agreements["group"].nunique() > 1
-        sentences.append(of_group(group, agreements["group"], sentence) if several else sentence)
-    return sentences
+            sentences.append(f"Loss traces {_drift(traces)}")
+        where = place_of(group, agreements["group"])
+        # Without a family the paragraph begins with the name of a twin, which keeps its case.
+        paragraphs.append(f"{f'{where}: ' if where else ''}{'. '.join(sentences)}.")
+    return paragraphs
 
 
 def _agree(verdicts: Iterable[str]) -> str:
@@ -170,16 +215,22 @@ def _agree(verdicts: Iterable[str]) -> str:
 def _difference(depths: pd.DataFrame, verdict: str) -> str:
     """Say how an error of two twins compares: of the depths with the overall verdict, where they lie furthest apart."""
     if verdict in VOID:
-        return f"of nets that {LOST[verdict]}"
+        return f"nets {LOST[verdict]}"
     decisive = depths[depths["verdict"] == verdict]
-    row = decisive.iloc[decisive["difference"].abs().to_numpy().argmax()]
+    row = decisive.to_dict("records")[decisive["difference"].abs().to_numpy().argmax()]
     place = f" at depth {row['depth']}, the worst of {len(depths)} depths" if len(depths) > 1 else ""
-    seeds = count(row["n"], "seed")
-    evidence = f"95 % interval {apart(row['low'], row['high'])}, {seeds}"
+    decimals = decimals_adding(row["mean"], row["other_mean"])
+    errors = f"{percent(row['mean'], decimals)} against {percent(row['other_mean'], decimals)}{place}"
+    return f"{errors} {_evidence(row, row['mean'], row['other_mean'], decimals)}"
+
+
+def _evidence(row: Mapping[Hashable, Any], value: float, other: float, decimals: int) -> str:
+    """Write the difference of two errors, which are written with so many decimals, its interval and its seeds."""
+    text = f"{difference(value, other, decimals)} points"
     if row["n"] == 1:
-        evidence = f"{seeds}, which supports no verdict"
-    errors = f"{percent(row['mean'])} against {percent(row['other_mean'])}{place}"
-    return f"{errors}, difference {points(row['difference'])} points ({evidence})"
+        return f"({text}, 1 seed, which supports no verdict)"
+    interval = f"95 % interval {apart(row['low'], row['high'], decimals)}"
+    return f"({text}, {interval}, {count(row['n'], 'seed')}{corrected(row)})"
 
 
 def _drift(traces: pd.DataFrame) -> str:
@@ -193,28 +244,30 @@ def _drift(traces: pd.DataFrame) -> str:
 
 
 def _trends(study: Study, frames: Frames, findings: Findings) -> list[str]:
-    """Say in a sentence per family what training error does with depth, twin by twin."""
+    """Say in a paragraph per family what training error does with depth, a sentence per twin."""
     names = _by_shortcut(study, frames)
     table = findings.trends[findings.trends["metric"] == "train_error_pct"]
-    lost = _lost(findings)
-    sentences = []
+    lost = lost_seeds(findings)
+    paragraphs = []
     for group, rows in table.groupby("group", sort=False):
         trend = {row["twin"]: row for row in rows.to_dict("records")}
-        for twin, row in trend.items():
+        sentences: list[str] = []
+        for twin in (twin for twin in names if twin in trend):
+            row = trend[twin]
             row["lost"] = {depth: counts for (at, name, depth), counts in lost.items() if (at, name) == (group, twin)}
-        twins = [twin for twin in names if twin in trend]
-        first = trend[twins[0]]
-        flat = study.flat_within_pct
-        # The first twin sets what the others are compared with: "... rises from ...; with them it does not: ...".
-        clauses = [f"{names[twins[0]]}, training error {_course(first, flat)}"]
-        clauses += [f"{names[twin]} it {_course(trend[twin], flat, first['verdict'])}" for twin in twins[1:]]
-        sentence = "; ".join(clauses) + "."
-        sentences.append(of_group(group, table["group"], sentence))
-    return sentences
+            # Where shortcuts tell twins apart, the first sentence names the error: "with shortcuts it ...".
+            subject = "it" if sentences else "training error"
+            if not names[twin]:
+                subject = f"training error of {twin}"
+            course = _course(subject, row, study.flat_within_pct)
+            sentence = f"{names[twin]}, {course}." if names[twin] else f"{course}."
+            sentences.append(capital(sentence) if sentences else sentence)
+        paragraphs.append(of_group(group, table["group"], " ".join(sentences)))
+    return paragraphs
 
 
 def _by_shortcut(study: Study, frames: Frames) -> dict[str, str]:
-    """Say of each twin which it is: by its shortcuts, where these tell one without from the others; else by its name.
+    """Say of each twin which it is by its shortcuts, where these tell one without from the others; else nothing.
 
     The twin without shortcuts comes first.
     """
@@ -222,56 +275,38 @@ def _by_shortcut(study: Study, frames: Frames) -> dict[str, str]:
     without = [twin for twin in study.twins if shortcuts.get(twin) == "none"]
     others = [twin for twin in study.twins if twin not in without]
     if len(without) != 1 or not shortcuts[others].is_unique:
-        return {twin: f"in the {twin} twin" for twin in study.twins}
+        return dict.fromkeys(study.twins, "")
     if len(others) == 1:
-        return {without[0]: "without shortcuts", others[0]: "with them"}
+        return {without[0]: "without shortcuts", others[0]: "with shortcuts"}
     return {without[0]: "without shortcuts"} | {twin: f"with {shortcuts[twin]} shortcuts" for twin in others}
 
 
-def _course(trend: Mapping[Hashable, Any], flat_within_pct: float, first: object = None) -> str:
-    """Say how one twin's error moves with depth, or why that cannot be judged, as the predicate of a sentence."""
-    if trend["verdict"] in VOID:
-        return f"has no trend to judge: {_ends(trend)}"
-    return _movement(trend, flat_within_pct, first)
-
-
-def _movement(trend: Mapping[Hashable, Any], flat_within_pct: float, first: object = None) -> str:
-    """Say how one twin's error moves with depth, as the predicate of a sentence.
+def _course(error: str, trend: Mapping[Hashable, Any], flat_within_pct: float) -> str:
+    """Say how one twin's error moves with depth, or why that cannot be judged.
 
     Args:
+        error: how the sentence calls it.
         trend: of the twin.
         flat_within_pct: the study's margin.
-        first: the verdict on the twin of which the sentence has spoken before, if it has.
     """
     n, verdict = int(trend["n"]), trend["verdict"]
+    shallow, deep = trend["shallowest_mean"], trend["deepest_mean"]
+    if verdict in VOID:
+        return f"{error} has no trend to judge: {_ends(trend)}"
     if n == 0:
-        return "has no seed that finished at every depth"
-    # What rises or falls is not written with equal numbers.
-    moves = verdict in {"rises", "falls"}
-    decimals = decimals_apart(trend["shallowest_mean"], trend["deepest_mean"]) if moves else 1
-    start = f"{percent(trend['shallowest_mean'], decimals)} at depth {trend['shallowest']}"
-    end = f"{percent(trend['deepest_mean'], decimals)} at depth {trend['deepest']}"
+        return f"{error} has no seed that finished at every depth"
     if trend["depths"] == 1:
-        return f"is {start}, the only depth ({count(n, 'seed')})"
-    if n == 1:
-        return f"goes from {start} to {end} in 1 seed, which supports no verdict"
-    evidence = f"95 % interval {apart(trend['low'], trend['high'])}, {count(n, 'seed')}"
-    evidence = f"{points(trend['difference'], decimals)} points, {evidence}"
-    if verdict == "inconclusive":
-        return f"shows no clear trend: {start}, {end} ({evidence})"
-    # Where the error of the twin before rises and this one's does not, that is said first.
-    denial = "does not: it " if first == "rises" and verdict != "rises" else ""
+        return f"{error} is {percent(shallow)} at depth {trend['shallowest']}, the only depth ({count(n, 'seed')})"
+    # What rises or falls is not written with equal numbers.
+    decimals = decimals_adding(deep, shallow, decimals_apart(shallow, deep) if verdict in {"rises", "falls"} else 1)
+    start = f"{percent(shallow, decimals)} at depth {trend['shallowest']}"
+    end = f"{percent(deep, decimals)} at depth {trend['deepest']}"
+    evidence = _evidence(trend, deep, shallow, decimals)
+    if verdict in {"rises", "falls"}:
+        return f"{error} {verdict} from {start} to {end} {evidence}"
     if verdict == "flat":
-        limit = count(flat_within_pct, "point")
-        return f"{denial or 'stays flat: it '}changes by less than {limit} ({start}, {end}: {evidence})"
-    too = " too," if first == verdict else ""
-    return f"{denial}{verdict}{too} from {start} to {end} ({evidence})"
-
-
-def _lost(findings: Findings) -> dict[Any, dict[str, int]]:
-    """Group, twin and depth of nets that did not train -> in how many seeds they diverged, and were at chance."""
-    nets = findings.untrained.groupby(["group", "twin", "depth"], sort=False)["state"]
-    return {net: {str(state): int(n) for state, n in states.value_counts().items()} for net, states in nets}
+        return f"{error} stays within {count(flat_within_pct, 'point')}: {start}, {end} {evidence}"
+    return f"{cannot_tell(n)} whether {error} rises or falls: {start}, {end} {evidence}"
 
 
 def _ends(trend: Mapping[Hashable, Any]) -> str:
@@ -296,119 +331,3 @@ def _ends(trend: Mapping[Hashable, Any]) -> str:
             ),
         ]
     )
-
-
-def _comparisons(study: Study, findings: Findings) -> list[str]:
-    """Say how twins compare with another, a sentence per family, depth, other twin and error.
-
-    Differences that are not tested are left out, and so are those of twins that a claim says agree: they have sentences
-    of their own.
-    """
-    stated = [claim.metric for claim in study.expect if not claim.trend and not claim.agrees_with]
-    table = findings.comparisons[findings.comparisons["metric"].isin(stated or ["train_error_pct"])]
-    place, keys = ["group", "depth", "other", "metric"], ("group", "depth", "twin", "metric")
-    agreed = pd.MultiIndex.from_frame(findings.agreements[[*place, "twin"]])
-    pairs = pd.MultiIndex.from_frame(table[[*place, "twin"]])
-    table = table[(table["verdict"] != NOT_TESTED) & ~pairs.isin(agreed)]
-    lost = _lost(findings)
-    nets = findings.untrained.groupby(["group", "twin", "depth"], sort=False)["seed"]
-    seeds = defaultdict(set, {net: {*values} for net, values in nets})  # in which it did not train
-    cells = {
-        tuple(row[key] for key in keys): row | lost.get((row["group"], row["twin"], row["depth"]), {})
-        for row in findings.by_depth.to_dict("records")
-    }
-    sentences = []
-    for (group, depth, other, metric), rows in table.groupby(place, sort=False):
-        compared = zip(rows["twin"], rows["depth_twin"], strict=True)
-        depth_other = rows["depth_other"].iloc[0]
-        baseline, lost_too = cells[group, depth_other, other, metric], seeds[group, other, depth_other]
-        outcomes = {
-            twin: cells[group, own_depth, twin, metric] | {"neither": len(seeds[group, twin, own_depth] & lost_too)}
-            for twin, own_depth in compared
-        }
-        at = f" at depth {depth}" if table["depth"].nunique() > 1 else ""
-        fails = " and which fails to train" if baseline["outcome"] == FAILS else ""
-        if DIVERGED in baseline:
-            fails = f" in the mean, as it diverges in {baseline[DIVERGED]} of {count(baseline['n'], 'seed')}"
-        error = f"whose {METRICS[str(metric)]}{at} is {percent(baseline['mean'])}{fails} ({_seeds(rows['n'])})"
-        sentence = f"against {other}, {error}: {_against(rows, outcomes, study.flat_within_pct)}."
-        sentences.append(of_group(group, findings.final["group"], sentence))
-    return sentences
-
-
-def _against(rows: pd.DataFrame, outcomes: Mapping[Any, Mapping[Hashable, Any]], margin: float) -> str:
-    """Sort twins by how they compare with the other: each with its difference in points and the interval.
-
-    Args:
-        rows: their differences from the other.
-        outcomes: their errors, by twin, in how many seeds they fail to train, and in how many so does the other.
-        margin: the points within which twins agree.
-    """
-    words = {
-        "above": "higher in",
-        "below": "lower in",
-        "agree": f"within {count(margin, 'point')} in",
-        "inconclusive": "not clearly different in",
-    }
-    void, rows = rows[rows["verdict"].isin(VOID)], rows[~rows["verdict"].isin(VOID)]
-    rows = rows.sort_values("verdict", key=lambda verdicts: verdicts.map([*words].index), kind="stable")
-    fails = rows["twin"].map(lambda twin: outcomes[twin]["outcome"] == FAILS).astype(bool)
-    clauses: list[str] = []
-    for verdict, word in words.items():
-        twins: list[str] = []
-        for row in rows[~fails & (rows["verdict"] == verdict)].to_dict("records"):
-            failed = _often(outcomes[row["twin"]]) if outcomes[row["twin"]]["failed"] else ""
-            # The first twin of the sentence says what the numbers are.
-            evidence = _evidence(row, spelled_out=not clauses and not twins)
-            twins.append(f"{row['twin']} ({evidence}{f', fails in {failed}' if failed else ''})")
-        if twins:
-            clauses.append(f"{word} {listed(twins)}")
-    if fails.any():
-        clauses.append(_failing({twin: outcomes[twin] for twin in rows.loc[fails, "twin"]}))
-    clauses += [_not_judged(row, outcomes[row["twin"]]) for row in void.to_dict("records")]
-    return "; ".join(clauses)
-
-
-def _not_judged(row: Mapping[Hashable, Any], outcome: Mapping[Hashable, Any]) -> str:
-    """Say why a twin cannot be compared with the other: it diverged, or the other did, or neither trained."""
-    if DIVERGED in outcome:
-        return f"{row['twin']} diverges in {outcome[DIVERGED]} of {count(outcome['n'], 'seed')}"
-    reason = "cannot be compared with that"
-    if row["verdict"] == UNTRAINED:
-        often = "" if outcome["neither"] == row["n"] else f" in {outcome['neither']} of {count(row['n'], 'seed')}"
-        reason = f"cannot be compared, as neither trained{often}"
-    return f"{row['twin']} ({percent(row['mean'])}) {reason}"
-
-
-def _evidence(row: Mapping[Hashable, Any], *, spelled_out: bool) -> str:
-    """Write a difference and its interval, as `+5.0 points, 95 % interval 4.8 to 5.2`, or as `+5.0, 4.8 to 5.2`."""
-    decimals = decimals_apart(row["difference"], 0) if row["verdict"] in {"above", "below"} else 1
-    text = f"{points(row['difference'], decimals)}{' points' if spelled_out else ''}"
-    if row["n"] == 1:
-        return text
-    return f"{text},{' 95 % interval' if spelled_out else ''} {apart(row['low'], row['high'])}"
-
-
-def _failing(outcomes: Mapping[Any, Mapping[Hashable, Any]]) -> str:
-    """Name the twins that fail to train, and in how many seeds: once, where it is the same number for all."""
-    often = {twin: _often(outcome) for twin, outcome in outcomes.items()}
-    same = len({*often.values()}) == 1
-    twins = [
-        f"{twin} ({percent(outcome['mean'])}{'' if same else f', {often[twin]}'})" for twin, outcome in outcomes.items()
-    ]
-    text = f"{listed(twins)} {'fails' if len(twins) == 1 else 'fail'} to train"
-    if not same:
-        return text
-    return f"{text}{'' if len(twins) == 1 else ', each'} in {next(iter(often.values()))}"
-
-
-def _often(outcome: Mapping[Hashable, Any]) -> str:
-    """Say in how many seeds a twin fails to train."""
-    return f"{outcome['failed']} of {count(outcome['n'], 'seed')}"
-
-
-def _seeds(numbers: pd.Series) -> str:
-    least, most = int(numbers.min()), int(numbers.max())
-    if most == 1:
-        return "1 seed, which supports no verdict"
-    return count(most, "seed") if least == most else f"{least} to {most} seeds"

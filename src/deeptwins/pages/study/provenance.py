@@ -26,10 +26,10 @@ def cost(table: pd.DataFrame) -> Table:
     numbers = (
         Column("runs", "runs"),
         Column("seconds per run", "mean_seconds", lambda seconds: "" if seconds is None else f"{seconds:.1f}"),
-        Column("minutes in all", "total_seconds", _minutes),
+        Column("minutes in total", "total_seconds", _minutes),
     )
     rows: list[Mapping[Any, Any]] = [*table.to_dict("records"), total]
-    return Table.of(rows, "Training time; a run trains all its twins", NET[:2], numbers)
+    return Table.of(rows, "Training time; each run trains all twins", NET[:2], numbers)
 
 
 def single_runs(final: pd.DataFrame, machines: pd.DataFrame) -> Table:
@@ -57,7 +57,7 @@ def nets(runs: pd.DataFrame) -> Table:
         Column("initial weights (SHA-256, per seed)", "weights_sha256", _hashes),
     )
     numbers = (Column("parameters", "parameters", _sizes), Column("FLOPs", "flops", _sizes))
-    return Table.of(rows, "Nets; FLOPs of a forward pass of one image, two for each multiply-add", words, numbers)
+    return Table.of(rows, "Nets; FLOPs are of one image forward, two per multiply-add", words, numbers)
 
 
 def recipe(runs: pd.DataFrame) -> Table:
@@ -65,7 +65,7 @@ def recipe(runs: pd.DataFrame) -> Table:
     table = pd.DataFrame([_settings(run) for run in runs.to_dict("records")])
     rows = [{"key": key, "value": _by_twin(table[key], runs["twin"])} for key in table]
     columns = (Column("key", "key"), Column("value", "value"))
-    return Table.of(rows, "The recipe, by the keys of a study file", columns)
+    return Table.of(rows, "Recipe, by the keys of a study file", columns)
 
 
 def _by_twin(texts: pd.Series, twins: pd.Series) -> str:
@@ -95,7 +95,7 @@ def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
         "image_size": texts["image_size"] if pd.isna(run["image_size"]) else count(run["image_size"], "pixel"),
         "shift": f"augmentation by up to {count(run['shift'], 'pixel')}" if run["shift"] else "no augmentation",
         "flip": "augmentation of one image in two" if run["flip"] else "no augmentation",
-        "validation": f"{100 * run['validation']:g} % of the training images" if run["validation"] else "no images",
+        "validation": f"{100 * run['validation']:g} % of the training images" if run["validation"] else "none",
         "evaluate_every": count(run["evaluate_every"], "epoch"),
     }
 

@@ -12,7 +12,7 @@ from deeptwins.findings.derive import Findings
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.judging import DIFFERENT, FAILS_HERE, FAILS_THERE, NO_SUCH, ONE_HERE, TOO_IMPRECISE
 from deeptwins.pages.study.tables import METRICS
-from deeptwins.pages.wording import apart, interval, listed, percent, place_of, points, published, within
+from deeptwins.pages.wording import apart, count, interval, listed, percent, place_of, points, published, within
 from deeptwins.records.sameness import Seen, mixed
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS
@@ -31,11 +31,11 @@ def remarks(study: Study, frames: Frames, findings: Findings) -> list[str]:
     if frames.missing:
         texts.append(f"Provisional: {frames.asked - frames.missing} of {frames.asked} runs have finished.")
     if diverged := int((final["train_loss"].isna() | final["running_loss"].isna()).sum()):
-        texts.append(f"Nets that diverged, and count with an error of 100 %: {diverged} of {len(final)}.")
+        texts.append(f"{diverged} of {count(len(final), 'net')} diverged; an error of 100 % stands for theirs.")
     if failed := int((runs["status"] == "failed").sum()):
-        texts.append(f"Runs that failed, and are left out: {failed}.")
+        texts.append(f"{count(failed, 'run')} failed and {'is' if failed == 1 else 'are'} left out.")
     if frames.aside:
-        texts.append(f"Runs with other settings than the study's, left out: {differences(study, frames.aside)}.")
+        texts.append(f"Left out, as their settings are not the study's: {differences(study, frames.aside)}.")
     return texts + _against_paper(study, findings)
 
 
@@ -47,12 +47,10 @@ def cautions(frames: Frames) -> list[str]:
 
 
 def _against_paper(study: Study, findings: Findings) -> list[str]:
-    """Say where our answer is not the published one, and why that may be; then what our seeds are too few for."""
+    """Say where our answer is not the published one, how far the study's scale is; then what our seeds cannot tell."""
     sentences = [*_of_our_data(findings.against_paper), *_of_other_data(findings.across_scales, findings.final)]
-    if sentences and study.scale:
-        sentences.append(study.scale)
-    differing = [" ".join(sentences)] if sentences else []
-    return [*differing, *_imprecise(findings.across_scales, findings.final)]
+    paragraphs = [" ".join(sentences), study.scale]
+    return [*filter(None, paragraphs), *_imprecise(findings.across_scales, findings.final)]
 
 
 def _of_our_data(table: pd.DataFrame) -> list[str]:
@@ -66,7 +64,7 @@ def _of_our_data(table: pd.DataFrame) -> list[str]:
             theirs, here = f"Published: {net} {FAILS_TO_TRAIN}", f"its {error} {ours}"
         elif row["reading"] == FAILS_HERE:
             here = f"the net {FAILS_TO_TRAIN}"
-        sentences.append(f"{theirs} ({row['source']}); here {here}.")
+        sentences.append(f"{theirs} ({row['source']}). Here {here}.")
     return sentences
 
 
@@ -111,19 +109,25 @@ def _imprecise(table: pd.DataFrame, final: pd.DataFrame) -> list[str]:
 
 def _training(rows: pd.DataFrame, groups: list[str]) -> str:
     """Say which nets train in the one place and fail in the other."""
-    names: list[str] = []
+    theirs: list[str] = []
+    ours: list[str] = []
+    several = rows["twin"].nunique() > 1
+    error = f"{METRICS[rows['metric'].iloc[0]]} "
     for (twin, paper), nets in rows.groupby(["twin", "paper"], sort=False):
-        error = "" if names else f"{METRICS[rows['metric'].iloc[0]]} "
-        theirs = "" if paper == FAILS else f"{_value(paper)}, "
-        ours = []
-        for group, mean in zip(nets["group"], nets["mean"], strict=True):
-            setting = place_of(group, groups)
-            ours.append(f"{percent(mean)} for {setting}" if setting else percent(mean))
-        names.append(f"{twin} ({error}{theirs}here {listed(ours)})")
-    one = len(names) == 1
-    trains, fails = ("trains", FAILS_TO_TRAIN) if one else ("train", "fail to train")
-    theirs, here = (trains, fails) if rows["reading"].iloc[0] == FAILS_HERE else (fails, trains)
-    return f"{listed(names)} {theirs}; {_here(rows)} {'it' if one else 'they'} {here}"
+        # The first number says which error it is.
+        theirs.append(f"{twin}" if paper == FAILS else f"{twin} ({'' if theirs else error}{_value(paper)})")
+        groups_of = zip(nets["mean"], nets["group"], strict=True)
+        errors = listed(f"{percent(mean)}{_for(group, groups)}" for mean, group in groups_of)
+        ours.append(f"{twin} ({'' if ours else error}{errors})" if several else f"({error}{errors})")
+    trains, fails = ("train", "fail to train") if several else ("trains", FAILS_TO_TRAIN)
+    there, here = (trains, fails) if rows["reading"].iloc[0] == FAILS_HERE else (fails, trains)
+    subject = "these" if several else "it"
+    return f"{listed(theirs)} {there}. {_here(rows)} {subject} {here}{':' if several else ''} {listed(ours)}"
+
+
+def _for(group: object, groups: list[str]) -> str:
+    """Say of which family or setting an error is; empty where there is only one."""
+    return f" for {where}" if (where := place_of(group, groups)) else ""
 
 
 def _across(rows: pd.DataFrame, groups: list[str]) -> str:
@@ -144,7 +148,7 @@ def _across(rows: pd.DataFrame, groups: list[str]) -> str:
     reference = f"{row['other']} ({_value(row['paper_other'])})"
     twins = listed([*dict.fromkeys(names)])
     theirs = f"{METRICS[row['metric']]} is {row['direction']} with {twins} {than} with {reference}"
-    return f"{theirs}; {_here(rows)} {here.get(row['reading'], opposite)} ({'; '.join(ours)})"
+    return f"{theirs}. {_here(rows)} {here.get(row['reading'], opposite)} ({'; '.join(ours)})"
 
 
 def _groups(rows: pd.DataFrame, final: pd.DataFrame) -> list[str]:
@@ -155,14 +159,14 @@ def _groups(rows: pd.DataFrame, final: pd.DataFrame) -> list[str]:
 def _published_on(rows: pd.DataFrame) -> str:
     """Name the data and the depth of what was published, and its family where ours is another."""
     row = rows.iloc[0]
-    family = "" if row["paper_family"] == row["family"] else f" of family {row['paper_family']}"
+    family = "" if row["paper_family"] == row["family"] else f" in the {row['paper_family']} family"
     return f"on {row['data']} at depth {row['paper_depth']}{family}"
 
 
 def _here(rows: pd.DataFrame) -> str:
     """Name our depth where it is not the published one."""
     row = rows.iloc[0]
-    return "here" if row["depth_twin"] == row["paper_depth"] else f"here, at depth {row['depth_twin']:.0f},"
+    return "Here" if row["depth_twin"] == row["paper_depth"] else f"Here, at depth {row['depth_twin']:.0f},"
 
 
 def _direction(paper: Any, other: Any) -> str:  # noqa: ANN401 - a number, or that it fails

@@ -46,7 +46,7 @@ def _agreement(facts: StudyFacts) -> list[SectionPart]:
     if findings.drift.empty:
         return [agreements]
     if not findings.drift["largest"].any():
-        return [agreements, "At every evaluation the loss traces of these twins are identical to the last bit."]
+        return [agreements, "The loss traces of these twins are identical to the last bit at every evaluation."]
     return [figures.drift(findings.drift, findings.final), agreements, tables.drift(findings.drift)]
 
 
@@ -128,7 +128,7 @@ FOLDED: tuple[Line, ...] = (
             [tables.trends(facts.findings.trends, facts.study.flat_within_pct)] if facts.several_depths else []
         ),
     ),
-    ("All errors", lambda facts: [tables.errors(facts.findings.by_depth)]),
+    ("All errors", lambda facts: [tables.errors(facts.findings.by_depth, facts.study.fails_above_pct)]),
     ("Single runs", lambda facts: [provenance.single_runs(facts.findings.final, facts.frames.machines)]),
     ("What it cost", lambda facts: [provenance.cost(facts.findings.cost)]),
 )

@@ -8,10 +8,22 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from deeptwins.findings.judging import INCONCLUSIVE, TRAINS
 from deeptwins.findings.learning import DIVERGED, UNTRAINED
 from deeptwins.findings.rows import NOT_TESTED, grouped
 from deeptwins.pages.tables import Column, Table
-from deeptwins.pages.wording import apart, count, interval, number, p_value, points, power, published
+from deeptwins.pages.wording import (
+    apart,
+    count,
+    decimals_adding,
+    difference,
+    interval,
+    number,
+    p_value,
+    points,
+    power,
+    published,
+)
 from deeptwins.study.claims import FAILS, STATEMENTS, Metric
 
 METRICS = dict(
@@ -22,19 +34,28 @@ _TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}
 LOST = {UNTRAINED: "did not train", DIVERGED: "diverged"}
 _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
 
+
+def _verdict(row: Mapping[Any, Any]) -> str:
+    """Write a verdict, and why it is none where the interval beside it seems to say one."""
+    return f"undecided{corrected(row)}" if row["verdict"] == INCONCLUSIVE else str(row["verdict"])
+
+
+_VERDICT = Column("verdict", _verdict)
+_READING = Column("reading", "reading", lambda reading: "undecided" if reading == INCONCLUSIVE else reading)
 NET = _FAMILY, _DEPTH, _TWIN = Column("family", "group"), Column("depth", "depth"), Column("twin", "twin")
 SEEDS = Column("seeds", "n")
-_MINUS = Column("minus", "other")
+_DIFFERENCE = Column("twins", ("twin", "other"), "{} - {}".format)
 _METRIC = Column("metric", "metric", METRICS.__getitem__)
-_VERDICT = Column("verdict", "verdict")
 _INTERVAL = Column("95 % interval", ("low", "high"), apart)
 _BOOTSTRAP = Column("bootstrap interval", ("bootstrap_low", "bootstrap_high"), apart)
-_HOLM = Column("p, Holm", "p_holm", p_value)
+_HOLM = Column("p, corrected", "p_holm", p_value)
+_P = Column("p", lambda row: math.nan if row["verdict"] == NOT_TESTED else row["p"], p_value)
+_UNCORRECTED = "intervals are of each row alone, verdicts of p after Holm's correction"
 _OURS = ("ours (%)", "our difference", "95 % interval")
 
 
-def errors(by_depth: pd.DataFrame) -> Table:
-    """Tabulate the errors of every net, and which fail to train, if any does."""
+def errors(by_depth: pd.DataFrame, fails_above_pct: float | None) -> Table:
+    """Tabulate the errors of every net and, if any did not train or ends above the bound, in how many seeds."""
     # The running error is the last one, and the test error stands beside the noise of its test set.
     metrics = sorted(dict.fromkeys(by_depth["metric"]), key=lambda metric: metric == "running_error_pct")
     numbers = []
@@ -45,50 +66,62 @@ def errors(by_depth: pd.DataFrame) -> Table:
             numbers.append(Column("noise floor (points)", metric, lambda error: number(error["noise_floor"])))
     words = [*NET]
     if by_depth["failed"].any():
-        words.append(Column("training fails, seeds", ("outcome", "failed", "n"), "{}, {} of {}".format))
+        words.append(Column("fails to train", ("outcome", "failed", "n"), _failed))
+        if fails_above_pct is None:
+            words[-1] = Column("did not train", ("failed", "n"), "{} of {}".format)
     rows = []
     for net, cell in grouped(by_depth, ["group", "depth", "twin"]):
         first = {key: cell[key].iloc[0] for key in ("outcome", "failed", "n")} | {"most_seeds": cell["n"].max()}
         rows.append(net | first | cell.set_index("metric").reindex(metrics).to_dict("index"))
-    caption = "Errors after the last iteration, mean over seeds"
+    caption = "Errors after the last iteration, means over seeds"
     return Table.of(rows, caption, words, [*numbers, Column("seeds", "most_seeds")])
+
+
+def _failed(outcome: str, failed: int, seeds: int) -> str:
+    """Say whether a net fails to train, and in how many seeds it does."""
+    verdict = {FAILS: "yes", TRAINS: "no"}.get(outcome, "undecided")
+    return f"{verdict}, {failed} of {seeds}"
 
 
 def trends(table: pd.DataFrame, margin: float) -> Table:
     """Tabulate what every verdict on a trend rests on."""
     words = (_FAMILY, _TWIN, _METRIC, _VERDICT)
     numbers = (
-        Column("deepest minus shallowest", "difference", points),
+        Column("deepest - shallowest", "difference", points),
         _INTERVAL,
         _HOLM,
         SEEDS,
         _seeds_for(margin),
-        Column("p", "p", p_value),
+        _P,
         Column("Page's p, rises", "page_p_rises", p_value),
         Column("Page's p, falls", "page_p_falls", p_value),
         _BOOTSTRAP,
         Column("slope per layer", "slope", lambda slope: number(slope, 3)),
         Column("95 % interval", ("slope_low", "slope_high"), lambda low, high: apart(low, high, 3)),
     )
-    return Table.of(table, "Trends over depth, in points, paired by seed", words, numbers)
+    return Table.of(table, f"Trends over depth, in points, paired by seed; {_UNCORRECTED}", words, numbers)
 
 
 def comparisons(table: pd.DataFrame, margin: float) -> Table:
-    """Tabulate differences between twins and, where any was tested, verdicts; the running error is in the data."""
+    """Tabulate differences between twins and, where any was tested, verdicts; the running error is in the data.
+
+    What was not tested has no p.
+    """
     tested = bool((table["verdict"] != NOT_TESTED).any())
-    words = [_FAMILY, Column("depth", ("depth_twin", "depth_other"), _both), _TWIN, _MINUS, _METRIC]
+    words = [_FAMILY, Column("depth", ("depth_twin", "depth_other"), _both), _DIFFERENCE, _METRIC]
     numbers = [Column("points", "difference", points), _INTERVAL]
     if tested:
         words.append(_VERDICT)
         numbers.append(_HOLM)
-    numbers += [SEEDS, _seeds_for(margin), Column("p", "p", p_value), _BOOTSTRAP]
+    numbers += [SEEDS, _seeds_for(margin), _P, _BOOTSTRAP]
     shown = table[table["metric"] != "running_error_pct"]
-    return Table.of(shown, "Differences between twins, in points, paired by seed", words, numbers)
+    note = _UNCORRECTED if tested else "not tested, as no claim is about them"
+    return Table.of(shown, f"Differences between twins, in points, paired by seed; {note}", words, numbers)
 
 
 def agreements(table: pd.DataFrame, margin: float) -> Table:
     """Tabulate what every verdict on an agreement rests on."""
-    words = (*NET, _MINUS, _METRIC, _VERDICT)
+    words = (_FAMILY, _DEPTH, _DIFFERENCE, _METRIC, _VERDICT)
     numbers = (Column("points", "difference", points), _INTERVAL, SEEDS, _seeds_for(margin), _BOOTSTRAP)
     return Table.of(table, "Agreement of twins, in points, paired by seed", words, numbers)
 
@@ -112,14 +145,14 @@ def drift(table: pd.DataFrame) -> Table:
         Column("between two seeds", "between_seeds", power),
         SEEDS,
     )
-    caption = "Difference of the loss traces, as a share of the loss; every evaluation is in the data"
+    caption = "Difference between the loss traces as a share of the loss; every evaluation is in the data"
     return Table.of(rows, caption, words, numbers)
 
 
 def claims(table: pd.DataFrame) -> Table:
     """Tabulate what the study expected and what the records say."""
     words = (_FAMILY, Column("claim", claim), _VERDICT, Column("result", "result", _MARKS.__getitem__))
-    return Table.of(table, "What the study expects, and what the records say", words, (SEEDS,))
+    return Table.of(table, "What the study expects, and what was found", words, (SEEDS,))
 
 
 def results(table: pd.DataFrame) -> list[str]:
@@ -132,9 +165,52 @@ def why(row: Mapping[Any, Any]) -> str:
     return f", as nets {LOST[row['verdict']]}" if row.get("verdict") in LOST else ""
 
 
+def corrected(row: Mapping[Any, Any]) -> str:
+    """Say why nothing is decided though the interval excludes 0; empty where that is not so.
+
+    The interval is of a difference alone, and what decides is its p after correction for all tests of the study.
+    """
+    excludes = row.get("low", 0) * row.get("high", 0) > 0
+    return f", p {p_value(row['p_holm'])} corrected" if row["verdict"] == INCONCLUSIVE and excludes else ""
+
+
+def says(row: Mapping[Any, Any]) -> str:
+    """Say what a study claims in its own words, or else in those of its statement."""
+    return str(row["says"]) if row.get("says") else claim(row)
+
+
+def instead(row: Mapping[Any, Any], margin: float) -> str:
+    """Say what was found in the place of a claim that is contradicted; of several depths, what is so at one at least.
+
+    Args:
+        row: of the table of claims.
+        margin: the points within which twins agree.
+    """
+    (key, value), verdict = _statement(row), row["verdict"]
+    error = f"{METRICS[row['metric']]} of {row['twin']}"
+    match verdict:
+        case "agree":
+            text = f"{error} is within {count(margin, 'point')} of that of {value}"
+        case "differ":
+            text = f"{error} differs from that of {value}"
+        case "more":
+            text = f"{error} is more than {value:g} %"
+        case _:
+            found = {"fails": {"fails": verdict == FAILS}, "above": {verdict: value}, "below": {verdict: value}}
+            text = claim(
+                {key: cell for key, cell in row.items() if key not in STATEMENTS} | found.get(key, {key: verdict})
+            )
+    return f"at some depth, {text}" if row["of"] > 1 else text
+
+
+def _statement(row: Mapping[Any, Any]) -> tuple[str, Any]:
+    """Return which of `STATEMENTS` a claim makes, and its value."""
+    return next((key, row[key]) for key in STATEMENTS if key in row and not pd.isna(row[key]))
+
+
 def claim(row: Mapping[Any, Any]) -> str:
     """Say what a study claims."""
-    key, value = next((key, row[key]) for key in STATEMENTS if key in row and not pd.isna(row[key]))
+    key, value = _statement(row)
     text = f"{METRICS[row['metric']]} of {row['twin']} "
     match key:
         case "trend":
@@ -162,9 +238,9 @@ def paper(table: pd.DataFrame) -> Table:
         Column("95 % interval", ("low", "high"), interval),
         Column("difference", "difference", points),
         SEEDS,
-        Column("reading", "reading"),
+        _READING,
     )
-    return Table.of(table, "Published values beside ours, and whether they lie inside our interval", words, numbers)
+    return Table.of(table, "Published values beside ours: whether they lie inside our 95 % interval", words, numbers)
 
 
 def across_scales(table: pd.DataFrame) -> Table:
@@ -183,7 +259,7 @@ def across_scales(table: pd.DataFrame) -> Table:
         Column("source", "source"),
         Column("published", _published_net),
         Column("ours", lambda row: f"{row['group']}, {depths(row['depth_twin'], row['depth_other'])}"),
-        Column("reading", "reading"),
+        _READING,
     )
     numbers = (
         Column("paper (%)", _published_values),
@@ -191,7 +267,7 @@ def across_scales(table: pd.DataFrame) -> Table:
         *(Column(head, head) for head in _OURS),
         SEEDS,
     )
-    caption = "Published values of other data beside ours, and whether differences (in points) have the same direction"
+    caption = "Published values of other data beside ours; readings compare the direction of differences, in points"
     return Table.of(rows, caption, words, numbers)
 
 
@@ -210,7 +286,7 @@ def growth(table: pd.DataFrame) -> Table:
         Column("after (%)", "train_error_after_pct", "{:.2f}".format),
         SEEDS,
     )
-    caption = "Nets before and after they were grown; the largest change over all training images and seeds"
+    caption = "Nets before and after growing; the largest change of a logit is over all training images and seeds"
     return Table.of(table, caption, words, numbers)
 
 
@@ -221,7 +297,7 @@ def _both(depth: object, other: object) -> str:
 
 def _published_net(row: Mapping[Any, Any]) -> str:
     """Name the data and the depth of published values, and their family where ours is another."""
-    family = f"family {row['paper_family']}, " if row["paper_family"] != row["family"] else ""
+    family = f"{row['paper_family']} family, " if row["paper_family"] != row["family"] else ""
     return f"{row['data']}, {family}{depths(row['paper_depth'], row['paper_depth_other'])}"
 
 
@@ -244,12 +320,14 @@ def _ours(row: Mapping[Any, Any]) -> dict[str, str]:
     if pd.isna(row["other"]):
         cells = (number(row["mean"]), "-", "-")
     else:
-        errors = f"{number(row['mean'])} against {number(row['other_mean'])}"
-        cells = (errors, points(row["difference"]), apart(row["low"], row["high"]))
+        mean, other = row["mean"], row["other_mean"]
+        decimals = decimals_adding(mean, other)
+        errors = f"{number(mean, decimals)} against {number(other, decimals)}"
+        cells = (errors, difference(mean, other, decimals), apart(row["low"], row["high"]))
     return dict(zip(_OURS, cells, strict=True))
 
 
 def _seeds_for(margin: float) -> Column:
-    """Give the seeds that it takes to see a difference of this size a column."""
-    head = f"seeds to see {count(margin, 'point')}"
+    """Give the seeds that it takes to detect a difference of this size a column."""
+    head = f"seeds needed to detect {count(margin, 'point')}"
     return Column(head, "seeds_for", lambda seeds: f"{seeds:,.0f}" if math.isfinite(seeds) else "-")

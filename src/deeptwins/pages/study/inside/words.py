@@ -10,30 +10,35 @@ import pandas as pd
 
 from deeptwins.pages.study.tables import FLOWS, NET, SEEDS
 from deeptwins.pages.tables import Column, Table, span
-from deeptwins.pages.wording import count, interval, listed, of_group, points
+from deeptwins.pages.wording import (
+    cannot_tell,
+    capital,
+    count,
+    decimals_adding,
+    difference,
+    interval,
+    listed,
+    number,
+    of_group,
+)
 
-_SOMETIMES, _GROWN = "sometimes vanish", "are not judged"
-_OPEN = {
-    # What the interval does not exclude: that they vanish, that they explode.
-    (True, False): "may vanish but do not explode",
-    (False, True): "may explode but do not vanish",
-    (True, True): "may or may not vanish or explode",
-}
-_ORDER = (FLOWS["vanish"], FLOWS["explode"], _SOMETIMES, *_OPEN.values(), FLOWS["healthy"], _GROWN)
+_GROWN = "are not judged"
+_UNDECIDED = "undecided"
+_ORDER = (FLOWS["vanish"], FLOWS["explode"], FLOWS["healthy"], _GROWN)
 _CLOSED = (
-    "The weights of a branch have a gradient as small as what the branch is multiplied by, however large the one that"
-    " arrives: where the last branches started at 0 and are still near it, the ratio is large, and nothing explodes."
+    "A large ratio need not mean that gradients explode. The gradient of a branch's weights is as small as the factor"
+    " that the branch is multiplied by: where the last branches started at 0 and are still near it, it is small there."
 )
 _NAMED = 2  # twins whose gradients are healthy are named up to this number; of more, the number is given
 _RATIO = " times as large in the first tenth of the layers as in the last"
 
 
 def flow(gradient_flow: pd.DataFrame) -> list[str]:
-    """Say in one sentence per family whether the gradients of its deepest nets reach their first layers."""
+    """Say in a paragraph per family whether the gradients of its deepest nets reach their first layers."""
     table = gradient_flow.assign(behaviour=[_behaviour(row) for row in gradient_flow.to_dict("records")])
-    sentences = []
+    paragraphs = []
     for group, nets in table.groupby("group", sort=False):
-        clauses: list[str] = []
+        parts: list[tuple[str, pd.DataFrame]] = []  # each with the nets that it is about
         for behaviour in _ORDER:
             rows = nets[nets["behaviour"] == behaviour]
             if rows.empty:
@@ -41,12 +46,26 @@ def flow(gradient_flow: pd.DataFrame) -> list[str]:
             twins = listed(list(rows["twin"]))
             if behaviour == FLOWS["healthy"] and len(rows) > _NAMED:
                 twins = f"{'all' if len(rows) == len(nets) else 'the other'} {count(len(rows), 'twin')}"
-            # What a ratio is of is said once in a sentence.
-            sizes = _sizes(rows, "" if any(_RATIO in clause for clause in clauses) else _RATIO)
             why = ", to which layers were added that pass on what arrives" if behaviour == _GROWN else ""
-            clauses.append(f"{behaviour} in {twins}{why} ({sizes})")
-        sentences.append(of_group(group, table["group"], f"gradients {'; they '.join(clauses)}."))
-    return sentences
+            parts.append((f"gradients {behaviour} in {twins}{why}", rows))
+        for (_, what), rows in _undecided(nets).groupby(["n", "open"], sort=False):
+            parts.append(
+                (f"{cannot_tell(rows['n'].iloc[0])} whether gradients {what} in {listed(list(rows['twin']))}", rows)
+            )
+        # What a ratio is of is said once in a paragraph.
+        first = next((i for i, (_, rows) in enumerate(parts) if (rows["zeros"] == 0).any()), 0)
+        sentences = [f"{text} ({_sizes(rows, _RATIO if i == first else '')})" for i, (text, rows) in enumerate(parts)]
+        text = ". ".join([sentences[0], *map(capital, sentences[1:])])
+        paragraphs.append(of_group(group, table["group"], f"{text}."))
+    return paragraphs
+
+
+def _undecided(nets: pd.DataFrame) -> pd.DataFrame:
+    """Return the nets of which nothing is decided, and what is `open`: that gradients vanish, or explode, or either."""
+    rows = nets[nets["behaviour"] == _UNDECIDED]
+    kinds = {"may_vanish": "vanish", "may_explode": "explode"}
+    may = (" or ".join(word for key, word in kinds.items() if row[key]) for row in rows.to_dict("records"))
+    return rows.assign(open=list(may))
 
 
 def closed(gradient_flow: pd.DataFrame) -> list[str]:
@@ -61,25 +80,29 @@ def flows(gradient_flow: pd.DataFrame) -> Table:
     numbers = (
         Column("ratio", lambda row: _zeros(row) if row["zeros"] else two_digits(row["ratio"])),
         Column("95 % interval", ("low", "high"), lambda low, high: "-" if pd.isna(low) else _range(low, high)),
-        Column("of single seeds", ("lowest", "highest"), _range),
-        Column("least", "least", two_digits),
+        Column("single seeds", ("lowest", "highest"), _range),
+        Column("lowest over training", "least", two_digits),
         Column("at iteration", "least_at", "{:,}".format),
         SEEDS,
     )
-    caption = "Gradient norms of the deepest nets: the ratio of the first tenth of the layers to the last"
+    caption = (
+        "Gradient norms of the deepest nets: first tenth of the layers divided by last tenth, geometric mean over seeds"
+    )
     return Table.of(gradient_flow, caption, (*NET, gradients), numbers)
 
 
 def precise(precise: pd.DataFrame) -> Table:
     """Tabulate test errors with running and with precise statistics."""
+    both = ("running_pct", "precise_pct")
     numbers = (
-        Column("running (%)", "running_pct", "{:.1f}".format),
-        Column("precise (%)", "precise_pct", "{:.1f}".format),
-        Column("difference (points)", "difference", points),
+        Column("running (%)", both, lambda running, exact: number(running, decimals_adding(exact, running))),
+        Column("precise (%)", both, lambda running, exact: number(exact, decimals_adding(exact, running))),
+        Column("points", both, lambda running, exact: difference(exact, running, decimals_adding(exact, running))),
         Column("95 % interval", ("low", "high"), interval),
         SEEDS,
     )
-    return Table.of(precise, "Test error with running and with precise statistics, paired by seed", NET, numbers)
+    caption = "Test error with running and with precise statistics, paired by seed; points: precise - running"
+    return Table.of(precise, caption, NET, numbers)
 
 
 def two_digits(value: float) -> str:
@@ -95,9 +118,7 @@ def _behaviour(row: Mapping[Hashable, Any]) -> str:
     """Say what the gradients of a net do."""
     if row["grown"]:
         return _GROWN
-    if row["verdict"] in FLOWS:
-        return FLOWS[row["verdict"]]
-    return _SOMETIMES if row["zeros"] else _OPEN[row["may_vanish"], row["may_explode"]]
+    return FLOWS.get(str(row["verdict"]), _UNDECIDED)
 
 
 def _sizes(rows: pd.DataFrame, of: str) -> str:
