@@ -58,7 +58,7 @@ def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Picture:
         _twins(ax, nets)
         ax.set_xlim(0, 1.1 * max(ends.max(), floors.max()))
         ax.invert_yaxis()
-        ax.tick_params(left=False, pad=9)
+        ax.tick_params(left=False, pad=10)
         ax.set_xlabel("milliseconds")
         drawing.legend(figure, {"": ax})
     caption = (
@@ -101,7 +101,7 @@ def _twins(ax: Axes, nets: Sequence[str]) -> None:
     for i, net in enumerate(nets):
         if hue := colours.of_net(net):
             at = ax.get_yaxis_transform()
-            ax.vlines(-0.008, i - 0.31, i + 0.31, color=hue, linewidth=4, transform=at, clip_on=False)
+            ax.vlines(-0.007, i - 0.31, i + 0.31, color=hue, linewidth=4, transform=at, clip_on=False)
 
 
 def _kinds_in_words(steps: pd.DataFrame, kinds: pd.DataFrame) -> str:
