@@ -15,6 +15,7 @@ from deeptwins.pages.drawing import Picture
 from deeptwins.pages.profile.tables import ms
 
 REST = "the rest"
+TWINS = "Plain nets have an orange rule, residual ones a blue one."
 BETWEEN = "between ops"
 WHOLE = 100  # milliseconds: beyond it no decimals
 COLUMNS = 2  # panels side by side
@@ -64,7 +65,7 @@ def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Picture:
     caption = (
         "The number is the whole step by the clock; in colour its ops, by the profiler, and light what none of them"
         " takes. Ops that the profiler slows until they sum up to more than the step share it in proportion."
-        " Milliseconds."
+        f" {TWINS} Milliseconds."
     )
     return Picture("kinds", caption, _kinds_in_words(steps, kinds), figure, "kinds")
 
@@ -92,7 +93,7 @@ def layers(layers: pd.DataFrame) -> Picture:
             ax.set_xlabel("layer, in order")
         figure.supylabel("milliseconds")
         drawing.legend(figure, axes)
-    caption = "Layers in order, from the stem to the linear map; the nets whose steps take longest."
+    caption = f"Layers in order, from the stem to the linear map; the nets whose steps take longest. {TWINS}"
     return Picture("layers", caption, _layers_in_words(table), figure, "layers")
 
 
