@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from deeptwins.errors import InputError, escaped
-from deeptwins.pages import saving
+from deeptwins.pages import export, saving
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.tables import Table, csv, shorten
 from deeptwins.study.files import OWN
@@ -155,13 +155,14 @@ class Written(Generic[Facts]):
     """Its `index.html`; `report.md` stands beside it."""
 
 
-def write(spec: PageSpec[Facts], reports: Path, *source: object) -> Written[Facts]:
+def write(spec: PageSpec[Facts], reports: Path, *source: object, forms: Sequence[str] = ()) -> Written[Facts]:
     """Write a page. The same facts give the same bytes, whatever page was there before.
 
     Args:
         spec: the kind of page.
         reports: the folder of all pages.
         source: what `spec.load` takes.
+        forms: in which figures lie beside the page for a paper, with its tables as LaTeX and CSV; none: neither.
 
     Raises:
         InputError: the facts cannot be loaded, or the folder cannot be written.
@@ -170,7 +171,7 @@ def write(spec: PageSpec[Facts], reports: Path, *source: object) -> Written[Fact
     page = compose(spec, facts)
     folder = reports / page.name
     with writable(folder):
-        saving.save(folder, _files(page))
+        saving.save(folder, _files(page, forms))
     lines = filter(None, (page.answer, *page.verdict)) if spec.lines is None else spec.lines(facts)
     return Written(facts, tuple(spec.summary(facts)), tuple(lines), folder / saving.INDEX)
 
@@ -216,19 +217,22 @@ def _with_figure_apart(sections: Sequence[Section]) -> tuple[Picture, list[Secti
     return figure, [*sections[:at], *kept, *sections[at + 1 :]]
 
 
-def _files(page: Page) -> dict[str, str]:
-    """Write the files of a page's folder: their text, by name."""
+def _files(page: Page, forms: Sequence[str]) -> dict[str, bytes]:
+    """Write the files of a page's folder: their content, by name."""
     pictures = [page.figure, *(picture for section in page.sections for picture in section.pictures)]
     data = {name: table for name, table in page.data.items() if len(table)}
     summary = vars(page) | {"figure": f"{page.figure.name}.svg", "alt": page.figure.alt}
+    parts = [("", (page.figure,), ()), *((part.title, part.pictures, part.tables) for part in page.sections)]
+    for_paper = export.files(page.name, parts, forms) if forms else {}
+    about: dict[str, Any] = {"page": page, "data": list(data), "for_paper": list(for_paper)}
     files = {
         **{f"{picture.name}.svg": str(picture.svg) for picture in pictures},
         **{f"data/{name}.csv": csv(table, float_format="%.6g") for name, table in data.items()},
         "summary.json": json.dumps({key: summary[key] for key in LISTED}, indent=1) + "\n",
-        "report.md": MARKDOWN.get_template("report.md.j2").render(page=page, data=list(data)),
-        "index.html": HTML.get_template("report.html.j2").render(page=page, data=list(data)),
+        "report.md": MARKDOWN.get_template("report.md.j2").render(about),
+        "index.html": HTML.get_template("report.html.j2").render(about),
     }
-    return {name: escaped(text, kept=KEPT) for name, text in files.items()}
+    return {name: escaped(text, kept=KEPT).encode() for name, text in files.items()} | for_paper
 
 
 @contextmanager

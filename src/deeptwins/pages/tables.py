@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -14,6 +15,7 @@ from deeptwins.pages.wording import count
 
 # What a formula begins with; spreadsheets also take the wide forms of East Asian text.
 FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+NUMBER = re.compile(r"-|[-+]?\d[\d.,]*(e[-+]?\d+)?( %)?( to [-+]?\d[\d.,]*( %)?)?")  # or numbers, or none
 # Columns of which a caption says what is in all rows, and how.
 SHARED: dict[str, Callable[[str], str]] = {
     **dict.fromkeys(("twin", "twins", "metric", "source"), str),
@@ -126,11 +128,11 @@ def csv(table: pd.DataFrame, float_format: str | None = None) -> str:
 
 
 def _guarded(value: object) -> object:
-    """Put text, but not a number, on one line, and keep it from being a formula."""
+    """Put text on one line, and keep what is not a number from being a formula."""
     if not isinstance(value, str):
         return value
     text = one_line(value)
-    return f"'{text}" if text.startswith(FORMULAS) else text
+    return f"'{text}" if text.startswith(FORMULAS) and not NUMBER.fullmatch(text) else text
 
 
 def span(values: pd.Series, write: Callable[[Any], str] = str) -> str:
