@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,10 +20,11 @@ from deeptwins.pages.wording import count
 from deeptwins.system.signals import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
+    from deeptwins.gate.compare.commits import Commits
     from deeptwins.gate.compare.comparison import Request
+    from deeptwins.gate.compare.worktrees import Suite
     from deeptwins.gate.runs import Run
 
-MAIN = ("origin/main", "main", "origin/master", "master")  # a commit is compared with the first of them that exists
 SKIP, ABORT = 125, 128  # exit codes for `git bisect run`: this commit cannot be judged; no commit can
 TRIALS = 1000  # more is a slip
 
@@ -104,22 +106,27 @@ def gate(  # noqa: PLR0913  every option is a parameter
         raise InputError("--trials: with --self-test only")
     if write_list and (only or tier != "all"):
         raise InputError("--write-list: names all that is measured, and so goes with neither --only nor --tier")
-    # Find out what to compare. `git bisect` must stop where that is not clear: no commit can be judged then.
     limit = read_duration(time_limit)
-    from deeptwins.gate.compare.comparison import TIERS
-
-    tiers = TIERS if tier == "all" else (tier,)
-    try:
-        _check_installed(tiers)
-        asked = replace(
-            _asked(base, anchor, head, suite, suite_from), only=tuple(only or ()), tiers=tiers, limit_s=limit
-        )
-    except InputError as error:
-        if not bisect:
-            raise
-        refuse(error)
-        raise typer.Exit(ABORT) from None
+    # Find out what to compare, before anything is loaded that takes long.
+    with _explained(summary, bisect=bisect, base=base):
+        root, commits, parts = _chosen(head or "HEAD" if self_test else base, anchor, head, suite, suite_from)
+        if same := None if self_test else _same(root, commits, parts):
+            say(same)
+            _sum_up(summary, "No slowdown.", same)
+            return
+        _check_installed(tier)
     # Compare, and turn the verdict into an exit code.
+    from deeptwins.gate.compare.comparison import TIERS, Request
+
+    asked = Request(
+        root,
+        **vars(commits),
+        suite=parts,
+        anchor=anchor,
+        tiers=TIERS if tier == "all" else (tier,),
+        only=tuple(only or ()),
+        limit_s=limit,
+    )
     with interruptible():
         if self_test:
             _test_itself(asked, trials, results, reports)
@@ -192,35 +199,54 @@ def export(
         say(path)
 
 
-def _check_installed(tiers: Sequence[str]) -> None:
-    if "paired" in tiers and not find_spec("pytest_benchmark"):
+@contextmanager
+def _explained(summary: Path | None, *, bisect: bool, base: str | None) -> Iterator[None]:
+    """Say in the summary, too, why nothing is compared.
+
+    A bisection passes over a commit that is a part of its base. Whatever else is wrong is wrong for all: it stops.
+    """
+    from deeptwins.gate.compare.commits import NothingToCompareError
+
+    try:
+        yield
+    except InputError as error:
+        _sum_up(summary, "Nothing was compared.", str(error))
+        if not bisect:
+            raise
+        refuse(error)
+        raise typer.Exit(SKIP if base and isinstance(error, NothingToCompareError) else ABORT) from None
+
+
+def _check_installed(tier: str) -> None:
+    if tier != "exact" and not find_spec("pytest_benchmark"):
         raise InputError('pytest-benchmark is not installed, and times need it: pip install "deeptwins[gate]"')
 
 
-def _asked(
+def _chosen(
     base: str | None, anchor: str | None, head: str | None, suite: Path | None, suite_from: str | None
-) -> Request:
-    """Find out which commits and which benchmarks are meant."""
-    from deeptwins.gate.compare import worktrees
-    from deeptwins.gate.compare.comparison import Request
+) -> tuple[Path, Commits, Suite]:
+    """Find the repository, the commits and the benchmarks that are meant."""
+    from deeptwins.gate.compare import commits, worktrees
 
     place = Path.cwd() if suite is None else suite.resolve()
     root = worktrees.root_of(place if place.is_dir() else place.parent)
-    commit, dirty = worktrees.snapshot(root) if head is None else (worktrees.resolve(root, head), False)
-    if anchor is not None:
-        other = worktrees.resolve(root, anchor)
-    else:
-        other = worktrees.merge_base(root, base or worktrees.first(root, MAIN), commit)
-    source = commit if suite_from is None else worktrees.resolve(root, suite_from)
-    return Request(
-        repository=root,
-        base=other,
-        head=commit,
-        suite=worktrees.suite(root, source, None if suite is None else place.relative_to(root)),
-        kind="anchor" if anchor is not None else "aa" if other == commit else "paired",
-        anchor=anchor,
-        dirty=dirty,
-    )
+    chosen = commits.choose(root, base, anchor=anchor, head=head)
+    source = chosen.head if suite_from is None else worktrees.resolve(root, suite_from)
+    return root, chosen, worktrees.suite(root, source, None if suite is None else place.relative_to(root))
+
+
+def _same(root: Path, commits: Commits, parts: Suite) -> str:
+    """Say why two commits cannot differ in speed; empty where they can, or where each is to be measured anyway."""
+    from deeptwins.gate.compare import worktrees
+
+    if commits.kind != "paired":
+        return ""
+    both = f"{commits.base[:12]} and {commits.head[:12]}"
+    if worktrees.same_files(root, commits.base, commits.head):
+        return f"Nothing to measure: {both} have the same files."
+    if worktrees.only_prose(root, commits.base, commits.head, parts.parts):
+        return f"Nothing to measure: only documents, reports or results differ between {both}."
+    return ""
 
 
 def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *, write_list: bool) -> int:
@@ -228,14 +254,9 @@ def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *
     from deeptwins.gate.compare import comparison, worktrees
     from deeptwins.records import tables
 
-    if asked.kind == "paired" and worktrees.only_prose(asked.repository, asked.base, asked.head, asked.suite.parts):
-        sentence = f"Only prose differs between {asked.base[:12]} and {asked.head[:12]}: nothing to measure."
-        say(sentence)
-        _write_summary(summary, f"{sentence}\n")
-        return 0
-    other = "itself" if asked.base == asked.head else asked.base[:12]
-    changes = " (with changes)" if asked.dirty else ""
-    say(f"{asked.head[:12]}{changes} against {other}", err=True)
+    changes = " with uncommitted changes" if asked.dirty else ""
+    other = "itself, to measure the noise" if asked.kind == "aa" else asked.base[:12]
+    say(f"comparing {asked.head[:12]}{changes} with {other}", err=True)
     for place in (results / "gate" / "runs", reports / "performance"):
         tables.prepare(place / "any")  # now, before minutes of measuring
     run = comparison.compare(asked, results, Teller())
@@ -282,6 +303,14 @@ def _test_itself(asked: Request, trials: int | None, results: Path, reports: Pat
         say(f"broke off: {failure}; the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED if failure == "interrupted" else BAD_INPUT)
     publish("performance", reports, (results,))
+
+
+def _sum_up(path: Path | None, verdict: str, reason: str) -> None:
+    """Write the summary of a comparison for which nothing was measured."""
+    if path is not None:
+        from deeptwins.gate.page.summary import plain
+
+        _write_summary(path, f"**{verdict}** {plain(reason)}\n")
 
 
 def _write_summary(path: Path | None, text: str) -> None:

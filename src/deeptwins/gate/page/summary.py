@@ -30,7 +30,7 @@ def summary(judged: JudgedRun) -> str:
     first, *others = judged.conclusion.lines
     ratios, exact = judged.ratios, judged.exact
     unfolded = ratios["verdict"].isin(UNFOLDED)
-    text = f"**{_plain(first)}**\n\n" + "".join(f"{_plain(line)}\n\n" for line in others[:_SENTENCES])
+    text = f"**{plain(first)}**\n\n" + "".join(f"{plain(line)}\n\n" for line in others[:_SENTENCES])
     for table, folded in (
         (tables.exact_changes(judged.conclusion.changes), False),
         (_ratios("Changed or undecided", ratios[unfolded]), False),
@@ -39,7 +39,7 @@ def summary(judged: JudgedRun) -> str:
     ):
         text += _block(table, MOST - _SPARE - len(text), folded=folded)
     same = f"{int(exact['same'].sum()):,} of {len(exact):,} exact metrics are the same. " if len(exact) else ""
-    return f"{text}{same}{_plain(_where(judged.run))}\n"
+    return f"{text}{same}{plain(_where(judged.run))}\n"
 
 
 def _ratios(caption: str, ratios: pd.DataFrame) -> Table:
@@ -62,7 +62,7 @@ def _block(table: Table, room: int, *, folded: bool) -> str:
     lines = [_row(table.columns), _row(marks)]
     room -= sum(map(len, (start, end, *lines)))
     for i, row in enumerate(table.rows):
-        line = _row([_plain(cell) for cell in row])
+        line = _row([plain(cell) for cell in row])
         if (room := room - len(line)) < 0:
             end = f"\n{len(table.rows) - i} more: see the report.\n{end}"
             break
@@ -81,7 +81,7 @@ def _where(run: Run) -> str:
     return f"Head {head}{changes} against {base} on {printable(run.environment.machine, 200)}."
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Make text mean itself in Markdown, in HTML and to GitHub, on one line."""
     broken = _LINKED.sub("\\1\N{ZERO WIDTH SPACE}", printable(text, _LONGEST))
     return _MEANT.sub(lambda match: f"&#{ord(match[0])};", broken)
