@@ -69,6 +69,11 @@ def memory_gib() -> float:
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
 
 
+def load() -> float:
+    """How many processes ran or waited for a core, on average over the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
 def version(package: str) -> str | None:
     """Return the version of an installed package; None where it is not."""
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,13 +14,13 @@ from deeptwins.pages.drawing import HUES, INK, PASSES, Picture
 from deeptwins.pages.profile.tables import ms
 
 REST = "the rest"
-BETWEEN = "between ops"
+BETWEEN = "between operations"
 WHOLE = 100  # milliseconds: beyond it no decimals
 COLUMNS = 2  # panels side by side
 
 
 def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Picture:
-    """Draw a bar per net, its step, stacked by kind of work, with its floor.
+    """Draw a bar per net, its step, stacked by kind of work, with its roofline.
 
     A bar is as long as the step by the clock. Where the ops that were profiled sum up to more, which is the profiler's
     doing, they share it in proportion.
@@ -43,23 +45,23 @@ def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Picture:
         for i, end in enumerate(ends):
             beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9}
             ax.annotate(f"{end:,.0f}" if end >= WHOLE else f"{end:,.1f}", (end, i), (5, 0), **beside)
-        floors = steps["floor_us"] / 1e3
-        ax.scatter(floors, range(len(nets)), marker="|", s=260, color=INK, linewidths=2, label="floor of the step")
-        ax.set_xlim(0, 1.1 * max(ends.max(), floors.max()))
+        if steps["roofline_us"].notna().all():
+            roofline = steps["roofline_us"] / 1e3
+            ax.scatter(roofline, range(len(nets)), marker="|", s=260, color=INK, linewidths=2, label="roofline")
+        ax.set_xlim(0, 1.1 * ends.max())
         ax.invert_yaxis()
         ax.tick_params(left=False)
         ax.set_xlabel("milliseconds")
         drawing.legend(figure, {"": ax})
     caption = (
-        "The number is the whole step by the clock; in colour its ops, by the profiler, and light what none of them"
-        " takes. Ops that the profiler slows until they sum up to more than the step share it in proportion."
-        " Milliseconds."
+        "The number is the whole step by the clock, in milliseconds. In colour: its operations, by the profiler, scaled"
+        " down where they add up to more than the step. Grey: time between operations."
     )
     return Picture("kinds", caption, _kinds_in_words(steps, kinds), figure)
 
 
 def layers(layers: pd.DataFrame) -> Picture:
-    """Draw the time of every layer, in order: a panel per net, forward and backward stacked, with the layer's floor."""
+    """Draw the time of every layer, in order: a panel per net, forward and backward stacked, and the roofline."""
     table = layers[~layers["part"]]
     with drawing.styled():
         figure, axes = drawing.panels(table["net"], COLUMNS)
@@ -69,13 +71,15 @@ def layers(layers: pd.DataFrame) -> Picture:
                 heights = rows[f"{way}_us"].to_numpy() / 1e3
                 ax.bar(x, heights, bottom=bottom, width=0.86, color=colour, label=way)
                 bottom = bottom + heights
-            ax.plot(x, rows["floor_us"] / 1e3, color=INK, linewidth=1.2, drawstyle="steps-mid", label="floor")
+            if rows["roofline_us"].notna().all():
+                line = rows["roofline_us"] / 1e3
+                ax.plot(x, line, color=INK, linewidth=1.2, drawstyle="steps-mid", label="roofline")
             ax.set_xlim(0.3, len(rows) + 0.7)
             ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             ax.set_xlabel("layer, in order")
         figure.supylabel("milliseconds")
         drawing.legend(figure, axes)
-    caption = "Layers in order, from the stem to the linear map; the nets whose steps take longest."
+    caption = "Layers in order, from the stem to the linear map, of the nets whose steps take longest."
     return Picture("layers", caption, _layers_in_words(table), figure)
 
 
@@ -85,8 +89,12 @@ def _kinds_in_words(steps: pd.DataFrame, kinds: pd.DataFrame) -> str:
     for step in steps.to_dict("records"):
         rows = kinds[kinds["net"] == step["net"]].to_dict("records")
         times = ", ".join(f"{row['kind']} {ms(row['time_us'])}" for row in rows)
-        sentences.append(f"{step['net']}: {times}; step {ms(step['step_us'])}, floor {ms(step['floor_us'])}")
+        sentences.append(f"{step['net']}: {times}; step {ms(step['step_us'])}{_roofline(step)}")
     return f"Time of a step by kind of work. {'. '.join(sentences)}."
+
+
+def _roofline(step: Mapping[Any, Any]) -> str:
+    return "" if math.isnan(step["roofline_us"]) else f", roofline {ms(step['roofline_us'])}"
 
 
 def _layers_in_words(table: pd.DataFrame) -> str:
