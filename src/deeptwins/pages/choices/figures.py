@@ -40,12 +40,12 @@ def packing(table: pd.DataFrame) -> Picture:
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_yticks([*lines.values()], [*lines])
         marks = [Line2D([], [], marker="o", color=colour, label=name, linewidth=2) for name, colour in colours.items()]
-        marks.append(Line2D([], [], color=INK, linewidth=0.8, linestyle=DASHED, label=f"would pay: {LEAST:g}"))
+        marks.append(Line2D([], [], color=INK, linewidth=0.8, linestyle=DASHED, label=f"packing pays from {LEAST:g}"))
         figure.legend(handles=marks, loc="outside upper left", ncols=len(marks))
     first = table.iloc[0]
     same = "".join(f", {key.replace('_', ' ')} {first[key]}" for key in tables.shared_keys(table))
     caption = (
-        f"Medians and quartiles; {first['image']} images, batches of {first['batch']}{same}; clock: {first['timed']}."
+        f"Medians and quartiles. {first['image']} images, batches of {first['batch']}{same}; clock: {first['timed']}."
     )
     ranges = table.groupby("variant", sort=False)["ratio"].agg(["min", "max"])
     variants = ", ".join(f"{name} {row['min']:.2f} to {row['max']:.2f}" for name, row in ranges.iterrows())
@@ -71,11 +71,11 @@ def choices(table: pd.DataFrame) -> Picture:
         figure.supylabel("milliseconds")
         marks = [
             Line2D([], [], marker="o", linestyle="", color=HUES[1], markerfacecolor=face, label=label)
-            for face, label in ((HUES[1], "the trainer's"), ("none", "tried"))
+            for face, label in ((HUES[1], "the trainer's value"), ("none", "tried instead"))
         ]
         figure.legend(handles=marks, loc="outside upper left", ncols=2)
     precision = table["precision"].iloc[0]
-    caption = f"In {precision}: from the fastest round to the slowest; dots are medians, the trainer's filled."
+    caption = f"In {precision}: fastest to slowest round. Dots are medians; the trainer's value is filled."
     return Picture("choices", caption, drawing.read_out(table, ["choice"], _times_in_words), figure)
 
 
