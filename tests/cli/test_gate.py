@@ -315,7 +315,7 @@ def test_what_base_cannot_import_says_why(welcome):
     """Base lacks what a file imports: its benchmark is new, and the error is told, with the file as in a checkout."""
     reason = "ImportError: cannot import name 'more' from 'thing' (src/thing.py)"
 
-    assert f"New, with nothing to compare: {MORE[0]} (base: {reason})" in welcome.out
+    assert f"New, and so not compared: {MORE[0]} (base: {reason})" in welcome.out
 
 
 def test_the_list_says_what_must_be_measured(welcome, tmp_path):
@@ -387,8 +387,8 @@ def not_measured(ran):
 def test_a_benchmark_cannot_leave_the_list_nor_be_left_out_of_it(broken):
     """What the list names and nothing measures is exit code 4, and so is what is measured and not in the list."""
     assert broken.code == 4
-    assert "bench/bench_thing.py::old (head has none)" in not_measured(broken)
-    assert "Not expected: bench/bench_thing.py::bench_prepared." in broken.out
+    assert "bench/bench_thing.py::old (not in head)" in not_measured(broken)
+    assert "Not in the suite's list, gate.txt: bench/bench_thing.py::bench_prepared." in broken.out
 
 
 def test_a_call_that_raises_in_the_midst_is_told(broken):
@@ -552,7 +552,7 @@ def test_sigterm_keeps_what_was_measured(project):
     signal.signal(signal.SIGTERM, before)
 
     assert code == 130
-    assert "Ended early: interrupted" in out
+    assert "No verdict, the run ended early: interrupted" in out
     assert len(project.stored()[0].benchmarks[0].pairs) >= 1
     assert len(project.git("worktree", "list").splitlines()) == 1
 

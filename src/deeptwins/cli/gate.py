@@ -31,35 +31,40 @@ TRIALS = 1000  # more is a slip
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 GateRuns = Annotated[Path, results_option("Where the runs of the gate lie.")]
-Base = Annotated[str | None, typer.Option(metavar="REF", help="Compare with where HEAD left this. [default: main]")]
+Base = Annotated[
+    str | None, typer.Option(metavar="REF", help="Compare with the commit where HEAD left REF. [default: main]")
+]
 Anchor = Annotated[
-    str | None, typer.Option(metavar="REF", help="Compare with this very commit, for the history; judges nothing.")
+    str | None, typer.Option(metavar="REF", help="Compare with REF itself, for the history; gives no verdict.")
 ]
 Head = Annotated[
-    str | None, typer.Option(metavar="REF", help="What is judged. [default: HEAD with what is not committed]")
+    str | None, typer.Option(metavar="REF", help="The commit to judge. [default: HEAD with uncommitted changes]")
 ]
 SuitePath = Annotated[
-    Path | None, typer.Option(metavar="PATH", help="Benchmarks of pytest-benchmark. [default: of pyproject.toml]")
+    Path | None, typer.Option(metavar="PATH", help="Benchmarks of pytest-benchmark. [default: from pyproject.toml]")
 ]
 SuiteFrom = Annotated[
-    str | None, typer.Option(metavar="REF", help="Whose benchmarks both commits run. [default: head's]")
+    str | None, typer.Option(metavar="REF", help="The commit whose benchmarks both run. [default: head]")
 ]
 Only = Annotated[
-    list[str] | None, typer.Option(metavar="WORD", help="Benchmarks whose names hold it. Can be given again.")
+    list[str] | None, typer.Option(metavar="WORD", help="Run benchmarks whose names contain WORD. Can be given again.")
 ]
 TierChoice = Annotated[
-    Literal["all", "exact", "paired"], typer.Option(help="exact counts, paired times; a minute, and minutes.")
+    Literal["all", "exact", "paired"], typer.Option(help="exact: counts, in a minute. paired: times, in minutes.")
 ]
-Limit = Annotated[str, typer.Option(metavar="TIME", help="Begin nothing new after it: 90s, 9m.")]
-Bisect = Annotated[bool, typer.Option("--bisect", help="Exit as `git bisect run` wants it: 0 good, 1 bad, 125 skip.")]
+Limit = Annotated[str, typer.Option(metavar="TIME", help="Start nothing new after TIME: 90s, 9m.")]
+Bisect = Annotated[bool, typer.Option("--bisect", help="Exit codes for `git bisect run`: 0 good, 1 bad, 125 skip.")]
 SelfTesting = Annotated[
-    bool, typer.Option("--self-test", help="Compare HEAD with itself, unchanged and made slower: takes hours.")
+    bool,
+    typer.Option("--self-test", help="Test the gate: compare HEAD with itself, unchanged and slowed. Takes hours."),
 ]
 Trials = Annotated[
-    int | None, typer.Option(min=1, max=TRIALS, metavar="N", help="Of each kind in the self-test. [default: 20]")
+    int | None, typer.Option(min=1, max=TRIALS, metavar="N", help="Runs of each kind in the self-test. [default: 20]")
 ]
-WriteList = Annotated[bool, typer.Option("--write-list", help="Write what was measured to the suite's list, gate.txt.")]
-Summary = Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found there, too, in Markdown.")]
+WriteList = Annotated[
+    bool, typer.Option("--write-list", help="Write the names of all that was measured to the suite's list, gate.txt.")
+]
+Summary = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the result to FILE, in Markdown.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -82,17 +87,20 @@ def gate(  # noqa: PLR0913  every option is a parameter
     results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
-    """Tell whether this commit is slower than its base, by counts and by times.
+    """Tell whether this commit is slower than its base, by exact counts and by times.
 
-    Both are checked out side by side and run the same benchmarks in turn, in pairs of fresh processes on one core. What
-    looks slower is measured once more. A run is a file in results/gate/; the page is reports/performance/index.html.
+    The base is where the commit left main. Both are checked out side by side and run the same benchmarks, taking turns
+    in pairs of fresh processes on one core. A slowdown counts only if a second, independent batch confirms it. A run is
+    a file in results/gate/; the page is reports/performance/index.html. `--base HEAD` compares HEAD with itself, to
+    measure the noise.
 
-    Exit codes: 0 nothing is worse; 1 something is, confirmed; 2 wrong usage, or the run broke off; 3 it cannot be
-    told; 4 the benchmarks are not those of the suite's list, or nothing was measured.
+    Exit codes: 0 no slowdown; 1 a confirmed slowdown; 2 wrong usage, nothing to compare, or the run broke off;
+    3 inconclusive; 4 benchmarks are missing, or not in the suite's list, or nothing was measured.
 
     \b
     Examples:
       deeptwins gate
+      deeptwins gate --base HEAD~1
       deeptwins gate --base v0.1.0 --only bench_step
       deeptwins gate --suite tests/benchmarks
       git bisect run deeptwins gate --bisect --base GOOD --suite-from BAD --only bench_append
@@ -105,12 +113,14 @@ def gate(  # noqa: PLR0913  every option is a parameter
     if trials is not None and not self_test:
         raise InputError("--trials: with --self-test only")
     if write_list and (only or tier != "all"):
-        raise InputError("--write-list: names all that is measured, and so goes with neither --only nor --tier")
+        raise InputError("--write-list: needs the whole suite, and so goes with neither --only nor --tier")
     limit = read_duration(time_limit)
     # Find out what to compare, before anything is loaded that takes long.
     with _explained(summary, bisect=bisect, base=base):
-        root, commits, parts = _chosen(head or "HEAD" if self_test else base, anchor, head, suite, suite_from)
-        if same := None if self_test else _same(root, commits, parts):
+        alone = self_test or write_list  # what differs is not the question then
+        given = head or "HEAD" if self_test else base
+        root, commits, parts = _chosen(given, anchor, head, suite, suite_from, alone=alone)
+        if same := None if alone else _same(root, commits, parts):
             say(same)
             _sum_up(summary, "No slowdown.", same)
             return
@@ -140,7 +150,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
 
 @app.command()
 def page(results: GateRuns = RESULTS, reports: Reports = REPORTS) -> None:
-    """Write the page of the runs that are there, without measuring."""
+    """Write the page from the stored runs, without measuring."""
     publish("performance", reports, (results,))
 
 
@@ -149,14 +159,16 @@ def import_(
     files: Annotated[
         list[Path], typer.Argument(metavar="BASE HEAD ...", help="JSON of `pytest --benchmark-json`, in pairs.")
     ],
-    summary: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found there, too.")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the result to FILE, in Markdown.")
+    ] = None,
     results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
-    """Judge files of pytest-benchmark, of whatever project.
+    """Judge files of pytest-benchmark, of any project.
 
-    Each pair of files is a pair of processes, base and head. One pair has no interval, and so no verdict: give several,
-    measured by turns. Exit codes are those of the gate.
+    Each pair of files, base and head, counts as a pair of processes. One pair has no interval, and so no verdict: give
+    several, measured in turn. Exit codes are those of the gate.
 
     \b
     Example:
@@ -172,14 +184,12 @@ def import_(
 
 @app.command()
 def export(
-    to: Annotated[
-        Literal["pytest-benchmark", "csv", "asv", "github-action-benchmark"], typer.Option(help="Whose format.")
-    ],
+    to: Annotated[Literal["pytest-benchmark", "csv", "asv", "github-action-benchmark"], typer.Option(help="The tool.")],
     run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run's file. [default: the newest]")] = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("export"),
     results: GateRuns = RESULTS,
 ) -> None:
-    """Write a run in the format of another tool.
+    """Write a run in another tool's format.
 
     \b
     Example:
@@ -222,15 +232,15 @@ def _check_installed(tier: str) -> None:
         raise InputError('pytest-benchmark is not installed, and times need it: pip install "deeptwins[gate]"')
 
 
-def _chosen(
-    base: str | None, anchor: str | None, head: str | None, suite: Path | None, suite_from: str | None
+def _chosen(  # noqa: PLR0913
+    base: str | None, anchor: str | None, head: str | None, suite: Path | None, suite_from: str | None, *, alone: bool
 ) -> tuple[Path, Commits, Suite]:
     """Find the repository, the commits and the benchmarks that are meant."""
     from deeptwins.gate.compare import commits, worktrees
 
     place = Path.cwd() if suite is None else suite.resolve()
     root = worktrees.root_of(place if place.is_dir() else place.parent)
-    chosen = commits.choose(root, base, anchor=anchor, head=head)
+    chosen = commits.choose(root, base, anchor=anchor, head=head, itself=alone)
     source = chosen.head if suite_from is None else worktrees.resolve(root, suite_from)
     return root, chosen, worktrees.suite(root, source, None if suite is None else place.relative_to(root))
 
@@ -277,11 +287,11 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
     from deeptwins.gate.page.tables import compared
     from deeptwins.pages.page import write
 
-    say(f"this run: {runs.write(results, run)}")
+    say(f"run stored: {runs.write(results, run)}")
     judged = judge_run(run)
     _write_summary(summary, summarize(judged))
     written, conclusion = write(spec_of("performance"), reports, results), judged.conclusion
-    print_page(replace(written, tables=compared(judged), lines=conclusion.lines))
+    print_page(replace(written, tables=compared(judged), lines=(conclusion.answer, *conclusion.details)))
     print_index(reports)
     if run.failure == "interrupted":
         return INTERRUPTED
@@ -293,7 +303,7 @@ def _test_itself(asked: Request, trials: int | None, results: Path, reports: Pat
     from deeptwins.gate.compare import selftest, worktrees
 
     if asked.dirty:
-        raise InputError("the self-test compares HEAD with itself: commit what differs, or name a commit with --head")
+        raise InputError("the self-test compares HEAD with itself: commit your changes, or name a commit with --head")
     listed = worktrees.expected(asked.repository, asked.suite) or ()
     benchmarks = [name for name in listed if "::" in name]
     if not benchmarks:

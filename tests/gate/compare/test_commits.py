@@ -63,6 +63,11 @@ def test_the_same_name_twice_asks_for_it(root, given):
     assert chosen.base == chosen.head == git(root, "rev-parse", given["base"])
 
 
+def test_a_commit_may_be_compared_with_itself_on_request(root):
+    """As the self-test and --write-list do, whatever main is."""
+    assert commits.choose(root, itself=True).kind == "aa"
+
+
 @pytest.mark.parametrize("base", [None, "main", "HEAD"])
 def test_changes_that_are_not_committed_are_compared_with_head(root, base):
     """On main, too."""

@@ -29,16 +29,24 @@ class Commits:
     """Whether head holds changes that are not committed."""
 
 
-def choose(repository: Path, base: str | None = None, *, anchor: str | None = None, head: str | None = None) -> Commits:
+def choose(
+    repository: Path,
+    base: str | None = None,
+    *,
+    anchor: str | None = None,
+    head: str | None = None,
+    itself: bool = False,
+) -> Commits:
     """Choose the commits that the user means.
 
-    A commit is compared with itself only where the same name is given twice, as `--base HEAD` does.
+    A commit is compared with itself only where the same name is given twice, as `--base HEAD` does, or on request.
 
     Args:
         repository: root of a checkout.
         base: is compared with where head left it; None for the main branch.
         anchor: is compared with itself.
         head: None for the checkout with its changes of tracked files.
+        itself: whether a commit may be compared with itself.
 
     Raises:
         NothingToCompareError: head is a part of base.
@@ -51,7 +59,7 @@ def choose(repository: Path, base: str | None = None, *, anchor: str | None = No
     other = worktrees.merge_base(repository, given, commit)
     if other != commit:
         return Commits(other, commit, "paired", dirty)
-    if base != name:
+    if base != name and not itself:
         raise NothingToCompareError(_nothing(repository, name, given, commit))
     return Commits(commit, commit, "aa", dirty=False)
 

@@ -18,6 +18,7 @@ from deeptwins.gate.page.names import LONGEST_SHORT, VERDICTS, left_out, printab
 from deeptwins.gate.page.tables import ROWS, signed, span
 from deeptwins.pages import drawing
 from deeptwins.pages.drawing import DASHED, HUES, INK, MARKERS, Picture
+from deeptwins.pages.wording import count
 
 # By verdict: colour, marker, and the marker's fill. The markers differ, so that verdicts can be read without colours.
 LOOKS: Mapping[str, tuple[str, str, str]] = {
@@ -29,6 +30,12 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {
 }
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # between ticks, in percent
 TICKS_ACROSS, TICKS_UP = 7, 5  # at most
+OUTCOME_NAMES = {
+    "found": "detected",
+    "inconclusive": "inconclusive",
+    "fine": "no slowdown",
+    "not_measured": "not measured",
+}
 OUTCOMES = {"found": HUES[1], "inconclusive": HUES[3], "fine": HUES[2], "not_measured": HUES[4]}
 BAR: Any = {"alpha": 0.35, "edgecolor": INK, "linewidth": 0.6}
 NAMED = 17  # percent: a bar that is longer has room for the name of the outcome
@@ -48,7 +55,7 @@ def ratios(table: pd.DataFrame) -> Picture:
     with drawing.styled(axes__grid__axis="x"):
         height = 0.36 * max(len(rows), 1) + 1.25
         labels = [names[row["benchmark"]] for row in rows]
-        figure, ax = _ratio_rows(labels, "time of head over base (%)", height, _ends(rows))
+        figure, ax = _ratio_rows(labels, "change in time from base to head (%)", height, _ends(rows))
         for i, row in enumerate(rows):
             _ratio_row(ax, i, row)
         if not rows:
@@ -60,8 +67,8 @@ def ratios(table: pd.DataFrame) -> Picture:
             marks.append(Line2D([], [], color=HUES[4], marker="|", linewidth=1, label="second batch"))
         figure.legend(handles=marks, loc="outside upper left", ncols=len(marks), handlelength=1.2, columnspacing=1.2)
     caption = (
-        "95 % intervals; the thin mark below is the second batch, of processes of its own. Grey: the slowdown, or"
-        f" speed-up, that is tolerated. Right of 0 head is slower.{left_out(prefix)}{_more(len(table), ROWS)}"
+        "Right of 0, head is slower. Lines are 95 % intervals, grey is the margin: the change that is tolerated. A thin"
+        f" mark below is the second batch, in new processes.{left_out(prefix)}{_more(len(table), ROWS)}"
     )
     return _picture("ratios", caption, _ratios_in_words(table, names), figure)
 
@@ -85,12 +92,12 @@ def history(past: History) -> Picture:
             ax.set_title(names[name], fontsize=9)
             ax.tick_params(labelbottom=True)
         figure.supxlabel("run, the oldest first")
-        figure.supylabel("time over the anchor's (%)")
+        figure.supylabel("change in time from the anchor (%)")
         marks = _history_marks(past.changes, past.events, machines)
         figure.legend(handles=marks, loc="outside upper left", ncols=2)
     caption = (
-        "Time over that of the anchor, which is 0, with 95 % intervals; each panel has its own scale. Lines are"
-        f" medians between steps; a step names the commits on its sides, where there is room.{left_out(prefix)}"
+        "Change in time from the anchor, with 95 % intervals; each panel has its own scale. Lines are medians between"
+        f" steps; a step is labelled with the commits before and after it, where there is room.{left_out(prefix)}"
         f"{_more(len(names), PANELS)}"
     )
     return _picture("history", caption, _history_in_words(past, names), figure)
@@ -111,7 +118,7 @@ def outcomes(rates: pd.DataFrame) -> Picture:
                 if not number:
                     continue
                 false = outcome == "found" and row["kind"] == "aa"
-                name = "false alarm" if false else outcome.replace("_", " ")
+                name = "false alarm" if false else OUTCOME_NAMES[outcome]
                 colours[name] = HUES[0] if false else colour
                 ax.barh(i, share, left=left, height=0.66, color=colours[name], **BAR)
                 text = f"{number} {name}" if share > NAMED else str(number)
@@ -120,10 +127,11 @@ def outcomes(rates: pd.DataFrame) -> Picture:
         marks = [Patch(facecolor=fill, **BAR, label=name) for name, fill in colours.items()]
         figure.legend(handles=marks, loc="outside upper left", ncols=len(marks), columnspacing=1.2)
     sentences = [
-        f"{printable(row['treatment'])}: {row['found']} alarms, {row['inconclusive']} inconclusive, {row['fine']} fine"
+        f"{printable(row['treatment'])}: {count(row['found'], 'alarm')}, {row['inconclusive']} inconclusive,"
+        f" {row['fine']} no slowdown"
         for row in rows
     ]
-    caption = "What the gate said of commits set against themselves, made worse on purpose or not at all."
+    caption = "Verdicts on a commit compared with itself, unchanged (A/A) or made slower on purpose."
     return _picture("self-test", caption, f"{'; '.join(sentences)}.", figure)
 
 
@@ -137,7 +145,7 @@ def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
     edges = [*controls["log_ratio"], *np.log1p(smallest["smallest"]), *-np.log1p(smallest["margin"])]
     with drawing.styled(axes__grid__axis="x"):
         ends = 1.08 * min(edges), 1.08 * max(edges)
-        figure, ax = _ratio_rows(labels, "ratio of a commit to itself (%)", 0.34 * len(rows) + 1.25, ends)
+        figure, ax = _ratio_rows(labels, "change from a commit to itself (%)", 0.34 * len(rows) + 1.25, ends)
         for i, row in enumerate(rows):
             margin = math.log1p(row["margin"])
             ax.add_patch(Rectangle((-margin, i - 0.36), 2 * margin, 0.72, **BAND))
@@ -149,14 +157,12 @@ def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
         marks: list[Any] = [
             Line2D([], [], marker="o", linestyle="", color=HUES[1], markersize=4, label="A/A run"),
             Patch(**BAND, label="margin"),
-            _mark((HUES[0], "D", "none"), "smallest slowdown found in 80 %"),
+            _mark((HUES[0], "D", "none"), "slowdown detected in 4 of 5 runs"),
         ]
         figure.legend(handles=marks, loc="outside upper left", ncols=3)
-    caption = (
-        f"A/A runs: each dot is a ratio whose truth is 0. Diamonds are calculated, as said below.{left_out(prefix)}"
-    )
+    caption = f"Each dot is an A/A run, whose true change is 0. Diamonds are calculated (see below).{left_out(prefix)}"
     least, most = 100 * smallest["smallest"].min(), 100 * smallest["smallest"].max()
-    alt = f"Smallest slowdown found in 80 %: {least:.1f} % to {most:.1f} % by benchmark."
+    alt = f"Smallest slowdown detected in 4 of 5 runs: {least:.1f} % to {most:.1f} % by benchmark."
     return _picture("sensitivity", caption, alt, figure)
 
 
@@ -174,7 +180,7 @@ def _ratios_in_words(table: pd.DataFrame, names: Mapping[str, str]) -> str:
         f" {VERDICTS[row['verdict']]}"
         for row in table.to_dict("records")
     ]
-    return f"Time of head over base. {'; '.join(benchmarks)}." if benchmarks else "No benchmark was measured."
+    return f"Change in time from base to head. {'; '.join(benchmarks)}." if benchmarks else "No benchmark was measured."
 
 
 def _history_in_words(past: History, names: Mapping[str, str]) -> str:
