@@ -21,7 +21,8 @@ def page(text, *own):
     return dict.fromkeys(own, text) | {"report.md": text, "index.html": f"{text} {saving.MARK} {links}"}
 
 
-OLD, NEW = page("old", "a.svg", "gone.svg", "data/gone.csv"), page("new", "a.svg", "b.svg", "data/b.csv")
+OLD = page("old", "a.svg", "gone.svg", "data/gone.csv", "figures/gone.pdf", "tables/gone.tex")
+NEW = page("new", "a.svg", "b.svg", "data/b.csv")
 USERS = dict.fromkeys(("own.svg", "data/own.csv", "notes/deep/a.svg", ".new-notes.txt", ".whole-1/a"), "mine")
 
 
@@ -29,6 +30,11 @@ def contents(folder):
     """The files of a folder, and their text, but for those of folders that the saving itself makes."""
     names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
     return {str(name): (folder / name).read_text() for name in names if not saving.OWN.fullmatch(name.parts[0])}
+
+
+def save(folder, files):
+    """Save a page whose files are text."""
+    saving.save(folder, {name: text.encode() for name, text in files.items()})
 
 
 def refuse(*_folders):
@@ -49,7 +55,7 @@ def killed(folder, step):
     child = os.fork()
     if not child:
         sys.addaudithook(count)
-        saving.save(folder, NEW)
+        save(folder, NEW)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
@@ -60,13 +66,13 @@ def main(place, how):
         saving._rename_exchange = refuse
     reports, step, going = Path(place), 0, True
     while going:
-        saving.save(reports / "page", OLD)
+        save(reports / "page", OLD)
         for name, text in USERS.items():
             (reports / "page" / name).parent.mkdir(parents=True, exist_ok=True)
             (reports / "page" / name).write_text(text)
         going = killed(reports / "page", step)
         right_after = contents(reports / "page")
-        saving.save(reports / "other", OLD)
+        save(reports / "other", OLD)
         names = {path.name for path in (*reports.iterdir(), *(reports / "page").iterdir())}
         left = [name for name in names if saving.OWN.fullmatch(name)]
         sys.stdout.write(json.dumps([right_after, contents(reports / "page"), left]) + "\n")

@@ -1,6 +1,7 @@
 """Pages as their readers have them: a browser's tags and text, Markdown, the rows of its tables."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 
@@ -45,5 +46,10 @@ def rows(markdown):
 
 
 def titles(text):
-    """List the titles of all figures in HTML or SVG: what they show in words."""
-    return re.findall(r"<title id=[^>]*>([^<]*)</title>", text)
+    """List the descriptions of all figures in HTML or SVG: what they show in words."""
+    return re.findall(r"<desc id=[^>]*>([^<]*)</desc>", text)
+
+
+def told(text):
+    """List what a pointer shows of the marks of all figures in HTML or SVG."""
+    return [unescape(words) for words in re.findall(r"<(?:circle|rect|path) [^>]*><title>([^<]*)</title>", text)]

@@ -105,14 +105,14 @@ def test_what_limits_the_verdict_stands_under_it(tmp_path):
 def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
     """When writing fails midway, the page that was there is untouched and nothing half-written stays."""
     folder = written(tmp_path)
-    before, write_text = contents(folder), Path.write_text
+    before, write_bytes = contents(folder), Path.write_bytes
 
     def full(path, *args, **kwargs):
         if path.name == "index.html":
             raise OSError(28, "No space left on device")
-        return write_text(path, *args, **kwargs)
+        return write_bytes(path, *args, **kwargs)
 
-    monkeypatch.setattr(page.Path, "write_text", full)
+    monkeypatch.setattr(page.Path, "write_bytes", full)
     with pytest.raises(InputError, match="No space left on device"):
         written(tmp_path, question="Does it fall?", data={})
 

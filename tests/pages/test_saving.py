@@ -24,7 +24,7 @@ def how(request, monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     """The folder of a page, in which others have put files."""
-    saving.save(tmp_path / "reports" / "page", killed.OLD)
+    killed.save(tmp_path / "reports" / "page", killed.OLD)
     for name, text in killed.USERS.items():
         path = tmp_path / "reports" / "page" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def test_files_that_another_s_index_names_stay(folder, how):
     """An index that deeptwins has not written is no list of what is the page's own."""
     (folder / "index.html").write_text('<a href="own.svg">mine</a> <a href="data/own.csv">mine</a>')
 
-    saving.save(folder, killed.NEW)
+    killed.save(folder, killed.NEW)
 
     assert (folder / "own.svg").read_text() == (folder / "data" / "own.csv").read_text() == "mine"
 
@@ -66,11 +66,12 @@ def test_what_others_put_there_stays(folder, how):
     (folder / "empty").mkdir()
     before = (folder / "own.svg").stat().st_ino
 
-    saving.save(folder, killed.NEW)
+    killed.save(folder, killed.NEW)
 
     assert killed.contents(folder) == killed.NEW | killed.USERS | {"pointer": "mine"}
     assert (folder / "pointer").is_symlink()
     assert (folder / "empty").is_dir()
+    assert not (folder / "figures").exists()  # nor is a folder left of what was the page's alone
     assert ((folder / "own.svg").stat().st_ino, (folder / "own.svg").stat().st_nlink) == (before, 1)
     assert [path.name for path in folder.parent.iterdir()] == ["page"]
 
@@ -80,7 +81,7 @@ def test_without_its_index_a_page_has_nothing_of_its_own(folder):
     """Where it cannot be told which files the page wrote, none goes."""
     (folder / "index.html").unlink()
 
-    saving.save(folder, killed.NEW)
+    killed.save(folder, killed.NEW)
 
     assert killed.contents(folder) == killed.OLD | killed.USERS | killed.NEW
 
@@ -90,12 +91,12 @@ def test_a_folder_keeps_its_mode_and_a_link_its_place(folder, tmp_path, how):
     folder.chmod(0o2775)
     folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
-    saving.save(folder, killed.NEW)
+    killed.save(folder, killed.NEW)
     assert folder.is_symlink()
 
     folder.unlink()
     (tmp_path / "elsewhere").rename(folder)
-    saving.save(folder, killed.OLD)
+    killed.save(folder, killed.OLD)
 
     assert folder.stat().st_mode & 0o7777 == 0o2775
     assert killed.contents(folder) == killed.OLD | killed.USERS
@@ -111,10 +112,10 @@ def test_what_is_being_written_is_left_alone(folder):
     descriptor = os.open(folder.parent, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
 
-    saving.save(folder.parent / "other", killed.NEW)
+    killed.save(folder.parent / "other", killed.NEW)
     assert [place.exists() for place in places] == [True, True, False]
     os.close(descriptor)
-    saving.save(folder.parent / "other", killed.NEW)
+    killed.save(folder.parent / "other", killed.NEW)
 
     assert not any(place.exists() for place in places)
 
@@ -127,7 +128,7 @@ def test_without_locks_pages_are_saved(folder, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", refused)
     (folder.parent / ".new-0000000a").mkdir()
-    saving.save(folder, killed.NEW)
+    killed.save(folder, killed.NEW)
 
     assert killed.contents(folder) == killed.NEW | killed.USERS
     assert (folder.parent / ".new-0000000a").exists()

@@ -34,7 +34,13 @@ def spec_of(kind: str) -> PageSpec[Any]:
     return spec
 
 
-def publish(kind: str, reports: Path, *sources: Sequence[object], others: Sequence[Source] = ()) -> list[Written[Any]]:
+def publish(
+    kind: str,
+    reports: Path,
+    *sources: Sequence[object],
+    others: Sequence[Source] = (),
+    forms: Sequence[str] = (),
+) -> list[Written[Any]]:
     """Write pages of one kind and print them, then the list of all pages.
 
     What keeps a page from being made is said, and keeps no other from it.
@@ -44,6 +50,7 @@ def publish(kind: str, reports: Path, *sources: Sequence[object], others: Sequen
         reports: the folder of all pages.
         sources: the arguments of the kind's `load`, once per page.
         others: pages of other kinds to write too, of which only the place is printed.
+        forms: in which their figures are written for a paper, with their tables.
 
     Raises:
         InputError: the folder of pages cannot be written.
@@ -55,7 +62,7 @@ def publish(kind: str, reports: Path, *sources: Sequence[object], others: Sequen
     planned = [(kind, source) for source in sources] + list(others)
     for place, (of, source) in enumerate(planned):
         try:
-            page = write(spec_of(of), reports, *source)
+            page = write(spec_of(of), reports, *source, forms=forms)
         except UnwritableError:
             raise
         except InputError as error:

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +66,20 @@ ReportedStudies = Annotated[
 ]
 ReportedSeeds = Annotated[int | None, seeds_option("As in the run: seeds 0 to N-1.")]
 ReportedTo = Annotated[Path, reports_option("Where the pages go.")]
+
+
+class Form(StrEnum):
+    """Of a figure in a paper."""
+
+    pdf = "pdf"
+    png = "png"
+    svg = "svg"
+
+
+PaperFigures = Annotated[
+    list[Form] | None,
+    typer.Option("--figures", help="For a paper: also figures like this, and tables as LaTeX. Can be given again."),
+]
 StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with 3 when the records contradict a claim.")]
 
 
@@ -173,6 +188,7 @@ def report(  # noqa: PLR0913  as above
     seeds: ReportedSeeds = None,
     results: Records = RESULTS,
     reports: ReportedTo = REPORTS,
+    figures: PaperFigures = None,
     strict: StrictExit = False,
 ) -> None:
     """Turn the records of each study into a page.
@@ -184,6 +200,7 @@ def report(  # noqa: PLR0913  as above
     Examples:
       deeptwins report
       deeptwins report depth --reports /tmp/pages
+      deeptwins report depth --figures pdf
     """  # noqa: D301
     others = [] if studies else sources(results, "study")
     names = list(dict.fromkeys(studies)) if studies else _with_results(results)
@@ -195,7 +212,7 @@ def report(  # noqa: PLR0913  as above
             chosen += _load([name], settings, seeds)
         except InputError as error:
             refuse(error)  # and write the pages of the others
-    contradicted = _write_pages(chosen, results, reports, others) if chosen or others else False
+    contradicted = _write_pages(chosen, results, reports, others, figures or ()) if chosen or others else False
     if len(chosen) < len(names):
         raise typer.Exit(BAD_INPUT)
     if strict and contradicted:
@@ -237,9 +254,15 @@ def _check(studies: Iterable[Study], device: str) -> None:
             raise InputError(f"{study.path}: {error}") from None
 
 
-def _write_pages(studies: Iterable[Study], results: Path, reports: Path, others: Sequence[Source] = ()) -> bool:
+def _write_pages(
+    studies: Iterable[Study],
+    results: Path,
+    reports: Path,
+    others: Sequence[Source] = (),
+    forms: Sequence[str] = (),
+) -> bool:
     """Write and print the page of each study, and write others; says whether the records contradict a claim."""
-    pages = publish("study", reports, *((study, results) for study in studies), others=others)
+    pages = publish("study", reports, *((study, results) for study in studies), others=others, forms=forms)
     return any(page.facts.contradicted for page in pages)
 
 

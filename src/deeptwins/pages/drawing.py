@@ -1,4 +1,4 @@
-"""Figures of pages: colours, panels, axes, legends, and the SVG that fits them to light and dark pages."""
+"""Figures of pages: their style, panels and legends; the SVG that fits light and dark pages, and what paper takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import textwrap
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,34 +19,27 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
+
+from deeptwins.pages import marks
+from deeptwins.pages.colours import INK
+from deeptwins.pages.marks import Canvas
 
 Panels = dict[str, Axes]
 End = tuple[str, float, float, str, Any]  # of a line: panel, x, y, text beside it, colour
 
-# Near Okabe and Ito's hues: told apart by the colour-blind, and at least 3:1 against white and GitHub's dark page. No
-# more than five can be so: those that follow are for everyone else, and their lines are dashed.
-HUES = ("#d55e00", "#2580c8", "#0a9a74", "#c06c9c", "#8a8a8a")
-TWINS = (*HUES, "#8c6bd1", "#a17c00", "#1593a8", "#d0435b", "#7d8b2f")
-MARKERS = ("o", "s", "^", "D", "v", "P")
-# Depth is ordered, so its colours are a ramp; of one lightness, so that both ends stand out on white and on dark.
-DEPTHS = ("#2580c8", "#8c6bd1", "#cc5a8e", "#d55e00")
-PASSES = {"forward": HUES[1], "backward": HUES[0]}
-DEPTH_NOTE = "the number at a line's end is its depth"
-CHANCE = "#8a8a8a"
-DASHED = (0, (3, 1.5))
-LINES = ("-", DASHED, (0, (1, 1)))
-DECADES = 8  # between ticks of a logarithmic axis, at most
-INK = "#010203"  # stands for the page's own text colour: `svg` puts currentColor in its place
 INK_LIGHT, INK_DARK = "#1f2328", "#e6edf3"  # where a page does not give one: GitHub's
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+DPI = 300  # of a figure that a paper takes as PNG
+# What names the day or the program is left out: the same figure, the same bytes.
+METADATA: dict[str, dict[str, None]] = {
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
 
 # Chosen by looking. Beyond them lines get panels of their own, a colour bar tells depths apart, and ticks are left out.
 MOST_LINES = 10  # of nets, in a panel
@@ -61,9 +54,6 @@ TITLE_OF_THREE = 22  # in a row of three, with the gaps between panels
 WIDTH = 7.6  # inches: shown at 96 px an inch the figure fills a page's column, and its text has the size it says
 
 STYLE: Any = {
-    **dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "grid.color", "xtick.color", "ytick.color"), INK
-    ),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
@@ -76,6 +66,7 @@ STYLE: Any = {
     "figure.labelsize": 9.5,
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that the layout is the same on every machine
     "grid.alpha": 0.15,
+    "grid.color": INK,
     "legend.fontsize": 9.5,
     "legend.frameon": False,
     "svg.fonttype": "none",
@@ -97,6 +88,8 @@ class Picture:
     alt: str
     """What it shows in words, for who cannot see it."""
     figure: Figure
+    data: str = ""
+    """The stem of the CSV file under `data/` that it draws."""
 
     @cached_property
     def svg(self) -> Markup:
@@ -111,10 +104,13 @@ def read_out(rows: pd.DataFrame, keys: Sequence[str], say: Callable[[pd.DataFram
 
 
 def svg(figure: Figure, name: str, alt: str) -> str:
-    """Render a figure as standalone SVG whose ink follows the reader's light or dark mode. Same figure, same text."""
+    """Render a figure as standalone SVG whose ink follows the reader's light or dark mode. Same figure, same text.
+
+    A pointer shows what each mark is. The words for the whole figure are its description, which no pointer shows.
+    """
     buffer = io.StringIO()
     with styled():
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+        figure.savefig(buffer, format="svg", metadata=METADATA["svg"], transparent=True)
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{name}-", text)  # figures that share a page share no id
@@ -122,8 +118,19 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     # `svg:root` is the figure where it stands alone; inside a page it takes the page's colour.
     style = f"svg:root{{color:{INK_LIGHT}}}@media(prefers-color-scheme:dark){{svg:root{{color:{INK_DARK}}}}}"
     start, rest = text.split(">", 1)
-    start += f' role="img" aria-labelledby="{name}-title" stroke-linejoin="round">'
-    return f'{start}\n<title id="{name}-title">{escape(alt)}</title>\n<style>{style}</style>{rest}'
+    # What has no colour of its own is ink: matplotlib leaves out the fill of what is black.
+    start += f' role="img" aria-labelledby="{name}-desc" fill="currentColor" stroke-linejoin="round">'
+    body, end = rest.rsplit("</svg>", 1)
+    head = f'{start}\n<desc id="{name}-desc">{escape(alt)}</desc>\n<style>{style}{marks.STYLE}</style>'
+    return f"{head}{body}{marks.overlay(figure)}</svg>{end}"
+
+
+def for_paper(figure: Figure, form: str) -> bytes:
+    """Render a figure in black on white: letters are outlines in SVG, and embedded in PDF. Same figure, same bytes."""
+    buffer = io.BytesIO()
+    with styled(pdf__fonttype=42, svg__fonttype="path"):
+        figure.savefig(buffer, format=form, dpi=DPI, metadata=METADATA[form], facecolor="white")
+    return buffer.getvalue()
 
 
 @contextmanager
@@ -136,12 +143,12 @@ def styled(**changes: object) -> Iterator[None]:
         yield
 
 
-def canvas(height: float) -> Figure:
+def canvas(height: float) -> Canvas:
     """Make an empty figure as wide as a page's column, `height` inches high."""
-    return Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(h_pad=0.06))
+    return Canvas(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(h_pad=0.06))
 
 
-def rows(names: Sequence[str], xlabel: str, height: float) -> tuple[Figure, Axes]:
+def rows(names: Sequence[str], xlabel: str, height: float) -> tuple[Canvas, Axes]:
     """Lay out a row per name, from the top; the figure is `height` inches high."""
     figure = canvas(height)
     ax = figure.subplots()
@@ -153,7 +160,7 @@ def rows(names: Sequence[str], xlabel: str, height: float) -> tuple[Figure, Axes
 
 def panels(
     titles: pd.Series, columns: int = COLUMNS, height: float | None = None, *, most: int = COLUMNS
-) -> tuple[Figure, Panels]:
+) -> tuple[Canvas, Panels]:
     """Lay out a panel per title, with common y, so that they can be compared. A lone panel needs no title.
 
     Args:
@@ -181,20 +188,6 @@ def by_panel(axes: Panels, table: pd.DataFrame, column: str) -> Iterator[tuple[A
     return ((ax, table[table[column] == title]) for title, ax in axes.items())
 
 
-def palette(names: pd.Series, colours: Sequence[Any]) -> dict[Any, Any]:
-    """Give each name a colour, in order, and again from the first where they run out."""
-    return {name: colours[i % len(colours)] for i, name in enumerate(dict.fromkeys(names))}
-
-
-def styles(twins: pd.Series) -> dict[Any, dict[str, Any]]:
-    """Give each twin its colour, and its line where colours alone do not tell all apart."""
-    colours = palette(twins, TWINS)
-    return {
-        twin: {"color": colour, "linestyle": LINES[i // len(HUES) % len(LINES)]}
-        for i, (twin, colour) in enumerate(colours.items())
-    }
-
-
 def headings(table: pd.DataFrame, *keys: str) -> pd.Series:
     """Name the panel of each row: by the last key and, before a colon, those of the others that differ between rows."""
     names = table[keys[-1]].astype(str)
@@ -208,97 +201,6 @@ def headings(table: pd.DataFrame, *keys: str) -> pd.Series:
 def one_depth(table: pd.DataFrame) -> bool:
     """Tell whether each twin of a family has a single depth, so that it need not be told line by line."""
     return int(table.groupby(["group", "twin"])["depth"].nunique().max()) == 1
-
-
-def points(ax: Axes, table: pd.DataFrame, y: str, aside: float = 0.0, **style: Any) -> None:  # noqa: ANN401 - matplotlib's
-    """Draw a line through the means, with their intervals where there are any."""
-    x = table["depth"] + aside
-    ax.vlines(x, table["low"], table["high"], color=style["color"], linewidth=7, alpha=0.2)
-    ax.plot(x, table[y], linewidth=1.6, markersize=5, **style)
-
-
-def depth_axis(ax: Axes, depths: pd.Series) -> None:
-    """Put a tick at each depth, from the deepest on, but for those whose labels would touch the one before."""
-    *others, deepest = sorted(set(depths))
-    grid = ax.get_subplotspec().get_gridspec()  # type: ignore[union-attr]
-    room = (WIDTH / grid.ncols - 1.1) / max(1.16 * (deepest - min([*others, deepest])), 1)  # inches for one layer more
-    ticks = [deepest]
-    for depth in reversed(others):
-        if (ticks[0] - depth) * room > 0.1 + 0.08 * len(str(ticks[0])):
-            ticks.insert(0, depth)
-    ax.set_xlabel("depth")
-    ax.set_xticks(ticks)
-    ax.margins(x=0.08)
-
-
-def depth_bar(figure: Figure, axes: Panels, colours: dict[Any, Any]) -> None:
-    """Draw a bar of the colours of many depths beside all panels."""
-    norm = BoundaryNorm(np.arange(len(colours) + 1) - 0.5, len(colours))
-    mappable = ScalarMappable(norm, ListedColormap([*colours.values()]))
-    bar = figure.colorbar(mappable, ax=[*axes.values()], aspect=40, pad=0.02, label="depth")
-    ticks = range(len(colours) - 1, -1, -len(colours) // MOST_DEPTHS)
-    bar.set_ticks([*ticks], labels=[str([*colours][i]) for i in ticks])
-    bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.ax.grid(visible=False)
-    bar.outline.set_visible(False)
-
-
-def iteration_axis(ax: Axes) -> None:
-    """Count iterations from 0."""
-    ax.set(xlabel="iteration", ylabel="", xlim=(0, None))
-    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-
-
-def share_axis(axes: Panels, values: NDArray[np.float64]) -> None:
-    """Scale by powers of ten; where there are zeros, they get a place of their own, a decade below the rest."""
-    first = next(iter(axes.values()))
-    positive, zeros = values[values > 0], bool((values == 0).any())
-    least, most = (np.floor(np.log10(positive.min())), np.ceil(np.log10(positive.max()))) if len(positive) else (-1, 0)
-    most = max(most, least + 1)
-    if zeros:
-        first.set_yscale("symlog", linthresh=10.0**least)
-    else:
-        first.set_yscale("log")
-    exponents = range(int(least), int(most) + 1, int(np.ceil((most - least) / DECADES)))
-    ticks = {10.0**exponent: f"1e{exponent}" if exponent else "1" for exponent in exponents}
-    ticks |= {0.0: "0"} if zeros else {}
-    first.set_yticks(list(ticks), list(ticks.values()))
-    first.yaxis.set_minor_locator(NullLocator())
-    first.set_ylim(-0.2 * 10.0**least if zeros else 10.0**least, 10.0**most)
-
-
-def error_axis(figure: Figure, axes: Panels, label: str, values: Iterable[float], *, across: bool = False) -> None:
-    """Choose the scale: linear, or square roots where errors differ so much that the low ones would lie on the axis.
-
-    It is that of y, which the panels share, or, with `across`, of x in each panel.
-    """
-    shown = [value for value in values if np.isfinite(value)]
-    top = max(1.05 * max(shown), 0.1)
-    ticks = [0.0]
-    for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 100):
-        if tick <= top and np.sqrt(tick) - np.sqrt(ticks[-1]) > 0.09 * np.sqrt(top):
-            ticks.append(tick)
-    root = top > 6 * min(shown)
-    for ax in axes.values() if across else list(axes.values())[:1]:
-        axis = ax.xaxis if across else ax.yaxis
-        if root:
-            # Unlike a logarithm, the root has room for 0 % and keeps large differences looking large.
-            scale = ax.set_xscale if across else ax.set_yscale
-            scale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
-            axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-            axis.set_minor_locator(NullLocator())
-        ax.set(**{"xlim" if across else "ylim": (0, top)})
-    text = f"{label} (%{', square-root scale' if root else ''})"
-    figure.supxlabel(text) if across else figure.supylabel(text)
-
-
-def name_x_once(axes: Panels) -> None:
-    """Leave the name of the x axis to the lowest panel of each column."""
-    lowest = {ax.get_subplotspec().colspan.start: ax for ax in axes.values()}  # type: ignore[union-attr]
-    for ax in axes.values():
-        if ax not in lowest.values():
-            ax.set_xlabel("")
 
 
 def label_ends(figure: Figure, axes: Panels, ends: Sequence[End]) -> None:

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from deeptwins.errors import InputError, escaped
-from deeptwins.pages import saving
+from deeptwins.pages import export, saving
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.tables import Table, csv
 from deeptwins.study.files import OWN
@@ -135,13 +135,14 @@ class Written(Generic[Facts]):
     """Its `index.html`; `report.md` stands beside it."""
 
 
-def write(spec: PageSpec[Facts], reports: Path, *source: object) -> Written[Facts]:
+def write(spec: PageSpec[Facts], reports: Path, *source: object, forms: Sequence[str] = ()) -> Written[Facts]:
     """Write a page. The same facts give the same bytes, whatever page was there before.
 
     Args:
         spec: the kind of page.
         reports: the folder of all pages.
         source: what `spec.load` takes.
+        forms: in which figures lie beside the page for a paper, with its tables as LaTeX and CSV; none: neither.
 
     Raises:
         InputError: the facts cannot be loaded, or the folder cannot be written.
@@ -150,7 +151,7 @@ def write(spec: PageSpec[Facts], reports: Path, *source: object) -> Written[Fact
     page = compose(spec, facts)
     folder = reports / page.name
     with _writable(folder):
-        saving.save(folder, _files(page))
+        saving.save(folder, _files(page, forms))
     lines = filter(None, (page.answer, *page.verdict)) if spec.lines is None else spec.lines(facts)
     return Written(facts, tuple(spec.summary(facts)), tuple(lines), folder / saving.INDEX)
 
@@ -180,8 +181,8 @@ def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
     )
 
 
-def _files(page: Page) -> dict[str, str]:
-    """Write the files of a page's folder: their text, by name."""
+def _files(page: Page, forms: Sequence[str]) -> dict[str, bytes]:
+    """Write the files of a page's folder: their content, by name."""
     pictures = [picture for section in page.sections for picture in section.pictures]
     data = {name: table for name, table in page.data.items() if len(table)}
     first = pictures[0]
@@ -192,14 +193,17 @@ def _files(page: Page) -> dict[str, str]:
         "figure": f"{first.name}.svg",
         "alt": first.alt,
     }
+    parts = [(section.title, section.pictures, section.tables) for section in page.sections]
+    for_paper = export.files(page.name, parts, forms) if forms else {}
+    about: dict[str, Any] = {"page": page, "data": list(data), "for_paper": list(for_paper)}
     files = {
         **{f"{picture.name}.svg": str(picture.svg) for picture in pictures},
         **{f"data/{name}.csv": csv(table, float_format="%.6g") for name, table in data.items()},
         "summary.json": json.dumps(summary, indent=1) + "\n",
-        "report.md": _MARKDOWN.get_template("report.md.j2").render(page=page, data=list(data)),
-        "index.html": _HTML.get_template("report.html.j2").render(page=page, data=list(data)),
+        "report.md": _MARKDOWN.get_template("report.md.j2").render(about),
+        "index.html": _HTML.get_template("report.html.j2").render(about),
     }
-    return {name: escaped(text, kept=KEPT) for name, text in files.items()}
+    return {name: escaped(text, kept=KEPT).encode() for name, text in files.items()} | for_paper
 
 
 def write_index(reports: Path) -> Path:

@@ -25,15 +25,17 @@ OWN = re.compile(rf"({re.escape(NEW)}|{re.escape(WHOLE)})\w{{8}}")
 LEFT_S = 86_400.0  # what is older is left over, also where it cannot be told whether somebody is writing it
 INDEX = "index.html"
 MARK = '<p class="eyebrow">deeptwins <span'  # in the index: it is one of ours
-LINK = re.compile(r'<a href="([^"/]+\.svg|data/[^"/]+\.csv)">')  # in the index: a file of the page's own
+LINK = re.compile(
+    r'<a href="([^"/]+\.svg|(?:data|figures|tables)/[^"/]+\.(?:csv|pdf|png|svg|tex))">'
+)  # in the index: a file of the page's own
 
 
-def save(folder: Path, files: Mapping[str, str]) -> None:
+def save(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a page into its folder; figures and data that only its last version had go. What others put there stays.
 
     Args:
         folder: of the page; its parent is the folder of all pages.
-        files: their text, by name.
+        files: their content, by name.
 
     Raises:
         OSError: it cannot be written.
@@ -46,7 +48,7 @@ def save(folder: Path, files: Mapping[str, str]) -> None:
             _move(folder, files)
 
 
-def _exchange(folder: Path, files: Mapping[str, str]) -> None:
+def _exchange(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write the page beside its folder, and let the two change places.
 
     Raises:
@@ -70,7 +72,7 @@ def _exchange(folder: Path, files: Mapping[str, str]) -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _move(folder: Path, files: Mapping[str, str]) -> None:
+def _move(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write the page inside its folder, and move its files to their places.
 
     Raises:
@@ -96,22 +98,24 @@ def _finish(whole: Path) -> None:
             if name == Path(INDEX):
                 for old in gone:
                     (folder / old).unlink(missing_ok=True)
+                    with suppress(OSError):
+                        (folder / old).parent.rmdir()  # where nothing else is in it
             (folder / name).parent.mkdir(exist_ok=True)
             (whole / name).replace(folder / name)
     shutil.rmtree(whole)
 
 
-def _write(new: Path, files: Mapping[str, str]) -> None:
+def _write(new: Path, files: Mapping[str, bytes]) -> None:
     """Write a page's files into a new folder."""
     new.mkdir()
-    for name, text in files.items():
+    for name, content in files.items():
         path = new / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        path.write_bytes(content)
 
 
 def _ours(folder: Path) -> set[str]:
-    """The figures and data that the page in a folder has, as its index lists them; of another's index, none."""
+    """The figures, tables and data that the page in a folder has, as its index lists them; of another's index, none."""
     try:
         text = (folder / INDEX).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -124,7 +128,11 @@ def _link(old: Path, new: Path, ours: set[str]) -> None:
 
     def left_out(folder: str, names: list[str]) -> list[str]:
         inside = Path(folder).relative_to(old)
-        return [name for name in names if str(inside / name) in ours or OWN.fullmatch(name)]
+        return [name for name in names if str(inside / name) in ours or OWN.fullmatch(name) or only_ours(inside / name)]
+
+    def only_ours(place: Path) -> bool:
+        inside = [] if (old / place).is_symlink() else [str(path.relative_to(old)) for path in (old / place).rglob("*")]
+        return bool(inside) and ours.issuperset(inside)
 
     def link(source: str, target: str) -> None:
         with suppress(FileExistsError):

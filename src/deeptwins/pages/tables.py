@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -13,6 +14,7 @@ from deeptwins.errors import one_line
 
 # What a formula begins with; spreadsheets also take the wide forms of East Asian text.
 FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+NUMBER = re.compile(r"-|[-+]?\d[\d.,]*(e[-+]?\d+)?( %)?( to [-+]?\d[\d.,]*( %)?)?")  # or numbers, or none
 SHARED = ("family", "depth", "minus", "against", "metric", "source", "published", "ours", "seeds")
 
 
@@ -117,11 +119,11 @@ def csv(table: pd.DataFrame, float_format: str | None = None) -> str:
 
 
 def _guarded(value: object) -> object:
-    """Put text, but not a number, on one line, and keep it from being a formula."""
+    """Put text on one line, and keep what is not a number from being a formula."""
     if not isinstance(value, str):
         return value
     text = one_line(value)
-    return f"'{text}" if text.startswith(FORMULAS) else text
+    return f"'{text}" if text.startswith(FORMULAS) and not NUMBER.fullmatch(text) else text
 
 
 def span(values: pd.Series, write: Callable[[Any], str] = str) -> str:

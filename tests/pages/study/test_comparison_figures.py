@@ -7,7 +7,7 @@ import pytest
 import made
 from deeptwins.findings import derive
 from deeptwins.findings.rows import ErrorSummary, table
-from deeptwins.pages import drawing
+from deeptwins.pages import colours
 from deeptwins.pages.study import figures
 
 TWO_FAMILIES = (
@@ -53,7 +53,7 @@ def test_a_row_per_twin_and_a_mark_per_error():
         metric = "test_error_pct" if line.get_markerfacecolor() == "none" else "train_error_pct"
         twin = "ab"[round(line.get_ydata()[0])]
         assert line.get_xdata()[0] == means[twin, metric]
-        assert line.get_color() == drawing.TWINS["ab".index(twin)]
+        assert line.get_color() == colours.OTHERS["ab".index(twin)]
     assert len(marks) == 4
 
 

@@ -49,7 +49,7 @@ def made(depths, twins, name="twin-{}", families=("cifar",)):
     names = [name.format(i) for i in range(twins)]
     rows = itertools.product(families, names, range(8, 6 * depths + 3, 6))
     nets = pd.DataFrame(rows, columns=["group", "twin", "depth"])
-    return nets.assign(value=nets["depth"] * (0.1 + 0.04 * nets["twin"].map(names.index)))
+    return nets.assign(n=3, seed=0, value=nets["depth"] * (0.1 + 0.04 * nets["twin"].map(names.index)))
 
 
 def crowded(figure):

@@ -51,7 +51,7 @@ def test_sections_show_what_the_records_say(inside):
     assert [*contents(inside)] == TITLES
     for picture, *_ in contents(inside).values():
         root = ET.fromstring(picture.svg)  # noqa: S314 - our own
-        assert root.find("{http://www.w3.org/2000/svg}title").text == picture.alt
+        assert root.find("{http://www.w3.org/2000/svg}desc").text == picture.alt
         assert "cifar" in picture.alt
         assert "\n" not in picture.caption
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,17 +17,19 @@ from matplotlib.patches import Patch, Rectangle
 from deeptwins.gate.judge.history import History
 from deeptwins.gate.page.names import LONGEST_SHORT, VERDICTS, left_out, printable, short_names
 from deeptwins.gate.page.tables import ROWS, signed, span
-from deeptwins.pages import drawing
-from deeptwins.pages.drawing import DASHED, HUES, INK, MARKERS, Picture
+from deeptwins.pages import drawing, marks
+from deeptwins.pages.colours import CHANCE, DASHED, INK, KINDS, MARKERS, WORSE
+from deeptwins.pages.drawing import Picture
 from deeptwins.pages.wording import count
 
+FINE, UNSURE = KINDS[:2]
 # By verdict: colour, marker, and the marker's fill. The markers differ, so that verdicts can be read without colours.
 LOOKS: Mapping[str, tuple[str, str, str]] = {
-    "regressed": (HUES[0], ">", HUES[0]),
-    "inconclusive": (HUES[3], "D", "none"),
-    "improved": (HUES[2], "<", HUES[2]),
-    "no_worse": (HUES[1], "o", HUES[1]),
-    "not_measured": (HUES[4], "", HUES[4]),
+    "regressed": (WORSE, ">", WORSE),
+    "inconclusive": (UNSURE, "D", "none"),
+    "improved": (FINE, "<", FINE),
+    "no_worse": (INK, "o", INK),
+    "not_measured": (CHANCE, "", CHANCE),
 }
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # between ticks, in percent
 TICKS_ACROSS, TICKS_UP = 7, 5  # at most
@@ -36,7 +39,7 @@ OUTCOME_NAMES = {
     "fine": "no slowdown",
     "not_measured": "not measured",
 }
-OUTCOMES = {"found": HUES[1], "inconclusive": HUES[3], "fine": HUES[2], "not_measured": HUES[4]}
+OUTCOMES = {"found": INK, "inconclusive": UNSURE, "fine": FINE, "not_measured": CHANCE}
 BAR: Any = {"alpha": 0.35, "edgecolor": INK, "linewidth": 0.6}
 NAMED = 17  # percent: a bar that is longer has room for the name of the outcome
 BAND: Any = {"color": INK, "alpha": 0.09, "linewidth": 0}
@@ -57,27 +60,29 @@ def ratios(table: pd.DataFrame) -> Picture:
         labels = [names[row["benchmark"]] for row in rows]
         figure, ax = _ratio_rows(labels, "change in time from base to head (%)", height, _ends(rows))
         for i, row in enumerate(rows):
-            _ratio_row(ax, i, row)
+            _ratio_row(ax, i, row, labels[i])
         if not rows:
             ax.text(0.5, 0.5, "no benchmark was measured", ha="center", transform=ax.transAxes)
         present = {row["verdict"] for row in rows} - {"not_measured"}
-        marks: list[Any] = [Patch(**BAND, label="margin")]
-        marks += [_mark(look, VERDICTS[verdict]) for verdict, look in LOOKS.items() if verdict in present]
+        handles: list[Any] = [Patch(**BAND, label="margin")]
+        handles += [_mark(look, VERDICTS[verdict]) for verdict, look in LOOKS.items() if verdict in present]
         if any(not math.isnan(row["second_log_ratio"]) for row in rows):
-            marks.append(Line2D([], [], color=HUES[4], marker="|", linewidth=1, label="second batch"))
-        figure.legend(handles=marks, loc="outside upper left", ncols=len(marks), handlelength=1.2, columnspacing=1.2)
+            handles.append(Line2D([], [], color=CHANCE, marker="|", linewidth=1, label="second batch"))
+        figure.legend(
+            handles=handles, loc="outside upper left", ncols=len(handles), handlelength=1.2, columnspacing=1.2
+        )
     caption = (
         "Right of 0, head is slower. Lines are 95 % intervals, grey is the margin: the change that is tolerated. A thin"
         f" mark below is the second batch, in new processes.{left_out(prefix)}{_more(len(table), ROWS)}"
     )
-    return _picture("ratios", caption, _ratios_in_words(table, names), figure)
+    return _picture("ratios", caption, _ratios_in_words(table, names), figure, "ratios")
 
 
 def history(past: History) -> Picture:
     """Draw the history of each benchmark in a panel: intervals, levels, steps with their commits, other changes."""
     names, prefix = short_names(past.points["benchmark"])
     points = _drawn(past)
-    machines = drawing.palette(points["machine"], MARKERS)
+    machines = dict(zip(dict.fromkeys(points["machine"]), itertools.cycle(MARKERS), strict=False))
     with drawing.styled():
         figure, axes = _panels(list(dict.fromkeys(points["benchmark"])))
         last = int(points["place"].max())
@@ -86,21 +91,23 @@ def history(past: History) -> Picture:
         first.set_xticks(_counts(last))
         for name, ax in axes.items():
             changes = past.changes[past.changes["benchmark"] == name]
-            _series(ax, points[points["benchmark"] == name], changes, machines)
+            series = points[points["benchmark"] == name]
+            _series(ax, series, changes, machines)
+            marks.tell(ax, series["place"], series["log_ratio"], _points_in_words(series, names[name]), "dot")
             for place in past.events["place"]:
                 ax.axvline(place - 0.5, color=INK, linewidth=1, alpha=0.55, linestyle=DOTTED)
             ax.set_title(names[name], fontsize=9)
             ax.tick_params(labelbottom=True)
         figure.supxlabel("run, the oldest first")
         figure.supylabel("change in time from the anchor (%)")
-        marks = _history_marks(past.changes, past.events, machines)
-        figure.legend(handles=marks, loc="outside upper left", ncols=2)
+        handles = _history_marks(past.changes, past.events, machines)
+        figure.legend(handles=handles, loc="outside upper left", ncols=2)
     caption = (
         "Change in time from the anchor, with 95 % intervals; each panel has its own scale. Lines are medians between"
         f" steps; a step is labelled with the commits before and after it, where there is room.{left_out(prefix)}"
         f"{_more(len(names), PANELS)}"
     )
-    return _picture("history", caption, _history_in_words(past, names), figure)
+    return _picture("history", caption, _history_in_words(past, names), figure, "history")
 
 
 def outcomes(rates: pd.DataFrame) -> Picture:
@@ -119,20 +126,22 @@ def outcomes(rates: pd.DataFrame) -> Picture:
                     continue
                 false = outcome == "found" and row["kind"] == "aa"
                 name = "false alarm" if false else OUTCOME_NAMES[outcome]
-                colours[name] = HUES[0] if false else colour
+                colours[name] = WORSE if false else colour
                 ax.barh(i, share, left=left, height=0.66, color=colours[name], **BAR)
                 text = f"{number} {name}" if share > NAMED else str(number)
                 ax.text(left + share / 2, i, text, ha="center", va="center", fontsize=8.5)
+                words = f"{labels[i]}: {name} in {number} of {row['runs']} runs"
+                marks.tell_bar(ax, (left, left + share), (i - 0.33, i + 0.33), words)
                 left += share
-        marks = [Patch(facecolor=fill, **BAR, label=name) for name, fill in colours.items()]
-        figure.legend(handles=marks, loc="outside upper left", ncols=len(marks), columnspacing=1.2)
+        handles = [Patch(facecolor=fill, **BAR, label=name) for name, fill in colours.items()]
+        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.2)
     sentences = [
         f"{printable(row['treatment'])}: {count(row['found'], 'alarm')}, {row['inconclusive']} inconclusive,"
         f" {row['fine']} no slowdown"
         for row in rows
     ]
     caption = "Verdicts on a commit compared with itself, unchanged (A/A) or made slower on purpose."
-    return _picture("self-test", caption, f"{'; '.join(sentences)}.", figure)
+    return _picture("self-test", caption, f"{'; '.join(sentences)}.", figure, "self-test")
 
 
 def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
@@ -152,22 +161,25 @@ def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
             here = (controls["machine"] == row["machine"]) & (controls["benchmark"] == row["benchmark"])
             dots = controls.loc[here, "log_ratio"]
             aside = np.linspace(-0.2, 0.2, len(dots)) if len(dots) > 1 else np.zeros(1)
-            ax.scatter(dots, i + aside, s=13, color=HUES[1], alpha=0.75, linewidth=0)
-            ax.scatter(math.log1p(row["smallest"]), i, s=46, marker="D", color=HUES[0], facecolor="none", linewidth=1.5)
-        marks: list[Any] = [
-            Line2D([], [], marker="o", linestyle="", color=HUES[1], markersize=4, label="A/A run"),
+            ax.scatter(dots, i + aside, s=13, color=INK, alpha=0.75, linewidth=0)
+            marks.tell(ax, dots, i + aside, [f"{labels[i]}, A/A run: {_minus(signed(dot))} %" for dot in dots], "dot")
+            ax.scatter(math.log1p(row["smallest"]), i, s=46, marker="D", color=WORSE, facecolor="none", linewidth=1.5)
+            words = f"{labels[i]}: smallest slowdown detected in 4 of 5 runs, {100 * row['smallest']:.1f} %"
+            marks.tell(ax, math.log1p(row["smallest"]), i, [words])
+        handles: list[Any] = [
+            Line2D([], [], marker="o", linestyle="", color=INK, markersize=4, label="A/A run"),
             Patch(**BAND, label="margin"),
-            _mark((HUES[0], "D", "none"), "slowdown detected in 4 of 5 runs"),
+            _mark((WORSE, "D", "none"), "slowdown detected in 4 of 5 runs"),
         ]
-        figure.legend(handles=marks, loc="outside upper left", ncols=3)
+        figure.legend(handles=handles, loc="outside upper left", ncols=3)
     caption = f"Each dot is an A/A run, whose true change is 0. Diamonds are calculated (see below).{left_out(prefix)}"
     least, most = 100 * smallest["smallest"].min(), 100 * smallest["smallest"].max()
     alt = f"Smallest slowdown detected in 4 of 5 runs: {least:.1f} % to {most:.1f} % by benchmark."
-    return _picture("sensitivity", caption, alt, figure)
+    return _picture("sensitivity", caption, alt, figure, "sensitivity")
 
 
-def _picture(name: str, caption: str, alt: str, figure: Figure) -> Picture:
-    return Picture(name, caption, printable(alt, ALT), figure)
+def _picture(name: str, caption: str, alt: str, figure: Figure, data: str) -> Picture:
+    return Picture(name, caption, printable(alt, ALT), figure, data)
 
 
 def _more(number: int, most: int) -> str:
@@ -220,7 +232,8 @@ def _panels(titles: Sequence[str]) -> tuple[Figure, drawing.Panels]:
     return figure, dict(zip(titles, axes, strict=False))
 
 
-def _ratio_row(ax: Axes, i: int, row: Mapping[Any, Any]) -> None:
+def _ratio_row(ax: Axes, i: int, row: Mapping[Any, Any], name: str) -> None:
+    """Draw the ratio of a benchmark, and that of its second batch below it."""
     colour, marker, fill = LOOKS[row["verdict"]]
     margin = math.log1p(row["margin"])
     ax.add_patch(Rectangle((-margin, i - 0.4), 2 * margin, 0.8, **BAND))
@@ -232,12 +245,31 @@ def _ratio_row(ax: Axes, i: int, row: Mapping[Any, Any]) -> None:
         left, right = ax.get_xlim()
         ax.hlines(y, max(row["low"], left), min(row["high"], right), color=colour, linewidth=2)
         ax.scatter(row["log_ratio"], y, s=52, marker=marker, color=colour, facecolor=fill, linewidth=1.5, zorder=3)
+        words = f"{name}: {_with_interval(row, '')}, {count(row['pairs'], 'pair')}: {VERDICTS[row['verdict']]}"
+        marks.tell_line(ax, [max(row["low"], left), min(row["high"], right)], [y, y], words)
+        marks.tell(ax, row["log_ratio"], y, [words])
         if second:
             low, high = max(row["second_low"], left), min(row["second_high"], right)
             ax.hlines(i + 0.2, low, high, color=colour, linewidth=1)
             ax.scatter(row["second_log_ratio"], i + 0.2, s=30, marker="|", color=colour)
+            words = f"{name}, second batch: {_with_interval(row, 'second_')}, {count(row['second_pairs'], 'pair')}"
+            marks.tell_line(ax, [low, high], [i + 0.2, i + 0.2], words)
         text = f"{_minus(signed(row['log_ratio']))} % {VERDICTS[row['verdict']]}"
     ax.text(1.02, i, text, va="center", fontsize=9, transform=ax.get_yaxis_transform())
+
+
+def _with_interval(row: Mapping[Any, Any], batch: str) -> str:
+    """Write the ratio of a batch, and between what it lies."""
+    low, high = row[f"{batch}low"], row[f"{batch}high"]
+    return f"{_minus(signed(row[f'{batch}log_ratio']))} %, 95 % interval {_minus(span(low, high))}"
+
+
+def _points_in_words(series: pd.DataFrame, name: str) -> list[str]:
+    """Say what each point of a history is."""
+    return [
+        f"{name}, {printable(row['commit'])[:12]}, {row['started'][:10]}: {_with_interval(row, '')}"
+        for row in series.to_dict("records")
+    ]
 
 
 def _ends(rows: Sequence[Mapping[Any, Any]]) -> tuple[float, float]:
@@ -271,10 +303,10 @@ def _series(ax: Axes, values: pd.DataFrame, changes: pd.DataFrame, machines: Map
         starts = sorted(changes.loc[changes["chain"] == chain, "place"])
         for _, level in series.groupby(np.searchsorted(starts, series["place"], side="right")):
             ends = level["place"].min() - 0.35, level["place"].max() + 0.35
-            ax.hlines(level["log_ratio"].median(), *ends, color=HUES[1], linewidth=1.4)
-    ax.vlines(values["place"], values["low"], values["high"], color=HUES[1], linewidth=2.4, alpha=0.25)
+            ax.hlines(level["log_ratio"].median(), *ends, color=INK, linewidth=1.4)
+    ax.vlines(values["place"], values["low"], values["high"], color=INK, linewidth=2.4, alpha=0.25)
     for machine, dots in values.groupby("machine", sort=False):
-        ax.scatter(dots["place"], dots["log_ratio"], s=12, marker=machines[str(machine)], color=HUES[1], zorder=3)
+        ax.scatter(dots["place"], dots["log_ratio"], s=12, marker=machines[str(machine)], color=INK, zorder=3)
     low, high = _limits(values, len(changes))
     ax.set_ylim(low, high)
     _percent_ticks(ax, low, high, vertical=True)
@@ -298,7 +330,7 @@ def _name_steps(ax: Axes, changes: pd.DataFrame, high: float) -> None:
     lines = 2 if len(changes) <= 2 else 1  # noqa: PLR2004
     for i, change in enumerate(changes.to_dict("records")):
         x = change["place"] - 0.5
-        ax.axvline(x, color=HUES[0], linewidth=1.5, linestyle="-" if change["confirmed"] else DASHED)
+        ax.axvline(x, color=WORSE, linewidth=1.5, linestyle="-" if change["confirmed"] else DASHED)
         right = x > np.mean(ax.get_xlim())
         text = f"{_minus(signed(change['log_size']))} %{'' if change['confirmed'] else ' ?'}"
         if lines > 1:
@@ -310,17 +342,17 @@ def _name_steps(ax: Axes, changes: pd.DataFrame, high: float) -> None:
 
 
 def _history_marks(changes: pd.DataFrame, events: pd.DataFrame, machines: Mapping[str, str]) -> list[Line2D]:
-    marks = [
-        Line2D([], [], marker=marker, linestyle="", color=HUES[1], markersize=4, label=printable(machine, 50))
+    handles = [
+        Line2D([], [], marker=marker, linestyle="", color=INK, markersize=4, label=printable(machine, 50))
         for machine, marker in machines.items()
     ]
     if changes["confirmed"].eq(True).any():  # noqa: FBT003
-        marks.append(Line2D([], [], color=HUES[0], linewidth=1.5, label="step"))
+        handles.append(Line2D([], [], color=WORSE, linewidth=1.5, label="step"))
     if changes["confirmed"].eq(False).any():  # noqa: FBT003
-        marks.append(Line2D([], [], color=HUES[0], linewidth=1.5, linestyle=DASHED, label="suspected step"))
+        handles.append(Line2D([], [], color=WORSE, linewidth=1.5, linestyle=DASHED, label="suspected step"))
     if len(events):
-        marks.append(Line2D([], [], color=INK, linewidth=1.1, linestyle=DOTTED, label="other change"))
-    return marks
+        handles.append(Line2D([], [], color=INK, linewidth=1.1, linestyle=DOTTED, label="other change"))
+    return handles
 
 
 def _counts(last: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,12 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from deeptwins.pages import drawing
-from deeptwins.pages.drawing import DASHED, INK, MARKERS, PASSES, TWINS, Picture
+from deeptwins.pages import colours, drawing, marks
+from deeptwins.pages.colours import DASHED, INK, MARKERS, PASSES
+from deeptwins.pages.drawing import Picture
 from deeptwins.pages.kernels import tables
 from deeptwins.pages.kernels.timings import DIRECTIONS
 from deeptwins.pages.tables import span
-from deeptwins.pages.wording import listed
+from deeptwins.pages.wording import count, digits, listed
 
 # Warps by registers per thread: for so many the 64 Ki registers of a multiprocessor are enough.
 REGISTERS = {32: 64, 64: 32, 128: 16, 255: 8}
@@ -30,12 +32,17 @@ def registers(kernels: pd.DataFrame) -> Picture:
     layouts = list(dict.fromkeys(kernels["layout"]))
     with drawing.styled():
         figure, axes = drawing.panels(kernels["kernel"], 4, 3.2, most=4)
+        hues = colours.of_kinds(layouts)
         for ax, panel in drawing.by_panel(axes, kernels, "kernel"):
             for i, layout in enumerate(layouts):
                 dots = panel[panel["layout"] == layout]
-                x = dots["arch"].map(archs) + 0.36 * (i - (len(layouts) - 1) / 2)
-                style: dict[str, Any] = {"color": TWINS[i], "marker": MARKERS[i], "alpha": 0.5, "linewidths": 0}
-                ax.scatter(x, dots["registers"], s=20, label=tables.LAYOUT_NAMES[layout], **style)
+                aside = 0.36 * (i - (len(layouts) - 1) / 2)
+                style: dict[str, Any] = {"color": hues[layout], "marker": MARKERS[i], "alpha": 0.5, "linewidths": 0}
+                name = tables.LAYOUT_NAMES[layout]
+                ax.scatter(dots["arch"].map(archs) + aside, dots["registers"], s=20, label=name, **style)
+                for (arch, number), same in dots.groupby(["arch", "registers"], sort=False):
+                    what = f"{same['kernel'].iloc[0]}, {name}, {arch}: {number} registers per thread"
+                    marks.tell(ax, archs[arch] + aside, number, [f"{what}; {count(len(same), 'compilation')}"])
             ax.set_xticks([*archs.values()], [arch.removeprefix("sm_") for arch in archs])
             ax.set_xlim(-0.6, len(archs) - 0.4)
         first = next(iter(axes.values()))
@@ -49,7 +56,7 @@ def registers(kernels: pd.DataFrame) -> Picture:
     caption = "Dots are compiled kernels. At the left, for how many warps the registers of a multiprocessor are enough."
     named = kernels.assign(layout=kernels["layout"].map(tables.LAYOUT_NAMES))
     alt = f"Registers per thread. {drawing.read_out(named, ['kernel', 'layout'], _registers_in_words)}"
-    return Picture("registers", caption, alt, figure)
+    return Picture("registers", caption, alt, figure, "kernels")
 
 
 def traffic(sites: pd.DataFrame) -> Picture:
@@ -65,6 +72,9 @@ def traffic(sites: pd.DataFrame) -> Picture:
             for name, colour in PASSES.items():
                 width = panel[f"bytes_per_element_{name}"]
                 ax.barh(names, width, left=left, height=0.6, color=colour, label=name)
+                for i, (of, start, size) in enumerate(zip(names, left, width, strict=True)):
+                    words = f"{panel['site'].iloc[i]}, {of}: {size:g} bytes per element {name}"
+                    marks.tell_bar(ax, (start, start + size), (i - 0.3, i + 0.3), words)
                 left = left + width
             for i, total in enumerate(left):
                 ax.annotate(f"{total:g}", (total, i), (4, 0), textcoords="offset points", va="center", fontsize=9)
@@ -76,7 +86,7 @@ def traffic(sites: pd.DataFrame) -> Picture:
     caption = f"Counted, not measured; {tables.COMPARED}. Sources are under Provenance."
     numbers = drawing.read_out(sites, ["site", "implementation"], _bytes_in_words)
     alt = f"Bytes per element in {tables.COMPARED}. {numbers}"
-    return Picture("traffic", caption, alt, figure)
+    return Picture("traffic", caption, alt, figure, "sites")
 
 
 def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
@@ -84,11 +94,17 @@ def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
     floors = tables.modelled(floors, sites)
     with drawing.styled(axes__grid__axis="both"):
         figure, axes = drawing.panels(floors["site"], 2, 2.2)
-        shapes = list(dict.fromkeys(floors["shape"]))
+        shapes, hues = list(dict.fromkeys(floors["shape"])), colours.of_kinds(floors["device"])
         for ax, panel in drawing.by_panel(axes, floors, "site"):
             for i, (device, dots) in enumerate(panel.groupby("device", sort=False)):
                 rows = dots["shape"].map(shapes.index)
-                ax.scatter(dots["total_us"], rows, s=38, color=TWINS[i], marker=MARKERS[i], label=device)
+                ax.scatter(dots["total_us"], rows, s=38, color=hues[device], marker=MARKERS[i], label=device)
+                of = f"{dots['site'].iloc[0]}, {device}"
+                words = [
+                    f"{of}, {shape}: {total:,.1f} microseconds (model)"
+                    for shape, total in zip(dots["shape"], dots["total_us"], strict=True)
+                ]
+                marks.tell(ax, dots["total_us"], rows, words)
             ax.set_xscale("log")
             ax.xaxis.set_major_locator(LogLocator(subs=(1.0,)))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
@@ -102,13 +118,13 @@ def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
     caption = f"Model, no measurement: bytes at peak bandwidth; {tables.COMPARED}."
     times = drawing.read_out(floors, ["site", "shape"], _times_in_words)
     alt = f"Model of the time in microseconds, forward and backward, {tables.COMPARED}. {times}"
-    return Picture("floors", caption, alt, figure)
+    return Picture("floors", caption, alt, figure, "floors")
 
 
 def roofline(frame: pd.DataFrame) -> Picture:
     """Draw effective bandwidth against bytes moved: a panel per direction; the roof is the bandwidth of a copy."""
     directions = [direction for direction in DIRECTIONS if (frame["direction"] == direction).any()]
-    colours, markers = drawing.palette(frame["implementation"], TWINS), _markers(frame["site"])
+    hues, markers = colours.of_kinds(frame["implementation"]), _markers(frame["site"])
     copy = frame["copy_gb_per_s"].max()
     wide = frame["bytes"].max() > 50 * frame["bytes"].min()
     with drawing.styled():
@@ -117,7 +133,7 @@ def roofline(frame: pd.DataFrame) -> Picture:
         for direction, ax in zip(directions, axes, strict=True):
             ax.axhline(copy, color=INK, linewidth=0.8, linestyle=DASHED)
             ax.set(title=direction, xscale="log")
-            _dots(ax, frame[frame["direction"] == direction], ("bytes", "gb_per_s", "site"), colours, markers)
+            _dots(ax, frame[frame["direction"] == direction], ("bytes", "gb_per_s", "site"), hues, markers)
             ax.set(xlabel="bytes that a call must move", ylabel="")
             ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _size(x)))
             ax.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
@@ -134,19 +150,19 @@ def roofline(frame: pd.DataFrame) -> Picture:
             fontsize=9,
         )
         figure.supylabel("effective bandwidth (GB/s)")
-        _key(figure, colours, markers)
+        _key(figure, hues, markers)
     best = frame.groupby("implementation", sort=False)["percent_of_copy"].max()
     reached = ", ".join(f"{name} {percent:.0f} %" for name, percent in best.items())
     alt = f"Effective bandwidth against bytes moved. At most, as a share of a copy's: {reached}."
-    return Picture("roofline", "Each dot is a timing; the line is the bandwidth of a copy.", alt, figure)
+    return Picture("roofline", "Each dot is a timing; the line is the bandwidth of a copy.", alt, figure, "timings")
 
 
 def speedups(frame: pd.DataFrame) -> Picture:
     """Draw how many times as fast as eager the others are: a column of panels per kind of site, a row per data type."""
-    colours, markers = drawing.palette(frame["implementation"], TWINS), _markers(frame["direction"])
-    if len(colours) > 1:
-        colours.pop("eager", None)
-    table = frame[frame["implementation"].isin(colours)].assign(kind=frame["dtype"] + ", " + frame["layout"])
+    hues, markers = colours.of_kinds(frame["implementation"]), _markers(frame["direction"])
+    if len(hues) > 1:
+        hues.pop("eager", None)
+    table = frame[frame["implementation"].isin(hues)].assign(kind=frame["dtype"] + ", " + frame["layout"])
     kinds, sites = list(dict.fromkeys(table["kind"])), sorted(set(table["site"]))
     heights = [table[table["kind"] == kind].groupby("site")["shape"].nunique().max() for kind in kinds]
     with drawing.styled(axes__grid__axis="both"):
@@ -161,24 +177,24 @@ def speedups(frame: pd.DataFrame) -> Picture:
                     ax.remove()
                     continue
                 ax.set(title=f"{site}, {kind}", ylim=(height - 0.4, -0.6))
-                _site_by_site(ax, panel, colours, markers)
+                _site_by_site(ax, panel, hues, markers)
                 lowest = ax
             lowest.tick_params(labelbottom=True)
         figure.supxlabel("times as fast as eager")
-        _key(figure, colours, markers)
+        _key(figure, hues, markers)
     medians = frame[frame["implementation"] != "eager"].groupby("implementation", sort=False)["over_eager"].median()
     faster = ", ".join(f"{name} {ratio:.2f}" for name, ratio in medians.items())
     alt = f"Times as fast as eager, by site, data type and layout. Median: {faster}."
-    return Picture("speedups", "Each dot is a timing, relative to eager at the same setting.", alt, figure)
+    return Picture("speedups", "Each dot is a timing, relative to eager at the same setting.", alt, figure, "timings")
 
 
-def _site_by_site(ax: Axes, panel: pd.DataFrame, colours: dict[str, str], markers: dict[str, str]) -> None:
+def _site_by_site(ax: Axes, panel: pd.DataFrame, hues: dict[str, str], markers: dict[str, str]) -> None:
     """Draw the speed-ups of one panel, a line per shape, on which the directions are a little apart."""
     lines = {shape: i for i, shape in enumerate(dict.fromkeys(panel["shape"]))}
     aside = panel["direction"].map({DIRECTIONS[0]: -0.12, DIRECTIONS[1]: 0.12})
     panel = panel.assign(line=panel["shape"].map(lines) + aside)
     ax.axvline(1, color=INK, linewidth=0.8)
-    _dots(ax, panel, ("over_eager", "line", "direction"), colours, markers)
+    _dots(ax, panel, ("over_eager", "line", "direction"), hues, markers)
     ax.set(xlabel="", ylabel="")
     ax.set_yticks([*lines.values()], [*lines])
 
@@ -188,21 +204,29 @@ def _markers(names: pd.Series) -> dict[str, str]:
 
 
 def _dots(
-    ax: Axes, table: pd.DataFrame, columns: tuple[str, str, str], colours: dict[str, str], markers: dict[str, str]
+    ax: Axes, table: pd.DataFrame, columns: tuple[str, str, str], hues: dict[str, str], markers: dict[str, str]
 ) -> None:
     """Draw a dot per timing at two of the columns; its colour is the implementation, its marker the third column."""
     x, y, style = columns
     sns.scatterplot(
-        table, x=x, y=y, hue="implementation", style=style, palette=colours, markers=markers, s=36, alpha=0.8,
+        table, x=x, y=y, hue="implementation", style=style, palette=hues, markers=markers, s=36, alpha=0.8,
         linewidth=0, legend=False, ax=ax,
     )  # fmt: skip
+    marks.tell(ax, table[x], table[y], [_timing_in_words(row) for row in table.to_dict("records")])
 
 
-def _key(figure: Figure, colours: dict[str, str], markers: dict[str, str]) -> None:
-    marks: dict[str, Any] = {"linestyle": "", "markersize": 6}
-    handles = [Line2D([], [], marker="o", color=colour, label=name, **marks) for name, colour in colours.items()]
-    handles += [Line2D([], [], marker=marker, color=INK, label=name, **marks) for name, marker in markers.items()]
+def _key(figure: Figure, hues: dict[str, str], markers: dict[str, str]) -> None:
+    look: dict[str, Any] = {"linestyle": "", "markersize": 6}
+    handles = [Line2D([], [], marker="o", color=colour, label=name, **look) for name, colour in hues.items()]
+    handles += [Line2D([], [], marker=marker, color=INK, label=name, **look) for name, marker in markers.items()]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.2, handletextpad=0.2)
+
+
+def _timing_in_words(row: Mapping[Hashable, Any]) -> str:
+    setting = f"{row['implementation']}, {row['direction']}, {row['site']}, {row['shape']}, {row['dtype']}"
+    median, *quartiles = (digits(1e3 * row[key]) for key in ("median_s", "q1_s", "q3_s"))
+    rate = f"{row['gb_per_s']:,.0f} GB/s, {row['over_eager']:.2f} times as fast as eager"
+    return f"{setting}, {row['layout']}: {median} ms (quartiles {' to '.join(quartiles)}), {rate}"
 
 
 def _ratio_axis(ax: Axes, ratios: list[float]) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle, PathPatch, Rectangle
 from matplotlib.path import Path
 
-from deeptwins.pages.drawing import CHANCE, DASHED, DEPTHS, INK, WIDTH, Picture, styled
+from deeptwins.pages.colours import CHANCE, DASHED, INK, Shade, ramp
+from deeptwins.pages.drawing import WIDTH, Picture, styled
+from deeptwins.pages.marks import Canvas
 from deeptwins.study.specs import Net
 
 XY = tuple[float, float]  # a place or a size, in inches
@@ -126,10 +127,10 @@ def draw(nets: Sequence[Drawn]) -> Picture:
         caption += " Dashed shortcuts change the shape."
     if any(stage.get("added") for net in nets for stage in net.stages):
         caption += " The last box of a stage stands for the blocks that were added when the net was grown."
-    return Picture("nets", caption, _in_words(nets), _figure(nets))
+    return Picture("nets", caption, _in_words(nets), _figure(nets), "runs")
 
 
-def _figure(nets: Sequence[Drawn]) -> Figure:
+def _figure(nets: Sequence[Drawn]) -> Canvas:
     """Lay out the drawings from the top, each below the names of its nets."""
     drawings: list[tuple[list[str], str, float, Callable[[Axes, float], None]]] = []
     for same in _alike(nets, lambda net: net.outline):
@@ -140,7 +141,7 @@ def _figure(nets: Sequence[Drawn]) -> Figure:
         drawings.append((_names(same), "inside a block", height, partial(_inside, drawn=same[0])))
     total = sum(len(names) * LINE + height + SPACE for names, _, height, _ in drawings)
     with styled():
-        figure = Figure(figsize=(WIDTH, total))
+        figure = Canvas(figsize=(WIDTH, total))
         ax = figure.add_axes((0, 0, 1, 1))
         ax.set(xlim=(0, WIDTH), ylim=(-total, 0))
         ax.set_axis_off()
@@ -201,13 +202,13 @@ def _outline(ax: Axes, top: float, drawn: Drawn) -> None:
     room = WIDTH - STEM - POOL - LINEAR - GAP * (2 * boxes + len(counts) + 2) - 0.04
     width, shape = min(0.46, room / boxes), _stem_output(drawn)
     x = _box(ax, (0.02, y), (STEM, BLOCK), STEMS.get(drawn.net.stem, drawn.net.stem))
-    for i, (stage, blocks) in enumerate(zip(drawn.stages, counts, strict=True)):
-        start, colour = x + GAP, DEPTHS[i % len(DEPTHS)]
+    for stage, blocks, shade in zip(drawn.stages, counts, ramp(range(len(counts))).values(), strict=True):
+        start = x + GAP
         text = "\n".join(SIZES.get(stage["layers"], [f"{stage['layers']}"]))
         for j, count in enumerate(blocks):
             added = j == len(blocks) - 1 and bool(stage.get("added"))
             _line(ax, x, x + 2 * GAP, y)
-            x = _box(ax, (x + 2 * GAP, y), (width, BLOCK), text, colour)
+            x = _box(ax, (x + 2 * GAP, y), (width, BLOCK), text, shade)
             if count > 1 or added:
                 times = f"{'+' if added else TIMES} {count}"
                 ax.text(x - width / 2, y - BLOCK / 2 - 0.03, times, ha="center", va="top", fontsize=8)
@@ -216,7 +217,9 @@ def _outline(ax: Axes, top: float, drawn: Drawn) -> None:
                 _arc(ax, (x - width - 0.5 * GAP, y), (x + 0.5 * GAP, y), y + BLOCK / 2 + ARC / 2, dashed=dashed)
         _line(ax, x, x + GAP, y)
         x, shape, height = x + GAP, stage["output"], ARC + BLOCK + LINE
-        ax.add_patch(Rectangle((start, top - height), x - start, height, color=colour, alpha=0.13, linewidth=0))
+        ax.add_patch(
+            Rectangle((start, top - height), x - start, height, color=INK, alpha=0.12 * shade[-1], linewidth=0)
+        )
         output = "x".join(map(str, shape))
         ax.text((start + x) / 2, top - height - 0.03, output, ha="center", va="top", fontsize=8)
     _line(ax, x, x + GAP, y)
@@ -259,18 +262,18 @@ def _inside(ax: Axes, top: float, drawn: Drawn) -> None:
             ax.text((fork + x + PLUS) / 2, above + 0.03, drawn.around or "", ha="center", va="bottom", fontsize=8)
             x += 2 * PLUS
         else:
-            x = _box(ax, (x, y), (max(0.42, 0.12 + 0.075 * len(word)), OPERATION), word, _colour(word))
+            x = _box(ax, (x, y), (max(0.42, 0.12 + 0.075 * len(word)), OPERATION), word, _shade(word))
     _line(ax, x, x + 2 * GAP, y)
 
 
-def _colour(word: str) -> str:
+def _shade(word: str) -> str | Shade:
     """Choose the colour of an operation: convolutions, which go by their size, and norms stand out."""
     if word[0].isdigit():
-        return DEPTHS[0]
-    return DEPTHS[1] if word in NORMS.values() else CHANCE
+        return INK
+    return ramp(("norm", "convolution"))["norm"] if word in NORMS.values() else CHANCE
 
 
-def _box(ax: Axes, at: XY, size: XY, text: str, colour: str = CHANCE) -> float:
+def _box(ax: Axes, at: XY, size: XY, text: str, colour: str | Shade = CHANCE) -> float:
     """Draw a box; `at` is the middle of its left side. Returns where it ends."""
     (x, y), (width, height) = at, size
     ax.add_patch(Rectangle((x, y - height / 2), width, height, fill=False, edgecolor=colour, linewidth=1.3))

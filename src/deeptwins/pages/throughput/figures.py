@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from deeptwins.pages import drawing
-from deeptwins.pages.drawing import DASHED, HUES, Picture
+from deeptwins.pages import colours, drawing, marks
+from deeptwins.pages.colours import DASHED
+from deeptwins.pages.drawing import Picture
 from deeptwins.pages.throughput.tables import NAMES
 from deeptwins.pages.wording import digits
 
@@ -17,13 +20,19 @@ def by_depth(alone: pd.DataFrame) -> Picture:
     """Draw the time of an iteration by depth: a panel per precision, a colour per twin; dashed, the memory roofline."""
     with drawing.styled():
         figure, axes = drawing.panels(alone["precision"], COLUMNS, HEIGHT)
-        colours = drawing.palette(alone["twin"], HUES)
+        hues, shapes = colours.of_twins(alone["twin"]), colours.markers(alone["twin"])
         for ax, panel in drawing.by_panel(axes, alone, "precision"):
             for twin, nets in panel.groupby("twin", sort=False):
                 line = nets.sort_values("depth")
-                style = {"color": colours[twin], "marker": "o", "markersize": 4}
+                style: dict[str, Any] = {"color": hues[twin], "marker": shapes[twin], "markersize": 4}
                 ax.plot(line["depth"], line["ms_per_iteration"], label=f"{twin}", **style)
                 ax.plot(line["depth"], line["roofline_ms"], label=f"{twin}: memory roofline", linestyle=DASHED, **style)
+                for key, what in (("ms_per_iteration", ""), ("roofline_ms", "memory roofline ")):
+                    words = [
+                        f"{twin}, depth {row['depth']:g}, {row['precision']}: {what}{digits(row[key])} ms per iteration"
+                        for row in line.to_dict("records")
+                    ]
+                    marks.tell(ax, line["depth"], line[key], words)
             ax.set_xlabel("depth")
             ax.set_xticks(sorted({int(depth) for depth in alone["depth"]}))
             ax.set_ylim(0, 1.08 * alone["ms_per_iteration"].max())
@@ -31,7 +40,7 @@ def by_depth(alone: pd.DataFrame) -> Picture:
         drawing.legend(figure, axes)
     caption = "Each net alone in the trainer. Dashed: the time that its least bytes take at the speed of a memory copy."
     alt = f"Milliseconds per iteration by depth. {drawing.read_out(alone, ['twin', 'precision'], _ends_in_words)}"
-    return Picture("by-depth", caption, alt, figure)
+    return Picture("by-depth", caption, alt, figure, "cases")
 
 
 def ways(rates: pd.DataFrame) -> Picture:
@@ -42,9 +51,10 @@ def ways(rates: pd.DataFrame) -> Picture:
         figure = drawing.canvas(0.36 * len(rates) + 0.8)
         ax = figure.subplots()
         ax.grid(visible=False)
-        colours = drawing.palette(rates["precision"], HUES)
-        ax.barh(names, values, height=0.62, color=[colours[precision] for precision in rates["precision"]])
-        for i, value in enumerate(values):
+        hues = colours.of_kinds(rates["precision"])
+        ax.barh(names, values, height=0.62, color=[hues[precision] for precision in rates["precision"]])
+        for i, (name, value) in enumerate(zip(names, values, strict=True)):
+            marks.tell_bar(ax, (0, value), (i - 0.31, i + 0.31), f"{name}: {value:,.1f} net-iterations per second")
             ax.annotate(f"{value:,.0f}", (value, i), (5, 0), textcoords="offset points", va="center", fontsize=9)
         ax.set_xlim(0, 1.14 * values.max())
         ax.invert_yaxis()
@@ -52,7 +62,7 @@ def ways(rates: pd.DataFrame) -> Picture:
         ax.set_xlabel("net-iterations per second")
     caption = "Iterations per second, summed over all nets of one seed. Each way trains the same nets."
     bars = ", ".join(f"{name} {digits(value)}" for name, value in zip(names, values, strict=True))
-    return Picture("ways", caption, f"Net-iterations per second: {bars}.", figure)
+    return Picture("ways", caption, f"Net-iterations per second: {bars}.", figure, "ways")
 
 
 def _ends_in_words(nets: pd.DataFrame) -> str:

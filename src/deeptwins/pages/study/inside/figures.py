@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from deeptwins.findings.inside import EVALUATIONS, Inside
-from deeptwins.pages import drawing
-from deeptwins.pages.drawing import HUES, MOST_LINES, Panels, Picture
-from deeptwins.pages.study.figures import in_words
+from deeptwins.pages import colours, drawing, marks, scales
+from deeptwins.pages.drawing import MOST_LINES, Panels, Picture
+from deeptwins.pages.study.figures import in_words, net_words
 from deeptwins.pages.study.inside.words import two_digits
 
 RESPONSES = {"in order": ("layer", "response_std"), "ranked": ("rank", "response_std")}
-# From blue by grey to orange, which the colour-blind see, too; and the later the evaluation, the longer the dashes.
-TIMES = (HUES[1], HUES[4], HUES[0])
+# The later the evaluation, the longer the dashes.
 DASHES: tuple[Any, ...] = ((0, (1, 1)), (0, (2.5, 1.2)), (0, (5, 1.2)), (0, (9, 1.2)), "-")
+MOST_HUES = 5  # of twins, that hues alone tell apart
 LENGTH_NOTE = "the deeper a net, the longer and thicker its line"
 # From this ratio on, of the largest value to the least, a linear axis would lay the least on the floor.
 SPREAD = 30.0
@@ -41,7 +41,7 @@ def layer_responses(inside: Inside) -> Picture:
     )
     medians = _medians_in_words(inside.responses, "response_std")
     alt = f"Standard deviation of each layer's response, in order and ranked; median over layers: {medians}"
-    return Picture("layer-responses", caption, alt, figure)
+    return Picture("layer-responses", caption, alt, figure, "responses")
 
 
 def branches(inside: Inside) -> Picture:
@@ -55,7 +55,7 @@ def branches(inside: Inside) -> Picture:
     )
     medians = _medians_in_words(inside.branches, "branch_share")
     alt = f"Norm of each block's branch as a share of its input's; median over blocks: {medians}"
-    return Picture("branches", caption, alt, figure)
+    return Picture("branches", caption, alt, figure, "branches")
 
 
 def gradients(inside: Inside) -> Picture:
@@ -66,15 +66,15 @@ def gradients(inside: Inside) -> Picture:
     shown = [name for name in EVALUATIONS if name in names]
     with drawing.styled():
         figure, axes = drawing.panels(table["panel"], columns=table["twin"].nunique())
-        colours = drawing.palette(pd.Series(shown), sns.blend_palette(TIMES, len(shown)))
         dashes = dict(zip(shown, DASHES[-len(shown) :], strict=True))
         for ax, panel in drawing.by_panel(axes, table, "panel"):
-            for name, colour in colours.items():
+            for name, shade in colours.ramp(shown).items():
                 line = panel[panel["evaluation"] == name]
-                style: dict[str, Any] = {"color": colour, "linestyle": dashes[name], "linewidth": 1.6}
+                style: dict[str, Any] = {"color": shade, "linestyle": dashes[name], "linewidth": 1.6}
                 ax.plot(line["layer"], line["norm"], label=name, **style)
+                _tell_gradients(ax, line, table)
         _number(axes, "layer")
-        drawing.share_axis(axes, table["norm"].to_numpy(float))
+        scales.share_axis(axes, table["norm"].to_numpy(float))
         figure.supylabel("L2 norm of the gradient")
         drawing.legend(figure, axes)
     caption = (
@@ -84,7 +84,7 @@ def gradients(inside: Inside) -> Picture:
         caption += " At the bottom, 0: there it is exactly 0 in most seeds."
     if inside.gradient_flow["grown"].any():
         caption += " Of nets that were grown, evaluations since."
-    return Picture("gradients", caption, _gradients_in_words(inside.gradients), figure)
+    return Picture("gradients", caption, _gradients_in_words(inside.gradients), figure, "gradients")
 
 
 def running_statistics(inside: Inside) -> Picture:
@@ -93,7 +93,7 @@ def running_statistics(inside: Inside) -> Picture:
     deepest = statistics[statistics["depth"] == statistics.groupby(["group", "twin"])["depth"].transform("max")]
     table = _sides(deepest, STATISTICS)
     labels = ("layer", "error of running statistics")
-    figure = _nets(table, drawing.share_axis, labels, columns=len(STATISTICS), height=2.4)
+    figure = _nets(table, scales.share_axis, labels, columns=len(STATISTICS), height=2.4)
     caption = (
         "Running statistics of batch normalization against precise ones, measured with the final weights; deepest nets,"
         " root mean square over channels, median over seeds. Means are off in precise standard deviations, standard"
@@ -101,7 +101,7 @@ def running_statistics(inside: Inside) -> Picture:
     )
     medians = _medians_in_words(deepest, "running_mean_error")
     alt = f"Error of running means and standard deviations by layer; of means, median over layers: {medians}"
-    return Picture("running-statistics", caption, alt, figure)
+    return Picture("running-statistics", caption, alt, figure, "running_statistics")
 
 
 def _normalized(inside: Inside) -> bool:
@@ -154,7 +154,8 @@ def _nets(
 ) -> Figure:
     """Draw a line per net, in its twin's colour, the deeper the thicker, with a dot at its end if twins have several.
 
-    Where a panel would have many, each twin has its own panels, in which colours are depths.
+    Lines of more twins than hues tell apart have their twins' markers. Where a panel would have many, each twin has its
+    own panels, in which shades are depths.
 
     Args:
         table: what is drawn: in which `panel`, at which `place` to the right, which `value` above.
@@ -162,7 +163,7 @@ def _nets(
         labels: what is counted to the right, and what the value is.
         layout: of the panels.
     """
-    twins = drawing.styles(table["twin"])
+    twins, markers = colours.styles(table["twin"]), colours.markers(table["twin"])
     depths = table.groupby("twin")["depth"].agg(lambda depths: "/".join(map(str, dict.fromkeys(depths))))
     alone, apart = drawing.one_depth(table), depths.nunique() > 1
     if table.groupby("panel")[["twin", "depth"]].apply(lambda nets: len(nets.drop_duplicates())).max() > MOST_LINES:
@@ -173,13 +174,18 @@ def _nets(
         scale(axes, table["value"].to_numpy(float))
         for ax, panel in drawing.by_panel(axes, table.sort_values("place", kind="stable"), "panel"):
             for depth in sorted(panel["depth"].unique()):
-                for twin, style in twins.items():
+                for place, (twin, style) in enumerate(twins.items()):
                     net = panel[(panel["depth"] == depth) & (panel["twin"] == twin)]
                     width = 0.8 + 1.1 * (depth / table["depth"].max()) ** 2
                     end: dict[str, Any] = {} if alone else {"marker": "o", "markersize": 3, "markevery": [-1]}
+                    if len(twins) > MOST_HUES:
+                        every = max(len(net) // 3, 1)
+                        places = (every * place // len(twins), every)  # where the markers of others are not
+                        end = {"marker": markers[twin], "markersize": 4, "markevery": places}
                     name = f"{twin}, depth {depths[twin]}" if alone and apart else twin
                     label = name if depth == panel["depth"].max() else None
                     ax.plot(net["place"], net["value"], linewidth=width, label=label, **style, **end)
+                    _tell_net(ax, net, table)
         first = next(iter(axes.values()))
         if first.get_yscale() == "linear":
             first.set_ylim(0, None)
@@ -192,10 +198,8 @@ def _nets(
 def _by_twin(
     table: pd.DataFrame, scale: Callable[[Panels, NDArray[np.float64]], None], labels: tuple[str, str]
 ) -> Figure:
-    """Draw panels of one twin each: a line per net, in the colour of its depth or, where all have one, of its twin."""
-    twins = drawing.palette(table["twin"], drawing.TWINS)
-    several = table["depth"].sort_values()
-    depths = drawing.palette(several, sns.blend_palette(drawing.DEPTHS, several.nunique()))
+    """Draw panels of one twin each: a line per net in the shade of its depth or, of one depth, its twin's hue."""
+    twins, depths = colours.of_twins(table["twin"]), colours.ramp(table["depth"].sort_values())
     alone = drawing.one_depth(table)
     with drawing.styled():
         figure, axes = drawing.panels(table["panel"])
@@ -204,20 +208,40 @@ def _by_twin(
             for depth, net in panel.groupby("depth"):
                 colour = twins[net["twin"].iloc[0]] if alone else depths[depth]
                 ax.plot(net["place"], net["value"], linewidth=1.2, color=colour)
+                _tell_net(ax, net, table)
         first = next(iter(axes.values()))
         if first.get_yscale() == "linear":
             first.set_ylim(0, None)
         if not alone:
-            drawing.depth_bar(figure, axes, depths)
+            scales.depth_bar(figure, axes, depths)
         _number(axes, labels[0])
         figure.supylabel(labels[1])
     return figure
 
 
+def _tell_net(ax: Axes, net: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Say whose line it is, and between which values it runs."""
+    if net.empty:
+        return
+    low, middle, high = (two_digits(value) for value in net["value"].quantile([0, 0.5, 1]))
+    words = f"{net_words(net.iloc[0].to_dict(), table)}: {low} to {high}, median {middle}"
+    marks.tell_line(ax, net["place"], net["value"], words)
+
+
+def _tell_gradients(ax: Axes, line: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Say whose line it is, of which evaluation, and how it begins and ends."""
+    if line.empty:
+        return
+    first, last = line.iloc[0], line.iloc[-1]
+    when = f"{net_words(first.to_dict(), table)}, {first['evaluation']} (iteration {first['iteration']:,})"
+    ends = f"{two_digits(first['norm'])} in layer {first['layer']}, {two_digits(last['norm'])} in layer {last['layer']}"
+    marks.tell_line(ax, line["layer"], line["norm"], f"{when}: {ends}")
+
+
 def _value_axis(axes: Panels, values: NDArray[np.float64]) -> None:
     """Scale by powers of ten where the values differ so much that the least could not be told from 0."""
     if values.max() > SPREAD * values.min():
-        drawing.share_axis(axes, values)
+        scales.share_axis(axes, values)
 
 
 def _number(axes: Panels, what: str) -> None:
@@ -225,4 +249,4 @@ def _number(axes: Panels, what: str) -> None:
     for title, ax in axes.items():
         ax.set_xlabel(f"{what}, the largest first" if "ranked" in title else what)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    drawing.name_x_once(axes)
+    scales.name_x_once(axes)
