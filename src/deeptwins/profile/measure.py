@@ -16,7 +16,7 @@ import torch
 
 from deeptwins import data
 from deeptwins.data import Dataset, Split, images
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, noting
 from deeptwins.kernels.formats import PRECISIONS
 from deeptwins.profile import clock, roofline
 from deeptwins.profile import ops as profile_ops
@@ -65,8 +65,10 @@ def profile(
             if recipe.precision not in rates:
                 rates[recipe.precision] = roofline.measure(device.type, recipe.precision)
             # Profile the net.
+            rate = rates[recipe.precision]
             try:
-                step, some_ops, some_kernels = _measure(subject, loaded[source], device, steps, rates[recipe.precision])
+                with noting(f"net {subject.label}"):
+                    step, some_ops, some_kernels = _measure(subject, loaded[source], device, steps, rate)
             except RuntimeError as error:
                 if not any(text in str(error) for text in OUT_OF_MEMORY):
                     raise
