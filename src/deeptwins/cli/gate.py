@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from deeptwins.cli.console import BAD_INPUT, REPORTS, RESULTS, read_duration, refuse, say
-from deeptwins.cli.options import Reports, results_option
+from deeptwins.cli.console import BAD_INPUT, REPORTS, RESULTS, read_duration, refuse, say, tell
+from deeptwins.cli.options import AsJson, Reports, results_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError, naming
 from deeptwins.pages.wording import count
@@ -20,11 +20,21 @@ from deeptwins.system.signals import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
     from deeptwins.gate.compare.comparison import Request
+    from deeptwins.gate.page.facts import JudgedRun
     from deeptwins.gate.runs import Run
 
 MAIN = ("origin/main", "main", "origin/master", "master")  # a commit is compared with the first of them that exists
 SKIP, ABORT = 125, 128  # exit codes for `git bisect run`: this commit cannot be judged; no commit can
 TRIALS = 1000  # more is a slip
+MEANINGS = {
+    0: "nothing is worse",
+    1: "something is worse, confirmed",
+    2: "the run broke off",
+    3: "it cannot be told",
+    4: "the benchmarks are not those of the suite's list, or nothing was measured",
+    INTERRUPTED: "interrupted",
+}
+"""By exit code, but for --bisect."""
 
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -77,6 +87,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
     trials: Trials = None,
     write_list: WriteList = False,
     summary: Summary = None,
+    as_json: AsJson = False,  # noqa: ARG001  see `tell`
     results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
@@ -143,6 +154,8 @@ def import_(
         list[Path], typer.Argument(metavar="BASE HEAD ...", help="JSON of `pytest --benchmark-json`, in pairs.")
     ],
     summary: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found there, too.")] = None,
+    *,
+    as_json: AsJson = False,  # noqa: ARG001  see `tell`
     results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
@@ -231,6 +244,7 @@ def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *
     if asked.kind == "paired" and worktrees.only_prose(asked.repository, asked.base, asked.head, asked.suite.parts):
         sentence = f"Only prose differs between {asked.base[:12]} and {asked.head[:12]}: nothing to measure."
         say(sentence)
+        tell(lambda: {"verdict": sentence, "exit_code": 0, "meaning": MEANINGS[0]})
         _write_summary(summary, f"{sentence}\n")
         return 0
     other = "itself" if asked.base == asked.head else asked.base[:12]
@@ -256,15 +270,33 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
     from deeptwins.gate.page.tables import compared
     from deeptwins.pages.page import write
 
-    say(f"this run: {runs.write(results, run)}")
+    path = runs.write(results, run)
+    say(f"this run: {path}")
     judged = judge_run(run)
     _write_summary(summary, summarize(judged))
     written, conclusion = write(spec_of("performance"), reports, results), judged.conclusion
     print_page(replace(written, tables=compared(judged), lines=conclusion.lines))
-    print_index(reports)
-    if run.failure == "interrupted":
-        return INTERRUPTED
-    return 0 if run.kind == "anchor" and conclusion.code in {1, 3} else conclusion.code
+    index = print_index(reports)
+    code = 0 if run.kind == "anchor" and conclusion.code in {1, 3} else conclusion.code
+    code = INTERRUPTED if run.failure == "interrupted" else code
+    tell(lambda: _told(judged, code) | {"run": path, "page": written.page, "index": index})
+    return code
+
+
+def _told(judged: JudgedRun, code: int) -> dict[str, Any]:
+    """Tell of a run what a program may want to know."""
+    lines, run = judged.conclusion.lines, judged.run
+    return {
+        "verdict": lines[0],
+        "lines": lines,
+        "exit_code": code,
+        "meaning": MEANINGS[code],
+        "kind": run.kind,
+        "base": run.git.base,
+        "head": run.git.head,
+        "benchmarks": judged.ratios.to_dict("records"),
+        "exact": judged.exact.to_dict("records"),
+    }
 
 
 def _test_itself(asked: Request, trials: int | None, results: Path, reports: Path) -> None:
