@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from deeptwins.cli.console import BAD_INPUT, REPORTS, RESULTS, read_duration, refuse, say
-from deeptwins.cli.options import Reports, results_option
+from deeptwins.cli.console import BAD_INPUT, REPORTS, RESULTS, read_duration, refuse, say, tell
+from deeptwins.cli.options import AsJson, Reports, results_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError, naming
 from deeptwins.pages.wording import count
@@ -23,10 +23,20 @@ if TYPE_CHECKING:
     from deeptwins.gate.compare.commits import Commits
     from deeptwins.gate.compare.comparison import Request
     from deeptwins.gate.compare.worktrees import Suite
+    from deeptwins.gate.page.facts import JudgedRun
     from deeptwins.gate.runs import Run
 
 SKIP, ABORT = 125, 128  # exit codes for `git bisect run`: this commit cannot be judged; no commit can
 TRIALS = 1000  # more is a slip
+MEANINGS = {
+    0: "no slowdown",
+    1: "a confirmed slowdown",
+    2: "the run broke off",
+    3: "inconclusive",
+    4: "benchmarks are missing, or not in the suite's list, or nothing was measured",
+    INTERRUPTED: "interrupted",
+}
+"""By exit code, but for --bisect."""
 
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -84,6 +94,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
     trials: Trials = None,
     write_list: WriteList = False,
     summary: Summary = None,
+    as_json: AsJson = False,  # noqa: ARG001  see `tell`
     results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
@@ -122,6 +133,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
         root, commits, parts = _chosen(given, anchor, head, suite, suite_from, alone=alone)
         if same := None if alone else _same(root, commits, parts):
             say(same)
+            tell(lambda: {"verdict": same, "exit_code": 0, "meaning": MEANINGS[0]})
             _sum_up(summary, "No slowdown.", same)
             return
         _check_installed(tier)
@@ -162,6 +174,8 @@ def import_(
     summary: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the result to FILE, in Markdown.")
     ] = None,
+    *,
+    as_json: AsJson = False,  # noqa: ARG001  see `tell`
     results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
@@ -287,15 +301,33 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
     from deeptwins.gate.page.tables import compared
     from deeptwins.pages.page import write
 
-    say(f"run stored: {runs.write(results, run)}")
+    path = runs.write(results, run)
+    say(f"run stored: {path}")
     judged = judge_run(run)
     _write_summary(summary, summarize(judged))
     written, conclusion = write(spec_of("performance"), reports, results), judged.conclusion
     print_page(replace(written, tables=compared(judged), lines=(conclusion.answer, *conclusion.details)))
-    print_index(reports)
-    if run.failure == "interrupted":
-        return INTERRUPTED
-    return 0 if run.kind == "anchor" and conclusion.code in {1, 3} else conclusion.code
+    index = print_index(reports)
+    code = 0 if run.kind == "anchor" and conclusion.code in {1, 3} else conclusion.code
+    code = INTERRUPTED if run.failure == "interrupted" else code
+    tell(lambda: _told(judged, code) | {"run": path, "page": written.page, "index": index})
+    return code
+
+
+def _told(judged: JudgedRun, code: int) -> dict[str, Any]:
+    """Tell of a run what a program may want to know."""
+    conclusion, run = judged.conclusion, judged.run
+    return {
+        "verdict": conclusion.answer,
+        "lines": [conclusion.answer, *conclusion.details],
+        "exit_code": code,
+        "meaning": MEANINGS[code],
+        "kind": run.kind,
+        "base": run.git.base,
+        "head": run.git.head,
+        "benchmarks": judged.ratios.to_dict("records"),
+        "exact": judged.exact.to_dict("records"),
+    }
 
 
 def _test_itself(asked: Request, trials: int | None, results: Path, reports: Path) -> None:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, as_typed, read_shape
-from deeptwins.cli.options import Data, DeviceName, Reports, image_option, results_option, settings_option
+from deeptwins.cli.options import (
+    Data,
+    DeviceName,
+    Reports,
+    complete_profiled,
+    image_option,
+    results_option,
+    settings_option,
+)
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError
 from deeptwins.system.signals import interruptible
@@ -25,7 +33,11 @@ BATCH, STEPS = 65_536, 1000  # more is a slip
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="STUDY|NETWORK", help="depth, cifar-plain-56 or the like; or .toml files."),
+    typer.Argument(
+        metavar="STUDY|NETWORK",
+        help="depth, cifar-plain-56 or the like; or .toml files.",
+        autocompletion=complete_profiled,
+    ),
 ]
 ImagesPerStep = Annotated[
     int | None, typer.Option(min=1, max=BATCH, metavar="N", help="Images per step. [default: the study's; 128]")
@@ -81,7 +93,7 @@ def profile(  # noqa: PLR0913  every option is a parameter
         _show(timings, results, reports)
     if not names:
         if not timings:
-            raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see deeptwins profile --help")
+            raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see `deeptwins profile --help`")
         return
     from deeptwins.profile import measure
     from deeptwins.profile import plans as profile_plans

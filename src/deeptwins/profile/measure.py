@@ -16,7 +16,7 @@ import torch
 
 from deeptwins import data
 from deeptwins.data import Dataset, Split, images
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, noting
 from deeptwins.kernels.formats import PRECISIONS
 from deeptwins.profile import clock, roofline
 from deeptwins.profile import ops as profile_ops
@@ -70,7 +70,8 @@ def profile(
                 rates[precision] = roofline.measure(device.type, precision)
             # Profile the net.
             try:
-                measured.append(_measure(subject, loaded[source], device, steps))
+                with noting(f"net {subject.label}"):
+                    measured.append(_measure(subject, loaded[source], device, steps))
             except RuntimeError as error:
                 if not any(text in str(error) for text in OUT_OF_MEMORY):
                     raise

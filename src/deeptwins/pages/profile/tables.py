@@ -11,6 +11,7 @@ from deeptwins.pages.page import Number
 from deeptwins.pages.profile import frames
 from deeptwins.pages.tables import Column, Table, span
 from deeptwins.pages.wording import count, of_roofline
+from deeptwins.records import host
 from deeptwins.records.profiles import Profile
 
 LEAST = 0.001  # what is less is not worth its digits
@@ -18,7 +19,6 @@ MS, MB, GFLOP = 1e3, 1e6, 1e9  # of microseconds, bytes and FLOPs
 TOP = 12  # rows of a table of layers or kernels
 NAMED = 2  # kinds of work in the answer
 NUMBERED = 4  # nets whose time stands beside the answer
-BUSY = 0.5  # load per core from which on other work is told
 MACHINE = ("device", "cpu", "cores", "memory_gib", "gpu", "driver", "os", "load")
 ISSUED = "kernel by kernel (ms)"
 PROFILED = "with profiler (ms)"
@@ -71,7 +71,7 @@ def cautions(profile: Profile) -> list[str]:
         machine.get("device") == "cpu"
         and isinstance(load, int | float)
         and isinstance(cores, int | float)
-        and load > BUSY * cores
+        and load > host.BUSY * cores
     ):
         sentences.append(f"This machine was busy (load {load} on {count(cores, 'core')}): times may be too long.")
     steps = {step.net: step for step in profile.nets}
