@@ -666,7 +666,7 @@ def test_files_of_pytest_benchmark_in_and_out(project, tmp_path):
     assert "bench_work[1]" in out
     assert code == 3, out
     assert len(runs.load(tmp_path / "results")) == len(project.stored()) == 1
-    places = "--results", tmp_path / "results", "--reports", tmp_path / "reports"
+    places = "--results", tmp_path / "again", "--reports", tmp_path / "reports"
     code, out, _ = project.gate("import", *files, "--json", *places)
     told = json.loads(out)
     assert (told["exit_code"], told["meaning"], told["kind"]) == (code, "inconclusive", "imported")
