@@ -188,7 +188,7 @@ def test_a_terminal_gets_bars_and_keeps_the_lines(live, columns):
 def test_no_bar_stays_once_the_session_stops(live, columns):
     """Not where the terminal shows `^C` behind the last bar, nor of many twins; later updates draw nothing."""
     shown, stream = live(columns)
-    many = dataclasses.replace(STATE, running=[Running("cifar-8-seed0", 30, 60, TWINS)])
+    many = dataclasses.replace(STATE, running=[Running("cifar-8-seed0", 30, 60, TWINS), RUNNING[1]])  # a bar comes last
     with shown:
         for _ in range(3):
             shown.update(many)
