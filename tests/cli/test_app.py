@@ -38,6 +38,7 @@ from deeptwins.system import signals
 from deeptwins.train.schedule import scheduling
 from deeptwins.train.schedule.scheduling import Outcome
 from places import ROOT
+from reading import Outline
 
 TINY = """
 question = "Does it work?"
@@ -127,10 +128,11 @@ def reported(monkeypatch):
         def __init__(self):
             self.studies, self.refusal = [], {}
 
-        def write(self, _spec, reports, study, _results):
+        def write(self, _spec, reports, study, _results, forms=()):
             if error := self.refusal.get(study.name):
                 raise error
             self.studies.append(study)
+            self.forms = [*forms]
             lines = (f"{study.name}: It works.", "  cifar: plain rises: held")
             facts = SimpleNamespace(contradicted=self.contradicted)
             return pages.Written(facts, (), lines, reports / study.name / "index.html")
@@ -695,6 +697,23 @@ def test_report_prints_verdict_and_page(call, reported):
         "tiny: It works.\n  cifar: plain rises: held\npages/tiny/index.html\nall reports: pages/index.html\n"
     )
     assert [run.recipe.iterations for run in reported.studies[0].runs] == [7] * 6
+    assert reported.forms == []
+
+
+def test_what_a_paper_takes_is_there_as_long_as_it_is_asked_for(call, root):
+    """Each figure in each form, each table twice, in links of the page; a form that is none is a slip."""
+    pages_made.chosen(root)
+    folder = root / "reports" / "choices"
+
+    assert call("report", "--figures", "pdf", "--figures", "png")[0] == 0
+    there = {str(path.relative_to(folder)) for path in folder.glob("[ft]*/*")}
+    figures = {f"figures/choices-{name}.{form}" for name in ("packing", "choices") for form in ("pdf", "png")}
+    assert figures < there
+    assert {name[-3:] for name in there - figures} == {"tex", "csv"}
+    assert there < {*Outline(folder.joinpath("index.html").read_text(encoding="utf-8")).links()}
+    assert call("report")[0] == 0
+    assert [*folder.glob("[ft]*")] == []
+    assert call("report", "--figures", "gif")[0] == 2
 
 
 @pytest.mark.parametrize(

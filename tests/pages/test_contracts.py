@@ -1,5 +1,6 @@
 """What holds for every kind of page: those of `PAGES`, and the one that CONTRIBUTING adds as its worked example."""
 
+import io
 import os
 import re
 import subprocess
@@ -9,16 +10,95 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import pages_made
+import reading
 from deeptwins import pages
 from deeptwins.cli.pages import PAGES, spec_of
 from deeptwins.pages import saving
+from deeptwins.pages.colours import PLAIN, RESIDUAL
 from deeptwins.pages.page import PageSpec, Written, write, write_index
 from reading import Outline, titles
 
 NEEDLESS = ("torch", "triton", *(f"deeptwins.{folder}" for folder in ("data", "kernels", "nets", "train", "profile")))
+
+# By kind: a figure, the data that it draws, which rows of them, and what it says of each.
+TOLD = {
+    "study": [
+        (
+            "error-by-depth",
+            "by_depth",
+            "metric == 'train_error_pct'",
+            "{twin}, depth {depth}: training error {mean:.1f} %, 95 % interval {low:.1f} to {high:.1f}, {n} seeds",
+        ),
+        (
+            "error-by-depth",
+            "final",
+            "seed >= 0",
+            "{twin}, depth {depth}, seed {seed}: training error {train_error_pct:.1f} %",
+        ),
+        (
+            "learning-curves",
+            "curves",
+            "depth > 0",
+            "{twin}, depth {depth}, iteration {iteration:,}: test error {test_error_pct:.1f} %",
+        ),
+        (
+            "learning-curves",
+            "curves",
+            "depth > 0",
+            "{twin}, depth {depth}, iteration {iteration:,}: training error {train_error_pct:.1f} %",
+        ),
+        (
+            "gap-by-depth",
+            "comparisons",
+            "metric == 'train_error_pct'",
+            "{twin} minus {other}, depth {depth}: {difference:+.1f} points",
+        ),
+    ],
+    "kernels": [
+        ("registers", "kernels", "registers > 0", "{kernel}, "),
+        (
+            "traffic",
+            "sites",
+            "site == 'join'",
+            "join, {implementation}: {bytes_per_element_forward:g} bytes per element forward",
+        ),
+        ("floors", "floors", "site == 'join'", "join, {device}, {shape}: {total_us:,.1f} microseconds"),
+        ("roofline", "timings", "gb_per_s > 0", "{implementation}, {direction}, {site}, {shape}, {dtype}, {layout}: "),
+        ("roofline", "timings", "gb_per_s > 0", "{gb_per_s:,.0f} GB/s, {over_eager:.2f} times as fast as eager"),
+    ],
+    "profile": [
+        ("kinds", "kinds", "kind == 'convolution'", "{net}, convolution: "),
+        ("layers", "layers", "time_us > 0", "{net}, layer "),
+    ],
+    "throughput": [
+        ("by-depth", "cases", "way == 'alone'", "{twin}, depth {depth:g}, {precision}: "),
+        (
+            "ways",
+            "ways",
+            "net_iterations_per_s > 0",
+            "{precision}: {net_iterations_per_s:,.1f} net-iterations per second",
+        ),
+    ],
+    "choices": [
+        ("packing", "packing", "ratio > 0", "{ratio:.2f} times as fast, quartiles {ratio_q1:.2f} to {ratio_q3:.2f}"),
+        ("choices", "choices", "ms > 0", "{choice} {value:,}"),
+    ],
+    "performance": [
+        ("ratios", "ratios", "pairs > 0", "95 % interval"),
+        ("history", "history", "place >= 0", "{commit:.12}"),
+        ("self-test", "self-test", "fine > 0", "fine in {fine} of {runs} runs"),
+    ],
+    "speed": [("products", "rates", "flops_per_s > 0", "{precision}: ")],
+}
+OF_TWINS = {
+    "study": {"error-by-depth.svg", "branches.svg", "layer-responses.svg", "running-statistics.svg"},
+    "profile": {"kinds.svg", "layers.svg"},
+    "throughput": {"by-depth.svg"},
+}
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +107,7 @@ pytestmark = pytest.mark.slow
 class Made:
     """A page of some kind, written twice from the same results."""
 
+    kind: str
     spec: PageSpec[Any]
     one: Written[Any]
     two: Written[Any]
@@ -65,7 +146,7 @@ def made(request, example, tmp_path_factory):
             one, two = (write(spec, folder / name, *source) for name in ("one", "two"))
         finally:
             os.umask(umask)
-        yield Made(spec, one, two)
+        yield Made(request.param, spec, one, two)
 
 
 def test_the_same_results_give_the_same_page(made):
@@ -125,6 +206,41 @@ def test_every_picture_is_told_in_words_and_every_table_is_in_the_data(made):
     for name, table in tables.items():
         assert files[f"data/{name}.csv"].splitlines()[0] == ",".join(table.columns)
         assert f"{name}.csv" in files["report.md"]
+
+
+def test_a_pointer_shows_what_every_mark_is(made):
+    """On the page and in its files a figure's marks say what they show: whose it is, and the value that the CSV has."""
+    files = texts(made.one)
+    pictures = [picture for section in made.spec.sections(made.one.facts) for picture in section.pictures]
+    marked = [picture for picture in pictures if picture.name != "nets"]  # a diagram, of no values
+    told = {picture.name: reading.told(files[f"{picture.name}.svg"]) for picture in marked}
+
+    assert reading.told(files["index.html"]) == [words for picture in marked for words in told[picture.name]]
+    assert all(told.values())
+    for name, table, asked, words in TOLD[made.kind]:
+        rows = (
+            pd.read_csv(io.StringIO(files[f"data/{table}.csv"]), dtype={"commit": str}).query(asked).to_dict("records")
+        )
+        assert rows
+        for row in rows:
+            assert [said for said in told[name] if words.format(**row) in said], words.format(**row)
+
+
+def test_every_picture_names_its_data(made):
+    """The CSV that a figure draws lies beside it."""
+    files = texts(made.one)
+
+    for section in made.spec.sections(made.one.facts):
+        for picture in section.pictures:
+            assert f"data/{picture.data}.csv" in files, picture.name
+
+
+def test_hues_of_plain_and_residual_mean_nothing_else(made):
+    """Where no twin is drawn, neither hue is."""
+    drawn = {name: text.lower() for name, text in texts(made.one).items() if name.endswith(".svg")}
+    hues = {name: {hue for hue in (PLAIN, RESIDUAL) if hue in text} for name, text in drawn.items()}
+
+    assert hues == {name: {PLAIN, RESIDUAL} if name in OF_TWINS.get(made.kind, ()) else set() for name in hues}
 
 
 def test_the_index_lists_a_page(made):

@@ -21,7 +21,7 @@ PLAIN, RESIDUAL = "#d55e00", "#2580c8"
 OWN = {"plain": PLAIN, "residual": RESIDUAL}
 # Of four neighbours no two, and none and the two above, look alike to the colour-blind. All have a contrast of at least
 # 3:1 with white and with GitHub's dark page.
-OTHERS = ("#00a870", "#7b24ff", "#d070a8", "#9b4b6b")
+OTHERS = ("#00a870", "#d070a8", "#7b24ff", "#9b4b6b")
 CHANCE = "#8a8a8a"  # what chance alone makes, and the rest
 KINDS = (*OTHERS, CHANCE)  # of what is no twin: kinds of work, implementations, devices
 PASSES = {"forward": KINDS[0], "backward": KINDS[1]}

@@ -111,6 +111,7 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     buffer = io.StringIO()
     with styled():
         figure.savefig(buffer, format="svg", metadata=METADATA["svg"], transparent=True)
+    figure.set_layout_engine("none")  # which would move what is drawn again by a hair
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{name}-", text)  # figures that share a page share no id
@@ -125,11 +126,12 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     return f"{head}{body}{marks.overlay(figure)}</svg>{end}"
 
 
-def for_paper(figure: Figure, form: str) -> bytes:
+def for_paper(picture: Picture, form: str) -> bytes:
     """Render a figure in black on white: letters are outlines in SVG, and embedded in PDF. Same figure, same bytes."""
+    _ = picture.svg  # where that has everything, this has it
     buffer = io.BytesIO()
     with styled(pdf__fonttype=42, svg__fonttype="path"):
-        figure.savefig(buffer, format=form, dpi=DPI, metadata=METADATA[form], facecolor="white")
+        picture.figure.savefig(buffer, format=form, dpi=DPI, metadata=METADATA[form], facecolor="white")
     return buffer.getvalue()
 
 

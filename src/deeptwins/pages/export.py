@@ -38,7 +38,7 @@ def files(
     parts, written = list(parts), {}
     for form in dict.fromkeys(forms):
         for picture in (picture for _, pictures, _ in parts for picture in pictures):
-            written[f"figures/{_slug(page)}-{picture.name}.{form}"] = for_paper(picture.figure, form)
+            written[f"figures/{_slug(page)}-{picture.name}.{form}"] = for_paper(picture, form)
     for name, table in _named((title, tables) for title, _, tables in parts):
         start = f"tables/{_slug(page)}-{name}"
         written[f"{start}.tex"] = latex(table).encode()

@@ -105,6 +105,7 @@ def test_many_twins_have_panels_and_many_depths_a_bar():
             drawing.MOST_TWINS + 1,
         ]
     assert "#000000" not in PICTURES["branches"](made(5, 3)).svg  # all ink is the page's own
+    assert "<image" not in PICTURES["curves"](made(51, 2)).svg  # of which a picture would have a fixed colour
     ends = [PICTURES["curves"](made(depths, 2)).figure for depths in (drawing.MOST_DEPTHS, drawing.MOST_DEPTHS + 1)]
     assert [len(figure.axes[0].texts) for figure in ends] == [drawing.MOST_DEPTHS, 0]
     assert [len(figure.axes) for figure in ends] == [2, 2 + 1]

@@ -5,6 +5,7 @@ from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
+from matplotlib.colors import to_rgb
 
 import made
 from deeptwins.findings import derive, frames
@@ -85,6 +86,14 @@ def test_a_panel_per_family_and_a_line_per_twin(findings, pictures):
     for line, twin in zip(figure.axes[0].get_lines(), ["plain", "residual"], strict=True):
         assert line.get_label() == twin
         assert list(line.get_ydata()) == list(table.loc[table["twin"] == twin, "mean"])
+
+
+def test_the_first_figure_leaves_room_on_a_screen(pictures, agreeing):
+    """What a study's page begins with is, in one row, at most 2.6 inches high, legend included."""
+    drift = figures.drift(agreeing.facts.findings.drift, agreeing.facts.findings.final)
+
+    for picture in (pictures["error-by-depth"], drift):
+        assert picture.figure.get_figheight() <= 2.6
 
 
 def test_learning_curves_have_a_panel_per_family_and_twin(pictures):
@@ -220,6 +229,12 @@ def test_ink_follows_the_page(svgs):
         assert "#000000" not in text
         assert "prefers-color-scheme:dark" in text
         assert "#ffffff" not in text
+
+
+def test_depths_and_times_have_no_hue(pictures):
+    """Where a line is a depth or an evaluation it is a shade of ink, and a hue never is."""
+    for ax in pictures["learning-curves"].figure.axes:
+        assert {to_rgb(line.get_color()) for line in ax.get_lines()} == {to_rgb(colours.INK)}
 
 
 def test_text_is_text(svgs):

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
 import made
 from deeptwins.findings import frames
@@ -99,6 +100,8 @@ def test_twins_of_one_depth_are_told_apart(tmp_path):
         lines = figure.axes[0].get_lines()
         assert [line.get_label() for line in lines] == twins
         assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 10
+        assert len({(line.get_color(), line.get_marker()) for line in lines}) == 10
+        assert all(len(line.get_xdata()) > line.get_markevery()[0] for line in lines)  # each shows its marker
         assert not figure.axes[0].texts
         (legend,) = figure.legends
         figure.draw_without_rendering()
@@ -117,6 +120,7 @@ def test_gradients_have_a_panel_per_deepest_net_and_a_line_per_evaluation(inside
         assert ax.get_yscale() == "log"
         assert [line.get_label() for line in lines] == list(findings.EVALUATIONS)
         assert len({line.get_color() for line in lines}) == 5
+        assert {to_rgb(line.get_color()) for line in lines} == {(0, 0, 0)}  # shades of ink, no hue of a twin
     assert list(figure.axes[0].get_lines()[0].get_ydata()) == pytest.approx([1 / layer for layer in range(1, 57)])
     dashes = set(re.findall('stroke-dasharray: ([^;"]+)', picture.svg))
     assert len(dashes) == 4  # all but the last

@@ -22,7 +22,7 @@ from deeptwins.pages.colours import CHANCE, DASHED, INK, KINDS, MARKERS, WORSE
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.wording import count
 
-FINE, UNSURE = KINDS[:2]
+FINE, UNSURE = KINDS[0], KINDS[2]
 # By verdict: colour, marker, and the marker's fill. The markers differ, so that verdicts can be read without colours.
 LOOKS: Mapping[str, tuple[str, str, str]] = {
     "regressed": (WORSE, ">", WORSE),

@@ -17,7 +17,7 @@ from deeptwins.pages.drawing import Picture
 from deeptwins.pages.wording import digits
 
 TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
-HUE = KINDS[1]
+HUE = KINDS[0]
 APART = 0.22  # between variants on a line, where lines are 1 apart
 
 

@@ -16,6 +16,7 @@ from deeptwins.pages.drawing import Picture
 from deeptwins.pages.profile.tables import ms
 
 REST = "the rest"
+TWINS = "Plain nets have an orange rule, residual ones a blue one."
 BETWEEN = "between operations"
 WHOLE = 100  # milliseconds: beyond it no decimals
 COLUMNS = 2  # panels side by side
@@ -60,12 +61,12 @@ def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Picture:
         _twins(ax, nets)
         ax.set_xlim(0, 1.1 * ends.max())
         ax.invert_yaxis()
-        ax.tick_params(left=False, pad=9)
+        ax.tick_params(left=False, pad=10)
         ax.set_xlabel("milliseconds")
         drawing.legend(figure, {"": ax})
     caption = (
         "The number is the whole step by the clock, in milliseconds. In colour: its operations, by the profiler, scaled"
-        " down where they add up to more than the step. Grey: time between operations."
+        f" down where they add up to more than the step. Grey: time between operations. {TWINS}"
     )
     return Picture("kinds", caption, _kinds_in_words(steps, kinds), figure, "kinds")
 
@@ -95,7 +96,7 @@ def layers(layers: pd.DataFrame) -> Picture:
             ax.set_xlabel("layer, in order")
         figure.supylabel("milliseconds")
         drawing.legend(figure, axes)
-    caption = "Layers in order, from the stem to the linear map, of the nets whose steps take longest."
+    caption = f"Layers in order, from the stem to the linear map, of the nets whose steps take longest. {TWINS}"
     return Picture("layers", caption, _layers_in_words(table), figure, "layers")
 
 
@@ -104,7 +105,7 @@ def _twins(ax: Axes, nets: Sequence[str]) -> None:
     for i, net in enumerate(nets):
         if hue := colours.of_net(net):
             at = ax.get_yaxis_transform()
-            ax.vlines(-0.008, i - 0.31, i + 0.31, color=hue, linewidth=4, transform=at, clip_on=False)
+            ax.vlines(-0.007, i - 0.31, i + 0.31, color=hue, linewidth=4, transform=at, clip_on=False)
 
 
 def _kinds_in_words(steps: pd.DataFrame, kinds: pd.DataFrame) -> str:

@@ -1,0 +1,122 @@
+"""What a paper takes from a page: figures in black on white, tables that LaTeX sets."""
+
+import re
+import shutil
+import struct
+import subprocess
+
+import pandas as pd
+import pytest
+
+from deeptwins.pages import drawing, export, marks
+from deeptwins.pages.drawing import Picture
+from deeptwins.pages.tables import Table
+
+ODD = r"50 % & $x_1$ #2 {a}~b^c \d <e> | ✓ ✗ … µ ±" + "\N{MULTIPLICATION SIGN} \N{MINUS SIGN}3"
+TABLE = Table("Errors, in points", ("twin", "a_b"), [["cifar-56", "-1.5"], ["=1+1", "-0.3 to 0.3"], [ODD, "+2.0"]], 1)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """A figure of one mark that is told."""
+    with drawing.styled():
+        figure = drawing.canvas(1.0)
+        ax = figure.subplots()
+        ax.plot([0, 1], [0, 1], marker="o")
+        ax.set_xlabel("depth")
+        marks.tell(ax, [0, 1], [0, 1], ["first", "second"])
+    return Picture("errors", "Caption.", "What it shows.", figure)
+
+
+@pytest.fixture(scope="module")
+def written(picture):
+    """The files of a page of two sections, as a paper takes them."""
+    sections = [("Trends", [picture], [TABLE]), ("Where from", [], [TABLE, TABLE])]
+    return export.files("depth, width 8", sections, ("pdf", "png", "svg", "pdf"))
+
+
+def test_names_fit_a_paper(written):
+    """Each begins with its page's name and is of letters, digits and hyphens; no two tables have the same."""
+    tables = ("trends", "where-from-errors", "where-from-errors-2")
+
+    assert [*written] == [
+        *(f"figures/depth-width-8-errors.{form}" for form in ("pdf", "png", "svg")),
+        *(f"tables/depth-width-8-{table}.{form}" for table in tables for form in ("tex", "csv")),
+    ]
+
+
+def test_the_same_figure_gives_the_same_bytes(picture, written):
+    """Written again in another order, no byte differs, and none tells the day or who wrote it."""
+    again = export.files("depth, width 8", [("Trends", [picture], [])], ("svg", "png", "pdf"))
+
+    assert again.items() <= written.items()
+    for content in again.values():
+        assert not re.search(rb"CreationDate|Matplotlib v|20\d\d-\d\d-\d\d", content)
+
+
+def test_fonts_are_embedded_in_pdf(written):
+    """As TrueType, which journals take, and never as bitmaps of letters, Type 3."""
+    pdf = written["figures/depth-width-8-errors.pdf"]
+
+    assert b"/CIDFontType2" in pdf
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+
+
+def test_png_has_300_dots_an_inch(written):
+    """It is as wide as the figure, and says its resolution."""
+    png = written["figures/depth-width-8-errors.png"]
+
+    assert struct.unpack(">I", png[16:20]) == (round(drawing.WIDTH * 300),)
+    at = png.index(b"pHYs") + 4
+    assert struct.unpack(">I", png[at : at + 4]) == (round(300 / 0.0254),)
+
+
+def test_svg_for_paper_is_black_on_white(written):
+    """It takes no colour from a page, and its letters are outlines, which need no font."""
+    svg = written["figures/depth-width-8-errors.svg"].decode()
+
+    assert "currentColor" not in svg
+    assert "<text" not in svg
+    assert "fill: #ffffff" in svg
+
+
+def test_latex_has_the_rules_of_booktabs():
+    """Names are flush left, numbers right, minuses true; what TeX would obey is text, and hyphens stay hyphens."""
+    lines = export.latex(TABLE).splitlines()
+
+    assert lines[:2] == ["% Errors, in points", r"% \usepackage{booktabs}"]
+    assert lines[2:6] == [r"\begin{tabular}{lr}", r"\toprule", r"twin & a\_b \\", r"\midrule"]
+    assert lines[6:8] == [r"cifar-56 & $-$1.5 \\", r"=1+1 & $-$0.3 to 0.3 \\"]
+    assert lines[8].startswith(r"50 \% \& \$x\_1\$ \#2 \{a\}\textasciitilde{}b\textasciicircum{}c \textbackslash{}d ")
+    assert lines[9:] == [r"\bottomrule", r"\end{tabular}"]
+
+
+def test_a_caption_of_several_lines_is_one_comment():
+    """No line of it becomes part of the table."""
+    table = Table("one\n\\input{two}", ("a",), [["1"]], 0)
+
+    assert export.latex(table).splitlines()[:2] == [r"% one \input{two}", r"% \usepackage{booktabs}"]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles(tmp_path):
+    """TeX sets a table with every odd sign, without a complaint."""
+    (tmp_path / "table.tex").write_text(export.latex(TABLE), encoding="utf-8")
+    text = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"
+    (tmp_path / "paper.tex").write_text(text)
+
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)  # noqa: S603
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_numbers_stay_numbers_in_csv(written, tmp_path):
+    """Signed numbers and intervals are written as they are; what a spreadsheet would compute is not."""
+    (tmp_path / "table.csv").write_bytes(written["tables/depth-width-8-trends.csv"])
+
+    table = pd.read_csv(tmp_path / "table.csv", dtype=str)
+
+    assert [*table["a_b"]] == ["-1.5", "-0.3 to 0.3", "+2.0"]
+    assert [*table["twin"]] == ["cifar-56", "'=1+1", ODD]
