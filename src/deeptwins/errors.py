@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import difflib
 import json
+import sysconfig
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+_PACKAGE = Path(__file__).parent
 
 
 class InputError(Exception):
     """Something the user gave is wrong: one line that names it and says what would be right; exit code 2."""
+
+
+class UnfitError(ValueError):
+    """A net or a recipe cannot be as it is described: it names the field, its value, and what is allowed."""
 
 
 def choices(allowed: Iterable[Any], wrong: str = "") -> str:
@@ -59,3 +68,42 @@ def naming(path: object) -> Iterator[None]:
         if error.filename is None:
             error.filename = str(path)
         raise
+
+
+@contextmanager
+def noting(what: str) -> Iterator[None]:
+    """Note on an error what it happened to, such as the twin whose block it came from."""
+    try:
+        yield
+    except Exception as error:
+        if what not in notes(error):
+            error.add_note(what)
+        raise
+
+
+def notes(error: BaseException) -> list[str]:
+    """What was noted on an error, the widest first."""
+    return [*reversed(getattr(error, "__notes__", []))]
+
+
+def told(error: BaseException, log: Path) -> str:
+    """Write the traceback of an error that nobody foresaw to a log; returns one line: what it happened to, where, what.
+
+    Raises:
+        OSError: the log cannot be written.
+    """
+    with naming(log):
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+    what = one_line(f"{type(error).__name__}: {error}").rstrip(": ")[:200]
+    return ", ".join([*map(one_line, notes(error)), f"{what} ({_place(error)})"])
+
+
+def _place(error: BaseException) -> str:
+    """Name file and line of the innermost frame that is of no library: of deeptwins, or of somebody's own part."""
+    frames = traceback.extract_tb(error.__traceback__)
+    libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    ours = [Path(frame.filename).is_relative_to(_PACKAGE) for frame in frames]
+    own = [i for i, frame in enumerate(frames) if ours[i] or not frame.filename.startswith((*libraries, "<"))]
+    last = own[-1] if own else -1
+    path = Path(frames[last].filename)
+    return f"{path.relative_to(_PACKAGE.parent) if ours[last] else path}:{frames[last].lineno}"

@@ -1,5 +1,6 @@
 """The command line: what it prints, what it refuses, and with which exit code."""
 
+import dataclasses
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,16 +22,18 @@ import made
 import pages_made
 import profiles_made
 import throughput_made
-from deeptwins import records
+from deeptwins import __version__, nets, records
 from deeptwins.cli import app
 from deeptwins.cli.app import COMMANDS
 from deeptwins.cli.pages import PAGES
 from deeptwins.errors import InputError
 from deeptwins.kernels import IMPLEMENTATIONS
+from deeptwins.nets import orders
 from deeptwins.pages import page as pages
 from deeptwins.pages.page import UnwritableError
 from deeptwins.profile import roofline
 from deeptwins.records import profiles
+from deeptwins.study import networks
 from deeptwins.system import signals
 from deeptwins.train.schedule import scheduling
 from deeptwins.train.schedule.scheduling import Outcome
@@ -198,7 +202,7 @@ def test_a_new_command_is_one_file_and_one_line(call):
     assert re.search(r"^  twins +List the twins of a study, with their shortcuts\.$", call("--help")[1], re.MULTILINE)
     assert call("twins", "tiny") == (0, "TWIN   SHORTCUT\nplain  none\n", "")
     assert call("twins", "tinny") == (2, "", 'deeptwins: no study "tinny" in ablations/; did you mean tiny?\n')
-    assert call("twins") == (2, "", "deeptwins: Missing argument 'STUDY'; see deeptwins twins --help\n")
+    assert call("twins") == (2, "", "deeptwins: Missing argument 'STUDY'; see `deeptwins twins --help`\n")
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "twins"])
@@ -220,16 +224,155 @@ def test_module_and_command_are_the_same(root):
     assert process.returncode == 2
 
 
-def test_list_counts_finished_runs(call, root):
-    """`list` shows each study with its question, its cost and its finished runs, diverged ones included."""
+def test_list_says_how_far_each_study_is(call, root):
+    """`list` shows each study's cost and state, diverged runs as done and half-done ones by themselves; and asks."""
     study = made.load(root / "ablations", TINY, "tiny")
+    made.load(root / "ablations", TINY, "untouched")
     made.write(root / "results", study.runs[0], made.records(study.runs[0], diverged=["plain"]))
     made.write(root / "results", study.runs[1], made.records(study.runs[1], status=None))
 
     code, out, err = call("list")
 
     assert (code, err) == (0, "")
-    assert re.split(r"  +", out.splitlines()[1]) == ["tiny", "1 of 2", "a moment", "Does it work?"]
+    assert out.splitlines() == [
+        "Other studies",
+        "  tiny       a moment  1 of 2 runs done, 1 diverged, 1 half done",
+        "      Does it work?",
+        "  untouched  a moment  2 runs to do",
+        "      Does it work?",
+        "",
+    ]
+
+
+def test_list_fits_80_columns_and_has_headings_in_order(call, root):
+    """However long a cost or a question is, no line is wider; the studies stand by group, in the order of `GROUPS`."""
+    for name, group in (("a", "Training"), ("b", "Speed"), ("c", "Ours"), ("d", "Degradation")):
+        text = TINY.replace("a moment", "many words " * 20).replace("Does it", "Is it long " * 20)
+        made.load(root / "ablations", f'group = "{group}"\n{text}', name)
+
+    _, out, _ = call("list")
+
+    assert max(map(len, out.splitlines())) <= 80
+    assert [line for line in out.splitlines() if re.match(r"[A-Z]", line)] == [
+        "Degradation", "Training", "Speed", "Other studies", "Ours"
+    ]  # fmt: skip
+
+
+def test_list_shows_the_papers_recipes_on_demand(call, root):
+    """The `-cifar10` versions are counted, and shown with --all, or once they are begun."""
+    full = [made.load(root / "ablations", TINY, f"{name}-cifar10") for name in ("one", "two")]
+    made.write(root / "results", full[1].runs[0], made.records(full[1].runs[0], status=None))
+
+    names = [re.findall(r"^  ([a-z0-9-]+)  ", call("list", *options)[1], re.MULTILINE) for options in ([], ["--all"])]
+
+    assert names == [["tiny", "two-cifar10"], ["one-cifar10", "tiny", "two-cifar10"]]
+    assert call("list")[1].splitlines()[-2:] == [
+        "1 more have the papers' recipes on CIFAR-10, and need a GPU. To list them, too:", "  deeptwins list --all"
+    ]  # fmt: skip
+
+
+def test_programs_get_one_json_object(call, root):
+    """With --json every command that has it prints one object with these keys, and nothing else."""
+    study = made.load(root / "ablations", TINY, "tiny")
+    made.results(root, study)
+    (root / "ablations" / "bad.toml").write_text("question =", encoding="utf-8")
+    keys = {
+        ("list",): {"studies"},
+        ("show", "cifar-plain-8"): {"networks"},
+        ("doctor",): {"device", "cores", "load", "busy", "native_bf16", "free_disk_gib", "fused_ops", "datasets"},
+        ("report", "tiny"): {"pages", "index"},
+    }  # fmt: skip
+
+    told = {}
+    for command, wanted in keys.items():
+        _, out, _ = call(*command, "--json")
+        told[command[0]] = json.loads(out)
+        assert wanted <= told[command[0]].keys()
+
+    bad, tiny = told["list"]["studies"]
+    assert (bad["name"], bad["runs"], bad["error"][:19]) == ("bad", None, "ablations/bad.toml:")
+    assert (tiny["group"], tiny["question"], tiny["cost"]) == ("Other studies", "Does it work?", "a moment")
+    assert [tiny[key] for key in ("runs", "done", "diverged", "failed", "unfinished")] == [2, 2, 0, 0, 0]
+    (net,) = told["show"]["networks"]
+    assert sum(row["parameters"] for row in net["rows"]) == net["parameters"] == 75290
+    (page,) = told["report"]["pages"]
+    assert (page["kind"], page["name"], page["runs"], page["finished"]) == ("study", "tiny", 2, 2)
+    assert page["page"] == "reports/tiny/index.html"
+    assert not page["contradicted"]
+    assert not call("list")[1].startswith("{")  # the next command is for people again
+
+
+def test_the_version_is_told(call):
+    """`--version` is one line."""
+    assert call("--version") == (0, f"deeptwins {__version__}\n", "")
+
+
+def asked_by(shell, words):
+    """What a shell sets when TAB is pressed behind words."""
+    asked = {"_DEEPTWINS_COMPLETE": f"complete_{shell}"}
+    if shell == "bash":
+        return asked | {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    return asked | {"_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("deeptwins run t", {"tiny", "two"}),
+        ("deeptwins report ti", {"tiny"}),
+        ("deeptwins show resnet-1", {"resnet-18", "resnet-101", "resnet-152"}),
+        ("deeptwins profile t", {"tiny", "two"}),
+        ("deeptwins profile cifar-plain-5", {"cifar-plain-56"}),
+        ("deeptwins run --fr", {"--fresh"}),
+        ("deeptwins prof", {"profile"}),
+    ],
+)
+def test_shells_complete_studies_and_nets(call, root, monkeypatch, shell, words, completed):  # noqa: PLR0913, PLR0917
+    """TAB completes commands, options, the studies that are here, and the networks of the papers."""
+    made.load(root / "ablations", TINY, "two")
+    for name, value in asked_by(shell, words).items():
+        monkeypatch.setenv(name, value)
+
+    code, out, err = call()
+
+    assert (code, err) == (0, "")
+    assert {*re.findall(r"^(?:_arguments '\*: :\(\()?\"?([a-z0-9-]+)", out, re.MULTILINE)} == completed
+
+
+@pytest.mark.parametrize("name", networks.NAMES)
+def test_every_network_that_is_completed_exists(name):
+    """The names that TAB offers are names of nets that can be built."""
+    net, _, _ = networks.named(name)
+
+    nets.check(net)
+
+
+def test_an_error_in_a_part_is_one_line_and_a_log(call, root, monkeypatch):
+    """Whatever a block raises while a study is checked: study, twin, file and line; the whole traceback in a file."""
+
+    def broken(layers, _x):
+        (one,) = layers
+        return one
+
+    monkeypatch.setitem(
+        orders.BLOCK_ORDERS, "broken", dataclasses.replace(orders.BLOCK_ORDERS["original"], branch=broken, fused=None)
+    )
+    made.load(root / "ablations", TINY.replace('"none"', '"zero-pad", block_order = "broken"'), "tiny")
+    place = rf"\({re.escape(__file__)}:\d+\); the whole traceback: deeptwins-error\.log\n"
+
+    for arguments, where in (
+        (["run", "tiny", "--device", "cpu"], "study tiny, twin plain"),
+        (["show", "cifar-resnet-8", "--set", "block_order=broken"], "net cifar-resnet-8"),
+        (["profile", "cifar-resnet-8", "--set", "block_order=broken", "--device", "cpu"], "net cifar-resnet-8"),
+    ):
+        code, _, err = call(*arguments)
+        log = root / "deeptwins-error.log"
+        assert code == 1
+        assert re.fullmatch(rf"deeptwins: {where}, ValueError: too many values to unpack .*{place}", err), err
+        assert "(one,) = layers" in log.read_text(encoding="utf-8")
+        log.unlink()
+    assert not (root / "results").exists()
 
 
 def test_runs_with_other_settings_are_told_alike(call, root, trained):
@@ -243,9 +386,9 @@ def test_runs_with_other_settings_are_told_alike(call, root, trained):
     _, begun, _ = call("run", "tiny")
     code, _, refused = call("report", "tiny")
 
-    assert re.split(r"  +", listed.splitlines()[1])[1] == "0 of 2"
+    assert "  2 runs to do\n" in listed
     told = f"results/tiny has runs with other settings: {differs}"
-    assert listed.splitlines()[-1] == begun.splitlines()[0] == told
+    assert listed.splitlines()[-1] == begun.splitlines()[3] == told
     assert (code, trained.runs) == (2, study.runs)
     assert differs in refused
 
@@ -257,8 +400,31 @@ def test_a_broken_study_hides_no_other(call, root):
     code, out, _ = call("list")
 
     assert code == 2
-    assert "cannot be read: ablations/a.toml: not TOML" in out.splitlines()[1]
-    assert out.splitlines()[2].startswith("tiny")
+    assert "  tiny  a moment  2 runs to do" in out
+    assert "Cannot be read\n  a: ablations/a.toml: not TOML" in out
+
+
+LATE = {
+    "run tiny", "run tiny --device cuda", "run depth", "run tiny --results ablations/tiny.toml",
+    *(f"run tiny --set recipe.{text}" for text in ("optimizer=frob", "dataset=frob", "fused_op=cudnn")),
+}  # fmt: skip
+"""Slips that only what needs torch can find, after what is asked was announced."""
+ANNOUNCED = (
+    "tiny: Does it work?\n"
+    "  2 runs with 2 nets: plain; depths 8 to 14; 1 seed; 10 iterations on synthetic;\n"
+    "  takes a moment\n"
+    "loading PyTorch, to train on a GPU if there is one, or else on the CPU\n"
+)
+
+
+def test_what_will_be_trained_is_told_before_pytorch_is_loaded(call, root):
+    """The first output of `run` does not wait for torch: which studies, how much of what, and where."""
+    program = "import sys\nsys.modules['torch'] = None\nfrom deeptwins.cli import main\nmain()"
+    process = python("-c", program, "run", "tiny", cwd=root)
+    out, err = process.communicate()
+
+    assert out == ANNOUNCED
+    assert "torch" in err
 
 
 @pytest.mark.parametrize(
@@ -342,11 +508,12 @@ def test_bad_input_is_one_line(call, root, monkeypatch, arguments, line):
         line = "ablations/tiny.toml: "
         (root / "ablations" / "tiny.toml").write_text(TINY.replace('"none"', '"frob"'))
         arguments = "run tiny"
-    before = files(root)
+    before, late = files(root), arguments in LATE
 
     code, out, err = call(*arguments.split())
 
-    assert (code, out) == (2, "")
+    assert code == 2
+    assert [text[:15] for text in out.splitlines()[-1:]] == (["loading PyTorch"] if late else [])
     assert err.startswith(f"deeptwins: {line}")
     assert err.count("\n") == 1
     assert files(root) == before
@@ -421,7 +588,8 @@ def test_what_became_of_runs_is_told(call, trained, reported, outcome, arguments
     """Failed is 1, diverged fine; interrupted is 130 and out of time 3: the command to go on, no --fresh, no page."""
     trained.outcome = Outcome(**{"total": 2, "done": 1, "diverged": 0, "failed": 0} | outcome)
 
-    assert call("run", *shlex.split(arguments)) == (code, f"{said}\n", "")
+    code_, out, err = call("run", *shlex.split(arguments))
+    assert (code_, out.partition("on the CPU\n")[2], err) == (code, f"{said}\n", "")
     assert not reported.studies
 
 
@@ -461,7 +629,7 @@ def test_run_with_report_writes_the_pages_too(call, trained, reported):
     code, out, _ = call("run", "--report", "tiny", "--seeds", "3", "--device", "cpu")
 
     assert code == 0
-    assert out == (
+    assert out.partition("loading PyTorch, to train on the CPU\n")[2] == (
         "2 runs are finished\n"
         "tiny: It works.\n  cifar: plain rises: held\nreports/tiny/index.html\nall reports: reports/index.html\n"
     )
@@ -475,7 +643,7 @@ def test_failed_runs_get_their_page_and_still_exit_with_1(call, trained, reporte
     code, out, _ = call("run", "--report", "tiny")
 
     assert code == 1
-    assert out.startswith("1 of 2 runs failed; the same command tries them again\ntiny: It works.\n")
+    assert "\n1 of 2 runs failed; the same command tries them again\ntiny: It works.\n" in out
 
 
 def test_runs_that_all_failed_have_no_page_and_exit_with_1(call, trained):
@@ -492,11 +660,8 @@ def test_runs_that_all_failed_have_no_page_and_exit_with_1(call, trained):
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (KeyboardInterrupt(), (130, "", "")),
-        (
-            OSError(28, os.strerror(28), "results/tiny/x"),
-            (2, "", "deeptwins: results/tiny/x: No space left on device\n"),
-        ),
+        (KeyboardInterrupt(), (130, "")),
+        (OSError(28, os.strerror(28), "results/tiny/x"), (2, "deeptwins: results/tiny/x: No space left on device\n")),
     ],
     ids=["Ctrl-C", "a full disk"],
 )
@@ -504,16 +669,23 @@ def test_what_is_no_defect_has_no_traceback(call, monkeypatch, error, expected):
     """Ctrl-C at any other moment is exit code 130, and an error of the operating system a line that names its file."""
     monkeypatch.setattr(scheduling, "train_all", mock.Mock(side_effect=error))
 
-    assert call("run", "tiny") == expected
+    code, _, err = call("run", "tiny")
+    assert (code, err) == expected
 
 
-def test_a_defect_is_not_hidden(root, monkeypatch):
-    """An error that the user cannot mend keeps its traceback."""
+def test_a_defect_is_not_hidden(call, root, monkeypatch):
+    """An error that the user cannot mend keeps its traceback, in a file that the line names: here, or where it can."""
     monkeypatch.setattr(scheduling, "train_all", mock.Mock(side_effect=ZeroDivisionError))
-    monkeypatch.setattr(sys, "argv", ["deeptwins", "run", "tiny"])
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(root / "results"))
+    (root / "results").mkdir()
 
-    with pytest.raises(ZeroDivisionError):
-        app.main()
+    for log in ("deeptwins-error.log", f"{root}/results/deeptwins-error.log"):
+        code, _, err = call("run", "tiny")
+        assert (code, err[:28]) == (1, "deeptwins: ZeroDivisionError")
+        assert err.endswith(f"; the whole traceback: {log}\n")
+        assert Path(log).read_text(encoding="utf-8").startswith("Traceback")
+        Path(log).unlink()
+        Path("deeptwins-error.log").mkdir(exist_ok=True)  # takes no file
 
 
 def test_report_prints_verdict_and_page(call, reported):
@@ -781,7 +953,11 @@ def test_doctor_tells_what_is_here(call):
     code, out, err = call("doctor")
 
     assert (code, err) == (0, "")
-    rows = dict(re.split(r"  +", line, maxsplit=1) for line in out.splitlines())
+    rows = dict(re.split(r"  +", line, maxsplit=1) for line in re.sub(r"\n  +", " ", out).splitlines())
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.fullmatch(r"[\d.]+ on \d+ cores in the last minute; (busy: .*|quiet enough .*)", rows["load"])
+    assert re.fullmatch(r"[\d.]+ GiB where results/ lies", rows["free disk"])
+    assert rows["bf16"] in {"native", "imitated, slowly", "not known"}
     assert rows["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
     assert rows["torch"] == torch.__version__
     assert rows["fused op eager"] == "can run"
@@ -799,7 +975,7 @@ def test_doctor_looks_at_own_datasets(call, tmp_path):
     code, out, err = call("doctor", f"folder:{tmp_path}/own")
 
     assert (code, err) == (0, "")
-    assert "2 images for training, 1 for test; left out: 1 hidden (such as train/ant/._0.png)" in out
+    assert "2 images for training, 1 for test; left out: 1 hidden (such as train/ant/._0.png)" in " ".join(out.split())
     assert call("doctor", "folder:missing")[0] == 2
 
 
@@ -822,7 +998,8 @@ def test_triton_without_a_device_is_one_line(root, monkeypatch):
     process = python("-m", "deeptwins", "run", "tiny", "--set", "recipe.fused_op=triton", cwd=root)
     out, err = process.communicate()
 
-    assert (process.returncode, out) == (2, "")
+    assert process.returncode == 2
+    assert out.endswith("loading PyTorch, to train on a GPU if there is one, or else on the CPU\n")
     assert err.startswith("deeptwins: ablations/tiny.toml: fused_op = 'triton': ")
     assert err.endswith("set TRITON_INTERPRET=1\n")
     assert err.count("\n") == 1
@@ -866,7 +1043,8 @@ def test_a_signal_ends_a_command_while_it_is_imported(root, number, module):
     )
     process = python("-m", "deeptwins", "run", "tiny", cwd=root, extra=root)
 
-    assert process.communicate() == ("", "deeptwins: interrupted\n")
+    out, err = process.communicate()
+    assert (out != "", err) == (module == "torch", "deeptwins: interrupted\n")
     assert process.returncode == 130
     assert not (root / "results").exists()
 
@@ -886,5 +1064,5 @@ def test_records_of_a_real_run_are_counted(call, root):
     assert (code, err) == (0, "")
     assert re.findall("^cifar-[0-9]+-seed0", out, re.MULTILINE) == ["cifar-14-seed0", "cifar-8-seed0"]
     assert all(records.status(records.read(path)) == "done" for path in (root / "results" / "tiny").glob("*.jsonl"))
-    assert "2 of 2" in call("list")[1]
-    assert call("run", "tiny")[1].splitlines()[0] == "2 of 2 runs were finished before"
+    assert "2 of 2 runs done" in call("list")[1]
+    assert "2 of 2 runs were finished before" in call("run", "tiny")[1].splitlines()

@@ -1,7 +1,9 @@
 """What commands print: one printable line at a time, whatever others have written, and wherever it goes."""
 
 import ast
+import json
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -37,6 +39,57 @@ def test_what_a_terminal_would_obey_is_escaped(capsys, text):
     assert (said, err, first) == (written, f"deeptwins: {written} c\n", f"x    {written}")
     assert second.startswith("y z  long")
     assert len(second) == 5 + console.LONGEST_CELL
+
+
+@given(
+    text=st.text(st.characters(categories=["L", "N"]) | st.sampled_from(" -"), max_size=400),
+    columns=st.integers(20, 200),
+)
+def test_paragraphs_are_as_wide_as_the_terminal(text, columns):
+    """No line is wider, unless it is a single word, which stays whole; and no word is lost or parted."""
+    with (
+        mock.patch.object(console, "width", return_value=columns),
+        mock.patch.object(console.typer, "echo") as echo,
+    ):
+        console.wrap(f"  {text}", hanging=4)
+
+    lines = [call.args[0] for call in echo.call_args_list]
+    assert [word for line in lines for word in line.split()] == text.split()
+    assert all(len(line) <= columns or len(line.split()) == 1 for line in lines)
+    assert all(line.startswith("    ") for line in lines[1:])
+
+
+@pytest.mark.parametrize(("terminal", "columns"), [(True, 123), (False, 80)])
+def test_the_width_is_that_of_the_terminal(monkeypatch, terminal, columns):
+    """80 columns where the output is piped."""
+    monkeypatch.setenv("COLUMNS", "123")
+    monkeypatch.setattr("sys.stdout", mock.Mock(isatty=lambda: terminal))
+
+    assert console.width() == columns
+
+
+@given(
+    content=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | ANY,
+        lambda inner: st.lists(inner) | st.dictionaries(ANY, inner),
+        max_leaves=8,
+    )
+)
+def test_whatever_is_told_is_json(content):
+    """A number that is not finite is null, a path is text; nothing that a terminal would obey is in it."""
+    with mock.patch.object(console.typer, "echo") as echo:
+        console.answer_programs(asked=True)
+        console.say("for people")
+        console.tell(lambda: {"content": content, "path": Path("a/b")})
+        console.answer_programs(asked=False)
+
+    (text,) = [call.args[0] for call in echo.call_args_list]
+    told = json.loads(text, parse_constant=pytest.fail)
+    assert told["path"] == "a/b"
+    assert text.isascii()
+    assert all(line.isprintable() for line in text.split("\n"))
+    if isinstance(content, int | str | bool | None):
+        assert told["content"] == content
 
 
 def test_all_is_printed_in_one_place():

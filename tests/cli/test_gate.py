@@ -245,7 +245,43 @@ def test_only_prose_needs_no_measurement(project):
     code, out, _ = project.gate("--base", "HEAD~1")
 
     assert (code, project.stored()) == (0, [])
-    assert "Only prose differs" in out
+    assert "only documents, reports or results differ" in out
+
+
+def test_commits_with_the_same_files_need_no_measurement(project, tmp_path):
+    """What was changed and changed back is fine, at once, and the summary says why."""
+    project.cost("2.0")
+    project.commit()
+    project.cost("1.0")
+    project.commit()
+
+    code, out, _ = project.gate("--base", "HEAD~2", "--summary", tmp_path / "summary.md")
+
+    assert (code, project.stored()) == (0, [])
+    assert "have the same files" in out
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("**No slowdown.** Nothing to measure")
+
+
+def test_a_fresh_clone_is_told_at_once_what_to_give(untouched, tmp_path, monkeypatch):
+    """Where HEAD is main, that is said before anything is loaded, looked for or written."""
+    for module in ("deeptwins.gate.compare.comparison", "deeptwins.gate.runs", "pytest_benchmark"):
+        monkeypatch.setitem(sys.modules, module, None)
+
+    code, out, err = untouched.gate("--reports", tmp_path / "reports")
+
+    assert (code, out) == (2, "")
+    assert "HEAD is main" in err
+    assert "--base" in err
+    assert not (tmp_path / "reports").exists()
+
+
+def test_the_summary_says_why_nothing_was_compared(untouched, tmp_path):
+    """A job's summary is never empty: it has the reason, with nothing in it that Markdown would take for its own."""
+    code, _, err = untouched.gate("--base", "main", "--summary", tmp_path / "summary.md")
+
+    assert code == 2
+    assert "HEAD is main" in err
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("**Nothing was compared.** HEAD is main")
 
 
 MORE = ["bench/bench_import.py::bench_import", "bench/bench_more.py::bench_more"]
@@ -279,7 +315,7 @@ def test_what_base_cannot_import_says_why(welcome):
     """Base lacks what a file imports: its benchmark is new, and the error is told, with the file as in a checkout."""
     reason = "ImportError: cannot import name 'more' from 'thing' (src/thing.py)"
 
-    assert f"New, with nothing to compare: {MORE[0]} (base: {reason})" in welcome.out
+    assert f"New, and so not compared: {MORE[0]} (base: {reason})" in welcome.out
 
 
 def test_the_list_says_what_must_be_measured(welcome, tmp_path):
@@ -351,8 +387,8 @@ def not_measured(ran):
 def test_a_benchmark_cannot_leave_the_list_nor_be_left_out_of_it(broken):
     """What the list names and nothing measures is exit code 4, and so is what is measured and not in the list."""
     assert broken.code == 4
-    assert "bench/bench_thing.py::old (head has none)" in not_measured(broken)
-    assert "Not expected: bench/bench_thing.py::bench_prepared." in broken.out
+    assert "bench/bench_thing.py::old (not in head)" in not_measured(broken)
+    assert "Not in the suite's list, gate.txt: bench/bench_thing.py::bench_prepared." in broken.out
 
 
 def test_a_call_that_raises_in_the_midst_is_told(broken):
@@ -516,7 +552,7 @@ def test_sigterm_keeps_what_was_measured(project):
     signal.signal(signal.SIGTERM, before)
 
     assert code == 130
-    assert "Ended early: interrupted" in out
+    assert "No verdict, the run ended early: interrupted" in out
     assert len(project.stored()[0].benchmarks[0].pairs) >= 1
     assert len(project.git("worktree", "list").splitlines()) == 1
 
@@ -542,9 +578,15 @@ def test_bisection_passes_over_a_commit_that_cannot_be_judged(project):
     assert project.gate("--bisect", "--base", "HEAD~1", "--only", "work[1]")[0] == 125
 
 
-def test_bisection_ends_where_no_commit_can_be_judged(untouched):
-    """A base that is not there is no property of the commit."""
-    assert untouched.gate("--bisect", "--base", "nowhere")[0] == 128
+@pytest.mark.parametrize("base", [("--base", "nowhere"), ()])
+def test_bisection_ends_where_no_commit_can_be_judged(untouched, base):
+    """A base that is not there, or was not given, is no property of the commit."""
+    assert untouched.gate("--bisect", *base)[0] == 128
+
+
+def test_bisection_passes_over_its_own_base(untouched):
+    """Where HEAD is the good commit, or older, there is nothing to compare it with: it is neither good nor bad."""
+    assert untouched.gate("--bisect", "--base", "main")[0] == 125
 
 
 CALM = """
@@ -624,6 +666,14 @@ def test_files_of_pytest_benchmark_in_and_out(project, tmp_path):
     assert "bench_work[1]" in out
     assert code == 3, out
     assert len(runs.load(tmp_path / "results")) == len(project.stored()) == 1
+    places = "--results", tmp_path / "again", "--reports", tmp_path / "reports"
+    code, out, _ = project.gate("import", *files, "--json", *places)
+    told = json.loads(out)
+    assert (told["exit_code"], told["meaning"], told["kind"]) == (code, "inconclusive", "imported")
+    assert out.count(told["verdict"]) == 2  # by itself, and as the first of its lines
+    assert [row["benchmark"] for row in told["benchmarks"]]
+    assert pathlib.Path(told["run"]).is_file()
+    assert pathlib.Path(told["page"]).is_file()
 
 
 @pytest.mark.parametrize(
@@ -631,7 +681,7 @@ def test_files_of_pytest_benchmark_in_and_out(project, tmp_path):
     [
         (["--base", "nowhere"], "nowhere: no such commit"),
         (["--base", "HEAD", "--anchor", "HEAD"], "one at a time"),
-        (["--suite", "nothing"], "nothing"),
+        (["--base", "HEAD", "--suite", "nothing"], "nothing: not in commit"),
         (["--trials", "3"], "--self-test"),
         (["--write-list", "--only", "work"], "--write-list"),
         (["--write-list", "--tier", "paired"], "--write-list"),

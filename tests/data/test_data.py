@@ -171,7 +171,8 @@ def test_available_says_where_datasets_lie(tmp_path, monkeypatch):
     """`available` names every dataset without a PATH, where it lies, with notes, or that it would be downloaded."""
     monkeypatch.setattr(layouts, "download", lambda *_: pytest.fail("downloads"))
     (tmp_path / "FashionMNIST/raw").mkdir(parents=True)
-    (tmp_path / "FashionMNIST/raw/train-images-idx3-ubyte").touch()
+    for file in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (tmp_path / f"FashionMNIST/raw/{file}-ubyte").touch()
     write_folder(tmp_path / "cifar100", made(6, 5), "val")
     (tmp_path / "cifar100/train/.DS_Store").touch()
     found = dict(available(tmp_path))

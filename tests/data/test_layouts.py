@@ -1,10 +1,16 @@
 """Tests of the layouts in which datasets lie in files."""
 
+import errno
+import fcntl
 import gzip
+import hashlib
 import http.client
+import os
 import re
 import shutil
+import tarfile
 import urllib.error
+import zlib
 from functools import partial
 
 import numpy as np
@@ -575,24 +581,88 @@ def test_files_that_are_no_images_are_passed_over(tmp_path):
     assert load(f"folder:{folder}").checksum == before
 
 
+CUT_OFF = http.client.IncompleteRead(b"")
+
+
+@pytest.mark.parametrize("name", [*layouts.NATIVE])
 @pytest.mark.parametrize(
     "error",
-    [urllib.error.URLError("no route\nto host"), RuntimeError("Error downloading"), http.client.IncompleteRead(b"")],
-    ids=["network", "mirrors", "cut off"],
-)
-def test_a_download_that_fails_says_what_to_do(error, tmp_path, monkeypatch):
-    """Without the dataset and without a network, one line names the folder and the layouts that it may hold."""
+    [
+        urllib.error.URLError("no route\nto host"), RuntimeError("Error downloading"), CUT_OFF,
+        RuntimeError("File not found or corrupted."), tarfile.ReadError("unexpected end of data"), EOFError("cut off"),
+        zlib.error("invalid block"), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt(),
+    ],
+    ids=["network", "mirrors", "cut off", "checksum", "archive", "gzip", "zlib", "full disk", "Ctrl-C"],
+)  # fmt: skip
+def test_a_download_that_fails_leaves_nothing(error, name, tmp_path, monkeypatch):
+    """Whatever it has written is gone and no data; one line names the folder and the layouts that it may hold."""
 
-    def fail(folder, *_, **__):
-        (folder / "cifar-10-batches-py").mkdir(exist_ok=True)
+    def fail(place, *_, **__):
+        folder = place / layouts.NATIVE[name].folder
+        folder.mkdir(parents=True)
+        (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"half")
+        (folder / "data_batch_1").write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(torchvision.datasets, "CIFAR10", fail)
-    for _ in range(2):  # the folder that the first has left empty is no dataset
-        with pytest.raises(InputError, match=rf"cifar10: not in {tmp_path}, .*cifar-10-batches-py/.*parquet") as caught:
-            load("cifar10", tmp_path)
+    monkeypatch.setattr(torchvision.datasets, layouts.NATIVE[name].torchvision_class, fail)
+    with pytest.raises((InputError, KeyboardInterrupt)) as caught:
+        load(name, tmp_path)
+
+    if not isinstance(error, KeyboardInterrupt):
+        assert re.match(rf"{name}: not in {tmp_path}, .*{layouts.NATIVE[name].folder}/.*parquet", str(caught.value))
         assert "\n" not in str(caught.value)
-    assert ("cifar10", f"not in {tmp_path}: downloaded on first use") in data.available(tmp_path)
+    assert not [*tmp_path.iterdir()]
+    assert (name, f"not in {tmp_path}: downloaded on first use") in data.available(tmp_path)
+
+
+def test_what_a_kill_leaves_of_a_download_is_no_data(tmp_path, monkeypatch):
+    """It is taken for no dataset, and removed by the next download; that of a process which goes on is not."""
+    parts = made(6, 6)
+    write_idx(tmp_path / ".fashion-mnist-killed.part", parts)
+    going = tmp_path / ".fashion-mnist-going.part"
+    going.mkdir()
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", lambda place, download: write_idx(place, parts))
+    assert ("fashion-mnist", f"not in {tmp_path}: downloaded on first use") in data.available(tmp_path)
+
+    holder = os.open(going, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    load("fashion-mnist", tmp_path)
+    os.close(holder)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [going.name, "FashionMNIST"]
+
+
+def test_an_archive_that_somebody_has_brought_is_not_downloaded(tmp_path, monkeypatch):
+    """Torchvision finds CIFAR's archive where it downloads to, if it is the right one."""
+    seen = []
+
+    class Fetch:
+        filename, tgz_md5 = "cifar.tar.gz", hashlib.md5(b"right", usedforsecurity=False).hexdigest()
+
+        def __init__(self, place, *, download):
+            seen.append((place / self.filename).exists())
+            raise RuntimeError
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Fetch)
+    for content in (b"right", b"cut off"):
+        (tmp_path / "cifar.tar.gz").write_bytes(content)
+        with pytest.raises(InputError):
+            load("cifar10", tmp_path)
+
+    assert seen == [True, False]
+
+
+@pytest.mark.parametrize("name", [*layouts.NATIVE])
+def test_what_lacks_a_file_is_told_before_it_is_used(name, tmp_path):
+    """A folder that another program's download has left incomplete is named as such in the list of what is there."""
+    (tmp_path / layouts.NATIVE[name].folder).mkdir(parents=True)
+    (tmp_path / layouts.NATIVE[name].folder / "t10k-labels-idx1-ubyte.gz").touch()
+    (tmp_path / layouts.NATIVE[name].folder / "data_batch_1").touch()
+
+    with pytest.raises(InputError) as caught:
+        load(name, tmp_path)
+
+    assert dict(data.available(tmp_path))[name] == str(caught.value)
 
 
 def test_what_is_missing_is_downloaded(tmp_path, monkeypatch):
@@ -606,7 +676,10 @@ def test_what_is_missing_is_downloaded(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", fetch)
     fetched = [load("fashion-mnist", tmp_path / "new"), load("fashion-mnist", tmp_path / "new"), load("fashion-mnist")]
-    assert calls == [(tmp_path / "new", True), (tmp_path / "cache/deeptwins", True)]
+    assert [(place.parent, download) for place, download in calls] == [
+        (tmp_path / "new", True), (tmp_path / "cache/deeptwins", True)
+    ]  # fmt: skip
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["FashionMNIST"]
     assert same(fetched[0], fetched[1])
     assert same(fetched[0], fetched[2])
 

@@ -19,13 +19,13 @@ def step(net=NETS[0], **changed):
 def op(layer, direction, kind, name, time_us, **changed):
     """Make a row of ops."""
     usual = {
-        "net": NETS[0], "calls": 1, "launches": 1, "bytes": 10_000_000, "flops": 0, "floor_us": time_us / 4,
+        "net": NETS[0], "calls": 1, "launches": 1, "bytes": 10_000_000, "flops": 0, "roofline_us": time_us / 4,
     }  # fmt: skip
     return Op(layer=layer, direction=direction, kind=kind, op=name, time_us=time_us, **{**usual, **changed})
 
 
 def ops(net=NETS[0]):
-    """Make the ops of a net: 80 ms, of which convolutions take 60; their floors are a quarter of that."""
+    """Make the ops of a net: 80 ms, of which convolutions take 60; their rooflines are a quarter of that."""
     rows = [
         ("batch", "forward", "batch", "index", 1000.0),
         ("conv", "forward", "convolution", "convolution", 4000.0),

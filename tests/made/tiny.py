@@ -30,8 +30,8 @@ def complete(run, dataset, device, results, go_on=lambda _iteration: True, say=p
     """Take a run to its end, as a worker does that has no other; `go_on` is asked after every block of iterations."""
     turns = completion.advance(run, dataset, device, results, Feeds(), say)
     try:
-        iteration = next(turns)
+        standing = next(turns)
         while True:
-            iteration = turns.send(go_on(iteration))
+            standing = turns.send(go_on(standing.iteration))
     except StopIteration as end:
         return end.value

@@ -172,13 +172,13 @@ def test_what_cannot_be_profiled_is_refused(folder, rates, names, options, messa
 
 
 def test_a_profile_is_of_the_trainers_step(folder, rates):
-    """A profile has every net with its whole step, ops and kernels, on one thread, and floors at the rates."""
+    """A profile has every net with its whole step, ops and kernels, on one thread, and rooflines at the rates."""
     threads, done, counted = torch.get_num_threads(), [], []
     plan = only(plans(["tiny"], ProfileOptions(), folder))
 
     profile = measure.profile(plan, tiny.CPU, 2, None, lambda: done.append(torch.get_num_threads()))
 
-    assert rates == ["fp32"]
+    assert rates == ["fp32"] * 5
     assert done == [1] * 4
     assert torch.get_num_threads() == threads
     assert [step.net for step in profile.nets] == [subject.label for subject in plan.subjects]
@@ -189,7 +189,7 @@ def test_a_profile_is_of_the_trainers_step(folder, rates):
         counted.append(sum(layer.flops * (2 if layer.name == "conv" else 3) for layer in layers) * 16)
         assert sum(op.flops for op in ops) == counted[-1]
         for op in ops:
-            assert 1e-3 * max(op.bytes, op.flops) <= op.floor_us + 0.01 <= 1e-3 * (op.bytes + op.flops) + 0.02
+            assert 1e-3 * max(op.bytes, op.flops) <= op.roofline_us + 0.01 <= 1e-3 * (op.bytes + op.flops) + 0.02
         assert step.fastest_us <= step.step_us <= step.slowest_us
         assert (step.image, step.dataset, step.batch_size) == ("3x8x8", "synthetic", 16)
         assert step.parameters == sum(layer.parameters for layer in layers)
@@ -200,6 +200,21 @@ def test_a_profile_is_of_the_trainers_step(folder, rates):
         )  # 2 steps: means
 
 
+def test_the_roofline_is_the_best_of_the_measurements(folder, monkeypatch):
+    """A machine that is busy before the first net, and free later, has the roofline of the free one."""
+    speeds = iter([1e6, 1e9, 1e6, 1e6, 1e6])
+    monkeypatch.setattr(
+        roofline, "measure", lambda _, name: Rate(precision=name, copy_bytes_per_s=(s := next(speeds)), flops_per_s=s)
+    )
+    monkeypatch.setattr("deeptwins.records.host.load", lambda: 1.25)
+
+    profile = measure.profile(only(plans(["tiny"], ProfileOptions(), folder)), tiny.CPU, 1)
+
+    assert profile.rates == (Rate(precision="fp32", copy_bytes_per_s=1e9, flops_per_s=1e9),)
+    assert all(op.roofline_us <= 1e-3 * (op.bytes + op.flops) + 0.02 for op in profile.ops)
+    assert profile.machine["load"] == 1.25
+
+
 def test_a_network_sees_images_of_its_size(folder, rates):
     """Random images of the shape that was asked for stand in for a dataset; bf16 halves the activations' bytes."""
     asked = ProfileOptions(("width=4", "recipe.precision=bf16"), 4, (1, 12, 12))
@@ -208,7 +223,7 @@ def test_a_network_sees_images_of_its_size(folder, rates):
     profile = measure.profile(plan, tiny.CPU, 1)
 
     (step,) = profile.nets
-    assert (rates, step.image, step.dataset) == (["bf16"], "1x12x12", "random images")
+    assert (rates, step.image, step.dataset) == (["bf16", "bf16"], "1x12x12", "random images")
     assert step.least_bytes == roofline.least_bytes(plan.subjects[0].net, (1, 12, 12), 4, 2)
 
 

@@ -203,6 +203,6 @@ def test_medians_over_steps():
     ops, kernels = profile_ops.sums([step(1, 2), step(5, 6), step(100, 1), once], lambda moved, _: moved * 1e-6)
 
     total = ops["conv", "forward", "convolution", "convolution"]
-    assert (total.time_us, total.calls, total.launches, total.floor_us) == (7, 2, 4, pytest.approx(2000))
+    assert (total.time_us, total.calls, total.launches, total.roofline_us) == (7, 2, 4, pytest.approx(2000))
     assert kernels["convolution", "k"].time_us == 7
     assert ops["conv", "backward", "other", "convolution"].time_us == 0

@@ -63,9 +63,16 @@ def test_a_net_that_was_grown_with_shortcuts_is_residual():
 
 
 @pytest.mark.parametrize(("moved", "flops", "seconds"), [(100, 10, 10), (10, 1000, 50), (0, 0, 0)])
-def test_a_floor_is_the_longer_of_two_times(moved, flops, seconds):
+def test_the_roofline_is_the_longer_of_two_times(moved, flops, seconds):
     """Bytes and FLOPs overlap at best, so that the slower of them decides."""
-    assert Rate(precision="fp32", copy_bytes_per_s=10, flops_per_s=20).floor_s(moved, flops) == seconds
+    assert Rate(precision="fp32", copy_bytes_per_s=10, flops_per_s=20).roofline_s(moved, flops) == seconds
+
+
+def test_the_best_of_two_measurements_counts():
+    """Each rate by itself: other work on the machine may have slowed the one or the other."""
+    first, second = (Rate(precision="fp32", copy_bytes_per_s=a, flops_per_s=b) for a, b in ((10, 20), (5, 40)))
+
+    assert first.best(second) == second.best(first) == Rate(precision="fp32", copy_bytes_per_s=10, flops_per_s=40)
 
 
 def test_rates_are_measured(monkeypatch):

@@ -156,10 +156,10 @@ def ran(script, folder, variables):
         (0, "Fine.", 0, "Fine."),
         (1, "Slower.", 1, "Slower."),
         (2, "Broken.", 2, "Broken."),
-        (3, "Not known.", 0, "Inconclusive, which does not fail the build"),
+        (3, "Not known.", 0, "Inconclusive does not fail the build"),
         (4, "Renamed.", 4, "Renamed."),
-        (1, "", 2, "did not come to its end (exit code 1)"),
-        (0, "", 2, "did not come to its end (exit code 0)"),
+        (1, "", 2, "did not finish (exit code 1)"),
+        (0, "", 2, "did not finish (exit code 0)"),
     ],
 )
 def test_what_the_gate_says_decides_the_build(tmp_path, code, summary, exits, says):

@@ -61,7 +61,7 @@ def run(*words: object, prefix: tuple[object, ...] = (), lacking: str = "") -> t
 
 def fault(code: int, text: str) -> tuple[str, str] | None:
     """Which defect an ended command shows, if any, and what was seen."""
-    if "Traceback" in text:
+    if "traceback" in text.lower():  # printed, or kept in a file that is named
         return "traceback", text[-400:]
     if code >= 0 and code not in CODES:
         return "crash", f"exit code {code}: {text[-200:]}"

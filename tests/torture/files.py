@@ -169,7 +169,7 @@ def of_checkpoints(folder: Path, seed: int) -> Prepared:
         said: list[str] = []
         turns = completion.advance(run, dataset, tiny.CPU, folder, Feeds(), said.append)
         try:
-            iteration = next(turns)
+            iteration = next(turns).iteration
             turns.send(True)  # noqa: FBT003  a generator takes no keywords
             turns.close()
             if proof.exists():

@@ -337,3 +337,19 @@ def test_gpu_steps_never_wait(dataset, precision):
         torch.cuda.set_sync_debug_mode("default")
 
     assert trained.iteration == 12
+
+
+def test_how_far_a_run_is(dataset):
+    """Its errors are those of the last evaluation, before the first those of the batches seen; none is made up."""
+    begun = training.Training(tiny.run_of(), dataset, tiny.CPU)
+    assert begun.standing == (0, {})
+    seen = dict.fromkeys(begun.twins, 0.0)
+
+    begun.step()
+    for name, twin in begun.twins.items():
+        seen[name] = 100 * float(twin.seen[1] / twin.seen[0])
+    assert begun.standing == (1, pytest.approx(seen))
+
+    evaluated = {record["twin"]: record["train_error_pct"] for record in measuring.evaluate(begun)}
+    begun.step()
+    assert begun.standing == (2, evaluated)

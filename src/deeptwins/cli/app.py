@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import refuse, say
-from deeptwins.errors import InputError
+from deeptwins import __version__
+from deeptwins.cli.console import FAILED, answer_programs, refuse, say
+from deeptwins.errors import InputError, told
+from deeptwins.system.invocation import program
+
+LOG = Path("deeptwins-error.log")
 
 COMMANDS = {
     # What the user types: "file:function", or the typer.Typer of a command that has commands of its own.
@@ -24,7 +33,19 @@ COMMANDS = {
 }
 
 
-def deeptwins(context: typer.Context) -> None:
+def _version(asked: bool) -> None:  # noqa: FBT001  as typer calls it
+    """Print the version, and leave."""
+    if asked:
+        say(f"deeptwins {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version, and leave.")
+]
+
+
+def deeptwins(context: typer.Context, *, version: Version = False) -> None:  # noqa: ARG001  `_version` has it
     """Train plain and residual networks side by side, and see what depth does to them.
 
     A study is a question in one file, ablations/STUDY.toml. `run` trains its networks and leaves records in
@@ -47,23 +68,32 @@ def build() -> typer.Typer:
     # Plain help: rich would take two of the three tenths of a second that `deeptwins --help` may last.
     app = typer.Typer(
         rich_markup_mode=None,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    app.callback(invoke_without_command=True)(deeptwins)
+    app.callback(invoke_without_command=True, help=_help(deeptwins))(deeptwins)
     for name, place in COMMANDS.items():
         file, member = place.split(":")
         command = getattr(import_module(f"deeptwins.cli.{file}"), member)
         if isinstance(command, typer.Typer):
+            for part in (command.registered_callback, *command.registered_commands):
+                if part is not None and part.callback is not None:
+                    part.help = _help(part.callback)
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, help=_help(command))(command)
     return app
+
+
+def _help(command: Callable[..., Any]) -> str:
+    """Return the help of a command, its examples as they are typed here."""
+    text = inspect.getdoc(command) or ""
+    return re.sub("^  (.*run )?deeptwins (?=[a-z])", rf"  \1{program()} ", text, flags=re.MULTILINE)
 
 
 def main() -> None:
     """Run the command line. What a user can mend is one line on stderr and exit code 2."""
+    answer_programs(asked=False)
     try:
         code = build()(prog_name="deeptwins", standalone_mode=False)
     except InputError as error:
@@ -71,15 +101,28 @@ def main() -> None:
     except OSError as error:
         name = error.filename or ("standard output" if _output_fails() else None)
         code = refuse(f"{name}: {error.strerror}" if name else error)
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # typer's usage errors: click's class or its own copy, by version
-            raise
-        context = getattr(error, "ctx", None)
-        code = refuse(
-            f"{error.format_message().rstrip('.')}; see {context.command_path if context else 'deeptwins'} --help"
-        )
+    except Exception as error:  # noqa: BLE001  whatever it is, its traceback is kept
+        if hasattr(error, "format_message"):  # typer's usage errors: click's class or its own copy, by version
+            context = getattr(error, "ctx", None)
+            command = f"{context.command_path if context else 'deeptwins'} --help"
+            code = refuse(f"{error.format_message().rstrip('.')}; see `{command}`")
+        else:
+            refuse(_unforeseen(error))
+            code = FAILED
     _output_fails()
     sys.exit(code)
+
+
+def _unforeseen(error: Exception) -> str:
+    """Say what went wrong in a part of a net, or in deeptwins itself, and keep the whole traceback in a file."""
+    from tempfile import gettempdir
+
+    for log in (LOG, Path(gettempdir(), LOG)):
+        try:
+            return f"{told(error, log)}; the whole traceback: {log}"
+        except OSError:  # nothing can be written here
+            continue
+    raise error
 
 
 def _output_fails() -> bool:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import json
+import math
 import re
 import shlex
-from collections.abc import Sequence
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from deeptwins.errors import InputError, line, one_line
+from deeptwins.system.invocation import here, hint
 from deeptwins.system.signals import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -22,18 +27,68 @@ if TYPE_CHECKING:
 ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # unless an option says otherwise
 FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED = 1, 2, 3, 3  # exit codes, beside `INTERRUPTED`
 LONGEST, LONGEST_CELL = 10_000, 500  # characters of a line, and of a cell of a table
+PIPED, NARROWEST = 80, 20  # columns that text is wrapped at: where there is no terminal, and at least
 
 
 def refuse(what: object) -> int:
     """Say in one line on stderr what a user can mend; returns the exit code."""
     with suppress(OSError):  # nowhere to say it
-        say(f"deeptwins: {one_line(what)}", err=True)
+        say(f"deeptwins: {one_line(hint(str(what)))}", err=True)
     return BAD_INPUT
 
 
 def say(text: object = "", *, err: bool = False) -> None:
     """Print a line, as commands print everything: what a terminal would obey is escaped, and what is long is cut."""
-    typer.echo(line(text, LONGEST), err=err)
+    if err or not _Output.for_programs:
+        typer.echo(line(text, LONGEST), err=err)
+
+
+def width() -> int:
+    """Count the columns that text has."""
+    return max(NARROWEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else PIPED
+
+
+def wrap(text: object, *, hanging: int | None = None) -> None:
+    """Print a paragraph, its lines no wider than the terminal. Words stay whole, so that a path can be copied.
+
+    Args:
+        text: what is printed.
+        hanging: how far the lines after the first are indented; by default as far as the first.
+    """
+    written = line(text, LONGEST)
+    indent = " " * (len(written) - len(written.lstrip()) if hanging is None else hanging)
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    for part in textwrap.wrap(written, width(), subsequent_indent=indent, **options) or [""]:
+        say(part)
+
+
+def answer_programs(asked: bool) -> bool:  # noqa: FBT001  as typer calls it
+    """Choose whether standard output is for programs: nothing but what `tell` prints, or for people."""
+    _Output.for_programs = asked
+    return asked
+
+
+def tell(content: Callable[[], Mapping[str, object]]) -> None:
+    """Print what a command found as one JSON object, if that was asked for; else it is not even put together."""
+    if _Output.for_programs:
+        typer.echo(json.dumps(_plain(content()), indent=1, allow_nan=False))
+
+
+class _Output:
+    for_programs = False
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON has it: a number that is not finite is null, what is no number, list or table is text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_plain, value)]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    return str(value)
 
 
 def conclude(outcome: Outcome, again: list[str], following: list[str] | None) -> int:
@@ -49,17 +104,15 @@ def conclude(outcome: Outcome, again: list[str], following: list[str] | None) ->
     """
     if outcome.interrupted:
         command = ["deeptwins", "run", *(["--report"] if following is None else []), *again]
-        if os.environ.get("TOX_ENV_NAME") == "ablate":  # whose `deeptwins` is not on the PATH
-            command = ["tox", "-e", "ablate", "--", *again]
         finished = outcome.done + outcome.diverged
         over = "the time is over: " if outcome.out_of_time else ""
         say(f"{over}{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
-        say("  " + shlex.join(command))
+        say("  " + here(shlex.join(command)))
         return UNFINISHED if outcome.out_of_time else INTERRUPTED
     if outcome.failed:
         say(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
         return FAILED
-    after = "" if following is None else "; next: " + shlex.join(["deeptwins", "report", *following])
+    after = "" if following is None else "; next: " + here(shlex.join(["deeptwins", "report", *following]))
     say(f"{outcome.total} runs are finished{after}")
     return 0
 

@@ -3,61 +3,78 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from deeptwins.cli.console import BAD_INPUT, REPORTS, RESULTS, read_duration, refuse, say
-from deeptwins.cli.options import Reports, results_option
+from deeptwins.cli.console import BAD_INPUT, REPORTS, RESULTS, read_duration, refuse, say, tell
+from deeptwins.cli.options import AsJson, Reports, results_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError, naming
 from deeptwins.pages.wording import count
 from deeptwins.system.signals import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
+    from deeptwins.gate.compare.commits import Commits
     from deeptwins.gate.compare.comparison import Request
+    from deeptwins.gate.compare.worktrees import Suite
+    from deeptwins.gate.page.facts import JudgedRun
     from deeptwins.gate.runs import Run
 
-MAIN = ("origin/main", "main", "origin/master", "master")  # a commit is compared with the first of them that exists
 SKIP, ABORT = 125, 128  # exit codes for `git bisect run`: this commit cannot be judged; no commit can
 TRIALS = 1000  # more is a slip
+MEANINGS = {
+    0: "no slowdown",
+    1: "a confirmed slowdown",
+    2: "the run broke off",
+    3: "inconclusive",
+    4: "benchmarks are missing, or not in the suite's list, or nothing was measured",
+    INTERRUPTED: "interrupted",
+}
+"""By exit code, but for --bisect."""
 
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 GateRuns = Annotated[Path, results_option("Where the runs of the gate lie.")]
-Base = Annotated[str | None, typer.Option(metavar="REF", help="Compare with where HEAD left this. [default: main]")]
+Base = Annotated[
+    str | None, typer.Option(metavar="REF", help="Compare with the commit where HEAD left REF. [default: main]")
+]
 Anchor = Annotated[
-    str | None, typer.Option(metavar="REF", help="Compare with this very commit, for the history; judges nothing.")
+    str | None, typer.Option(metavar="REF", help="Compare with REF itself, for the history; gives no verdict.")
 ]
 Head = Annotated[
-    str | None, typer.Option(metavar="REF", help="What is judged. [default: HEAD with what is not committed]")
+    str | None, typer.Option(metavar="REF", help="The commit to judge. [default: HEAD with uncommitted changes]")
 ]
 SuitePath = Annotated[
-    Path | None, typer.Option(metavar="PATH", help="Benchmarks of pytest-benchmark. [default: of pyproject.toml]")
+    Path | None, typer.Option(metavar="PATH", help="Benchmarks of pytest-benchmark. [default: from pyproject.toml]")
 ]
 SuiteFrom = Annotated[
-    str | None, typer.Option(metavar="REF", help="Whose benchmarks both commits run. [default: head's]")
+    str | None, typer.Option(metavar="REF", help="The commit whose benchmarks both run. [default: head]")
 ]
 Only = Annotated[
-    list[str] | None, typer.Option(metavar="WORD", help="Benchmarks whose names hold it. Can be given again.")
+    list[str] | None, typer.Option(metavar="WORD", help="Run benchmarks whose names contain WORD. Can be given again.")
 ]
 TierChoice = Annotated[
-    Literal["all", "exact", "paired"], typer.Option(help="exact counts, paired times; a minute, and minutes.")
+    Literal["all", "exact", "paired"], typer.Option(help="exact: counts, in a minute. paired: times, in minutes.")
 ]
-Limit = Annotated[str, typer.Option(metavar="TIME", help="Begin nothing new after it: 90s, 9m.")]
-Bisect = Annotated[bool, typer.Option("--bisect", help="Exit as `git bisect run` wants it: 0 good, 1 bad, 125 skip.")]
+Limit = Annotated[str, typer.Option(metavar="TIME", help="Start nothing new after TIME: 90s, 9m.")]
+Bisect = Annotated[bool, typer.Option("--bisect", help="Exit codes for `git bisect run`: 0 good, 1 bad, 125 skip.")]
 SelfTesting = Annotated[
-    bool, typer.Option("--self-test", help="Compare HEAD with itself, unchanged and made slower: takes hours.")
+    bool,
+    typer.Option("--self-test", help="Test the gate: compare HEAD with itself, unchanged and slowed. Takes hours."),
 ]
 Trials = Annotated[
-    int | None, typer.Option(min=1, max=TRIALS, metavar="N", help="Of each kind in the self-test. [default: 20]")
+    int | None, typer.Option(min=1, max=TRIALS, metavar="N", help="Runs of each kind in the self-test. [default: 20]")
 ]
-WriteList = Annotated[bool, typer.Option("--write-list", help="Write what was measured to the suite's list, gate.txt.")]
-Summary = Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found there, too, in Markdown.")]
+WriteList = Annotated[
+    bool, typer.Option("--write-list", help="Write the names of all that was measured to the suite's list, gate.txt.")
+]
+Summary = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the result to FILE, in Markdown.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -77,20 +94,24 @@ def gate(  # noqa: PLR0913  every option is a parameter
     trials: Trials = None,
     write_list: WriteList = False,
     summary: Summary = None,
+    as_json: AsJson = False,  # noqa: ARG001  see `tell`
     results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
-    """Tell whether this commit is slower than its base, by counts and by times.
+    """Tell whether this commit is slower than its base, by exact counts and by times.
 
-    Both are checked out side by side and run the same benchmarks in turn, in pairs of fresh processes on one core. What
-    looks slower is measured once more. A run is a file in results/gate/; the page is reports/performance/index.html.
+    The base is where the commit left main. Both are checked out side by side and run the same benchmarks, taking turns
+    in pairs of fresh processes on one core. A slowdown counts only if a second, independent batch confirms it. A run is
+    a file in results/gate/; the page is reports/performance/index.html. `--base HEAD` compares HEAD with itself, to
+    measure the noise.
 
-    Exit codes: 0 nothing is worse; 1 something is, confirmed; 2 wrong usage, or the run broke off; 3 it cannot be
-    told; 4 the benchmarks are not those of the suite's list, or nothing was measured.
+    Exit codes: 0 no slowdown; 1 a confirmed slowdown; 2 wrong usage, nothing to compare, or the run broke off;
+    3 inconclusive; 4 benchmarks are missing, or not in the suite's list, or nothing was measured.
 
     \b
     Examples:
       deeptwins gate
+      deeptwins gate --base HEAD~1
       deeptwins gate --base v0.1.0 --only bench_step
       deeptwins gate --suite tests/benchmarks
       git bisect run deeptwins gate --bisect --base GOOD --suite-from BAD --only bench_append
@@ -103,23 +124,31 @@ def gate(  # noqa: PLR0913  every option is a parameter
     if trials is not None and not self_test:
         raise InputError("--trials: with --self-test only")
     if write_list and (only or tier != "all"):
-        raise InputError("--write-list: names all that is measured, and so goes with neither --only nor --tier")
-    # Find out what to compare. `git bisect` must stop where that is not clear: no commit can be judged then.
+        raise InputError("--write-list: needs the whole suite, and so goes with neither --only nor --tier")
     limit = read_duration(time_limit)
-    from deeptwins.gate.compare.comparison import TIERS
-
-    tiers = TIERS if tier == "all" else (tier,)
-    try:
-        _check_installed(tiers)
-        asked = replace(
-            _asked(base, anchor, head, suite, suite_from), only=tuple(only or ()), tiers=tiers, limit_s=limit
-        )
-    except InputError as error:
-        if not bisect:
-            raise
-        refuse(error)
-        raise typer.Exit(ABORT) from None
+    # Find out what to compare, before anything is loaded that takes long.
+    with _explained(summary, bisect=bisect, base=base):
+        alone = self_test or write_list  # what differs is not the question then
+        given = head or "HEAD" if self_test else base
+        root, commits, parts = _chosen(given, anchor, head, suite, suite_from, alone=alone)
+        if same := None if alone else _same(root, commits, parts):
+            say(same)
+            tell(lambda: {"verdict": same, "exit_code": 0, "meaning": MEANINGS[0]})
+            _sum_up(summary, "No slowdown.", same)
+            return
+        _check_installed(tier)
     # Compare, and turn the verdict into an exit code.
+    from deeptwins.gate.compare.comparison import TIERS, Request
+
+    asked = Request(
+        root,
+        **vars(commits),
+        suite=parts,
+        anchor=anchor,
+        tiers=TIERS if tier == "all" else (tier,),
+        only=tuple(only or ()),
+        limit_s=limit,
+    )
     with interruptible():
         if self_test:
             _test_itself(asked, trials, results, reports)
@@ -133,7 +162,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
 
 @app.command()
 def page(results: GateRuns = RESULTS, reports: Reports = REPORTS) -> None:
-    """Write the page of the runs that are there, without measuring."""
+    """Write the page from the stored runs, without measuring."""
     publish("performance", reports, (results,))
 
 
@@ -142,14 +171,18 @@ def import_(
     files: Annotated[
         list[Path], typer.Argument(metavar="BASE HEAD ...", help="JSON of `pytest --benchmark-json`, in pairs.")
     ],
-    summary: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found there, too.")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the result to FILE, in Markdown.")
+    ] = None,
+    *,
+    as_json: AsJson = False,  # noqa: ARG001  see `tell`
     results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
-    """Judge files of pytest-benchmark, of whatever project.
+    """Judge files of pytest-benchmark, of any project.
 
-    Each pair of files is a pair of processes, base and head. One pair has no interval, and so no verdict: give several,
-    measured by turns. Exit codes are those of the gate.
+    Each pair of files, base and head, counts as a pair of processes. One pair has no interval, and so no verdict: give
+    several, measured in turn. Exit codes are those of the gate.
 
     \b
     Example:
@@ -165,14 +198,12 @@ def import_(
 
 @app.command()
 def export(
-    to: Annotated[
-        Literal["pytest-benchmark", "csv", "asv", "github-action-benchmark"], typer.Option(help="Whose format.")
-    ],
+    to: Annotated[Literal["pytest-benchmark", "csv", "asv", "github-action-benchmark"], typer.Option(help="The tool.")],
     run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run's file. [default: the newest]")] = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("export"),
     results: GateRuns = RESULTS,
 ) -> None:
-    """Write a run in the format of another tool.
+    """Write a run in another tool's format.
 
     \b
     Example:
@@ -192,35 +223,54 @@ def export(
         say(path)
 
 
-def _check_installed(tiers: Sequence[str]) -> None:
-    if "paired" in tiers and not find_spec("pytest_benchmark"):
+@contextmanager
+def _explained(summary: Path | None, *, bisect: bool, base: str | None) -> Iterator[None]:
+    """Say in the summary, too, why nothing is compared.
+
+    A bisection passes over a commit that is a part of its base. Whatever else is wrong is wrong for all: it stops.
+    """
+    from deeptwins.gate.compare.commits import NothingToCompareError
+
+    try:
+        yield
+    except InputError as error:
+        _sum_up(summary, "Nothing was compared.", str(error))
+        if not bisect:
+            raise
+        refuse(error)
+        raise typer.Exit(SKIP if base and isinstance(error, NothingToCompareError) else ABORT) from None
+
+
+def _check_installed(tier: str) -> None:
+    if tier != "exact" and not find_spec("pytest_benchmark"):
         raise InputError('pytest-benchmark is not installed, and times need it: pip install "deeptwins[gate]"')
 
 
-def _asked(
-    base: str | None, anchor: str | None, head: str | None, suite: Path | None, suite_from: str | None
-) -> Request:
-    """Find out which commits and which benchmarks are meant."""
-    from deeptwins.gate.compare import worktrees
-    from deeptwins.gate.compare.comparison import Request
+def _chosen(  # noqa: PLR0913
+    base: str | None, anchor: str | None, head: str | None, suite: Path | None, suite_from: str | None, *, alone: bool
+) -> tuple[Path, Commits, Suite]:
+    """Find the repository, the commits and the benchmarks that are meant."""
+    from deeptwins.gate.compare import commits, worktrees
 
     place = Path.cwd() if suite is None else suite.resolve()
     root = worktrees.root_of(place if place.is_dir() else place.parent)
-    commit, dirty = worktrees.snapshot(root) if head is None else (worktrees.resolve(root, head), False)
-    if anchor is not None:
-        other = worktrees.resolve(root, anchor)
-    else:
-        other = worktrees.merge_base(root, base or worktrees.first(root, MAIN), commit)
-    source = commit if suite_from is None else worktrees.resolve(root, suite_from)
-    return Request(
-        repository=root,
-        base=other,
-        head=commit,
-        suite=worktrees.suite(root, source, None if suite is None else place.relative_to(root)),
-        kind="anchor" if anchor is not None else "aa" if other == commit else "paired",
-        anchor=anchor,
-        dirty=dirty,
-    )
+    chosen = commits.choose(root, base, anchor=anchor, head=head, itself=alone)
+    source = chosen.head if suite_from is None else worktrees.resolve(root, suite_from)
+    return root, chosen, worktrees.suite(root, source, None if suite is None else place.relative_to(root))
+
+
+def _same(root: Path, commits: Commits, parts: Suite) -> str:
+    """Say why two commits cannot differ in speed; empty where they can, or where each is to be measured anyway."""
+    from deeptwins.gate.compare import worktrees
+
+    if commits.kind != "paired":
+        return ""
+    both = f"{commits.base[:12]} and {commits.head[:12]}"
+    if worktrees.same_files(root, commits.base, commits.head):
+        return f"Nothing to measure: {both} have the same files."
+    if worktrees.only_prose(root, commits.base, commits.head, parts.parts):
+        return f"Nothing to measure: only documents, reports or results differ between {both}."
+    return ""
 
 
 def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *, write_list: bool) -> int:
@@ -228,14 +278,9 @@ def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *
     from deeptwins.gate.compare import comparison, worktrees
     from deeptwins.records import tables
 
-    if asked.kind == "paired" and worktrees.only_prose(asked.repository, asked.base, asked.head, asked.suite.parts):
-        sentence = f"Only prose differs between {asked.base[:12]} and {asked.head[:12]}: nothing to measure."
-        say(sentence)
-        _write_summary(summary, f"{sentence}\n")
-        return 0
-    other = "itself" if asked.base == asked.head else asked.base[:12]
-    changes = " (with changes)" if asked.dirty else ""
-    say(f"{asked.head[:12]}{changes} against {other}", err=True)
+    changes = " with uncommitted changes" if asked.dirty else ""
+    other = "itself, to measure the noise" if asked.kind == "aa" else asked.base[:12]
+    say(f"comparing {asked.head[:12]}{changes} with {other}", err=True)
     for place in (results / "gate" / "runs", reports / "performance"):
         tables.prepare(place / "any")  # now, before minutes of measuring
     run = comparison.compare(asked, results, Teller())
@@ -256,15 +301,33 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
     from deeptwins.gate.page.tables import compared
     from deeptwins.pages.page import write
 
-    say(f"this run: {runs.write(results, run)}")
+    path = runs.write(results, run)
+    say(f"run stored: {path}")
     judged = judge_run(run)
     _write_summary(summary, summarize(judged))
     written, conclusion = write(spec_of("performance"), reports, results), judged.conclusion
-    print_page(replace(written, tables=compared(judged), lines=conclusion.lines))
-    print_index(reports)
-    if run.failure == "interrupted":
-        return INTERRUPTED
-    return 0 if run.kind == "anchor" and conclusion.code in {1, 3} else conclusion.code
+    print_page(replace(written, tables=compared(judged), lines=(conclusion.answer, *conclusion.details)))
+    index = print_index(reports)
+    code = 0 if run.kind == "anchor" and conclusion.code in {1, 3} else conclusion.code
+    code = INTERRUPTED if run.failure == "interrupted" else code
+    tell(lambda: _told(judged, code) | {"run": path, "page": written.page, "index": index})
+    return code
+
+
+def _told(judged: JudgedRun, code: int) -> dict[str, Any]:
+    """Tell of a run what a program may want to know."""
+    conclusion, run = judged.conclusion, judged.run
+    return {
+        "verdict": conclusion.answer,
+        "lines": [conclusion.answer, *conclusion.details],
+        "exit_code": code,
+        "meaning": MEANINGS[code],
+        "kind": run.kind,
+        "base": run.git.base,
+        "head": run.git.head,
+        "benchmarks": judged.ratios.to_dict("records"),
+        "exact": judged.exact.to_dict("records"),
+    }
 
 
 def _test_itself(asked: Request, trials: int | None, results: Path, reports: Path) -> None:
@@ -272,7 +335,7 @@ def _test_itself(asked: Request, trials: int | None, results: Path, reports: Pat
     from deeptwins.gate.compare import selftest, worktrees
 
     if asked.dirty:
-        raise InputError("the self-test compares HEAD with itself: commit what differs, or name a commit with --head")
+        raise InputError("the self-test compares HEAD with itself: commit your changes, or name a commit with --head")
     listed = worktrees.expected(asked.repository, asked.suite) or ()
     benchmarks = [name for name in listed if "::" in name]
     if not benchmarks:
@@ -282,6 +345,14 @@ def _test_itself(asked: Request, trials: int | None, results: Path, reports: Pat
         say(f"broke off: {failure}; the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED if failure == "interrupted" else BAD_INPUT)
     publish("performance", reports, (results,))
+
+
+def _sum_up(path: Path | None, verdict: str, reason: str) -> None:
+    """Write the summary of a comparison for which nothing was measured."""
+    if path is not None:
+        from deeptwins.gate.page.summary import plain
+
+        _write_summary(path, f"**{verdict}** {plain(reason)}\n")
 
 
 def _write_summary(path: Path | None, text: str) -> None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import print_layers, read_shape, say
-from deeptwins.cli.options import image_option, settings_option
-from deeptwins.errors import naming
+from deeptwins.cli.console import print_layers, read_shape, say, tell
+from deeptwins.cli.options import AsJson, complete_network, image_option, settings_option
+from deeptwins.errors import naming, noting
 
 if TYPE_CHECKING:
+    from deeptwins.nets.inspection import Layer
     from deeptwins.study.specs import Net
 
 CLASSES, WIDTH = 1_000_000, 4096  # more is a slip
 
 
 Networks = Annotated[
-    list[str], typer.Argument(metavar="NETWORK", help="resnet-18, plain-34, cifar-plain-56 or the like.")
+    list[str],
+    typer.Argument(
+        metavar="NETWORK", help="resnet-18, plain-34, cifar-plain-56 or the like.", autocompletion=complete_network
+    ),
 ]
 Image = Annotated[str | None, image_option("The image, e.g. 1x28x28.")]
 Classes = Annotated[int | None, typer.Option(min=1, max=CLASSES, metavar="N", help="Outputs.")]
@@ -42,6 +46,7 @@ def show(  # noqa: PLR0913  every option is a parameter
     settings: NetSettings = None,
     layers: ByLayer = False,
     diagram: Diagram = None,
+    as_json: AsJson = False,  # noqa: ARG001  see `tell`
 ) -> None:
     """Show networks stage by stage: shapes, parameters, FLOPs.
 
@@ -65,18 +70,27 @@ def show(  # noqa: PLR0913  every option is a parameter
     traced, drawn = {}, {}
     for network in networks:
         net, usual, outputs = named(network, settings or [])
-        inspection.check_named(network, net)
         shape, outputs = usual if image is None else read_shape(image), outputs if classes is None else classes
-        traced[network] = inspection.trace(net, shape, outputs)
-        drawn[network] = net, inspection.stages(net, shape, outputs)
+        with noting(f"net {network}"):
+            inspection.check_named(network, net)
+            traced[network] = inspection.trace(net, shape, outputs)
+            drawn[network] = net, inspection.stages(net, shape, outputs)
     if diagram is not None:
         _draw(drawn, diagram)
-    for i, (network, trace) in enumerate(traced.items()):
-        if len(traced) > 1:
+    rows = {network: trace if layers else inspection.parts(trace) for network, trace in traced.items()}
+    for i, network in enumerate(rows):
+        if len(rows) > 1:
             if i:
                 say()
             say(network)
-        print_layers("LAYER" if layers else "STAGE", trace if layers else inspection.parts(trace))
+        print_layers("LAYER" if layers else "STAGE", rows[network])
+    tell(lambda: {"networks": [_described(network, rows[network]) for network in rows]})
+
+
+def _described(name: str, rows: Sequence[Layer]) -> dict[str, Any]:
+    """Tell what `show` prints of a network; a row is a stage, or a layer."""
+    parameters, flops = sum(row.parameters for row in rows), sum(row.flops for row in rows)
+    return {"name": name, "parameters": parameters, "flops": flops, "rows": [vars(row) for row in rows]}
 
 
 def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> None:

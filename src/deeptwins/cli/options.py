@@ -7,7 +7,27 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from deeptwins.cli.console import ABLATIONS, answer_programs
+
 SEEDS = 100_000  # more is a slip
+
+
+def complete_study(incomplete: str) -> list[str]:
+    """Name the studies that begin so, for a shell; what is a path it completes itself."""
+    return [name for name in sorted(path.stem for path in ABLATIONS.glob("*.toml")) if name.startswith(incomplete)]
+
+
+def complete_network(incomplete: str) -> list[str]:
+    """Name the networks of the papers that begin so."""
+    from deeptwins.study.networks import NAMES
+
+    return [name for name in NAMES if name.startswith(incomplete)]
+
+
+def complete_profiled(incomplete: str) -> list[str]:
+    """Name the studies and the networks that begin so."""
+    return complete_study(incomplete) + complete_network(incomplete)
+
 
 Data = Annotated[
     Path | None,
@@ -18,6 +38,14 @@ Data = Annotated[
 DeviceName = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to train; auto takes a GPU if there is one.")
 ]
+
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=answer_programs, is_eager=True, help="Print one JSON object for programs, and nothing else."
+    ),
+]
+"""A command that has it calls `tell`; what it prints besides goes nowhere."""
 
 
 def results_option(what: str) -> Any:  # noqa: ANN401  as typer's own

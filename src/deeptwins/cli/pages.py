@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from deeptwins.cli.console import BAD_INPUT, print_table, refuse, say
+from deeptwins.cli.console import BAD_INPUT, print_table, refuse, say, tell, wrap
 from deeptwins.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def publish(
     """
     from deeptwins.pages.page import UnwritableError, write
 
-    pages, written = [], 0
+    pages: list[Written[Any]] = []
+    written: list[tuple[str, Written[Any]]] = []
     planned = [(kind, source) for source in sources] + list(others)
     for place, (of, source) in enumerate(planned):
         try:
@@ -68,15 +69,15 @@ def publish(
         except InputError as error:
             refuse(error)
             continue
-        written += 1
+        written.append((of, page))
         if place < len(sources):
             pages.append(page)
             print_page(page)
         else:
             say(page.page)
-    if written:
-        print_index(reports)
-    if written < len(planned):
+    index = print_index(reports) if written else None
+    tell(lambda: {"pages": [_described(of, page) for of, page in written], "index": index})
+    if len(written) < len(planned):
         raise typer.Exit(BAD_INPUT)
     return pages
 
@@ -93,12 +94,28 @@ def print_page(written: Written[Any]) -> None:
         rows = [tuple(head.upper() for head in table.columns), *map(tuple, table.rows)]
         print_table(rows, right=range(table.words, len(table.columns)))
         say()
-    for line in (*written.lines, written.page):
-        say(line)
+    for line in written.lines:
+        wrap(line)
+    say(written.page)
 
 
-def print_index(reports: Path) -> None:
-    """Write the list of all pages, and say where it is."""
+def _described(kind: str, written: Written[Any]) -> dict[str, Any]:
+    """Tell of a page what a program may want to know; of a study, how its claims turned out."""
+    spec, facts = spec_of(kind), written.facts
+    told: dict[str, Any] = {"kind": kind, "name": written.page.parent.name, "question": spec.question(facts)}
+    told |= {"answer": spec.answer(facts), "verdict": spec.verdict(facts)}
+    told |= {"page": written.page, "markdown": written.page.with_name("report.md")}
+    if kind != "study":
+        return told
+    asked, claims = facts.frames.asked, facts.findings.claims.to_dict("records")
+    told |= {"runs": asked, "finished": asked - facts.frames.missing}
+    return told | {"contradicted": facts.contradicted, "claims": claims}
+
+
+def print_index(reports: Path) -> Path:
+    """Write the list of all pages, say where it is, and return that."""
     from deeptwins.pages.listing import write_index
 
-    say(f"all reports: {write_index(reports)}")
+    index = write_index(reports)
+    say(f"all reports: {index}")
+    return index

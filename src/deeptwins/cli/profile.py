@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, as_typed, read_shape
-from deeptwins.cli.options import Data, DeviceName, Reports, image_option, results_option, settings_option
+from deeptwins.cli.options import (
+    Data,
+    DeviceName,
+    Reports,
+    complete_profiled,
+    image_option,
+    results_option,
+    settings_option,
+)
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError
 from deeptwins.system.signals import interruptible
@@ -25,13 +33,17 @@ BATCH, STEPS = 65_536, 1000  # more is a slip
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="STUDY|NETWORK", help="depth, cifar-plain-56 or the like; or .toml files."),
+    typer.Argument(
+        metavar="STUDY|NETWORK",
+        help="depth, cifar-plain-56 or the like; or .toml files.",
+        autocompletion=complete_profiled,
+    ),
 ]
 ImagesPerStep = Annotated[
-    int | None, typer.Option(min=1, max=BATCH, metavar="N", help="Images a step. [default: the study's; 128]")
+    int | None, typer.Option(min=1, max=BATCH, metavar="N", help="Images per step. [default: the study's; 128]")
 ]
 NetworkImage = Annotated[str | None, image_option("The image of a network, e.g. 1x28x28.")]
-Steps = Annotated[int, typer.Option(min=1, max=STEPS, metavar="N", help="Steps that are timed, and as many profiled.")]
+Steps = Annotated[int, typer.Option(min=1, max=STEPS, metavar="N", help="Steps to time, and as many to profile.")]
 ProfiledSettings = Annotated[
     list[str] | None,
     settings_option("KEY=VALUE", "Change a network, or with recipe.KEY=VALUE its recipe or a study's."),
@@ -42,7 +54,7 @@ BenchTimings = Annotated[
     typer.Option(
         "--timings",
         metavar="FILE",
-        help="Show these of bench_throughput.py, bench_packing.py, bench_choices.py: JSON of pytest-benchmark."
+        help="Make pages of these timings: JSON of bench_throughput.py, bench_packing.py or bench_choices.py."
         " Can be given again.",
     ),
 ]
@@ -61,14 +73,14 @@ def profile(  # noqa: PLR0913  every option is a parameter
     data: Data = None,
     timings: BenchTimings = None,
 ) -> None:
-    """Tell where the time of a training step goes: by kind, layer, kernel.
+    """Tell where the time of a training step goes: by kind of work, layer and kernel.
 
-    Every net of a study is profiled once, with the study's recipe and data; networks named as for `show`, all on one
-    page, with SGD on random images. On a CPU one thread computes, as when a study is trained. The profile goes to
-    results/profile/NAME.json, and onto a page, reports/profile-NAME/index.html.
+    The nets of a study are profiled with its recipe and data. Networks, named as for `show`, share one page and train
+    with SGD on random images. On a CPU, one thread computes, as in a study. Use an idle machine: other work lengthens
+    times. The profile goes to results/profile/NAME.json and onto a page, reports/profile-NAME/index.html.
 
-    With --timings, what benches measured goes onto pages, too: how fast the paper's CIFAR-10 grid trains onto
-    reports/throughput/index.html, what packing and the trainer's choices are worth onto reports/choices/index.html.
+    --timings makes pages of what benches measured: how fast the paper's CIFAR-10 grid trains, in
+    reports/throughput/index.html; whether packing nets pays, in reports/choices/index.html.
 
     \b
     Examples:
@@ -81,7 +93,7 @@ def profile(  # noqa: PLR0913  every option is a parameter
         _show(timings, results, reports)
     if not names:
         if not timings:
-            raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see deeptwins profile --help")
+            raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see `deeptwins profile --help`")
         return
     from deeptwins.profile import measure
     from deeptwins.profile import plans as profile_plans

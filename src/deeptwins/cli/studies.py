@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,21 +21,38 @@ from deeptwins.cli.console import (
     RESULTS,
     as_typed,
     conclude,
-    print_table,
     read_duration,
     refuse,
     say,
+    tell,
+    wrap,
 )
-from deeptwins.cli.options import Data, DeviceName, reports_option, results_option, seeds_option, settings_option
+from deeptwins.cli.options import (
+    AsJson,
+    Data,
+    DeviceName,
+    complete_study,
+    reports_option,
+    results_option,
+    seeds_option,
+    settings_option,
+)
 from deeptwins.cli.pages import publish, sources
-from deeptwins.errors import InputError, one_line
+from deeptwins.errors import InputError, UnfitError, noting, one_line
+from deeptwins.pages.wording import count
 from deeptwins.system import signals
+from deeptwins.system.invocation import here
 
 if TYPE_CHECKING:
     from deeptwins.cli.pages import Source
     from deeptwins.study import Study
 
 WORKERS = 4096  # more is a slip
+FULL = "-cifar10"  # ends the names of studies with the paper's recipe
+STATES = ("done", "diverged", "failed", "unfinished")
+TWINS = 5  # named at most
+DEVICES = {"auto": "a GPU if there is one, or else on the CPU", "cpu": "the CPU", "cuda": "a GPU"}
+COST = 25  # columns of a cost, at least where one is longer
 
 Records = Annotated[Path, results_option("Where the records of runs lie.")]
 Settings = Annotated[
@@ -42,8 +60,13 @@ Settings = Annotated[
     settings_option("recipe.KEY=VALUE", "Change one key of the study's recipe. Can be given again."),
 ]
 
+Everything = Annotated[bool, typer.Option("--all", help=f"With the `{FULL}` versions.")]
+
 # Of `run`.
-Studies = Annotated[list[str], typer.Argument(metavar="STUDY", help="Names from `deeptwins list`, or .toml files.")]
+Studies = Annotated[
+    list[str],
+    typer.Argument(metavar="STUDY", help="Names from `deeptwins list`, or .toml files.", autocompletion=complete_study),
+]
 Workers = Annotated[
     int | None,
     typer.Option(min=1, max=WORKERS, metavar="N", help="Processes that train. [default: one a core; one on a GPU]"),
@@ -62,7 +85,9 @@ Pages = Annotated[bool, typer.Option("--report", help=f"Then write the studies' 
 # Of `report`.
 ReportedStudies = Annotated[
     list[str] | None,
-    typer.Argument(metavar="STUDY", help="Names or .toml files; by default all that has results."),
+    typer.Argument(
+        metavar="STUDY", help="Names or .toml files; by default all that has results.", autocompletion=complete_study
+    ),
 ]
 ReportedSeeds = Annotated[int | None, seeds_option("As in the run: seeds 0 to N-1.")]
 ReportedTo = Annotated[Path, reports_option("Where the pages go.")]
@@ -83,30 +108,82 @@ PaperFigures = Annotated[
 StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with 3 when the records contradict a claim.")]
 
 
-def list_(results: Records = RESULTS) -> None:
-    """List the studies: question, cost, how many runs are done."""
+def list_(
+    results: Records = RESULTS,
+    *,
+    everything: Everything = False,
+    as_json: AsJson = False,  # noqa: ARG001  see `tell`
+) -> None:
+    """List the studies by subject: cost, state, question.
+
+    The `-cifar10` versions, with the recipes of the papers, are left out unless they are begun, or --all is given.
+    """
+    from deeptwins.study import GROUPS
+
+    if not ABLATIONS.is_dir():
+        raise InputError(f"no folder {ABLATIONS}/ here: go to the repository's root")
+    rows = [_listed(path, results) for path in sorted(ABLATIONS.glob("*.toml"), key=lambda path: path.stem)]
+    broken = [row for row in rows if row["error"]]
+    shown = [row for row in rows if everything or row in broken or _begun(row) or not row["name"].endswith(FULL)]
+    groups = sorted({row["group"] for row in shown} - {*GROUPS, None})
+    for group in [*GROUPS, *groups, None]:
+        _print_group(group, [row for row in shown if row["group"] == group], shown)
+    if hidden := len(rows) - len(shown):
+        say(f"{hidden} more have the papers' recipes on CIFAR-10, and need a GPU. To list them, too:")
+        say(f"  {here('deeptwins list --all')}")
+    for row in filter(lambda row: row["aside"], rows):
+        wrap(row["aside"])
+    tell(lambda: {"studies": rows})
+    if broken:
+        raise typer.Exit(BAD_INPUT)
+
+
+def _listed(path: Path, results: Path) -> dict[str, Any]:
+    """Tell what `list` says of a study; of a file that cannot be read, why. The keys are those of its JSON."""
     from deeptwins import records, study
     from deeptwins.findings import aside
     from deeptwins.records import RunFiles
 
-    if not ABLATIONS.is_dir():
-        raise InputError(f"no folder {ABLATIONS}/ here: go to the repository's root")
-    rows, broken, others = [("STUDY", "RUNS DONE", "COST", "QUESTION")], False, []
-    for path in sorted(ABLATIONS.glob("*.toml"), key=lambda path: path.stem):
-        try:
-            listed = study.load(path)
-            statuses = [records.status(records.read(RunFiles.of(results, run).records)) for run in listed.runs]
-            done = sum(status in ("done", "diverged") for status in statuses)
-            others.append(aside.told(listed, results))
-            rows.append((listed.name, f"{done} of {len(statuses)}", listed.cost or "-", one_line(listed.question)))
-        except InputError as error:
-            broken = True
-            rows.append((path.stem, "-", "-", f"cannot be read: {one_line(error)}"))
-    print_table(rows)
-    for text in filter(None, others):
-        say(text)
-    if broken:
-        raise typer.Exit(BAD_INPUT)
+    row: dict[str, Any] = dict.fromkeys(("group", "question", "cost", "runs", *STATES, "aside", "error"))
+    row = {"name": path.stem, "path": str(path)} | row
+    try:
+        listed = study.load(path)
+        row |= {"group": listed.group, "question": one_line(listed.question), "cost": listed.cost or None}
+        found = [records.read(RunFiles.of(results, run).records) for run in listed.runs]
+        states = Counter(records.status(lines) or "unfinished" for lines in found if lines)
+        row |= {"runs": len(listed.runs), **{state: states[state] for state in STATES}}
+        row["aside"] = aside.told(listed, results) or None
+    except InputError as error:
+        row["error"] = one_line(error)
+    return row
+
+
+def _begun(row: Mapping[str, Any]) -> bool:
+    return any(row[state] for state in STATES)
+
+
+def _print_group(group: str | None, rows: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]]) -> None:
+    """Print the studies of a group, each with its question below; None: those that cannot be read."""
+    if not rows:
+        return
+    say(group or "Cannot be read")
+    names, costs = (max(len(row[key] or "-") for row in shown) for key in ("name", "cost"))
+    for row in rows:
+        if row["error"]:
+            wrap(f"  {row['name']}: {row['error']}", hanging=6)
+            continue
+        wrap(f"  {row['name']:{names}}  {row['cost'] or '-':{min(costs, COST)}}  {_state(row)}", hanging=names + 4)
+        wrap(f"      {row['question']}")
+    say()
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """Say how far a study is."""
+    if not _begun(row):
+        return f"{count(row['runs'], 'run')} to do"
+    words = {"diverged": "diverged", "failed": "failed", "unfinished": "half done"}
+    others = [f"{row[state]} {word}" for state, word in words.items() if row[state]]
+    return ", ".join([f"{row['done'] + row['diverged']} of {row['runs']} runs done", *others])
 
 
 def run(  # noqa: PLR0913  every option is a parameter
@@ -140,7 +217,11 @@ def run(  # noqa: PLR0913  every option is a parameter
     begun = time.monotonic()
     limit = math.inf if time_limit is None else read_duration(time_limit)
     chosen = _load(dict.fromkeys(studies), settings, seeds)
+    for study in chosen:
+        for text in _announced(study):
+            wrap(text)
     _tell_others(chosen, results)
+    say(f"loading PyTorch, to train on {DEVICES[device]}")
     # Train every run once, though two of the studies may have it.
     from deeptwins.train.schedule import forking
 
@@ -190,6 +271,7 @@ def report(  # noqa: PLR0913  as above
     reports: ReportedTo = REPORTS,
     figures: PaperFigures = None,
     strict: StrictExit = False,
+    as_json: AsJson = False,  # noqa: ARG001  see `tell`
 ) -> None:
     """Turn the records of each study into a page.
 
@@ -226,6 +308,23 @@ def _load(names: Iterable[str], settings: Sequence[str] | None, seeds: int | Non
     return [study.load(study.find(name, ABLATIONS), settings or [], seeds) for name in names]
 
 
+def _announced(study: Study) -> list[str]:
+    """Say what will be trained: the question, then how much of what."""
+    nets = [net for run in study.runs for net in run.twins.values()]
+    twins = [*dict.fromkeys(twin for run in study.runs for twin in run.twins)]
+    depths, seeds = sorted({net.depth for net in nets}), {run.seed for run in study.runs}
+    iterations, sets = ({getattr(run.recipe, key) for run in study.runs} for key in ("iterations", "dataset"))
+    named = ", ".join(twins) if len(twins) <= TWINS else f"{', '.join(twins[:TWINS])} and {len(twins) - TWINS} more"
+    parts = [
+        f"{count(len(study.runs), 'run')} with {count(len(nets), 'net')}: {named}",
+        f"depth {depths[0]}" if len(depths) == 1 else f"depths {depths[0]} to {depths[-1]}",
+        count(len(seeds), "seed"),
+        f"{' or '.join(f'{number:,}' for number in sorted(iterations))} iterations on {', '.join(sorted(sets))}",
+    ]
+    cost = f"; takes {study.cost}" if study.cost and not study.settings and study.seeds is None else ""
+    return [f"{study.name}: {one_line(study.question)}", f"  {'; '.join(parts)}{cost}"]
+
+
 def _tell_others(studies: Iterable[Study], results: Path) -> None:
     """Say which runs lie beside those of the studies, with other settings: they stay, and are no part of the pages."""
     from deeptwins.findings import aside
@@ -237,7 +336,7 @@ def _tell_others(studies: Iterable[Study], results: Path) -> None:
             refuse(error)  # of a file that is none of this command's: `report` will not go on without it, training does
             continue
         if text:
-            say(text)
+            wrap(text)
 
 
 def _check(studies: Iterable[Study], device: str) -> None:
@@ -248,9 +347,10 @@ def _check(studies: Iterable[Study], device: str) -> None:
     accelerator = devices.device(device)
     for study in studies:
         try:
-            for run in study.runs:
-                checks.check(run, accelerator)
-        except ValueError as error:
+            with noting(f"study {study.name}"):
+                for run in study.runs:
+                    checks.check(run, accelerator)
+        except UnfitError as error:
             raise InputError(f"{study.path}: {error}") from None
 
 

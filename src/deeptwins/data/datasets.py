@@ -158,8 +158,10 @@ def _found(name: str, folder: Path) -> str:
     if found is None:
         return f"not in {folder}: downloaded on first use"
     path, read = found
-    notes = () if path == folder / layouts.NATIVE[name][0] else read(path).notes  # torchvision's leave no choice
-    return " ".join([str(path), *(f"({note})" for note in notes)])
+    if path == folder / layouts.NATIVE[name].folder:  # which leaves no choice, and so nothing to note
+        layouts.NATIVE[name].check(path)
+        return str(path)
+    return " ".join([str(path), *(f"({note})" for note in read(path).notes)])
 
 
 def checksum(train: Split, test: Split) -> str:
@@ -214,7 +216,7 @@ def _remedy(name: str, where: str) -> str:
     """Say what to do where a well-known dataset is another one."""
     if name not in layouts.NATIVE:
         return "install another version of scikit-learn"
-    if Path(where).match(layouts.NATIVE[name][0]):
+    if Path(where).match(layouts.NATIVE[name].folder):
         return "move it away, and run again to download the original"
     layout = next(layout for layout, files in layouts.LAYOUTS.items() if files.detects(Path(where)))
     return f"to use it all the same, give it as {layout}:{where}"

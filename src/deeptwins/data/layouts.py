@@ -5,17 +5,27 @@ Whatever is wrong with a file is an `InputError` that names it. `NATIVE` and `LA
 
 from __future__ import annotations
 
+import fcntl
 import http.client
-from collections.abc import Callable
+import os
+import shutil
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from deeptwins.data.files import RawDataset
 from deeptwins.data.folders import read_folder
-from deeptwins.data.native import dataset_class, read_cifar, read_idx
+from deeptwins.data.native import check_cifar, check_idx, dataset_class, integrity, read_cifar, read_idx
 from deeptwins.data.parquet import read_parquet, split_files
 from deeptwins.errors import InputError
+
+PART = ".part"  # ends the names of folders that are downloaded into
 
 
 @dataclass(frozen=True)
@@ -31,9 +41,9 @@ class FileLayout:
 
 def find(name: str, folder: Path) -> tuple[Path, Callable[[Path], RawDataset]] | None:
     """Find a dataset in a folder: where it lies, and what reads it. None when it is not there."""
-    native, read, _ = NATIVE[name]
-    if (folder / native).is_dir() and any((folder / native).iterdir()):  # a download that fails leaves it empty
-        return folder / native, read
+    native = folder / NATIVE[name].folder
+    if native.is_dir() and any(native.iterdir()):  # other programs leave it empty where their download fails
+        return native, NATIVE[name].read
     return next(((folder / name, layout.read) for layout in LAYOUTS.values() if layout.detects(folder / name)), None)
 
 
@@ -43,11 +53,19 @@ def download(name: str, folder: Path) -> tuple[Path, Callable[[Path], RawDataset
     Raises:
         InputError: that failed; it says what to do without a network.
     """
-    native, read, torchvision_class = NATIVE[name]
+    native, read, _, torchvision_class = NATIVE[name]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        dataset_class(torchvision_class)(folder, download=True)
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        with _aside(folder, name) as place:
+            kind = dataset_class(torchvision_class)
+            archive = folder / getattr(kind, "filename", native)
+            if archive.is_file() and integrity(archive, kind.tgz_md5):
+                (place / archive.name).symlink_to(archive.absolute())  # somebody has brought it already
+            kind(place, download=True)
+            (folder / native).parent.mkdir(exist_ok=True)
+            if find(name, folder) is None:  # else another process was faster
+                (place / native).replace(folder / native)
+    except (OSError, RuntimeError, EOFError, http.client.HTTPException, tarfile.TarError, zlib.error) as error:
         reason = " ".join(str(error).split())
         *forms, last = f"{native}/ (torchvision)", *(layout.form.format(name=name) for layout in LAYOUTS.values())
         raise InputError(
@@ -57,11 +75,57 @@ def download(name: str, folder: Path) -> tuple[Path, Callable[[Path], RawDataset
     return folder / native, read
 
 
-# The folder that torchvision's class makes in its root, the function that reads it, and the class.
-NATIVE: dict[str, tuple[str, Callable[[Path], RawDataset], str]] = {
-    "fashion-mnist": ("FashionMNIST/raw", read_idx, "FashionMNIST"),
-    "cifar10": ("cifar-10-batches-py", partial(read_cifar, "CIFAR10"), "CIFAR10"),
-    "cifar100": ("cifar-100-python", partial(read_cifar, "CIFAR100"), "CIFAR100"),
+@contextmanager
+def _aside(folder: Path, name: str) -> Iterator[Path]:
+    """Make a place for a download, which is removed in any case; what kills have left of others goes, too.
+
+    So nothing that is incomplete ever lies where data is looked for. Each place is locked while it is in use.
+    """
+    for left in folder.glob(f".{name}-*{PART}"):
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left)
+    temporary = TemporaryDirectory(prefix=f".{name}-", suffix=PART, dir=folder, ignore_cleanup_errors=True)
+    with temporary as place, ExitStack() as stack:
+        with suppress(OSError):  # a file system without locks
+            stack.enter_context(_locked(Path(place)))
+        yield Path(place)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder.
+
+    Raises:
+        OSError: another process has it, or there are no locks.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Native(NamedTuple):
+    """A dataset as torchvision downloads it."""
+
+    folder: str
+    """That torchvision's class makes in its root."""
+    read: Callable[[Path], RawDataset]
+    check: Callable[[Path], object]
+    """Raises InputError where a file is missing; reads none."""
+    torchvision_class: str
+
+
+NATIVE: dict[str, Native] = {
+    "fashion-mnist": Native("FashionMNIST/raw", read_idx, check_idx, "FashionMNIST"),
+    **{
+        name: Native(folder, partial(read_cifar, kind), partial(check_cifar, kind), kind)
+        for name, folder, kind in (
+            ("cifar10", "cifar-10-batches-py", "CIFAR10"),
+            ("cifar100", "cifar-100-python", "CIFAR100"),
+        )
+    },
 }
 
 # The layouts that any dataset may have, in the order in which they are looked for; `NAME:PATH` reads one of them. A

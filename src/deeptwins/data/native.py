@@ -29,6 +29,12 @@ def read_idx(folder: Path) -> RawDataset:
     return RawDataset(str(folder), _idx_part(folder, "train"), _idx_part(folder, "t10k"))
 
 
+def check_idx(folder: Path) -> None:
+    """Raise InputError where one of the four files is missing."""
+    for split in ("train", "t10k"):
+        _idx_file(folder, f"{split}-labels", 1), _idx_file(folder, f"{split}-images", 3)
+
+
 def _idx_part(folder: Path, split: str) -> Part:
     labels, images = _idx(folder, f"{split}-labels", 1), _idx(folder, f"{split}-images", 3)
     if len(labels) != len(images):
@@ -74,23 +80,29 @@ def _idx_file(folder: Path, stem: str, dimensions: int) -> Path:
 
 def read_cifar(name: str, folder: Path) -> RawDataset:
     """Read the pickles of CIFAR, whose MD5 sums torchvision checks before it opens them."""
-    torchvision_class = dataset_class(name)
-    meta = (torchvision_class.meta["filename"], torchvision_class.meta["md5"])
-    files = {folder / file: md5 for file, md5 in (*torchvision_class.train_list, *torchvision_class.test_list, meta)}
+    torchvision_class, files = dataset_class(name), check_cifar(name, folder)
     for path in files:
-        if not path.exists():
-            raise _missing(path, lambda name: folder / name in files or name in ("readme.html", "file.txt~"))
         with opened(path, "") as file:  # torchvision would call a FIFO damaged
             if os.fstat(file.fileno()).st_size > PICKLE_BYTES:
                 raise InputError(f"{path}: damaged: {_again(folder)}")
     try:
         splits = [torchvision_class(folder.parent, train=train) for train in (True, False)]
     except RuntimeError:
-        check = importlib.import_module("torchvision.datasets.utils").check_integrity
-        bad = next((path for path, md5 in files.items() if not check(path, md5)), folder)
+        bad = next((path for path, md5 in files.items() if not integrity(path, md5)), folder)
         raise InputError(f"{bad}: damaged: {_again(folder)}") from None
     train, test = (Part(np.array(split.targets, np.int64), split.data) for split in splits)
     return RawDataset(str(folder), train, test)
+
+
+def check_cifar(name: str, folder: Path) -> dict[Path, str]:
+    """Return the files of CIFAR with their MD5 sums; raises InputError where one is missing."""
+    kind = dataset_class(name)
+    listed = (*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"]))
+    files = {folder / file: md5 for file, md5 in listed}
+    for path in files:
+        if not path.exists():
+            raise _missing(path, lambda name: folder / name in files or name in ("readme.html", "file.txt~"))
+    return files
 
 
 def _missing(path: Path, belongs: Callable[[str], object]) -> InputError:
@@ -106,6 +118,11 @@ def _missing(path: Path, belongs: Callable[[str], object]) -> InputError:
 
 def _again(folder: Path) -> str:
     return f"delete {folder} and run again to download it"
+
+
+def integrity(path: Path, md5: str) -> bool:
+    """Whether a file has the sum that torchvision knows."""
+    return bool(importlib.import_module("torchvision.datasets.utils").check_integrity(path, md5))
 
 
 def dataset_class(name: str) -> Any:  # noqa: ANN401 - one of torchvision's dataset classes, which have no common type

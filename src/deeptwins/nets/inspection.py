@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from deeptwins.errors import InputError, shown
+from deeptwins.errors import InputError, UnfitError, shown
 from deeptwins.nets.blocks import Fork, Join
 from deeptwins.nets.building import check
 from deeptwins.nets.families import FAMILIES, ResNet
@@ -47,7 +47,7 @@ def check_named(name: str, net: Net) -> None:
     """
     try:
         check(net)
-    except ValueError as error:
+    except UnfitError as error:
         raise InputError(f"no network {shown(name)}: {error}{_elsewhere(name)}") from None
 
 
@@ -56,14 +56,18 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> tuple[Layer, .
     """Run one image (C, H, W) through the net on the meta device and list every layer in order of execution.
 
     Raises:
-        InputError: the image is too small for the net, or something is too large for any.
+        InputError: the image has no pixels, or something is too large for any machine.
     """
+    if min(image) < 1:
+        raise InputError(f"input {'x'.join(map(str, image))}: an image has one channel and one pixel at least")
     try:
         with torch.device("meta"):
             # Shapes and FLOPs are the same whatever computes them, and eager compiles nothing.
             model = ResNet(net.model_copy(update={"fused_op": "eager"}), image[0], classes).eval()
             x = torch.empty(1, *image)
     except (RuntimeError, TypeError) as error:
+        if "overflow" not in str(error).lower():
+            raise  # an error in a part of the net, such as a block of one's own
         raise InputError(f"width {net.width}, {classes} classes: {str(error).splitlines()[0]}") from None
     # Note every layer that computes something, when it is called.
     seen: list[tuple[str, nn.Module, tuple[int, ...]]] = []
@@ -82,10 +86,7 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> tuple[Layer, .
         if not copies and not adds and not empty and not [*module.children()]:
             module.register_forward_hook(look(name))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        try:
-            model(x)
-        except RuntimeError as error:
-            raise InputError(f"input {'x'.join(map(str, image))}: {str(error).splitlines()[0]}") from None
+        model(x)
     flops = {name.removeprefix("ResNet."): sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     return tuple(
         Layer(name, type(module).__name__, output, sum(p.numel() for p in module.parameters()), flops.get(name, 0))
@@ -147,6 +148,6 @@ def _elsewhere(name: str) -> str:
 def _is_depth(depth: int, family: str) -> bool:
     try:
         FAMILIES[family](depth)
-    except ValueError:
+    except UnfitError:
         return False
     return True

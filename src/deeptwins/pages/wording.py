@@ -50,6 +50,17 @@ def share(value: float) -> str:
     return f"{100 * value:.0f} %" if value >= 0.1 else f"{100 * value:.2g} %"  # noqa: PLR2004
 
 
+def of_roofline(share: float) -> str:
+    """Return a share of the roofline as text, in whole percent.
+
+    More than all of it is no finding, and so gets no number: the data came from a cache, or the roofline was measured
+    too low, on a busy machine.
+    """
+    if not share > 0:
+        return "-"
+    return "> 100 %" if share > 1 else f"{100 * share:,.0f} %" if share >= 0.01 else "<1 %"  # noqa: PLR2004
+
+
 def interval(low: float, high: float, decimals: int = 1) -> str:
     """Return an interval as text."""
     return f"{number(low, decimals)} to {number(high, decimals)}" if math.isfinite(low) else "-"

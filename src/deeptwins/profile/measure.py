@@ -16,11 +16,12 @@ import torch
 
 from deeptwins import data
 from deeptwins.data import Dataset, Split, images
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, noting
 from deeptwins.kernels.formats import PRECISIONS
 from deeptwins.profile import clock, roofline
 from deeptwins.profile import ops as profile_ops
 from deeptwins.profile.plans import RANDOM, Plan, Subject
+from deeptwins.records import host
 from deeptwins.records.profiles import KernelTime, Op, Profile, Rate, Step
 from deeptwins.train import checks, growth, lanes, training
 from deeptwins.train import device as devices
@@ -49,8 +50,9 @@ def profile(
     Raises:
         InputError: a dataset is missing or no net can be trained on it, or something does not fit into memory.
     """
+    load = host.load()  # before this profile adds to it
     rates: dict[str, Rate] = {}
-    nets, ops, kernels = [], [], []
+    measured: list[tuple[Step, list[profile_ops.Profiled]]] = []
     loaded: dict[Any, Dataset] = {}
     with _threads(device):
         for subject in plan.subjects:
@@ -60,34 +62,36 @@ def profile(
             if source not in loaded:
                 loaded = {source: _dataset(subject, folder)}
             checks.check_sizes(subject.run, loaded[source], subject.label)
-            # Measure the rates of the device, once for each precision.
+            # Measure the rates of the device before and after each net: the best counts, so that they are right if the
+            # machine is free for once.
             devices.configure(recipe, device)
-            if recipe.precision not in rates:
-                rates[recipe.precision] = roofline.measure(device.type, recipe.precision)
+            precision = recipe.precision
+            if precision not in rates:
+                rates[precision] = roofline.measure(device.type, precision)
             # Profile the net.
             try:
-                step, some_ops, some_kernels = _measure(subject, loaded[source], device, steps, rates[recipe.precision])
+                with noting(f"net {subject.label}"):
+                    measured.append(_measure(subject, loaded[source], device, steps))
             except RuntimeError as error:
                 if not any(text in str(error) for text in OUT_OF_MEMORY):
                     raise
                 raise InputError(f"{subject.label}: does not fit into memory; a smaller --batch may") from None
-            nets.append(step)
-            ops += some_ops
-            kernels += some_kernels
+            rates[precision] = rates[precision].best(roofline.measure(device.type, precision))
             progress()
         threads = torch.get_num_threads()
+    rows = [_rows(step, profiled, rates[step.precision]) for step, profiled in measured]
     return Profile(
         name=plan.name,
         command=plan.command,
         date=datetime.now(UTC).date().isoformat(),
         commit=devices.commit(),
-        machine=devices.describe(device.type),
+        machine={**devices.describe(device.type), "load": load},
         threads=threads,
         steps=steps,
         rates=tuple(rates.values()),
-        nets=tuple(nets),
-        ops=tuple(ops),
-        kernels=tuple(kernels),
+        nets=tuple(step for step, _ in measured),
+        ops=tuple(op for ops, _ in rows for op in ops),
+        kernels=tuple(kernel for _, kernels in rows for kernel in kernels),
     )
 
 
@@ -108,8 +112,8 @@ def _dataset(subject: Subject, folder: Path | None) -> Dataset:
 
 
 def _measure(
-    subject: Subject, dataset: Dataset, device: torch.device, steps: int, rate: Rate
-) -> tuple[Step, list[Op], list[KernelTime]]:
+    subject: Subject, dataset: Dataset, device: torch.device, steps: int
+) -> tuple[Step, list[profile_ops.Profiled]]:
     """Time steps of a net, and profile as many."""
     # Captured steps are timed only; steps that are issued op by op are profiled, too.
     replayed = _replayed(subject, dataset, device, steps) if device.type == "cuda" else []
@@ -123,8 +127,6 @@ def _measure(
         trained.step()  # removes from the caches what the profiler left there
         issued.append(1e6 * clock.timed(trained.step, device))
         profiled.append(profile_ops.profiled(trained.step, twin.net, device))
-    # Sum up: medians over the steps.
-    ops, kernels = profile_ops.sums(profiled, rate.floor_s)
     net, recipe, label = subject.net, subject.run.recipe, subject.label
     clocked = replayed or issued
     step = Step(
@@ -145,16 +147,22 @@ def _measure(
         profiled_us=_us(1e6 * median(step.seconds for step in profiled)),
         least_bytes=roofline.least_bytes(net, dataset.image, recipe.batch_size, PRECISIONS[recipe.precision].itemsize),
     )
+    return step, profiled
+
+
+def _rows(step: Step, profiled: list[profile_ops.Profiled], rate: Rate) -> tuple[list[Op], list[KernelTime]]:
+    """Sum up the ops and kernels of a net, medians over its steps, each op beside its roofline."""
+    ops, kernels = profile_ops.sums(profiled, rate.roofline_s)
     where = ("layer", "direction", "kind", "op")
     op_rows = [
-        Op.model_validate({"net": label, **dict(zip(where, key, strict=True)), **vars(total)})
+        Op.model_validate({"net": step.net, **dict(zip(where, key, strict=True)), **vars(total)})
         for key, total in ops.items()
     ]
     kernel_rows = [
-        KernelTime(net=label, kind=kind, kernel=name, calls=total.calls, time_us=total.time_us)
+        KernelTime(net=step.net, kind=kind, kernel=name, calls=total.calls, time_us=total.time_us)
         for (kind, name), total in kernels.items()
     ]
-    return step, op_rows, kernel_rows
+    return op_rows, kernel_rows
 
 
 def _trained(subject: Subject, dataset: Dataset, device: torch.device, *, capture: bool) -> training.Training:

@@ -79,7 +79,7 @@ class Sum:
     bytes: float = 0
     """Read and written."""
     flops: float = 0
-    floor_us: float = 0
+    roofline_us: float = 0
 
 
 Key = tuple[str, ...]
@@ -214,12 +214,12 @@ def _within(event: FunctionEvent) -> Iterator[FunctionEvent]:
         yield from _within(child)
 
 
-def sums(steps: list[Profiled], floor_s: Callable[[int, int], float]) -> tuple[dict[Key, Sum], dict[Key, Sum]]:
+def sums(steps: list[Profiled], roofline_s: Callable[[int, int], float]) -> tuple[dict[Key, Sum], dict[Key, Sum]]:
     """Sum up every step by op and by kernel, and take the median over steps.
 
     Args:
         steps: the result of `profiled` for each step.
-        floor_s: the least seconds for a number of bytes and of FLOPs.
+        roofline_s: the least seconds for a number of bytes and of FLOPs.
 
     Returns:
         Sums by (layer, direction, kind, op), and by (kind, kernel); the latter have `calls` and `time_us` alone.
@@ -236,7 +236,7 @@ def sums(steps: list[Profiled], floor_s: Callable[[int, int], float]) -> tuple[d
             row.time_us += spent.time_us
             row.bytes += call.moved
             row.flops += call.flops
-            row.floor_us += 1e6 * floor_s(call.moved, call.flops)
+            row.roofline_us += 1e6 * roofline_s(call.moved, call.flops)
             for name, time_us in spent.kernels:
                 kernels[call.kind, name].calls += 1
                 kernels[call.kind, name].time_us += time_us

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from deeptwins.errors import InputError, choices, shown
+from deeptwins.errors import InputError, UnfitError, choices, noting, shown
 from deeptwins.nets import inspection
 from deeptwins.study import FOLDER, Study, changed, check_cell, find, load
 from deeptwins.study.networks import EXAMPLES, NAME, named
@@ -69,8 +69,9 @@ class Plan:
         """
         for subject in self.subjects:
             try:
-                checks.check(subject.run, device)
-            except ValueError as error:
+                with noting(f"net {subject.label}"):
+                    checks.check(subject.run, device)
+            except UnfitError as error:
                 raise InputError(f"{subject.label}: {error}") from None
             if subject.net.fused_op == "compiled":
                 raise InputError(
@@ -151,10 +152,11 @@ def _of_networks(names: list[str], options: ProfileOptions) -> Plan:
     subjects = []
     for name in names:
         net, image, classes = named(name, of_net)
-        inspection.check_named(name, net)
         image = options.image or image
-        check_cell({name: net}, recipe)
-        inspection.trace(net, image, classes)
+        with noting(f"net {name}"):
+            inspection.check_named(name, net)
+            check_cell({name: net}, recipe)
+            inspection.trace(net, image, classes)
         run = RunSpec(study="profile", seed=0, twins={name: net}, recipe=recipe)
         label = _label(name, _fields(net, recipe), _changed(options.settings))
         subjects.append(Subject(label, run, image, classes))

@@ -77,7 +77,10 @@ def least_bytes(net: Net, image: tuple[int, int, int], batch: int, itemsize: int
 
 
 def _best(work: Work, device: str, rounds: int = ROUNDS) -> float:
-    """Time work, in seconds, the best of some rounds, the cache of a GPU emptied before each."""
+    """Time work, in seconds, the best of some rounds, the cache of a GPU emptied before each.
+
+    Of all statistics the best suffers least from other work on the machine, which only makes a round longer.
+    """
     timer, before = (EventTimer(), flush()) if device == "cuda" else (time.perf_counter, lambda: None)
     work()  # touches the pages, loads the kernel
     seconds = []

@@ -9,18 +9,42 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+PROCESSOR = Path("/proc/cpuinfo")
+BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Flags of x86's and Arm's processors that compute in bf16; others imitate it, slowly."""
+BUSY = 0.5  # of all cores
 PROCESS = Path("/proc/self")  # tells the control groups of this process, and where their files lie
 
 
 def processor() -> str:
     """Name the processor, as its maker does."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        for line in _rows(PROCESSOR):
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def native_bf16() -> bool | None:
+    """Whether the processor has instructions for bf16; None where the system does not say."""
+    try:
+        rows = _rows(PROCESSOR)
+    except OSError:
+        return None
+    named = {word for row in rows if row.startswith(("flags", "Features")) for word in row.split(":", 1)[1].split()}
+    return bool(named & BF16) if named else None
+
+
+def load() -> float:
+    """How many processes wanted a core, on average over the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def busy() -> bool:
+    """Whether other processes want so many of the cores that times measured now would be too long."""
+    return load() > BUSY * (os.cpu_count() or 1)
 
 
 def cores() -> int:

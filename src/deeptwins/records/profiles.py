@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from deeptwins.errors import InputError
 from deeptwins.records import tables
@@ -24,13 +24,13 @@ COMMAND = "deeptwins profile"
 BATCH, LOSS, OPTIMIZER = PARTS = ("batch", "loss and sums", "optimizer")  # parts of a step that are no layers
 
 LEAST_BYTES = (
-    "The least possible bytes of a step are a model: 9 passes over the output of every convolution in a plain net, 10"
-    " in a residual one, with batch normalization, ReLU and addition inside the convolutions before and behind."
+    "The least bytes of a step are modelled: 9 passes over the output of every convolution in a plain net, 10 in a"
+    " residual one. This assumes that batch normalization, ReLU and addition are fused into the convolutions around."
 )
 
 
 class Rate(Row):
-    """What the device can do at most, as measured just before."""
+    """What the device can do at most, the best of several measurements around those of the nets: its roofline."""
 
     precision: str
     copy_bytes_per_s: Positive
@@ -38,9 +38,17 @@ class Rate(Row):
     flops_per_s: Positive
     """Of the product of two large matrices in this precision."""
 
-    def floor_s(self, moved: int, flops: int) -> float:
+    def roofline_s(self, moved: int, flops: int) -> float:
         """The least seconds for so many bytes and FLOPs, which can overlap."""
         return max(moved / self.copy_bytes_per_s, flops / self.flops_per_s)
+
+    def best(self, other: Rate) -> Rate:
+        """Take the higher of two measurements: other work on the machine can only lower one."""
+        return Rate(
+            precision=self.precision,
+            copy_bytes_per_s=max(self.copy_bytes_per_s, other.copy_bytes_per_s),
+            flops_per_s=max(self.flops_per_s, other.flops_per_s),
+        )
 
 
 class Step(Row):
@@ -74,6 +82,8 @@ class Step(Row):
 class Op(Row):
     """An op of a net in one layer and direction; its calls are summed up."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
     net: Text
     layer: str
     """As `deeptwins show --layers` names it, or a part of the step that is no layer."""
@@ -87,7 +97,7 @@ class Op(Row):
     bytes: Amount
     """Tensors read and written."""
     flops: Amount
-    floor_us: Amount
+    roofline_us: Annotated[Amount, Field(alias="floor_us")]
     """The bytes at the rate of a copy, or the FLOPs at that of a product, whichever takes longer, call by call."""
 
 

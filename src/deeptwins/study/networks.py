@@ -10,6 +10,12 @@ from deeptwins.study.files import changed
 from deeptwins.study.specs import Net
 
 EXAMPLES = ("resnet-18", "plain-34", "cifar-resnet-20", "cifar-plain-56", "cifar-bottleneck-resnet-164")
+NAMES = (
+    *(f"{kind}-{depth}" for kind in ("plain", "resnet") for depth in (18, 34, 50, 101, 152)),
+    *(f"cifar-{kind}-{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56, 110)),
+    *(f"cifar-bottleneck-{kind}-{depth}" for kind in ("plain", "resnet") for depth in (29, 47, 164, 1001)),
+)
+"""Those of the papers, and small ones; a name may have any other depth of its family."""
 NAME = re.compile(r"(cifar-bottleneck-|cifar-|)(plain|resnet)-(\d{1,4})")
 
 

@@ -6,7 +6,7 @@ import torch
 
 from deeptwins import nets
 from deeptwins.data import Dataset
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, UnfitError, noting
 from deeptwins.kernels import unavailable
 from deeptwins.nets.inspection import size, stages
 from deeptwins.study.specs import RunSpec
@@ -14,15 +14,16 @@ from deeptwins.train.optimization import OPTIMIZERS
 
 
 def check(run: RunSpec, device: torch.device) -> None:
-    """Raise ValueError, naming field, value and what is allowed, for a run that cannot be trained on a device."""
-    for net in run.twins.values():
-        nets.check(net)
+    """Raise UnfitError, naming field, value and what is allowed, for a run that cannot be trained on a device."""
+    for twin, net in run.twins.items():
+        with noting(f"twin {twin}"):
+            nets.check(net)
         if reason := unavailable(net.fused_op, device.type):
-            raise ValueError(f"fused_op = {net.fused_op!r}: {reason}")
+            raise UnfitError(f"fused_op = {net.fused_op!r}: {reason}")
     if run.recipe.optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer = {run.recipe.optimizer!r}: choose from {', '.join(OPTIMIZERS)}")
+        raise UnfitError(f"optimizer = {run.recipe.optimizer!r}: choose from {', '.join(OPTIMIZERS)}")
     if run.recipe.optimizer == "adam" and run.recipe.momentum:
-        raise ValueError(f"momentum = {run.recipe.momentum}: adam has moments of its own; leave it out")
+        raise UnfitError(f"momentum = {run.recipe.momentum}: adam has moments of its own; leave it out")
 
 
 def check_sizes(run: RunSpec, dataset: Dataset, name: str) -> None:
@@ -45,7 +46,9 @@ def check_sizes(run: RunSpec, dataset: Dataset, name: str) -> None:
     for twin, net in run.twins.items():
         if net.norm != "batch" or (net.norm_batch or run.recipe.batch_size) > 1:
             continue
-        if stages(net, dataset.image, dataset.classes)[-1]["output"][1:] == [1, 1]:
+        with noting(f"twin {twin}"):
+            last = stages(net, dataset.image, dataset.classes)[-1]
+        if last["output"][1:] == [1, 1]:
             key = f"twins.{twin}.norm_batch" if net.norm_batch else "recipe.batch_size"
             raise InputError(
                 f"{name}: {key} = 1: the last stage of {twin} leaves one pixel of an image, and batch normalization"
@@ -55,7 +58,10 @@ def check_sizes(run: RunSpec, dataset: Dataset, name: str) -> None:
 
 def cost(run: RunSpec, dataset: Dataset) -> float:
     """FLOPs of a run: those of three forward passes per training image, and of one per evaluated image."""
-    flops = sum(size(net, dataset.image, dataset.classes)[1] for net in run.twins.values())
+    flops = 0
+    for twin, net in run.twins.items():
+        with noting(f"twin {twin}"):
+            flops += size(net, dataset.image, dataset.classes)[1]
     trained = run.recipe.iterations * run.recipe.batch_size
     evaluations = trained / len(dataset.train.labels) / run.recipe.evaluate_every
     evaluated = evaluations * sum(len(split) for split in dataset.splits.values())

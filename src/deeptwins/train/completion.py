@@ -21,7 +21,7 @@ from deeptwins.train import checkpoints, growth, measuring
 from deeptwins.train import device as devices
 from deeptwins.train.device import configure
 from deeptwins.train.feeds import Feeds
-from deeptwins.train.training import Training
+from deeptwins.train.training import Standing, Training
 
 CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost, at most, while writing a checkpoint takes little
 CHECKPOINT_SHARE = 0.02  # of the time, at most, goes into writing them: large ones come less often
@@ -34,11 +34,11 @@ Status = Literal["done", "diverged", "stopped"]
 
 def advance(  # noqa: PLR0913, PLR0917  a caller binds them all once, with partial
     run: RunSpec, dataset: Dataset, device: torch.device, results: Path, feeds: Feeds, say: Callable[[str], None]
-) -> Generator[int, bool, Status]:
+) -> Generator[Standing, bool, Status]:
     """Train a run to its end from wherever it stands, by turns with other runs on the device, in the same process.
 
     A turn issues a block of iterations (on a CPU one) and waits for none of them, but where something is evaluated or
-    saved. It yields the number of iterations issued, and takes whether to go on; if not, it saves a checkpoint and ends
+    saved. It yields how far the run is, and takes whether to go on; if not, it saves a checkpoint and ends
     with `stopped`. Killed at any moment and begun again, it leaves the same records as if it had never been disturbed,
     but for timings.
 
@@ -67,7 +67,7 @@ def advance(  # noqa: PLR0913, PLR0917  a caller binds them all once, with parti
         if growth.due(training):
             records.append(files.records, *growth.grow(training))
         # Let the other runs have their turns, which may change the arithmetic of the process.
-        go_on = yield training.iteration
+        go_on = yield training.standing
         configure(run.recipe, device)
         # Save, when that is due or this turn is the last one.
         now = time.monotonic()

@@ -66,6 +66,11 @@ def describe(device: str = "cpu") -> dict[str, Any]:
     }
 
 
+def native_bf16(device: str) -> bool | None:
+    """Whether a device computes in bf16 by itself; None where that is not known."""
+    return torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else host.native_bf16()
+
+
 def commit() -> str | None:
     """Name the commit of the checkout that this code lies in; None outside a checkout.
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deeptwins.errors import noting
 from deeptwins.nets import diagnostics
 from deeptwins.records import Record
 from deeptwins.train.optimization import learning_rate
@@ -31,7 +32,7 @@ def evaluate(training: Training) -> Iterator[Record]:
     # All twins are issued before the host waits for the first of them.
     for name, twin in training.twins.items():
         if twin.diverged_at is None:
-            with twin.lane:
+            with noting(f"twin {name}"), twin.lane:
                 sums[name] = torch.stack([twin.seen, *(clean(training, twin.net, split) for split in splits)])
                 twin.seen.zero_()
     for name, on_device in sums.items():
@@ -52,6 +53,7 @@ def evaluate(training: Training) -> Iterator[Record]:
         if record["train_loss"] is None or record["running_loss"] is None:
             twin.diverged_at = training.iteration
             record |= {f"{what}_error_pct": 100.0 for what in measured}
+        twin.error_pct = record["train_error_pct"]
         yield record
 
 
@@ -73,7 +75,7 @@ def diagnose(training: Training) -> Iterator[Record]:
         if twin.diverged_at is None:
             test = training.stream.clean("test", images_at_once(training))
             count = partial(clean, training, twin.net, "test")
-            with twin.lane, training.precision():
+            with noting(f"twin {name}"), twin.lane, training.precision():
                 rows = list(diagnostics.look(twin.net, test, map(training.stream.batch, latest), count))
             for row in rows:
                 yield {"kind": row["kind"], "iteration": training.iteration, "twin": name} | row

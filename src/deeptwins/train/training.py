@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from torch import Tensor
 from deeptwins import nets, records
 from deeptwins.data import Dataset
 from deeptwins.data.stream import Stream
+from deeptwins.errors import noting
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.inspection import size, stages
 from deeptwins.study.specs import Net, RunSpec
@@ -29,6 +30,13 @@ from deeptwins.train import checkpoints
 from deeptwins.train.feeds import Feed, Feeds
 from deeptwins.train.lanes import STEPS, Lane, Mark, finished
 from deeptwins.train.optimization import OPTIMIZERS
+
+
+class Standing(NamedTuple):
+    """How far a run is: iterations issued, and the training error of each twin, in percent, as far as it is known."""
+
+    iteration: int
+    errors: dict[str, float]
 
 
 @dataclass
@@ -42,6 +50,8 @@ class Twin:
     diverged_at: int | None = None
     grown: bool = False
     capture: bool = True
+    error_pct: float | None = None
+    """On the training set, at the last evaluation."""
     lane: Lane = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,10 +87,11 @@ class Training:
         self.header: dict[str, dict[str, Any]] = {}
         for name, spec in run.twins.items():
             first = spec if spec.grown_from is None else spec.model_copy(update={"depth": spec.grown_from})
-            net = self._build(first)
-            parameters, flops = size(spec, dataset.image, dataset.classes)
-            self.header[name] = {"parameters": parameters, "flops": flops, "weights_sha256": weights_sha256(net)}
-            self.header[name]["stages"] = stages(spec, dataset.image, dataset.classes)
+            with noting(f"twin {name}"):
+                net = self._build(first)
+                parameters, flops = size(spec, dataset.image, dataset.classes)
+                self.header[name] = {"parameters": parameters, "flops": flops, "weights_sha256": weights_sha256(net)}
+                self.header[name]["stages"] = stages(spec, dataset.image, dataset.classes)
             seen = torch.zeros(3, dtype=torch.float64, device=device)
             optimizer = OPTIMIZERS[run.recipe.optimizer](net, run.recipe)
             self.twins[name] = Twin(net, optimizer, seen, capture=capture)
@@ -100,6 +111,20 @@ class Training:
         """Whether the twins are evaluated after this iteration."""
         return self.iteration in self._due
 
+    @property
+    def standing(self) -> Standing:
+        """How far it is. Errors are those of the last evaluation, and before the first, on a CPU, of the batches seen.
+
+        On a GPU the host would have to wait for these.
+        """
+        errors = {name: twin.error_pct for name, twin in self.twins.items()}
+        if self.device.type == "cpu":
+            for name, twin in self.twins.items():
+                images, wrong, _ = twin.seen.tolist()
+                if errors[name] is None and images:
+                    errors[name] = 100.0 * wrong / images
+        return Standing(self.iteration, {name: error for name, error in errors.items() if error is not None})
+
     def step(self, count: int = 1) -> None:
         """Train every twin on the next batches, at most as many as one replay has. The host waits for nothing."""
         if self._feed is None:
@@ -107,9 +132,11 @@ class Training:
         self._feed.fill(self.iteration, count)
         # What a net draws by itself (dropout, blocks to drop) is a function of (seed, iteration), too.
         seeds = [_digest(self.run.seed, self.iteration + i) for i in range(count)]
-        for twin in self.training:
+        for name, twin in self.twins.items():
+            if twin.diverged_at is not None:
+                continue
             twin.net.train()
-            with self._feed.read_by(twin.lane):
+            with noting(f"twin {name}"), self._feed.read_by(twin.lane):
                 twin.lane.run(partial(self._step, twin, self._feed), count, seeds)
         self.iteration += count
 

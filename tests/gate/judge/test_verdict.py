@@ -104,7 +104,7 @@ def test_more_than_a_quarter_rejected_says_nothing():
     assert (result.rejected, result.blocks) == (12, 40)
     assert result.estimate.blocks == 14
     second = judged(of(SLOW, changes={"confirmation": made.batch(SLOW, rejected=6)}))
-    assert second.reason == "slower in the first batch, and the second tells nothing: 6 of 20 blocks rejected"
+    assert second.reason == "slower in the first batch, and the second cannot be judged: 6 of 20 blocks rejected"
 
 
 def test_one_pair_says_nothing():
@@ -113,6 +113,35 @@ def test_one_pair_says_nothing():
 
     assert (result.verdict, result.reason) == ("inconclusive", "1 pair of processes; 2 are needed")
     assert judged(of(SLOW, changes={"confirmation": made.batch(SLOW, pairs=1)})).verdict == "inconclusive"
+
+
+WORSE = {"k": {"spill_instructions": (0, 2), "barriers": (0, 1)}}
+
+
+@pytest.mark.parametrize(
+    ("run", "answer"),
+    [
+        (
+            made.run(of(), exact={"k": {"graphs": (1, 1)}}),
+            "No slowdown: 1 benchmark within 3 %, 1 exact value unchanged.",
+        ),
+        (made.run(of(SLOW, SLOW), of(id="fine")), "Slower: b by 10.0 % ("),
+        (made.run(of(SLOW, SLOW), of(0.2, 0.2, id="c")), "Slower: 2 benchmarks, c most, by 22."),
+        (made.run(of(SLOW, SLOW), exact=WORSE), "Slower: b by 10."),
+        (made.run(exact=WORSE), "Worse: 2 exact values worse."),
+        (made.run(of(SLOW), of(id="c")), "No slowdown was confirmed; 1 of 2 benchmarks inconclusive."),
+        (made.run(), "No verdict: nothing was measured."),
+        (made.run(of(), failure="killed."), "No verdict, the run ended early: killed."),
+        (made.run(of(), expected=("b", "a", "c")), "No verdict: 2 expected benchmarks were not measured."),
+    ],
+)
+def test_the_answer_is_one_sentence(run, answer):
+    """It sums up what several sentences say, and repeats none of them."""
+    result = conclude(run)
+
+    assert result.answer.startswith(answer)
+    assert result.answer not in result.details
+    assert {*result.details} >= {*result.lines} - {result.answer}
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "unfinished"])
@@ -138,7 +167,7 @@ def test_among_many_benchmarks_more_is_asked_for():
 
     assert (alone.verdict, among.verdict) == ("regressed", "inconclusive")
     assert alone.q < 0.05 < among.q
-    assert "one of so many benchmarks" in among.reason
+    assert "adjusted for the number of benchmarks" in among.reason
     assert among.estimate == alone.estimate
 
 
@@ -179,7 +208,7 @@ def test_the_undecided_come_by_what_they_need():
 def test_reasons_are_told_only_where_there_is_something_to_explain():
     """Of what is slower, faster or no worse, the numbers say enough."""
     assert {one.reason for one in judge([of(SLOW, SLOW), of(FAST, FAST), of()], made.DESIGN)} == {""}
-    assert judged(of(noise=0.1)).reason == "the interval does not end below the margin of 3.0 %"
+    assert judged(of(noise=0.1)).reason == "the interval reaches beyond the margin of 3.0 %"
     assert judged(of(0.0, SLOW)).reason.startswith("the interval of the second batch (9.")
 
 
@@ -201,16 +230,16 @@ def test_the_order_of_benchmarks_means_nothing(ratios, rng):
 @pytest.mark.parametrize(
     ("run", "code", "first"),
     [
-        (made.run(of()), 0, "No worse: 1 benchmark within the margin of 3.0 %."),
+        (made.run(of()), 0, "No slowdown: 1 benchmark within 3 %."),
         (made.run(of(SLOW, SLOW)), 1, "Slower: b by "),
         (made.run(of(SLOW)), 3, "Inconclusive: b: "),
         (made.run(of(), failure="the worker of head was killed."), 2, "Ended early: the worker of head was killed."),
         (made.run(), 4, "Nothing was measured."),
         (made.run(expected=()), 4, "Nothing was measured."),
-        (made.run(of(), expected=("b", "a")), 4, "Not measured: a (head has none)."),
-        (made.run(of(), expected=("a",)), 4, "Not measured: a (head has none)."),
-        (made.run(of(), of(id="new"), expected=("b",)), 4, "Not expected: new."),
-        (made.run(of(), expected=("b",)), 0, "No worse: "),
+        (made.run(of(), expected=("b", "a")), 4, "Not measured: a (not in head)."),
+        (made.run(of(), expected=("a",)), 4, "Not measured: a (not in head)."),
+        (made.run(of(), of(id="new"), expected=("b",)), 4, "Not in the suite's list, gate.txt: new."),
+        (made.run(of(), expected=("b",)), 0, "No slowdown: "),
         (made.run(of(FAST, FAST)), 0, "Faster: b by "),
     ],
 )
@@ -253,9 +282,12 @@ def test_the_gravest_code_holds_and_all_is_said():
     ]
 
     assert [one.code for one in result] == [2, 1, 4, 3, 0]
-    begins = ["Ended early: ", "Slower: slow", "Not measured: gone", "Inconclusive: doubt", "No worse: 1 benchmark"]
-    assert all(line.startswith(begin) for line, begin in zip(result[0].lines, begins, strict=True))
-    assert [one.lines[0] for one in result[1:]] == [result[0].lines[i] for i in range(1, 5)]
+    begins = ["Ended early: ", "Slower: slow", "Not measured: gone", "Inconclusive: doubt"]
+    *grave, last = result[0].lines
+    assert all(line.startswith(begin) for line, begin in zip(grave, begins, strict=True))
+    assert [one.lines[0] for one in result[1:4]] == grave[1:]
+    assert last == "No slowdown elsewhere: 1 benchmark within 3 %."
+    assert result[4].lines == ("No slowdown: 1 benchmark within 3 %.",)
     assert [one.id for one in result[0].judged] == ["slow", "doubt", "fine"]
 
 
@@ -275,17 +307,17 @@ def counted(**values):
 @pytest.mark.parametrize(
     ("exact", "code", "line"),
     [
-        (counted(spill_instructions=(0, 0)), 0, "No worse: 1 exact value the same."),
+        (counted(spill_instructions=(0, 0)), 0, "No slowdown: 1 exact value unchanged."),
         (
             counted(spill_instructions=(0, 2)),
             1,
             f"Worse: {KERNEL}: instructions that spill registers: 0 before, 2 now.",
         ),
-        (counted(stack_bytes=(2000, 8)), 0, f"Better: {KERNEL}: stack per thread: 2,000 before, 8 now bytes."),
-        (counted(opcodes_sha256=("a", "b")), 0, "Different, neither better nor worse: 1 exact value."),
+        (counted(stack_bytes=(2000, 8)), 0, f"Better: {KERNEL}: stack per thread: 2,000 bytes before, 8 now."),
+        (counted(opcodes_sha256=("a", "b")), 0, "Changed, neither better nor worse: 1 exact value."),
         (counted(graphs=(1, 1), barriers=(None, 1)), 0, f"Only head has {KERNEL}: barriers."),
         (counted(graphs=(1, 1), barriers=(1, None)), 0, f"Only base has {KERNEL}: barriers."),
-        (counted(graphs=(1, None)), 4, f"Not measured: {KERNEL} (head has none)."),
+        (counted(graphs=(1, None)), 4, f"Not measured: {KERNEL} (not in head)."),
         ({KERNEL: {}}, 4, "Nothing was measured."),
     ],
 )
@@ -310,8 +342,8 @@ def test_a_metric_that_is_worse_of_many_nets_is_one_sentence():
     assert result.code == 1
     assert result.lines == (
         "Worse: step 20: operators that compute: 20 before, 34 now; 2 more values of this metric.",
-        "Better: step 20: peak of what is allocated: 9 before, 8 now bytes; 1 more value of this metric.",
-        "No worse: 2 exact values the same.",
+        "Better: step 20: peak of what is allocated: 9 bytes before, 8 now; 1 more value of this metric.",
+        "No slowdown elsewhere: 2 exact values unchanged.",
     )
 
 
@@ -328,7 +360,10 @@ def test_subjects_of_exact_values_are_part_of_the_set():
     both = counted(graphs=(1, 1))
 
     assert conclude(made.run(of(), exact=both, expected=("b", KERNEL))).code == 0
-    assert conclude(made.run(of(), exact=both, expected=("b",))).lines[0] == f"Not expected: {KERNEL}."
+    assert (
+        conclude(made.run(of(), exact=both, expected=("b",))).lines[0]
+        == f"Not in the suite's list, gate.txt: {KERNEL}."
+    )
     for name in ("kernel[sm_80]", "kernel[sm_80] (head)"):
         result = conclude(made.run(exact=both, expected=(KERNEL, "kernel[sm_80]"), unavailable={name: "no ptxas"}))
         assert (result.code, result.lines[0]) == (4, "Not measured: kernel[sm_80] (no ptxas).")
@@ -348,7 +383,7 @@ def test_many_names_are_counted():
 
     line = conclude(made.run(of(id="b00"), expected=expected)).lines[0]
 
-    assert "b08 (head has none) and 11 more" in line
+    assert "b08 (not in head) and 11 more" in line
     assert "b09" not in line
 
 
@@ -356,7 +391,7 @@ def test_margins_are_told_as_a_range():
     """From the least to the largest of those within."""
     wide = of(id="wide", changes={"margin": 0.08})
 
-    assert conclude(made.run(of(), wide)).lines == ("No worse: 2 benchmarks within margins of 3.0 to 8.0 %.",)
+    assert conclude(made.run(of(), wide)).lines == ("No slowdown: 2 benchmarks within 3 to 8 %.",)
 
 
 # Many runs, with heavy tails and pairs of their own layout.

@@ -36,14 +36,23 @@ def text(written):
 def test_the_verdict_comes_first(written, text):
     """That of the newest comparison, then what it rests on, then how far the gate itself can be believed."""
     assert written.lines[0].startswith(f"Slower: {SLOW} by 10.")
-    verdict = "\n".join(written.lines)
-    assert "5 exact checks, 3 of them different; 3 benchmarks timed, 0 inconclusive, 1 not measured." in verdict
-    assert f"Machine: {made.MACHINE}" in verdict
-    assert "0 of 3 A/A runs gave a false alarm (95 % interval of the rate: 0 to 71 %)" in verdict
-    assert "Smallest slowdown that it finds in 80 %" in verdict
-    places = [text.index(line) for line in written.lines]
+    assert f"was compared with aaaaaaaaaaaa on {made.MACHINE}." in written.lines[-1]
+    places = [text.index(f"**{written.lines[0]}**"), text.index("- benchmarks: **3 of 4**, timed: 1 slower, 1 faster,")]
+    places.append(text.index("- exact values: **2 of 5**, unchanged; 1 worse"))
+    places.append(text.index("- false alarms: **0 of 3**, runs that compared a commit with itself; 95 % interval"))
+    places.append(text.index("- sensitivity: **"))
+    places += [text.index(line) for line in written.lines[1:]]
     assert places == sorted(places)
-    assert places[-1] < text.index("## Head against base")
+    assert places[-1] < text.index("## Times")
+
+
+def test_what_most_readers_need_is_not_folded(written):
+    """Details and methods are; what was found, what was not measured and how reliable it is stand open."""
+    page = html(written)
+
+    folded = re.findall(r"<summary><h2[^>]*>([^<]*)", page)
+    assert {"Details of the times", "Details of the history", "The smallest slowdown detected"} < {*folded}
+    assert not {"Times", "Exact values", "Not measured", "History", "How reliable is the gate?"} & {*folded}
 
 
 def test_the_terminal_is_told_ratios_and_exact_differences(written):
@@ -53,13 +62,13 @@ def test_the_terminal_is_told_ratios_and_exact_differences(written):
     assert [row[:2] for row in ratios.rows] == [
         ["step[cifar-56-residual]", "slower"],
         ["append", "faster"],
-        ["frames", "no worse"],
+        ["frames", "no slower"],
         ["report", "not measured"],
     ]
     assert PREFIX in ratios.caption
     slower = dict(zip(ratios.columns, ratios.rows[0], strict=True))
-    assert (slower["margin (%)"], slower["A/A runs of it"], slower["calls a segment"]) == ("4.0", "20", "3")
-    assert float(slower["ratio - 1 (%)"]) == pytest.approx(100 * math.expm1(0.1), abs=1)
+    assert slower["margin (%)"] == "4.0"
+    assert float(slower["change (%)"]) == pytest.approx(100 * math.expm1(0.1), abs=1)
     assert float(slower["seconds per call"]) == pytest.approx(made.SECONDS, rel=0.1)
     assert [row[2] for row in exact.rows] == ["worse", "information only", "better"]
     assert exact.rows[0][3:] == ["1", "0.75", "-0.25 (-25.0 %)"]
@@ -69,7 +78,7 @@ def test_exact_values_are_all_in_the_data(written, text):
     """What is the same is counted on the page and listed in the file, information only labelled."""
     table = pd.read_csv(written.page.parent / "data" / "exact.csv")
 
-    assert "2 of 5 values are the same" in text
+    assert "2 of 5 values are unchanged" in text
     assert len(table) == 5
     assert dict(zip(table["metric"], table["use"], strict=True))["opcodes_sha256"] == "information only"
 
@@ -79,7 +88,7 @@ def test_what_is_not_measured_is_told_with_its_reason(text):
     found = rows(text)
 
     assert f"{BROKEN}|failed|RuntimeError: boom" in found
-    assert f"{PREFIX}gone|missing|expected, and not found in head" in found
+    assert f"{PREFIX}gone|missing|expected, but not in head" in found
     assert "compiled|unavailable|torch.compile needs a C++ compiler" in found
     assert "frames|first|steal time|1 of 8" in found
 
@@ -101,10 +110,10 @@ def test_the_self_test_is_counted(written, text):
     found = rows(text)
 
     assert {"self-test.svg", "sensitivity.svg"} <= {path.name for path in written.page.parent.iterdir()}
-    assert "nothing (A/A)|3|0|0|3|0|0 to 71|-|100" in found
-    assert "+10 % work in a benchmark|2|1|0|1|50|1 to 99|1|100" in found
-    assert "a lost vector load|1|1|0|0|100|3 to 100|-|12" in found
-    assert "one extra kernel|1|0|0|1|0|0 to 98|-|100" in found
+    assert "none (A/A)|3|0|0|3|0 to 71|-|100" in found
+    assert "+10 % work in a benchmark|2|1|0|1|1 to 99|1|100" in found
+    assert "a lost vector load|1|1|0|0|3 to 100|-|12" in found
+    assert "one extra kernel|1|0|0|1|0 to 98|-|100" in found
     assert next(row for row in found if row.startswith("step[cifar-56-residual]|3|")).endswith("|1 of 1")
     assert next(row for row in found if row.startswith("frames|3|")).endswith("|0 of 1")
 
@@ -123,10 +132,11 @@ def test_a_page_of_an_aa_run_alone(tmp_path):
     stored(tmp_path, "aa", timed(SAME))
     done = write(PAGE, tmp_path / "reports", tmp_path)
 
-    assert done.lines[0].startswith("No comparison of two commits")
-    assert "0 of 1 A/A runs" in done.lines[1]
+    assert done.lines[0] == "No two commits have been compared yet."
+    assert "`deeptwins gate --base REF` compares" in done.lines[1]
+    assert "- false alarms: **0 of 1**" in markdown(done)
     assert not done.tables
-    assert "There is none yet" in done.page.read_text(encoding="utf-8")
+    assert "No history yet" in done.page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +178,7 @@ def test_the_newest_comparison_counts_and_an_anchor_where_there_is_none(tmp_path
     stored(tmp_path, "anchor", timed("anchored"), at=9, git=git)
     facts = PAGE.load(tmp_path)
     assert facts.newest.run.kind == "anchor"
-    assert "against the anchor v1.0" in " ".join([PAGE.answer(facts), *PAGE.verdict(facts)])
+    assert "compared with the anchor v1.0" in " ".join([PAGE.answer(facts), *PAGE.verdict(facts)])
 
     stored(tmp_path, "paired", timed("old"), at=3)
     stored(tmp_path, "paired", timed("new"), at=4)

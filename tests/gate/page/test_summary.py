@@ -12,28 +12,54 @@ from gate_results_made import BROKEN, SAME, SLOW, comparison, timed
 
 
 def test_the_summary_says_what_changed():
-    """The verdict, exact differences, what changed; the rest is folded away, and nothing is left out."""
+    """The verdict in one line, then five rows of what changed; the rest is folded away, and nothing is left out."""
     text = summary(judge_run(comparison()))
     plain = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), text)
 
-    assert plain.startswith(f"**Slower: {SLOW} by 10.")
-    assert (
-        plain.index("Exact metrics that differ: 3") < plain.index("Changed or undecided: 2") < plain.index("<details>")
-    )
+    assert re.match(rf"\*\*Slower: {re.escape(SLOW)} by 10\.\d %; 1 exact value worse\.\*\*\n", plain)
+    benchmarks, worse = plain.index("changed or are inconclusive: 2"), plain.index("Exact values that are worse: 1")
+    assert benchmarks < worse < plain.index("<details>")
     assert re.search(rf"\| {re.escape(SLOW)} \| slower \| \+\d+\.\d % \| \d+\.\d to \d+\.\d \| 4\.0 % \|", plain)
     folded = "".join(re.findall(r"<details>.*?</details>", plain, re.DOTALL))
-    assert f"| {SAME} | no worse |" in folded
+    assert f"| {SAME} | no slower |" in folded
+    assert "| Better: kernel[sm_80]: registers per thread: 40 before, 32 now. |" in folded
     assert f"| {BROKEN} | failed | RuntimeError: boom |" in folded
-    assert "2 of 5 exact metrics are the same." in plain
+    assert "2 of 5 exact values are unchanged." in plain
 
 
 def test_the_summary_of_an_unremarkable_run_is_short():
     """Where nothing differs, only the verdict is not folded."""
     text = summary(judge_run(made.run(timed(SAME), exact={"k": {"registers": (1, 1)}})))
 
-    assert "Exact metrics that differ" not in text
-    assert "Changed or undecided" not in text
+    assert text.startswith("**No slowdown: 1 benchmark within 3 %, 1 exact value unchanged.**")
+    assert "|" not in text.partition("<details>")[0]
     assert text.count("<details>") == 1
+
+
+def test_no_more_than_five_rows_are_shown():
+    """However much is worse; the rest of it comes first in what is folded."""
+    slower = [timed(f"b{i}", 0.2, confirmation=0.2) for i in range(4)]
+    text = summary(judge_run(made.run(*slower, exact={f"k{i}": {"registers": (8, 64)} for i in range(4)})))
+    shown, _, folded = text.partition("<details>")
+
+    assert [row.split(" | ")[0] for row in shown.splitlines() if re.match(r"\| [bk]\d", row)] == [
+        *("| b0", "| b1", "| b2", "| b3"),
+        "| k0",
+    ]
+    assert folded.startswith("<summary>Exact values that are worse, the rest: 3</summary>")
+
+
+def test_where_nothing_is_known_the_summary_says_why():
+    """In its first line, and in a table of what is missing."""
+    gone = {"status": "failed", "reason": "killed", "pairs": ()}
+
+    ended, missing = (
+        summary(judge_run(run)) for run in (made.run(failure="killed"), made.run(timed(SAME, changes=gone)))
+    )
+
+    assert ended.startswith("**No verdict, the run ended early: killed.**")
+    assert missing.startswith("**No verdict: nothing was measured.**")
+    assert "| failed | killed |" in missing.partition("<details>")[0]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
@@ -47,7 +73,7 @@ def test_a_summary_takes_no_name_for_markup(name):
     assert not re.search(r"[`\[\]_#@](?<!&#)", text.replace("&#", ""))
     for line in text.splitlines():
         if line.startswith("|"):
-            assert line.count("|") in {4, 7}
+            assert line.count("|") in {2, 4, 7}
 
 
 def test_a_summary_breaks_up_mentions_and_links():

@@ -28,28 +28,71 @@ def usual(tmp_path_factory):
 
 
 def test_the_verdict(usual):
-    """The slowest net's time, device, largest kinds of work and floor; then what the others take."""
-    first, second = usual.lines
+    """Which work takes most of the slowest net's time; then the time, the device and the roofline; each net's time."""
+    answer, evidence = usual.lines
 
-    assert first == (
-        "A step of cifar-resnet-8 (16 images of 3x32x32, fp32) takes 125 ms on Some CPU (1 thread); convolution is 75 %"
-        " of the time of its ops, normalization 15 %. Its floor, 20.0 ms, is 16 % of the step."
+    assert answer == (
+        "Mostly into convolution: 75 % of the operations' time in cifar-resnet-8, then normalization with 15 %."
     )
-    assert second == (
-        "The steps of 2 nets take 100 ms (cifar-plain-8) to 125 ms (cifar-resnet-8), of which their floors are 16 % to"
-        " 20 %."
+    assert evidence == (
+        "A step of cifar-resnet-8 (16 images of 3x32x32, fp32) takes 125 ms on Some CPU (1 thread). Its roofline is"
+        " 20.0 ms: it reaches 16 % of the roofline."
+    )
+    text = markdown(usual)
+    assert "- cifar-resnet-8: **125 ms**, per step, 16 % of the roofline\n- cifar-plain-8: **100 ms**" in text
+
+
+@pytest.mark.parametrize(
+    ("load", "cores", "told"), [(1.01, 2, True), (1.0, 2, False), (5.0, 64, False), (None, 2, False)]
+)
+def test_a_busy_machine_is_told(tmp_path, load, cores, told):
+    """Where more than half of the cores had other work, the first line says that times may be too long."""
+    done = written(tmp_path, made(machine=made().machine | {"load": load, "cores": cores}))
+
+    assert done.lines[0].startswith("This machine was busy (load ") is told
+    assert ("times may be too long" in markdown(done)) is told
+
+
+def test_a_step_that_beats_its_roofline_has_none(tmp_path):
+    """A roofline measured on a busy machine is told as that: no share, column, line or value of it is on the page."""
+    fast = written(tmp_path, made(nets=(step(step_us=19_000.0), step(NETS[1]))))
+    text = markdown(fast)
+
+    assert fast.lines[0].startswith(
+        "The roofline is left out: a step of cifar-plain-8 took 19.0 ms, less than its roofline of 20.0 ms, which no"
+        " step can. The machine was busy while the roofline was measured"
+    )
+    assert not re.search(r"\d % of the roofline", text)
+    assert not [row for row in rows(text) if row.startswith("net|") and "roofline" in row]
+    assert not any("roofline" in title for title in titles(html(fast)))
+    for file in ("steps", "kinds", "layers", "ops"):
+        assert pd.read_csv(fast.page.parent / "data" / f"{file}.csv")["roofline_us"].isna().all()
+
+
+def test_work_that_beats_its_roofline_gets_no_number(tmp_path):
+    """Data in a cache is faster than memory: that is said, and no share of more than 100 % is printed."""
+    cached = [*ops(), op("bn", "forward", "ReLU", "relu", 1000.0, roofline_us=3880.0)]
+    done = written(tmp_path, made(nets=(step(),), ops=tuple(cached), kernels=()))
+    text = markdown(done)
+
+    assert next(row for row in rows(text) if row.startswith("ReLU|")).endswith(r"|\> 100 %")
+    assert r"cifar-plain-8, by kind of work; \> 100 %: data in a cache, or a roofline measured too low" in text
+    assert not re.search(r"[2-9]\d\d %", text)
+
+
+def test_many_nets_are_told_by_their_ends(tmp_path):
+    """Of more nets than stand beside the answer, the fastest and the slowest are named."""
+    names = [f"net-{i}" for i in range(5)]
+    nets = tuple(step(name, step_us=1000.0 * (i + 100)) for i, name in enumerate(names))
+    done = written(
+        tmp_path, made(name="five", nets=nets, ops=tuple(row for name in names for row in ops(name)), kernels=())
     )
 
-
-def test_one_net_is_one_sentence(tmp_path):
-    """A net alone is compared with nothing."""
-    alone = made(nets=(step(),), ops=tuple(ops()), kernels=())
-
-    assert len(written(tmp_path, alone).lines) == 1
+    assert done.lines[-1] == "The steps of 5 nets take 100 ms (net-0) to 104 ms (net-4)."
 
 
 def test_the_tables_say_what_the_record_says(usual):
-    """Whole steps, kinds of work, layers and kernels, with time, share, bytes, FLOPs and floor."""
+    """Whole steps, kinds of work, layers and kernels, with time, share, bytes, FLOPs and roofline."""
     text = markdown(usual)
     found = rows(text)
 
@@ -100,7 +143,7 @@ def test_pictures_say_in_words_what_they_show(usual):
     kinds, layers = titles(html(usual))
 
     assert "cifar-plain-8: convolution 60.0 ms, normalization 12.0 ms" in kinds
-    assert "step 100 ms, floor 20.0 ms" in kinds
+    assert "step 100 ms, roofline 20.0 ms" in kinds
     assert "cifar-resnet-8: forward 24.0 ms and backward 51.0 ms, the longest stage 1, block 1, layer 2" in layers
     assert html(usual).count("<table") == 9
 
@@ -145,10 +188,10 @@ def test_on_a_gpu(tmp_path):
 
     done = written(tmp_path, made(machine=gpu, kernels=kernels, nets=nets))
 
-    assert "takes 125 ms on Some GPU, 80 GiB; " in done.lines[0]
+    assert "takes 125 ms on Some GPU, 80 GiB." in done.lines[1]
     text = html(done)
-    assert "sum up to 64" in text
-    assert "of the same step issued\nkernel by kernel" in text
+    assert "add up to 64" in text
+    assert "the same step launched kernel by kernel" in text
     steps = pd.read_csv(done.page.parent / "data" / "steps.csv")
     assert steps["issued_us"].tolist() == [200_000, 250_000]
     assert "cifar-plain-8|100|90.0 to 120|200|150|80.0|20.0|20 %" in rows(markdown(done))

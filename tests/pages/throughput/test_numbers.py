@@ -17,15 +17,15 @@ def rate_of(found, way, precision="tf32"):
     return rows.iloc[0]
 
 
-def test_a_case_has_its_rates_and_its_share_of_the_floor(tmp_path):
-    """100 iterations in a second are 10 ms each; a floor of 2.5 ms is a quarter of that."""
+def test_a_case_has_its_rates_and_its_share_of_the_roofline(tmp_path):
+    """100 iterations in a second are 10 ms each; a roofline of 2.5 ms is a quarter of that."""
     row = loaded(tmp_path, together(), case(ms=10.0)).cases.iloc[1]
 
     assert row["ms_per_iteration"] == pytest.approx(10)
     assert row["net_iterations_per_s"] == pytest.approx(100)
     assert row["images_per_s"] == pytest.approx(12_800)
-    assert row["floor_ms"] == pytest.approx(2.5)
-    assert row["percent_of_floor"] == pytest.approx(25)
+    assert row["roofline_ms"] == pytest.approx(2.5)
+    assert row["percent_of_roofline"] == pytest.approx(25)
 
 
 def test_nets_together_count_each(tmp_path):
@@ -46,7 +46,7 @@ def test_one_after_another_takes_the_sum_of_the_times(tmp_path):
     rate = rate_of(loaded(tmp_path, together(4.0, nets=2), *loops), "usual")
 
     assert rate["net_iterations_per_s"] == pytest.approx(50)
-    assert rate["percent_of_floor"] == pytest.approx(100 * 5 / 40)
+    assert rate["percent_of_roofline"] == pytest.approx(100 * 5 / 40)
 
 
 def test_ratios_are_taken_within_a_precision(tmp_path):

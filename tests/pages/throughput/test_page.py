@@ -31,13 +31,15 @@ def test_the_verdict(usual):
     tf32, bf16, ratios, targets = usual.lines
 
     assert tf32 == (
-        "All 4 nets together do 1,000 net-iterations/s in tf32 on NVIDIA H100 80GB HBM3, 79 GiB. Projected: 5.29"
-        " minutes for one seed of the study, its evaluations included."
+        "One seed in 5.29 minutes, projected: 4 nets together do 1,000 net-iterations/s in tf32 on NVIDIA H100 80GB"
+        " HBM3, 79 GiB."
     )
-    assert bf16.startswith("All 4 nets together do 2,000 net-iterations/s in bf16. Projected: 3.16 minutes")
+    assert bf16 == "In bf16: 2,000 net-iterations/s, and 3.16 minutes for one seed, projected."
     assert ratios == (
-        "That is 25 times as fast as the usual loop (both tf32) and 4 times as fast as the compiled loop (both bf16)."
+        "All nets together train 25 times as fast as the usual loop (both tf32) and 4 times as fast as the compiled"
+        " loop (both bf16)."
     )
+    assert "- all nets together, tf32: **1,000/s**, net-iterations; 4.27 min of training" in markdown(usual)
     assert re.findall("✓ met|✗ missed|within it, by a projection", targets) == [
         "✓ met",
         "✗ missed",
@@ -69,17 +71,18 @@ def test_elsewhere_no_target_applies(tmp_path, changes, rehearsed):
     assert page.lines[-1] == "No target applies: they are for an H100 or H200."
     assert {*results(page)} == {"no target applies"}
     assert ("mean nothing for a GPU" in markdown(page)) is rehearsed
-    assert page.lines[0].startswith("In a rehearsal") is rehearsed
+    assert page.lines[0].startswith("Not known: these timings are a rehearsal") is rehearsed
+    assert ("- all nets together, tf32: **" in markdown(page)) is not rehearsed
 
 
 def test_the_page_says_what_the_timings_say(usual):
-    """Rates, times by depth, floors, where they come from, what a projection is, and how to do it again."""
+    """Rates, times by depth, rooflines, where they come from, what a projection is, and how to do it again."""
     text = markdown(usual)
     found = rows(text)
 
-    assert "all nets together|tf32|1,000|800 to 1,250|62.5|4.27" in found
-    assert "the usual loop|tf32|40|32 to 50|10|107" in found
-    assert "the trainer|residual|tf32|56|5|4 to 6.25|25,600|2.5|50" in found
+    assert "all nets together|tf32|1,000|800 to 1,250|62 %|4.27" in found
+    assert "the usual loop|tf32|40|32 to 50|10 %|107" in found
+    assert "the trainer|residual|tf32|56|5|4 to 6.25|25,600|2.5|50 %" in found
     assert "tf32|4.27|41|1.5|5.29" in found
     assert "one seed of the study in 10 minutes, tf32|projected: 5.29 min|within it, by a projection" in found
     assert "all nets together|tf32|no|-|-|100|3" in found
@@ -90,7 +93,7 @@ def test_the_page_says_what_the_timings_say(usual):
     assert "commit|0123456789ab" in found
     assert "date|2026-02-03" in found
     assert "versions|torch 2.14.1" in found
-    assert "projections, no measurements" in text
+    assert "projected, not measured" in text
     assert "deeptwins profile --timings" in text
 
 
@@ -111,12 +114,24 @@ def test_a_single_round_has_no_spread(tmp_path):
 
 
 def test_pictures_say_in_words_what_they_show(usual):
-    """Their alternative texts have the numbers; the floor is drawn beside the times."""
+    """Their alternative texts have the numbers; the roofline is drawn beside the times."""
     ways, depths = (usual.page.with_name(f"{name}.svg").read_text(encoding="utf-8") for name in ("ways", "by-depth"))
 
     assert "the usual loop, tf32 40" in ways
-    assert "plain, bf16: 2.5 at depth 20 to 2.5 at depth 56, floor 2.5 to 2.5" in depths
-    assert "residual: memory floor" in depths
+    assert "plain, bf16: 2.5 at depth 20 to 2.5 at depth 56, roofline 1.25 to 1.25" in depths
+    assert "residual: memory roofline" in depths
+
+
+@pytest.mark.parametrize(("ms", "told"), [(2.6, False), (2.4, True)])
+def test_less_time_than_the_roofline_is_no_finding(tmp_path, ms, told):
+    """A share of more than 100 % has no number anywhere, and stands under a warning."""
+    page = page_of(tmp_path, together(), case(ms=ms))
+    text = markdown(page)
+
+    assert ("took less time than the memory roofline allows" in text) is told
+    assert (r"|\> 100 %" in "".join(rows(text))) is told
+    assert page.lines[0].startswith("Some iterations took less time") is told
+    assert not re.search(r"1\d\d(\.\d)? %", text.replace("100 %", ""))
 
 
 def test_a_page_without_nets_alone(tmp_path):

@@ -1,5 +1,6 @@
 """Progress: the time left, and what is shown of it."""
 
+import dataclasses
 import heapq
 import io
 import re
@@ -8,11 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeptwins.train.schedule.progress import Effort, Going, Lines, Live, State, display, duration, seconds_left
-
-STATE = State(
-    total=4, done=1, diverged=1, failed=0, running=[("cifar-8-seed0", 30, 60)], elsewhere=1, fraction=0.5, left_s=250.0
+from deeptwins.train.schedule.progress import (
+    Effort,
+    Going,
+    Lines,
+    Live,
+    Running,
+    State,
+    display,
+    duration,
+    seconds_left,
 )
+
+TWINS = {f"a-twin-with-a-long-name-{i}": 10.0 + i for i in range(5)}
+RUNNING = [Running("cifar-8-seed0", 30, 60, {"plain": 72.94, "residual": 0.8}), Running("cifar-8-seed1", 0, 60, {})]
+STATE = State(total=4, done=1, diverged=1, failed=0, running=RUNNING, elsewhere=1, fraction=0.5, left_s=250.0)
 
 
 class Terminal(io.StringIO):
@@ -108,28 +119,111 @@ def test_plain_lines_come_every_ten_seconds():
 
     text = stream.getvalue()
     assert text.splitlines() == [
-        *["... 1 of 4 runs done, 1 diverged, 1 running, 1 elsewhere; about 4 min 10 s left"] * 3,
+        *[
+            "... 1 of 4 runs done, 1 diverged, 2 running, 1 elsewhere; about 4 min 10 s left",
+            "      cifar-8-seed0: 30 of 60; training error: plain 72.9 %, residual 0.8 %",
+            "      cifar-8-seed1: starting",
+        ]
+        * 3,
         r"cifar-8-seed1  plain 5.0 %\x1b[2J",
     ]
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", text)
 
 
-def test_a_terminal_gets_bars_and_keeps_the_lines(monkeypatch):
-    """On a terminal there is a bar for all and one a run, redrawn in place; lines stay, brackets and all."""
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "160")
-    stream = Terminal()
-    shown = display(stream)
-    assert isinstance(shown, Live)
+def screen(text, columns):
+    """What a terminal shows after a text: it obeys line feeds and rich's way of going up and erasing, and wraps."""
+    rows, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[[0-9;?]*[a-zA-Z]|.|\n", text):
+        if part == "\x1b[1A":
+            row -= 1
+        elif part == "\x1b[2K":
+            rows[row] = ""
+        elif part == "\r":
+            column = 0
+        elif part == "\n" or (len(part) == 1 and column == columns):
+            row, column = row + 1, 0
+            rows += [""] * (row == len(rows))
+        if len(part) == 1 and part.isprintable():
+            rows[row] = rows[row].ljust(column)[:column] + part + rows[row][column + 1 :]
+            column += 1
+    return [line.rstrip() for line in rows]
+
+
+@pytest.fixture
+def live(monkeypatch):
+    """Make a display on a terminal of so many columns; its stream."""
+
+    def make(columns):
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setenv("COLUMNS", str(columns))
+        stream = Terminal()
+        shown = display(stream)
+        assert isinstance(shown, Live)
+        return shown, stream
+
+    return make
+
+
+@pytest.mark.parametrize("columns", [160, 80])
+def test_a_terminal_gets_bars_and_keeps_the_lines(live, columns):
+    """There is a bar for all and one a run, with its errors below, redrawn in place; lines stay, brackets and all."""
+    shown, stream = live(columns)
     with shown:
         shown.update(STATE)
         shown.say("run [bold]x  plain 5.0 %\x1b[2J")
         shown.update(STATE)
+        seen = screen(stream.getvalue(), columns)
 
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
-    assert "about 4 min 10 s left; 1 of 4 runs done, 1 diverged, 1 running, 1 elsewhere" in text
-    assert re.search(r"cifar-8-seed0 .*iteration 30 of 60", text)
-    assert r"run [bold]x  plain 5.0 %\x1b[2J" in text
+    bar = "\N{BOX DRAWINGS HEAVY HORIZONTAL}"
+    assert seen[0] == r"run [bold]x  plain 5.0 %\x1b[2J"
+    assert re.fullmatch(f"all runs +{bar}.* about 4 min 10 s left", seen[1])
+    assert seen[2] == "  1 of 4 runs done, 1 diverged, 2 running, 1 elsewhere"
+    assert re.fullmatch(f"cifar-8-seed0 {bar}.* 30 of 60", seen[3])
+    assert seen[4] == "  training error: plain 72.9 %, residual 0.8 %"
+    assert re.fullmatch(f"cifar-8-seed1 {bar}+ starting", seen[5])
+    assert max(map(len, seen)) <= columns - 4
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_no_bar_stays_once_the_session_stops(live, columns):
+    """Not where the terminal shows `^C` behind the last bar, nor of many twins; later updates draw nothing."""
+    shown, stream = live(columns)
+    many = dataclasses.replace(STATE, running=[Running("cifar-8-seed0", 30, 60, TWINS), RUNNING[1]])  # a bar comes last
+    with shown:
+        for _ in range(3):
+            shown.update(many)
+            stream.write("^C^C")
+            shown.say("run x")
+        shown.settle()
+        shown.say("stopping")
+        shown.update(many)
+
+    assert [*filter(None, screen(stream.getvalue(), columns))] == ["run x"] * 3 + ["stopping"]
+    assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h") == 1  # the cursor is back
+
+
+def test_a_number_stays_with_its_unit(live):
+    """However many twins a run has, all of them are told, and no line begins with a percent sign."""
+    shown, stream = live(80)
+    with shown:
+        shown.update(dataclasses.replace(STATE, running=[Running("cifar-8-seed0", 30, 60, TWINS)]))
+        seen = screen(stream.getvalue(), 80)
+
+    told = " ".join(line.strip() for line in seen[3:])
+    assert told == "training error: " + ", ".join(f"{twin} {error:.1f} %" for twin, error in TWINS.items())
+    assert not [line for line in seen if line.strip().startswith("%")]
+
+
+def test_colours_can_be_switched_off(live, monkeypatch):
+    """With NO_COLOR there is none."""
+    coloured = r"\x1b\[[0-9;]*m"
+    for value, has in ((None, True), ("1", False)):
+        if value:
+            monkeypatch.setenv("NO_COLOR", value)
+        shown, stream = live(80)
+        with shown:
+            shown.update(STATE)
+        assert bool(re.search(coloured, stream.getvalue())) is has
 
 
 @pytest.mark.parametrize(("stream", "term"), [(io.StringIO(), "xterm"), (Terminal(), "dumb")])

@@ -79,6 +79,9 @@ class Watch:
         """Remember a line."""
         self.lines.append(line)
 
+    def settle(self):
+        """Stop drawing."""
+
     def update(self, state):
         """Remember a state, and act."""
         self.states.append(state)
@@ -297,7 +300,7 @@ def test_a_killed_worker_is_replaced(tmp_path, same):
     killed = []
 
     def kill(state):
-        if not killed and any(iteration for _, iteration, _ in state.running):
+        if not killed and any(iteration for _, iteration, *_ in state.running):
             killed.append(active_children()[0])
             os.kill(killed[0].pid, signal.SIGKILL)
 
@@ -311,7 +314,7 @@ def test_a_killed_worker_is_replaced(tmp_path, same):
 
 def deadly(state):
     """Kill all workers once the deeper run has begun: as if it were what they die of."""
-    if any(label == "cifar-14-seed0" and iteration for label, iteration, _ in state.running):
+    if any(label == "cifar-14-seed0" and iteration for label, iteration, *_ in state.running):
         for process in active_children():
             os.kill(process.pid, signal.SIGKILL)
 
@@ -412,7 +415,7 @@ def test_a_time_limit_saves_what_is_unfinished(tmp_path, patient, same):
     assert "stopping: the runs on the workers are saved first\n" in output
     assert output.endswith(
         "the time is over: 0 of 2 runs are finished, and nothing is lost. To go on:\n"
-        "  deeptwins run tiny --device cpu --workers 1 --together 2 --time-limit 1h\n"
+        f"  {sys.executable} -m deeptwins run tiny --device cpu --workers 1 --together 2 --time-limit 1h\n"
     )
     assert [name.rsplit(".", 1)[1] for name in left(tmp_path)] == ["checkpoint", "jsonl"] * 2
     assert train(tmp_path, load(tmp_path).runs) == Outcome(total=2, done=2, diverged=0, failed=0)
@@ -443,7 +446,8 @@ def test_an_error_fails_its_run_alone(tmp_path, monkeypatch):
 
     end = numbers(tmp_path, broken)[0][-1]
     assert end["status"] == "failed"
-    assert end["reason"].startswith("ValueError: Expected more than 1 value per channel")
+    said = r"twin \w+, ValueError: Expected more than 1 value per channel.* \(deeptwins/.*\.py:\d+\)"
+    assert re.fullmatch(said, end["reason"])
     log = tmp_path / "results" / "tiny" / f"{broken[0].id}.log"
     assert "Traceback" in log.read_text()
     assert f"failed: {end['reason']} ({log})" in watch.text
@@ -504,7 +508,8 @@ def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, patient, same):
 
     assert first.returncode == 130
     assert output.endswith(
-        "0 of 2 runs are finished, and nothing is lost. To go on:\n  deeptwins run tiny --device cpu --workers 1\n"
+        "0 of 2 runs are finished, and nothing is lost. To go on:\n"
+        f"  {sys.executable} -m deeptwins run tiny --device cpu --workers 1\n"
     )
     assert not re.search(r"[\x00-\x09\x0b-\x1f]|Traceback", output)
     assert [name.rsplit(".", 1)[1] for name in left(tmp_path)] == ["checkpoint", "jsonl"]
@@ -586,7 +591,7 @@ def test_runs_that_another_session_has_are_looked_at_later(tmp_path, undisturbed
     assert sorted(watch.lines[1:3]) == [
         f"cifar-{depth}-seed0: another deeptwins trains it; this one looks again later" for depth in (14, 8)
     ]
-    assert {label for state in watch.states for label, iteration, _ in state.running if iteration} == {"cifar-8-seed0"}
+    assert {label for state in watch.states for label, iteration, *_ in state.running if iteration} == {"cifar-8-seed0"}
     same()
 
 

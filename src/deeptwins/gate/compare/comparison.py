@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import secrets
 import time
@@ -102,7 +101,7 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
 
         # Count, then time; a failure of the first ends the run.
         if "exact" in request.tiers and (arms[1].root / probes.PROBE).is_file():
-            tell("counting")
+            tell("counting exact values")
             measurements = _count(arms)
         if "paired" in request.tiers and "failure" not in measurements:
             measurement = PairedMeasurement(task, tell, begun + request.limit_s, margins)
@@ -171,7 +170,7 @@ def environment() -> Environment:
         "os": f"{platform.system()} {platform.release()}",
         "core": core,
         "governor": _governor(core),
-        "load": round(os.getloadavg()[0], 2),
+        "load": host.load(),
         "memory_gib": host.memory_gib(),
         "python": platform.python_version(),
         **versions,

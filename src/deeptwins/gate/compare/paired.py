@@ -22,6 +22,7 @@ from deeptwins.gate.compare.disturbances import BlockWatch
 from deeptwins.gate.compare.processes import PATIENCE_S, ArmError, ArmProcess, Task, folder_for_files, pair_of_processes
 from deeptwins.gate.judge import verdict
 from deeptwins.gate.runs import Benchmark, Design, Pair, TimedBlock, rounded
+from deeptwins.pages.wording import count
 
 MOST_CALLS = 1 << 24  # per segment
 SEGMENTS_FOR_ADDED_WORK = 3  # work is added as a share of the median call of so many segments
@@ -136,7 +137,7 @@ class PairedMeasurement:
 
     def _collect(self, only: Sequence[str], scratch: Path) -> list[str]:
         """Ask both arms for their benchmarks, and return those that both have: others cannot be compared."""
-        self._tell("collecting")
+        self._tell("collecting benchmarks")
         with self._processes((), scratch, collect=True) as workers:
             base, head = [worker.read() for worker in workers]
         base_names, head_names = ([name for name in arm["collected"] if _matches(name, only)] for arm in (base, head))
@@ -171,8 +172,8 @@ class PairedMeasurement:
             fits = time.monotonic() + self._longest_pair_s <= self._deadline
             if not names or (self._pairs and not fits):
                 return
-            action = "once more, to confirm" if batch == "confirmation" else "measuring"
-            self._tell(f"{action}: {len(names)} benchmarks, pair {number + 1} of {pairs}")
+            which = "second" if batch == "confirmation" else "first"
+            self._tell(f"timing {count(len(names), 'benchmark')}, {which} batch, pair {number + 1} of {pairs}")
             started = time.monotonic()
             self._measure_pair(batch, self._random.sample(names, len(names)), scratch)
             self._longest_pair_s = max(self._longest_pair_s, time.monotonic() - started)

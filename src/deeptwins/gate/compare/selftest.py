@@ -34,7 +34,7 @@ class Trial:
     def words(self) -> str:
         """Say what differs between the arms."""
         added = " and ".join(f"+{100 * share:g} % work in {name}" for name, share in self.added)
-        return self.injected or added or "nothing differs"
+        return self.injected or added or "no change"
 
     def request(self, usual: Request, seed: int, quick: Sequence[str] = ()) -> Request:
         """Return what is to be compared.

@@ -25,6 +25,7 @@ CONFIGS = (  # files that pytest reads, from the suite's folder up to the root
 LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")  # git sets them in a hook
 LIST = "gate.txt"  # in the suite's folder: the names of all that should be measured
 COMMENT = re.compile(r"(?:^|\s)#")  # in the list; a # inside a word is part of a name
+UNSHALLOW = "this clone lacks older commits: git fetch --unshallow gets them"
 _IDENTITY = {
     f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "gate"), ("EMAIL", "-"))
 }
@@ -70,7 +71,7 @@ def root_of(folder: Path) -> Path:
         InputError: it lies in none.
     """
     wrong = f"{folder}: not in a git repository, where the gate finds the commits to compare"
-    return Path(_git(folder, "rev-parse", "--show-toplevel", wrong=wrong))
+    return Path(git(folder, "rev-parse", "--show-toplevel", wrong=wrong))
 
 
 def resolve(repository: Path, ref: str) -> str:
@@ -80,7 +81,7 @@ def resolve(repository: Path, ref: str) -> str:
         InputError: it means none.
     """
     wrong = f"{line(ref)}: no such commit here; in a shallow clone, fetch it first"
-    return _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", wrong=wrong)
+    return git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", wrong=wrong)
 
 
 def first(repository: Path, refs: Iterable[str]) -> str:
@@ -104,8 +105,14 @@ def merge_base(repository: Path, ref: str, head: str) -> str:
     Raises:
         InputError: they have none, or there is no such commit.
     """
-    wrong = f"{line(ref)}: has no commit in common with {head[:12]}"
-    return _git(repository, "merge-base", resolve(repository, ref), head, wrong=wrong)
+    hint = f"; {UNSHALLOW}" if is_shallow(repository) else ""
+    wrong = f"{line(ref)}: has no commit in common with {head[:12]}{hint}"
+    return git(repository, "merge-base", resolve(repository, ref), head, wrong=wrong)
+
+
+def is_shallow(repository: Path) -> bool:
+    """Tell whether the clone lacks older commits."""
+    return git(repository, "rev-parse", "--is-shallow-repository") == "true"
 
 
 def snapshot(repository: Path) -> tuple[str, bool]:
@@ -114,9 +121,14 @@ def snapshot(repository: Path) -> tuple[str, bool]:
     It holds changes of tracked files, and no untracked ones. The checkout itself is not touched.
     """
     # `git stash create` fails where a file was only touched; `git status` refreshes what git knows of such files.
-    _git(repository, "status", "--porcelain", "--untracked-files=no")
-    stash = _git(repository, "stash", "create", "gate", environment=_IDENTITY)
+    git(repository, "status", "--porcelain", "--untracked-files=no")
+    stash = git(repository, "stash", "create", "gate", environment=_IDENTITY)
     return (stash, True) if stash else (resolve(repository, "HEAD"), False)
+
+
+def same_files(repository: Path, base: str, head: str) -> bool:
+    """Tell whether two commits hold the same files."""
+    return git(repository, "rev-parse", f"{base}^{{tree}}") == git(repository, "rev-parse", f"{head}^{{tree}}")
 
 
 def only_prose(repository: Path, base: str, head: str, parts: Iterable[Path] = ()) -> bool:
@@ -134,7 +146,7 @@ def only_prose(repository: Path, base: str, head: str, parts: Iterable[Path] = (
         in_suite = any(map(Path(name).is_relative_to, suite_parts))
         return (name.endswith(PROSE) or name.startswith(PROSE)) and not name.endswith(CODE) and not in_suite
 
-    names = _git(repository, "diff", "--name-only", "--no-renames", "-z", base, head).split("\0")
+    names = git(repository, "diff", "--name-only", "--no-renames", "-z", base, head).split("\0")
     changed = [name for name in names if name]
     return bool(changed) and all(map(prose, changed))
 
@@ -163,10 +175,10 @@ def suite(repository: Path, commit: str, path: Path | None) -> Suite:
             raise InputError(
                 f"{part}: both commits would run the same code; name a file or folder inside the repository"
             )
-        if not _git(repository, "ls-tree", "--name-only", commit, "--", str(part)):
+        if not git(repository, "ls-tree", "--name-only", commit, "--", str(part)):
             raise InputError(f"{part}: not in commit {commit[:12]}; the gate measures what is committed")
     # The files that pytest reads for it belong to it.
-    configs = _git(repository, "ls-tree", "--name-only", commit, "--", *map(str, _configs(chosen))).splitlines()
+    configs = git(repository, "ls-tree", "--name-only", commit, "--", *map(str, _configs(chosen))).splitlines()
     return Suite(chosen, (*beside, *map(Path, configs)), commit)
 
 
@@ -183,7 +195,7 @@ def worktrees(repository: Path, base: str, head: str) -> Iterator[tuple[Arm, Arm
         arms = Arm("base", base, folder / "base"), Arm("head", head, folder / "head")
         try:
             for arm in arms:
-                _git(repository, "worktree", "add", "--quiet", "--detach", str(arm.root), arm.commit)
+                git(repository, "worktree", "add", "--quiet", "--detach", str(arm.root), arm.commit)
             yield arms
         finally:
             for arm in arms:
@@ -192,7 +204,7 @@ def worktrees(repository: Path, base: str, head: str) -> Iterator[tuple[Arm, Arm
 
 def _forget_left(repository: Path) -> None:
     """Forget the worktrees that a killed gate has left; those of the user, and of gates that still run, stay."""
-    rows = _git(repository, "worktree", "list", "--porcelain").splitlines()
+    rows = git(repository, "worktree", "list", "--porcelain").splitlines()
     for root in (Path(row.removeprefix("worktree ")) for row in rows if row.startswith("worktree ")):
         if root.parent.name.startswith(scratch.PREFIX) and scratch.remove_left(root.parent):
             _forget(repository, root)
@@ -202,7 +214,7 @@ def _forget(repository: Path, root: Path) -> None:
     """Remove a worktree, and git's knowledge of it, where there is any."""
     shutil.rmtree(root, ignore_errors=True)
     with suppress(InputError):  # what was measured must not be lost if this fails
-        _git(repository, "worktree", "remove", "--force", "--force", str(root))  # twice: git locks it while it is made
+        git(repository, "worktree", "remove", "--force", "--force", str(root))  # twice: git locks it while it is made
 
 
 def bring(arm: Arm, suite: Suite) -> None:
@@ -221,13 +233,13 @@ def bring(arm: Arm, suite: Suite) -> None:
     for config in {*_configs(suite.path)} - {*suite.parts}:
         (arm.root / config).unlink(missing_ok=True)
 
-    _git(arm.root, "checkout", "--quiet", suite.commit, "--", *map(str, suite.parts))
+    git(arm.root, "checkout", "--quiet", suite.commit, "--", *map(str, suite.parts))
 
 
 def fingerprint(arm: Arm, suite: Suite) -> str:
     """Return the SHA-256 of the definitions of the benchmarks: of the names and contents of their files."""
     digest = hashlib.sha256()
-    for name in sorted(_git(arm.root, "ls-files", "-z", "--", *map(str, suite.parts)).split("\0")):
+    for name in sorted(git(arm.root, "ls-files", "-z", "--", *map(str, suite.parts)).split("\0")):
         if name and (arm.root / name).is_file():
             digest.update(os.fsencode(name) + b"\0" + (arm.root / name).read_bytes() + b"\0")
     return digest.hexdigest()
@@ -236,7 +248,7 @@ def fingerprint(arm: Arm, suite: Suite) -> str:
 def expected(repository: Path, suite: Suite) -> tuple[str, ...] | None:
     """Return the names of all that should be measured, as the suite lists them; None where it has no list."""
     try:
-        text = _git(repository, "show", f"{suite.commit}:{list_of(repository, suite)}")
+        text = git(repository, "show", f"{suite.commit}:{list_of(repository, suite)}")
     except InputError:
         return None
     names = [COMMENT.split(row)[0].strip() for row in text.splitlines()]
@@ -245,7 +257,7 @@ def expected(repository: Path, suite: Suite) -> tuple[str, ...] | None:
 
 def list_of(repository: Path, suite: Suite) -> Path:
     """Where the suite's list lies, relative to the root: in its folder, or beside its file."""
-    kind = _git(repository, "cat-file", "-t", f"{suite.commit}:{suite.path}")
+    kind = git(repository, "cat-file", "-t", f"{suite.commit}:{suite.path}")
     return (suite.path if kind == "tree" else suite.path.parent) / LIST
 
 
@@ -257,7 +269,7 @@ def _configs(path: Path) -> list[Path]:
 def _settings(repository: Path, commit: str) -> tuple[Path | None, tuple[Path, ...]]:
     """Read pyproject.toml: the suite, None if it names none, and the paths that the suite needs beside it."""
     try:
-        text = _git(repository, "show", f"{commit}:pyproject.toml")
+        text = git(repository, "show", f"{commit}:pyproject.toml")
     except InputError:
         return None, ()
     try:
@@ -269,7 +281,7 @@ def _settings(repository: Path, commit: str) -> tuple[Path | None, tuple[Path, .
         raise InputError(f"pyproject.toml of {commit[:12]}: {line(str(error))}") from None
 
 
-def _git(folder: Path, *arguments: str, wrong: str = "", environment: Mapping[str, str] | None = None) -> str:
+def git(folder: Path, *arguments: str, wrong: str = "", environment: Mapping[str, str] | None = None) -> str:
     """Run git without its hooks; returns what it prints, without the newline at its end.
 
     Raises:

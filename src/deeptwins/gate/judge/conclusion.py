@@ -21,10 +21,17 @@ class Conclusion:
     """What is said of a run."""
 
     code: int
+    answer: str
+    """The verdict in a sentence."""
     lines: tuple[str, ...]
-    """Sentences; the first is the verdict."""
+    """What was found, in sentences, the gravest first; the answer may be one of them."""
     judged: tuple[Judged, ...]
     changes: tuple[Change, ...]
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """The sentences beside the answer."""
+        return tuple(line for line in self.lines if line != self.answer)
 
 
 def conclude(run: Run) -> Conclusion:
@@ -58,23 +65,42 @@ def conclude(run: Run) -> Conclusion:
     lines += sentences.differing("Worse", worse)
     lines += ["Nothing was measured."] if nothing else []
     lines += [f"Not measured: {sentences.names([*missing.values()])}."] if missing else []
-    lines += [f"Not expected: {sentences.names(unexpected)}."] if unexpected else []
+    lines += [f"Not in the suite's list, gate.txt: {sentences.names(unexpected)}."] if unexpected else []
     lines += [sentences.doubtful(one.id, one.estimate, one.reason) for one in judged if one.verdict == "inconclusive"]
     harmless = _confirmed(judged, "improved") + sentences.exact(different)
     if new := _new(run):
-        harmless.append(f"New, with nothing to compare: {sentences.names([*new.values()])}.")
-    no_worse = _no_worse(run, judged, different)
+        harmless.append(f"New, and so not compared: {sentences.names([*new.values()])}.")
+    no_worse = _no_worse(run, judged, different, alone=code == FINE)
     lines += no_worse + harmless if code == FINE else harmless + no_worse
-    return Conclusion(code, tuple(lines), tuple(judged), tuple(different))
+    answer = _answer(code, judged, len(worse), run.failure, len(missing), nothing=nothing) or lines[0]
+    return Conclusion(code, answer, tuple(lines), tuple(judged), tuple(different))
 
 
-def _no_worse(run: Run, judged: Iterable[Judged], different: Sequence[Change]) -> list[str]:
+def _answer(  # noqa: PLR0913
+    code: int, judged: Sequence[Judged], worse: int, failure: str | None, missing: int, *, nothing: bool
+) -> str:
+    """Sum up several sentences in one; empty where the first of them says it."""
+    slower = [(one.id, one.estimate) for one in judged if one.verdict == "regressed" and one.estimate]
+    if failure is not None:
+        return f"No verdict, the run ended early: {failure.strip().removesuffix('.')}."
+    if code == SLOWER and len(slower) + worse > 1:
+        return sentences.several(slower, worse)
+    if code == OTHERS and (nothing or missing > 1):
+        what = f"{missing} expected benchmarks were not" if missing > 1 else "nothing was"
+        return f"No verdict: {what} measured."
+    if code == UNDECIDED:
+        undecided = sum(one.verdict == "inconclusive" for one in judged)
+        return f"No slowdown was confirmed; {undecided} of {count(len(judged), 'benchmark')} inconclusive."
+    return ""
+
+
+def _no_worse(run: Run, judged: Iterable[Judged], different: Sequence[Change], *, alone: bool) -> list[str]:
     """Count the benchmarks and exact values that are no worse, in a sentence; none where there are none."""
     margins = [one.margin for one in judged if one.verdict == "no_worse"]
     same = sum(map(len, run.exact.values())) - len(different)
     parts = [sentences.no_slower(margins)] if margins else []
-    parts += [f"{count(same, 'exact value')} the same"] if same else []
-    return [f"No worse: {', '.join(parts)}."] if parts else []
+    parts += [f"{count(same, 'exact value')} unchanged"] if same else []
+    return [f"No slowdown{'' if alone else ' elsewhere'}: {', '.join(parts)}."] if parts else []
 
 
 def _confirmed(judged: Iterable[Judged], verdict: Verdict) -> list[str]:
@@ -106,7 +132,7 @@ def _missing(run: Run, judged: Sequence[Judged]) -> dict[str, str]:
     expected = [*_benchmark_names(run), *run.exact] if run.expected is None else run.expected
     measured = _compared(run, judged) | {*_new(run)}
     missing = [name for name in dict.fromkeys(expected) if name not in measured]
-    return {name: f"{name} ({reasons.get(name, 'head has none')})" for name in missing}
+    return {name: f"{name} ({reasons.get(name, 'not in head')})" for name in missing}
 
 
 def _unexpected(run: Run) -> list[str]:

@@ -17,7 +17,7 @@ from deeptwins.gate.judge.conclusion import Conclusion, conclude
 from deeptwins.gate.judge.verdict import Judged, Verdict
 from deeptwins.gate.runs import Benchmark, Kind, Run
 
-CONTROL = "nothing (A/A)"
+CONTROL = "none (A/A)"
 KINDS: tuple[Kind, ...] = ("aa", "slower", "mutant")
 OUTCOMES = {0: "fine", 1: "found", 3: "inconclusive"}  # by exit code
 NOT_MEASURED = "not measured"

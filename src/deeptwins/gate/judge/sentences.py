@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from deeptwins.gate.judge.estimates import Estimate
 from deeptwins.gate.judge.metrics import Change, metric_of
 from deeptwins.gate.runs import Value
-from deeptwins.pages.wording import apart, count, listed, number, percent
+from deeptwins.pages.wording import apart, count, listed, percent
 
 NAMED = 8  # names in a sentence; of the others it says how many there are
 
@@ -39,11 +39,22 @@ def doubtful(name: str, estimate: Estimate | None, reason: str) -> str:
     return f"Inconclusive: {name}: {size}{reason}."
 
 
+def several(slower: Sequence[tuple[str, Estimate]], worse: int) -> str:
+    """State how many changes for the worse there are, and which benchmark is slowed most."""
+    parts = []
+    if slower:
+        name, most = max(slower, key=lambda one: one[1].log_ratio)
+        which = name if len(slower) == 1 else f"{name} most,"
+        parts.append(f"{which} by {percent(100 * math.expm1(most.log_ratio))}")
+        parts[0] = f"{count(len(slower), 'benchmark')}, {parts[0]}" if len(slower) > 1 else parts[0]
+    parts += [f"{count(worse, 'exact value')} worse"] if worse else []
+    return f"{'Slower' if slower else 'Worse'}: {'; '.join(parts)}."
+
+
 def no_slower(margins: Sequence[float]) -> str:
     """Say how many benchmarks are within their margins, which are given as shares."""
-    low, high = number(100 * min(margins)), number(100 * max(margins))
-    width = f"{low} %" if low == high else f"{low} to {high} %"
-    return f"{count(len(margins), 'benchmark')} within {'the margin' if len(margins) == 1 else 'margins'} of {width}"
+    ends = dict.fromkeys(f"{100 * margin:.3g}" for margin in (min(margins), max(margins)))
+    return f"{count(len(margins), 'benchmark')} within {' to '.join(ends)} %"
 
 
 def exact(changes: Sequence[Change]) -> list[str]:
@@ -57,7 +68,7 @@ def exact(changes: Sequence[Change]) -> list[str]:
             lines.append(f"Only {arm} has {names(things)}.")
     both = [change for change in changes if change.base is not None and change.head is not None]
     if neutral := [change for change in both if change.worse is None]:
-        lines.append(f"Different, neither better nor worse: {count(len(neutral), 'exact value')}.")
+        lines.append(f"Changed, neither better nor worse: {count(len(neutral), 'exact value')}.")
     return lines
 
 
@@ -79,7 +90,7 @@ def differing(how: str, changes: Iterable[Change]) -> list[str]:
 def _difference(change: Change) -> str:
     metric = metric_of(change.metric)
     unit = f" {metric.unit}" if metric.unit else ""
-    return f"{change.subject}: {metric.words}: {_value(change.base)} before, {_value(change.head)} now{unit}"
+    return f"{change.subject}: {metric.words}: {_value(change.base)}{unit} before, {_value(change.head)} now"
 
 
 def names(things: Sequence[str]) -> str:

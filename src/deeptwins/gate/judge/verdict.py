@@ -136,10 +136,10 @@ class _Case:
         if min(self.slower, self.faster) < self.alpha:
             return f"only {first.agreeing} of {first.pairs} pairs agree in direction"
         if self.first.fine and second is not None:
-            return f"the interval of the second batch ({sentences.span(second)}) does not end below {margin}"
+            return f"the interval of the second batch ({sentences.span(second)}) reaches beyond {margin}"
         if self.first.p(1) < self.alpha:
-            return f"beyond {margin} by itself, but not sure enough for one of so many benchmarks"
-        return f"the interval does not end below {margin}"
+            return f"beyond {margin}, but not significantly, adjusted for the number of benchmarks"
+        return f"the interval reaches beyond {margin}"
 
     @property
     def _unconfirmed(self) -> str:
@@ -148,7 +148,7 @@ class _Case:
         if not self.second.pairs:
             return "and no second was taken"
         if self.second.defect or estimate is None:
-            return f"and the second tells nothing: {self.second.defect}"
+            return f"and the second cannot be judged: {self.second.defect}"
         reason = f"not confirmed by the second: {sentences.speed(estimate.log_ratio)} ({sentences.span(estimate)})"
         return reason if self.second.agrees else f"{reason}, {estimate.agreeing} of {estimate.pairs} pairs agree"
 

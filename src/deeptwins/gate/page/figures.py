@@ -33,6 +33,12 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {
 }
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # between ticks, in percent
 TICKS_ACROSS, TICKS_UP = 7, 5  # at most
+OUTCOME_NAMES = {
+    "found": "detected",
+    "inconclusive": "inconclusive",
+    "fine": "no slowdown",
+    "not_measured": "not measured",
+}
 OUTCOMES = {"found": INK, "inconclusive": UNSURE, "fine": FINE, "not_measured": CHANCE}
 BAR: Any = {"alpha": 0.35, "edgecolor": INK, "linewidth": 0.6}
 NAMED = 17  # percent: a bar that is longer has room for the name of the outcome
@@ -52,7 +58,7 @@ def ratios(table: pd.DataFrame) -> Picture:
     with drawing.styled(axes__grid__axis="x"):
         height = 0.36 * max(len(rows), 1) + 1.25
         labels = [names[row["benchmark"]] for row in rows]
-        figure, ax = _ratio_rows(labels, "time of head over base (%)", height, _ends(rows))
+        figure, ax = _ratio_rows(labels, "change in time from base to head (%)", height, _ends(rows))
         for i, row in enumerate(rows):
             _ratio_row(ax, i, row, labels[i])
         if not rows:
@@ -66,8 +72,8 @@ def ratios(table: pd.DataFrame) -> Picture:
             handles=handles, loc="outside upper left", ncols=len(handles), handlelength=1.2, columnspacing=1.2
         )
     caption = (
-        "95 % intervals; the thin mark below is the second batch, of processes of its own. Grey: the slowdown, or"
-        f" speed-up, that is tolerated. Right of 0 head is slower.{left_out(prefix)}{_more(len(table), ROWS)}"
+        "Right of 0, head is slower. Lines are 95 % intervals, grey is the margin: the change that is tolerated. A thin"
+        f" mark below is the second batch, in new processes.{left_out(prefix)}{_more(len(table), ROWS)}"
     )
     return _picture("ratios", caption, _ratios_in_words(table, names), figure, "ratios")
 
@@ -93,12 +99,12 @@ def history(past: History) -> Picture:
             ax.set_title(names[name], fontsize=9)
             ax.tick_params(labelbottom=True)
         figure.supxlabel("run, the oldest first")
-        figure.supylabel("time over the anchor's (%)")
+        figure.supylabel("change in time from the anchor (%)")
         handles = _history_marks(past.changes, past.events, machines)
         figure.legend(handles=handles, loc="outside upper left", ncols=2)
     caption = (
-        "Time over that of the anchor, which is 0, with 95 % intervals; each panel has its own scale. Lines are"
-        f" medians between steps; a step names the commits on its sides, where there is room.{left_out(prefix)}"
+        "Change in time from the anchor, with 95 % intervals; each panel has its own scale. Lines are medians between"
+        f" steps; a step is labelled with the commits before and after it, where there is room.{left_out(prefix)}"
         f"{_more(len(names), PANELS)}"
     )
     return _picture("history", caption, _history_in_words(past, names), figure, "history")
@@ -119,7 +125,7 @@ def outcomes(rates: pd.DataFrame) -> Picture:
                 if not number:
                     continue
                 false = outcome == "found" and row["kind"] == "aa"
-                name = "false alarm" if false else outcome.replace("_", " ")
+                name = "false alarm" if false else OUTCOME_NAMES[outcome]
                 colours[name] = WORSE if false else colour
                 ax.barh(i, share, left=left, height=0.66, color=colours[name], **BAR)
                 text = f"{number} {name}" if share > NAMED else str(number)
@@ -130,10 +136,11 @@ def outcomes(rates: pd.DataFrame) -> Picture:
         handles = [Patch(facecolor=fill, **BAR, label=name) for name, fill in colours.items()]
         figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.2)
     sentences = [
-        f"{printable(row['treatment'])}: {row['found']} alarms, {row['inconclusive']} inconclusive, {row['fine']} fine"
+        f"{printable(row['treatment'])}: {count(row['found'], 'alarm')}, {row['inconclusive']} inconclusive,"
+        f" {row['fine']} no slowdown"
         for row in rows
     ]
-    caption = "What the gate said of commits set against themselves, made worse on purpose or not at all."
+    caption = "Verdicts on a commit compared with itself, unchanged (A/A) or made slower on purpose."
     return _picture("self-test", caption, f"{'; '.join(sentences)}.", figure, "self-test")
 
 
@@ -147,7 +154,7 @@ def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
     edges = [*controls["log_ratio"], *np.log1p(smallest["smallest"]), *-np.log1p(smallest["margin"])]
     with drawing.styled(axes__grid__axis="x"):
         ends = 1.08 * min(edges), 1.08 * max(edges)
-        figure, ax = _ratio_rows(labels, "ratio of a commit to itself (%)", 0.34 * len(rows) + 1.25, ends)
+        figure, ax = _ratio_rows(labels, "change from a commit to itself (%)", 0.34 * len(rows) + 1.25, ends)
         for i, row in enumerate(rows):
             margin = math.log1p(row["margin"])
             ax.add_patch(Rectangle((-margin, i - 0.36), 2 * margin, 0.72, **BAND))
@@ -157,19 +164,17 @@ def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
             ax.scatter(dots, i + aside, s=13, color=INK, alpha=0.75, linewidth=0)
             marks.tell(ax, dots, i + aside, [f"{labels[i]}, A/A run: {_minus(signed(dot))} %" for dot in dots], "dot")
             ax.scatter(math.log1p(row["smallest"]), i, s=46, marker="D", color=WORSE, facecolor="none", linewidth=1.5)
-            words = f"{labels[i]}: smallest slowdown found in 80 %: {100 * row['smallest']:.1f} %"
+            words = f"{labels[i]}: smallest slowdown detected in 4 of 5 runs, {100 * row['smallest']:.1f} %"
             marks.tell(ax, math.log1p(row["smallest"]), i, [words])
         handles: list[Any] = [
             Line2D([], [], marker="o", linestyle="", color=INK, markersize=4, label="A/A run"),
             Patch(**BAND, label="margin"),
-            _mark((WORSE, "D", "none"), "smallest slowdown found in 80 %"),
+            _mark((WORSE, "D", "none"), "slowdown detected in 4 of 5 runs"),
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=3)
-    caption = (
-        f"A/A runs: each dot is a ratio whose truth is 0. Diamonds are calculated, as said below.{left_out(prefix)}"
-    )
+    caption = f"Each dot is an A/A run, whose true change is 0. Diamonds are calculated (see below).{left_out(prefix)}"
     least, most = 100 * smallest["smallest"].min(), 100 * smallest["smallest"].max()
-    alt = f"Smallest slowdown found in 80 %: {least:.1f} % to {most:.1f} % by benchmark."
+    alt = f"Smallest slowdown detected in 4 of 5 runs: {least:.1f} % to {most:.1f} % by benchmark."
     return _picture("sensitivity", caption, alt, figure, "sensitivity")
 
 
@@ -187,7 +192,7 @@ def _ratios_in_words(table: pd.DataFrame, names: Mapping[str, str]) -> str:
         f" {VERDICTS[row['verdict']]}"
         for row in table.to_dict("records")
     ]
-    return f"Time of head over base. {'; '.join(benchmarks)}." if benchmarks else "No benchmark was measured."
+    return f"Change in time from base to head. {'; '.join(benchmarks)}." if benchmarks else "No benchmark was measured."
 
 
 def _history_in_words(past: History, names: Mapping[str, str]) -> str:

@@ -12,10 +12,19 @@ VERDICTS = {
     "regressed": "slower",
     "inconclusive": "inconclusive",
     "improved": "faster",
-    "no_worse": "no worse",
+    "no_worse": "no slower",
     "not_measured": "not measured",
 }
 """What the page calls a verdict, the gravest first."""
+KIND_NAMES = {
+    "paired": "comparisons",
+    "imported": "imported",
+    "anchor": "against an anchor",
+    "aa": "of a commit with itself (A/A)",
+    "slower": "with added work",
+    "mutant": "with the source made worse",
+}
+"""What the page calls runs of a kind."""
 LONGEST = 100  # characters of a name
 LONGEST_SHORT = 40  # characters of a name in a figure
 

@@ -9,96 +9,112 @@ from deeptwins.gate.page.facts import COMMANDS, GateFacts, JudgedRun, SelfTest
 from deeptwins.pages.page import Section
 from deeptwins.pages.wording import count
 
-NO_HISTORY = f"There is none yet: no commit was timed against an anchor, as {COMMANDS['anchor']} does."
-UNTESTED = f"How often the gate errs is not measured here yet: {COMMANDS['aa']} does so."
+NO_HISTORY = f"No history yet: `{COMMANDS['anchor']}` times a commit against a fixed one and adds a point."
+UNTESTED = f"How often the gate is wrong was not measured yet: `{COMMANDS['aa']}` does so."
 STEPS = f"""
-A series is the time of each commit over that of a fixed commit, the anchor, timed side by side: the machine cancels.
-Steps are proposed by a search with an L1 cost (PELT, ruptures) whose penalty lets a series without a step have one in
-at most 1 of 100; those below the benchmark's margin are dropped, and the rest must pass a rank test at 0.002. Where
-there are too few runs for that test to tell, a step is suspected. A series needs {LEAST} runs. Where an anchor follows
-another, the series goes on by their measured ratio, whose error then enters all that follows.
+A point is the time of a commit divided by that of a fixed commit, the anchor. Both ran side by side, so the speed of
+the machine cancels. Steps are found by change-point detection (PELT with an L1 cost, package ruptures); of 100 series
+without a step at most one gets one. A step below the benchmark's margin is dropped. The others must pass a rank test at
+p < 0.002; where there are too few runs for that, a step is called suspected. A series needs {LEAST} runs. Where the
+anchor changes, the series goes on by the measured ratio of the two anchors; the error of that ratio is then in all
+later points.
 """
 SMALLEST = """
-The smallest slowdown found in 80 % of runs is calculated from the measured spread, by the noncentral t distribution:
-two batches must both be significantly above the margin, by Student's t of their pairs, the first for a lone slowdown
-among all benchmarks of the newest A/A run, the second by itself. The error of an estimate is the larger of two: the
-root mean square of the A/A ratios, whose truth is 0, and what the width of their intervals says. The columns that count
-what was found are measurements.
+The slowdown detected in 4 of 5 runs is calculated from the noise, by the noncentral t distribution: both batches exceed
+the margin significantly with a probability of 80 %. The first batch is tested as the only slow one among all benchmarks
+of the newest A/A run, the second by itself. The standard error is the larger of two: the root mean square of the A/A
+changes, whose true value is 0, and the one that the widths of their intervals imply. How often an added slowdown was
+detected is measured.
 """
 METHOD = """
-Base and head run side by side: a pair of fresh processes, segments in the order base head head base or its reverse,
-drawn at random, on one pinned core. A ratio is the Hodges-Lehmann estimate over all blocks; its interval comes from a
-bootstrap of pairs and blocks. A benchmark is slower if its ratio lies significantly above its margin, many benchmarks
-considered (Benjamini and Hochberg), and a second, independent batch agrees; it is no worse if the ratio lies
-significantly below; else it is inconclusive. The margin is the least that is tolerated, or the noise seen in A/A runs
-on such a machine where that is more.
+Base and head run side by side in pairs of fresh processes on one core, and take turns: base, head, head, base, or the
+reverse, at random. The change of a benchmark is the Hodges-Lehmann estimate over all blocks of four such turns, its
+interval a bootstrap over pairs and blocks. A benchmark is slower if the change is significantly above the margin,
+adjusted for the number of benchmarks (Benjamini-Hochberg). A slowdown counts only if a second, independent batch
+confirms it. A benchmark is no slower if its interval ends below the margin. Otherwise it is inconclusive. The margin is
+the design's least margin or, where it is larger, the noise of A/A runs on this kind of machine: runs that compare a
+commit with itself.
 """
 LIMITS = """
-Times hold for the machine that is named, and a ratio for the benchmarks as they are defined in head. What is slower
-only in other cases, with more cores or on a GPU is not seen. Exact metrics tell of compiled code and counts, not of
-time. The self-test knows the changes that it makes, and no others.
+Times hold for the machine that is named. Both commits run head's benchmarks on one core of a CPU: what is slower only
+on several cores, on a GPU, or where no benchmark looks is not seen. Exact values count compiled code and operations,
+not time. The self-test covers the changes that it makes, and no others.
 """
 
 
 def sections(facts: GateFacts) -> list[Section]:
-    """Show all facts, those of the newest comparison first."""
+    """Show what the newest comparison found, what was before, and the gate's own errors; details are folded."""
     newest = facts.newest
     return [
-        *([_ratios(newest), _exact(newest), _rejected(newest)] if newest else []),
-        _history(facts.history),
-        _self_test(facts.self_test),
-        Section("Method and limits", paragraphs=(METHOD, LIMITS)),
+        *(_found(newest) if newest else []),
+        *_history(facts.history),
+        *_self_test(facts.self_test),
+        *(_details(newest) if newest else []),
+        Section("Method and limits", paragraphs=(METHOD, LIMITS), folded=True),
     ]
 
 
-def _ratios(newest: JudgedRun) -> Section:
-    ratios = tables.ratios(newest.ratios)
-    return Section("Head against base", (figures.ratios(newest.ratios),), (ratios,) if ratios.rows else ())
+def _found(newest: JudgedRun) -> list[Section]:
+    """Show times, exact values, and what was not measured, if anything was not."""
+    ratios, unmeasured = tables.ratios(newest.ratios), tables.unmeasured(newest)
+    times = Section("Times", (figures.ratios(newest.ratios),), (ratios,) if ratios.rows else ())
+    missing = [Section("Not measured", tables=tables.first_rows([unmeasured], "rejected.csv"))]
+    return [times, _exact(newest), *(missing if unmeasured.rows else [])]
 
 
 def _exact(newest: JudgedRun) -> Section:
-    values = newest.exact
+    values, title = newest.exact, "Exact values"
     if values.empty:
-        return Section("Exact metrics", paragraphs=("No exact metric was taken in this run.",))
+        return Section(title, paragraphs=("No exact value was counted in this run.",))
     same = int(values["same"].sum())
     informs = int((values["use"] == "information only").sum())
     text = (
-        f"{same:,} of {len(values):,} values are the same in base and head; all of them are in exact.csv."
-        f" {informs:,} of the values are information only: they may differ without being worse, and decide nothing."
+        f"{same:,} of {len(values):,} values are unchanged; all of them are in exact.csv. {informs:,} are for"
+        " information only: a change of them is neither better nor worse."
     )
     changes = tables.exact_changes(newest.conclusion.changes)
-    return Section("Exact metrics", (), tables.first_rows([changes], "exact.csv"), (text,))
+    return Section(title, (), tables.first_rows([changes], "exact.csv"), (text,))
 
 
-def _rejected(newest: JudgedRun) -> Section:
-    rejections, unmeasured = tables.rejections(newest), tables.unmeasured(newest)
+def _details(newest: JudgedRun) -> list[Section]:
+    """Show what verdicts rest on, and which blocks were rejected."""
+    ratios, rejections = tables.ratio_details(newest.ratios), tables.rejections(newest)
     sentences = [] if rejections.rows else ["No block was rejected."]
-    sentences += [] if unmeasured.rows else ["Nothing that should be measured was not."]
-    details = tables.first_rows([rejections, unmeasured], "rejected.csv")
-    return Section("Rejected, and not measured", (), details, tuple(sentences))
+    sentences += [] if tables.unmeasured(newest).rows else ["All expected benchmarks ran."]
+    shown = (*tables.first_rows([ratios], "ratios.csv"), *tables.first_rows([rejections], "rejected.csv"))
+    return [Section("Details of the times", (), shown, tuple(sentences), folded=True)]
 
 
-def _history(past: History) -> Section:
+def _history(past: History) -> list[Section]:
+    title = "History"
     if not past.runs:
-        return Section("History", paragraphs=(NO_HISTORY,))
+        return [Section(title, paragraphs=(NO_HISTORY,))]
     pictures = [figures.history(past)] if len(past.points) else []
-    changes = [tables.steps(past), tables.exact_steps(past.exact), tables.events(past.events)]
     sentences = [] if len(past.changes) else [f"No step was found in {count(past.runs, 'run')}."]
     if past.short:
         fewest, most = min(past.short.values()), max(past.short.values())
         sentences.append(
-            f"Of {count(len(past.short), 'benchmark')} there are too few runs for a step to be found: {LEAST} are"
-            f" needed without a break, and there are {fewest}{' or more' if fewest < most else ''}."
+            f"{count(len(past.short), 'benchmark')} had too few runs to find a step: {LEAST} in a row are needed, not"
+            f" {fewest if fewest == most else f'{fewest} to {most}'}."
         )
-    return Section("History", tuple(pictures), tables.first_rows(changes, "the CSV files"), (*sentences, STEPS))
+    steps = tables.first_rows([tables.steps(past)], "steps.csv")
+    others = tables.first_rows([tables.exact_steps(past.exact), tables.events(past.events)], "the CSV files")
+    return [
+        Section(title, tuple(pictures), steps, tuple(sentences)),
+        Section("Details of the history", (), others, (STEPS,), folded=True),
+    ]
 
 
-def _self_test(self_test: SelfTest | None) -> Section:
-    title = "The gate, tested on itself"
+def _self_test(self_test: SelfTest | None) -> list[Section]:
+    title = "How reliable is the gate?"
     if self_test is None:
-        return Section(title, paragraphs=(UNTESTED,))
+        return [Section(title, paragraphs=(UNTESTED,))]
     picture, detection = figures.outcomes(self_test.rates), tables.detection(self_test.rates)
+    known = Section(title, (picture,), (detection,))
     if self_test.smallest.empty:
-        return Section(title, (picture,), (detection,))
+        return [known]
     sensitivity = figures.sensitivity(self_test.smallest, self_test.controls)
-    return Section(title, (picture, sensitivity), (detection, tables.sensitivities(self_test)), (SMALLEST,))
+    small = Section(
+        "The smallest slowdown detected", (sensitivity,), (tables.sensitivities(self_test),), (SMALLEST,), folded=True
+    )
+    return [known, small]

@@ -7,9 +7,11 @@ character references, and what GitHub makes links of, mentions and references, i
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 
+from deeptwins.gate.judge.conclusion import FAILED, OTHERS
 from deeptwins.gate.page import tables
 from deeptwins.gate.page.facts import JudgedRun
 from deeptwins.gate.page.names import VERDICTS, printable
@@ -17,8 +19,8 @@ from deeptwins.gate.runs import Run
 from deeptwins.pages.tables import Column, Table
 
 MOST = 60_000  # characters; GitHub takes 65,536 in a comment
-UNFOLDED = ("regressed", "inconclusive", "improved")  # verdicts whose rows are not folded away
-_SENTENCES = 12
+SHOWN = 5  # rows that are not folded away, of all tables together
+UNFOLDED = ("regressed", "inconclusive", "improved")  # verdicts of benchmarks whose rows stand there
 _LONGEST = 400  # characters of a sentence, or of a cell
 _MEANT = re.compile(r"^\W|[^A-Za-z0-9 ,;%()'+/.:-]|[.:](?=[A-Za-z/])")
 _LINKED = re.compile(r"([@#])(?=\S)")
@@ -26,43 +28,59 @@ _SPARE = 3_000  # characters: for the last line, and for how many rows were left
 
 
 def summary(judged: JudgedRun) -> str:
-    """Summarize a run: the verdict, exact differences, what changed or is undecided; the rest is folded."""
-    first, *others = judged.conclusion.lines
-    ratios, exact = judged.ratios, judged.exact
-    unfolded = ratios["verdict"].isin(UNFOLDED)
-    text = f"**{_plain(first)}**\n\n" + "".join(f"{_plain(line)}\n\n" for line in others[:_SENTENCES])
-    for table, folded in (
-        (tables.exact_changes(judged.conclusion.changes), False),
-        (_ratios("Changed or undecided", ratios[unfolded]), False),
-        (tables.unmeasured(judged), True),
-        (_ratios("No worse", ratios[ratios["verdict"] == "no_worse"]), True),
-    ):
-        text += _block(table, MOST - _SPARE - len(text), folded=folded)
-    same = f"{int(exact['same'].sum()):,} of {len(exact):,} exact metrics are the same. " if len(exact) else ""
-    return f"{text}{same}{_plain(_where(judged.run))}\n"
+    """Summarize a run: the verdict, where it holds, at most five rows of what changed; the rest is folded."""
+    conclusion, ratios = judged.conclusion, judged.ratios
+    text = f"**{plain(conclusion.answer)}**\n\n{plain(_where(judged.run))}\n\n"
+    worse = tables.exact_changes(change for change in conclusion.changes if change.worse)
+    changed = _ratios("Benchmarks that changed or are inconclusive", ratios[ratios["verdict"].isin(UNFOLDED)])
+    missing = tables.unmeasured(judged) if conclusion.code in {FAILED, OTHERS} else Table("", (), [], 0)
+    room, folded = SHOWN, []
+    for table in (missing, changed, replace(worse, caption="Exact values that are worse")):
+        text += _block(replace(table, rows=table.rows[:room]), MOST - _SPARE - len(text), of=len(table.rows))
+        if len(table.rows) > room:
+            folded.append(replace(table, caption=f"{table.caption}, the rest", rows=table.rows[room:]))
+        room -= min(room, len(table.rows))
+    folded += [
+        Table("All findings", ("finding",), [[line] for line in conclusion.details], 1),
+        tables.exact_changes(change for change in conclusion.changes if not change.worse),
+        Table("", (), [], 0) if missing.rows else tables.unmeasured(judged),
+        _ratios("Benchmarks that are no slower", ratios[ratios["verdict"] == "no_worse"]),
+    ]
+    for table in folded:
+        text += _block(table, MOST - _SPARE - len(text), folded=True)
+    exact = judged.exact
+    same = f"{int(exact['same'].sum()):,} of {len(exact):,} exact values are unchanged.\n" if len(exact) else ""
+    return f"{text}{same}"
 
 
 def _ratios(caption: str, ratios: pd.DataFrame) -> Table:
     words = Column("benchmark", "benchmark", printable), Column("verdict", "verdict", VERDICTS.__getitem__)
     numbers = (
-        Column("time of head", "log_ratio", lambda log_ratio: f"{tables.signed(log_ratio)} %"),
+        Column("change in time", "log_ratio", lambda log_ratio: f"{tables.signed(log_ratio)} %"),
         Column("95 % interval", ("low", "high"), tables.span),
         Column("margin", "margin", lambda margin: f"{tables.percent(margin)} %"),
     )
     return Table.of(ratios, caption, words, numbers)
 
 
-def _block(table: Table, room: int, *, folded: bool) -> str:
-    """Write a table, of as many rows as there is room for; nothing of a table without one."""
+def _block(table: Table, room: int, *, of: int | None = None, folded: bool = False) -> str:
+    """Write a table, of as many rows as there is room for; nothing of a table without one.
+
+    Args:
+        table: with its rows.
+        room: characters.
+        of: how many rows there are in all, where the others stand elsewhere.
+        folded: whether it is shown on demand.
+    """
     if not table.rows:
         return ""
-    title = f"{table.caption}: {len(table.rows)}"
+    title = f"{table.caption}: {of or len(table.rows)}"
     start, end = (f"<details><summary>{title}</summary>\n\n", "\n</details>\n\n") if folded else (f"{title}\n\n", "\n")
     marks = ["---" if i < table.words else "---:" for i in range(len(table.columns))]
     lines = [_row(table.columns), _row(marks)]
     room -= sum(map(len, (start, end, *lines)))
     for i, row in enumerate(table.rows):
-        line = _row([_plain(cell) for cell in row])
+        line = _row([plain(cell) for cell in row])
         if (room := room - len(line)) < 0:
             end = f"\n{len(table.rows) - i} more: see the report.\n{end}"
             break
@@ -76,12 +94,12 @@ def _row(cells: list[str] | tuple[str, ...]) -> str:
 
 def _where(run: Run) -> str:
     git = run.git
-    changes = " with changes that are not committed" if git.dirty else ""
+    changes = " with uncommitted changes" if git.dirty else ""
     head, base = printable(git.head, 12), printable(git.base, 12)
-    return f"Head {head}{changes} against {base} on {printable(run.environment.machine, 200)}."
+    return f"Head {head}{changes} compared with base {base} on {printable(run.environment.machine, 200)}."
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Make text mean itself in Markdown, in HTML and to GitHub, on one line."""
     broken = _LINKED.sub("\\1\N{ZERO WIDTH SPACE}", printable(text, _LONGEST))
     return _MEANT.sub(lambda match: f"&#{ord(match[0])};", broken)

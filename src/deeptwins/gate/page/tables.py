@@ -13,14 +13,14 @@ from deeptwins.gate.judge.metrics import Change, metric_of
 from deeptwins.gate.page.facts import JudgedRun, SelfTest
 from deeptwins.gate.page.names import VERDICTS, begin_with, metric_name, printable, short_names, without
 from deeptwins.pages.tables import Column, Table
-from deeptwins.pages.wording import apart, digits, interval, number, p_value, points
+from deeptwins.pages.wording import apart, digits, interval, p_value, points
 
 ROWS = 60  # of a table or figure on the page: the rest is in its CSV file
 GRAVITY = (True, None, False)  # of `Change.worse`, the gravest first
 RARE = {
     "not_measured": "not measured",
-    "others": "another benchmark said to be slower",
-    "said_faster": "a benchmark said to be faster",
+    "others": "another benchmark called slower",
+    "said_faster": "a benchmark called faster",
 }
 """Columns of the self-test that are left out where nothing of the kind ever happened."""
 
@@ -70,30 +70,40 @@ def first_rows(tables: Iterable[Table], where: str) -> tuple[Table, ...]:
 
 
 def compared(judged: JudgedRun) -> tuple[Table, ...]:
-    """Tabulate a run for a terminal: ratios, and exact metrics that differ."""
+    """Tabulate a run for a terminal: ratios, and exact metrics that changed."""
     tables = ratios(judged.ratios), exact_changes(judged.conclusion.changes)
     return tuple(table for table in tables if table.rows)
 
 
 def ratios(table: pd.DataFrame) -> Table:
-    """Tabulate the ratios of benchmarks."""
+    """Tabulate by how much the time of each benchmark changed."""
     _, prefix = short_names(table["benchmark"])
-    caption = begin_with("Time of head over that of base; margin: the slowdown that is tolerated", prefix)
+    caption = begin_with("Change in time from base to head; margin: the change that is tolerated", prefix)
     words = (
         Column("benchmark", "benchmark", lambda name: without(name, prefix)),
         Column("verdict", "verdict", VERDICTS.__getitem__),
     )
     numbers = (
-        Column("ratio - 1 (%)", "log_ratio", signed),
+        Column("change (%)", "log_ratio", signed),
         Column("95 % interval", ("low", "high"), span),
-        Column("second batch (%)", ("second_log_ratio", "second_low", "second_high"), _ratio_and_span),
         Column("margin (%)", "margin", percent),
-        Column("A/A runs of it", "controls"),
-        Column("q", "q", p_value),
-        Column("pairs / blocks", ("pairs", "blocks"), _pairs_and_blocks),
-        Column("calls a segment", "calls"),
         Column("seconds per call", "base_s", lambda seconds: f"{seconds:.3g}" if math.isfinite(seconds) else "-"),
     )
+    return Table.of(table, caption, words, numbers)
+
+
+def ratio_details(table: pd.DataFrame) -> Table:
+    """Tabulate what the verdict on each benchmark rests on."""
+    _, prefix = short_names(table["benchmark"])
+    caption = begin_with("What each verdict rests on; the margin comes from the A/A runs where there are 10", prefix)
+    numbers = (
+        Column("second batch (%)", ("second_log_ratio", "second_low", "second_high"), _ratio_and_span),
+        Column("A/A runs", "controls"),
+        Column("adjusted p", "q", p_value),
+        Column("pairs / blocks", ("pairs", "blocks"), _pairs_and_blocks),
+        Column("calls per segment", "calls"),
+    )
+    words = [Column("benchmark", "benchmark", lambda name: without(name, prefix))]
     return Table.of(table, caption, words, numbers)
 
 
@@ -106,16 +116,16 @@ def _pairs_and_blocks(pairs: float, blocks: float) -> str:
 
 
 def exact_changes(changes: Iterable[Change]) -> Table:
-    """Tabulate exact metrics that differ, what is worse first."""
+    """Tabulate exact metrics that changed, what is worse first."""
     gravest_first = sorted(changes, key=lambda change: (GRAVITY.index(change.worse), change.subject))
     rows = [asdict(change) | {"state": _state(change)} for change in gravest_first]
-    words = Column("of", "subject", printable), Column("metric", "metric", metric_name), Column("head is", "state")
+    words = Column("what", "subject", printable), Column("metric", "metric", metric_name), Column("head is", "state")
     numbers = (
         Column("base", "base", value),
         Column("head", "head", value),
         Column("difference", ("base", "head"), difference),
     )
-    return Table.of(rows, "Exact metrics that differ", words, numbers)
+    return Table.of(rows, "Exact values that changed", words, numbers)
 
 
 def _state(change: Change) -> str:
@@ -126,7 +136,7 @@ def _state(change: Change) -> str:
         return "new"
     if change.head is None:
         return "gone"
-    return {True: "worse", False: "better", None: "different, at no cost"}[change.worse]
+    return {True: "worse", False: "better", None: "changed, not worse"}[change.worse]
 
 
 def rejections(judged: JudgedRun) -> Table:
@@ -144,13 +154,13 @@ def rejections(judged: JudgedRun) -> Table:
         Column("why", "reason", printable),
     )
     blocks = Column("blocks", lambda row: f"{row['blocks']} of {total[row['benchmark'], row['batch']]}")
-    return Table.of(judged.rejected, begin_with("Blocks that do not count", prefix), words, [blocks])
+    return Table.of(judged.rejected, begin_with("Rejected blocks, which do not count", prefix), words, [blocks])
 
 
 def unmeasured(judged: JudgedRun) -> Table:
     """Tabulate what was not measured, or not to its end, and why."""
     rows = [[printable(what), state, printable(why, 400)] for what, state, why in _unmeasured(judged)]
-    return Table("Not measured", ("what", "state", "why"), rows, 3)
+    return Table("What has no result, and why", ("what", "state", "why"), rows, 3)
 
 
 def _unmeasured(judged: JudgedRun) -> Iterator[tuple[str, str, str]]:
@@ -164,9 +174,9 @@ def _unmeasured(judged: JudgedRun) -> Iterator[tuple[str, str, str]]:
         if benchmark is not None and benchmark.status != "ok":
             yield name, benchmark.status, benchmark.reason or "no reason given"
         elif benchmark is None and name not in run.exact:
-            yield name, "missing", "expected, and not found in head"
+            yield name, "missing", "expected, but not in head"
         elif run.expected is not None and name not in run.expected:
-            yield name, "unexpected", "measured, though the list of what is expected lacks it"
+            yield name, "unexpected", "measured, but not in the suite's list, gate.txt"
     for one in judged.conclusion.judged:
         if one.verdict == "not_measured" and one.id in benchmarks and benchmarks[one.id].status == "ok":
             yield one.id, "not measured", one.reason or "no reason given"
@@ -176,19 +186,20 @@ def _unmeasured(judged: JudgedRun) -> Iterator[tuple[str, str, str]]:
 
 def steps(history: History) -> Table:
     """Tabulate the steps of histories."""
+    noted = history.changes["note"].ne("").any()
     _, prefix = short_names(history.points["benchmark"])
     words = (
         Column("benchmark", "benchmark", lambda name: without(name, prefix)),
         Column("state", "confirmed", lambda confirmed: "step" if confirmed else "suspected"),
         Column("between commits", ("before", "after"), _between),
-        Column("what else changed", "note", lambda note: printable(note, 200) or "-"),
+        *([Column("what else changed", "note", lambda note: printable(note, 200) or "-")] if noted else []),
     )
     numbers = (
         Column("size (%)", "percent", "{:+.1f}".format),
         Column("runs before / after", ("runs_before", "runs_after"), "{} / {}".format),
         Column("p", "p", p_value),
     )
-    caption = begin_with("Steps: the last commit before and the first after", prefix)
+    caption = begin_with("Steps, with the last commit before and the first after", prefix)
     return Table.of(history.changes, caption, words, numbers)
 
 
@@ -199,7 +210,7 @@ def events(table: pd.DataFrame) -> Table:
         Column("commit", "commit", printable),
         Column("what", "text", lambda text: printable(text, 300)),
     )
-    return Table.of(table, "Other changes: dotted in the figure", words)
+    return Table.of(table, "Other changes (dotted lines in the figure)", words)
 
 
 def exact_steps(table: pd.DataFrame) -> Table:
@@ -207,14 +218,14 @@ def exact_steps(table: pd.DataFrame) -> Table:
     alike = table.groupby(["place", "before", "after", "metric", "kind"], sort=False)
     firsts = alike.head(1).assign(more=alike["subject"].transform("size") - 1)
     words = (
-        Column("of", "subject", printable),
-        Column("and more", "more", lambda more: str(more or "-")),
+        Column("what", "subject", printable),
+        Column("others alike", "more", lambda more: str(more or "-")),
         Column("metric", "metric", metric_name),
-        Column("change", "kind", lambda kind: "new tools: a re-baseline" if kind == "re-baseline" else kind),
+        Column("change", "kind", lambda kind: "new tools, new baseline" if kind == "re-baseline" else kind),
         Column("between commits", ("before", "after"), _between),
     )
     values = Column("before", "old", value), Column("after", "new", value)
-    return Table.of(firsts, "When exact metrics changed", words, values)
+    return Table.of(firsts, "When exact values changed", words, values)
 
 
 def _between(before: str, after: str) -> str:
@@ -224,25 +235,24 @@ def _between(before: str, after: str) -> str:
 def detection(rates: pd.DataFrame) -> Table:
     """Tabulate what the gate said of runs whose truth is known."""
     caption = (
-        "What the gate said of runs whose truth is known; alarms in A/A runs are false. Wrongly fine: runs in which"
-        " the benchmark that was slowed is called no worse by an interval that excludes what was added"
+        "Verdicts where the truth is known: a commit compared with itself (A/A, where every alarm is false), or made"
+        " slower on purpose. Wrong: the interval of a slowed benchmark lies below what was added"
     )
     numbers = (
         Column("runs", "runs"),
         Column("alarms", "found"),
         Column("inconclusive", "inconclusive"),
-        Column("fine", "fine"),
-        Column("alarms (%)", "rate", lambda rate: number(100 * rate, 0)),
-        Column("95 % interval", ("low", "high"), lambda low, high: interval(100 * low, 100 * high, 0)),
-        Column("wrongly fine", lambda row: str(row["against"]) if row["kind"] == "slower" else "-"),
+        Column("no slowdown", "fine"),
+        Column("alarm rate (%), 95 %", ("low", "high"), lambda low, high: interval(100 * low, 100 * high, 0)),
+        Column("wrong", lambda row: str(row["against"]) if row["kind"] == "slower" else "-"),
         *(Column(head, key) for key, head in RARE.items() if rates[key].any()),
         Column("median seconds", "median_s", digits),
     )
-    return Table.of(rates, caption, [Column("made worse by", "treatment", printable)], numbers)
+    return Table.of(rates, caption, [Column("change made", "treatment", printable)], numbers)
 
 
 def sensitivities(self_test: SelfTest) -> Table:
-    """Tabulate how small a slowdown is found, by benchmark, and how often those that were tried were."""
+    """Tabulate how small a slowdown is detected, by benchmark, and how often those that were tried were."""
     table = self_test.smallest
     _, prefix = short_names(table["benchmark"])
     words = [Column("benchmark", "benchmark", lambda name: without(name, prefix))]
@@ -254,12 +264,12 @@ def sensitivities(self_test: SelfTest) -> Table:
     numbers = (
         Column("A/A runs", "aa_runs"),
         Column("noise (%)", "noise", percent),
-        Column("half an interval (%)", "half_width", percent),
+        Column("half interval (%)", "half_width", percent),
         Column("margin (%)", "margin", percent),
-        Column("smallest found (%)", "smallest", percent),
+        Column("detected in 4 of 5 (%)", "smallest", percent),
         *_tried(self_test.detections),
     )
-    caption = f"Noise{where}: 99th percentile of A/A ratios; smallest slowdown found in 80 %, by the formula below"
+    caption = f"Noise{where} (99th percentile of A/A changes), and the smallest slowdown detected in 4 of 5 runs"
     return Table.of(table, begin_with(caption, prefix), words, numbers)
 
 
@@ -268,6 +278,6 @@ def _tried(detections: pd.DataFrame) -> Sequence[Column]:
     columns = []
     for treatment, rows in detections.groupby("treatment", sort=False):
         cells = {row["benchmark"]: f"{row['found']} of {row['measured']}" for row in rows.to_dict("records")}
-        head = f"{printable(treatment)}: found"
+        head = f"{printable(treatment)}: detected"
         columns.append(Column(head, "benchmark", lambda name, cells=cells: cells.get(name, "-")))
     return columns

@@ -46,12 +46,12 @@ def packing(table: pd.DataFrame) -> Picture:
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_yticks([*lines.values()], [*lines])
         handles = [Line2D([], [], marker="o", color=colour, label=name, linewidth=2) for name, colour in hues.items()]
-        handles.append(Line2D([], [], color=INK, linewidth=0.8, linestyle=DASHED, label=f"would pay: {LEAST:g}"))
+        handles.append(Line2D([], [], color=INK, linewidth=0.8, linestyle=DASHED, label=f"packing pays from {LEAST:g}"))
         figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     first = table.iloc[0]
     same = "".join(f", {key.replace('_', ' ')} {first[key]}" for key in tables.shared_keys(table))
     caption = (
-        f"Medians and quartiles; {first['image']} images, batches of {first['batch']}{same}; clock: {first['timed']}."
+        f"Medians and quartiles. {first['image']} images, batches of {first['batch']}{same}; clock: {first['timed']}."
     )
     ranges = table.groupby("variant", sort=False)["ratio"].agg(["min", "max"])
     variants = ", ".join(f"{name} {row['min']:.2f} to {row['max']:.2f}" for name, row in ranges.iterrows())
@@ -79,11 +79,11 @@ def choices(table: pd.DataFrame) -> Picture:
         figure.supylabel("milliseconds")
         handles = [
             Line2D([], [], marker="o", linestyle="", color=HUE, markerfacecolor=face, label=label)
-            for face, label in ((HUE, "the trainer's"), ("none", "tried"))
+            for face, label in ((HUE, "the trainer's value"), ("none", "tried instead"))
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=2)
     precision = table["precision"].iloc[0]
-    caption = f"In {precision}: from the fastest round to the slowest; dots are medians, the trainer's filled."
+    caption = f"In {precision}: fastest to slowest round. Dots are medians; the trainer's value is filled."
     return Picture("choices", caption, drawing.read_out(table, ["choice"], _times_in_words), figure, "choices")
 
 
@@ -94,7 +94,7 @@ def _packed_in_words(case: pd.Series) -> str:
 
 def _choice_in_words(row: Mapping[Hashable, Any]) -> str:
     rounds = f"from {digits(row['fastest_ms'])} to {digits(row['slowest_ms'])}"
-    trainers = ", the trainer's" if row["the_trainers"] else ""
+    trainers = ", the trainer's value" if row["the_trainers"] else ""
     return f"{row['choice']} {row['value']:,}{trainers}: {digits(row['ms'])} ms, rounds {rounds}"
 
 

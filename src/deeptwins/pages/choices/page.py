@@ -9,21 +9,21 @@ from deeptwins.pages.tables import Table
 from deeptwins.pages.wording import count
 
 PACKED = f"""
-Packed nets stand channel beside channel in one net, so that one call serves all: with grouped convolutions (grouped)
-or batched products (gemm). Each ratio is the median over pairs, a step of the nets one after another and then a packed
-one, so that both meet the same noise; quartiles are in brackets. The variant {SEPARATE} sets the nets one after another
-against themselves: it should be 1, and tells how much is noise. By its rule the trainer would pack if {CANDIDATE} were
-at least {LEAST:g} times as fast for {count(NETS, "net")} in the layout that it trains in, {LAYOUT}, at the depths
-{tables.RULE_DEPTHS}.
+Packed nets lie channel beside channel in one net, so that one call serves all of them: by grouped convolutions
+(grouped) or batched matrix products (gemm). A ratio is the median over pairs of steps: the nets one after another, then
+packed, so that both see the same noise. Quartiles are in brackets. The variant {SEPARATE} compares the nets one after
+another with themselves: its ratio would be 1 without noise. The rule: the trainer packs if {CANDIDATE} is at least
+{LEAST:g} times as fast for {count(NETS, "net")} at the depths {tables.RULE_DEPTHS}, in the layout that it trains in,
+{LAYOUT}.
 """
 CHOSEN = """
-Each number of the trainer was tried with others in its place: an iteration of all nets of one seed, or one evaluation
-of the deepest twins. Of several rounds the median counts.
+Each number that the trainer uses was compared with others: by the time of an iteration of all nets of one seed, or of
+one evaluation of the deepest twins. The median of several rounds counts.
 """
 BENCHED = ("packing", "choices")  # the tables, each from a bench of its name
 REHEARSED = """
-The trainer's choices are for a GPU. Here they were rehearsed on a CPU, with tiny nets: these times show that everything
-runs, and mean nothing.
+The trainer's numbers are chosen for a GPU. Here they were rehearsed on a CPU with tiny nets: these times show that
+everything runs, and mean nothing.
 """
 
 
@@ -44,7 +44,7 @@ def _commands(facts: Choices) -> Commands:
         f"python -m pytest --timeout=0 bench/bench_{name}.py --benchmark-json=results/{name}.json" for name in names
     ]
     page = " ".join(f"--timings results/{name}.json" for name in names)
-    where = "In a clone of the repository; the times are those of this device alone:"
+    where = "In a clone of the repository; times hold for this device alone:"
     return Commands(where, (*benches, f"deeptwins profile {page}"))
 
 
@@ -53,6 +53,7 @@ PAGE = PageSpec(
     name=lambda _: BENCHES.page,
     question=lambda _: "Would many nets on one device train faster in another way?",
     answer=lambda facts: tables.verdict(facts)[0],
+    numbers=tables.numbers,
     verdict=lambda facts: tables.verdict(facts)[1:],
     group=lambda _: "Speed",
     remarks=lambda facts: (REHEARSED,) if facts.rehearsal else (),

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from deeptwins.pages.choices.numbers import CANDIDATE, DEPTHS, LAYOUT, LEAST, NETS, SEPARATE, SETTING, Choices
-from deeptwins.pages.tables import Column, Table
+from deeptwins.pages.page import Number
+from deeptwins.pages.tables import Column, Table, span
 from deeptwins.pages.wording import count, digits, listed, spread
 
 RULE_DEPTHS = listed(map(str, DEPTHS))
@@ -22,25 +23,38 @@ def verdict(facts: Choices) -> list[str]:
     if len(facts.decisive):
         sentences.append(_packing_verdict(facts))
     elif len(facts.packing):
-        sentences.append(f"Whether packing pays on {facts.origin.device} is open: no setting of the rule was timed.")
+        sentences.append(f"Not known: what decides whether packing pays was not timed on {facts.origin.device}.")
     if len(facts.choices):
         for choice, values in facts.choices.groupby("choice", sort=False):
             sentences.append(_choice_verdict(str(choice), values, rehearsal=facts.rehearsal))
     return sentences
 
 
+def numbers(facts: Choices) -> list[Number]:
+    """Give how many times as fast each way of packing is in the settings that decide, and how large the noise is."""
+    if facts.packing.empty:
+        return []
+    decisive = (facts.packing["layout"] == LAYOUT) & (facts.packing["nets"] == NETS)
+    rows = facts.packing[decisive].groupby("variant", sort=False)["ratio"]
+    notes = {SEPARATE: "one after another, against themselves: the noise"}
+    packed = f"times as fast as one after another, {count(NETS, 'net')} packed"
+    numbers = [Number(str(variant), _range(ratios), notes.get(str(variant), packed)) for variant, ratios in rows]
+    return sorted(numbers, key=lambda number: number.label == SEPARATE)
+
+
+def _range(ratios: pd.Series) -> str:
+    return span(ratios, "{:.2f}".format)
+
+
 def _packing_verdict(facts: Choices) -> str:
     """Say what packing is worth by its rule: the depth that gains least decides, and only all depths can say yes."""
-    least, most = facts.decisive["ratio"].min(), facts.decisive["ratio"].max()
-    ratios = f"{least:.2f}" if least == most else f"{least:.2f} to {most:.2f}"
     complete = {*DEPTHS} <= {*facts.decisive["depth"]}
-    answer = "would pay" if complete else "may pay"
-    if least < LEAST:
-        answer = "would not pay"
+    answer = "Yes" if complete else f"Not known, as not both depths {RULE_DEPTHS} were timed"
+    if facts.decisive["ratio"].min() < LEAST:
+        answer = "No"
     return (
-        f"Packing {answer} on {facts.origin.device}: {CANDIDATE}, {count(NETS, 'net')} train {ratios} times as fast"
-        f" as one after another in {LAYOUT}; the rule asks for {LEAST:g} at the depths {RULE_DEPTHS}"
-        f"{'' if complete else ', which were not all timed'}."
+        f"{answer}: on {facts.origin.device}, {count(NETS, 'net')} packed into one train"
+        f" {_range(facts.decisive['ratio'])} times as fast as one after another; packing pays from {LEAST:g} on."
     )
 
 
@@ -50,12 +64,12 @@ def _choice_verdict(choice: str, values: pd.DataFrame, *, rehearsal: bool) -> st
     trainers = values[values["the_trainers"]]
     text = f"{choice[0].upper()}{choice[1:]}{' (a rehearsal)' if rehearsal else ''}: "
     if trainers.empty:
-        return f"{text}the trainer's own, {values['chosen'].iloc[0]:,}, was not timed."
+        return f"{text}the trainer's value, {values['chosen'].iloc[0]:,}, was not timed."
     mine = trainers.iloc[0]
-    text += f"the trainer's {mine['value']:,} takes {digits(mine['ms'])} ms"
+    text += f"the trainer's value, {mine['value']:,}, takes {digits(mine['ms'])} ms"
     if fastest["value"] == mine["value"]:
-        return f"{text}, the least of {count(len(values), 'value')}."
-    return f"{text}; the least is {digits(fastest['ms'])} ms, with {fastest['value']:,}."
+        return f"{text}, the fastest of {len(values)}."
+    return f"{text}; {fastest['value']:,} is fastest, with {digits(fastest['ms'])} ms."
 
 
 def summary(facts: Choices) -> list[Table]:
@@ -79,7 +93,7 @@ def packing_table(packing: pd.DataFrame) -> Table:
         *(Column(f"operators, {variant}", variant, _operators) for variant in (SEPARATE, CANDIDATE)),
         *(Column(variant, variant, _ratio) for variant in variants),
     )
-    caption = "A step of all nets: PyTorch's operators; how many times as fast as one after another"
+    caption = "A step of all nets: number of PyTorch operators, and how many times as fast as one after another"
     return Table.of(rows, caption, [Column(key, key) for key in keys], numbers)
 
 
@@ -104,9 +118,11 @@ def choice_table(choices: pd.DataFrame) -> Table:
     numbers = (
         Column("ms", "ms", digits),
         Column("fastest to slowest round", ("fastest_ms", "slowest_ms", "rounds"), spread),
-        Column("over the trainer's time", "over_trainers", lambda ratio: "-" if math.isnan(ratio) else f"{ratio:.2f}"),
+        Column(
+            "relative to the trainer's", "over_trainers", lambda ratio: "-" if math.isnan(ratio) else f"{ratio:.2f}"
+        ),
     )
-    return Table.of(choices, "The trainer's choices, and others", words, numbers)
+    return Table.of(choices, "Values that the trainer uses, and others", words, numbers)
 
 
 def shared_keys(packing: pd.DataFrame) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,13 +17,13 @@ from deeptwins.pages.profile.tables import ms
 
 REST = "the rest"
 TWINS = "Plain nets have an orange rule, residual ones a blue one."
-BETWEEN = "between ops"
+BETWEEN = "between operations"
 WHOLE = 100  # milliseconds: beyond it no decimals
 COLUMNS = 2  # panels side by side
 
 
 def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Picture:
-    """Draw a bar per net, its step, stacked by kind of work, with its floor.
+    """Draw a bar per net, its step, stacked by kind of work, with its roofline.
 
     A bar is as long as the step by the clock. Where the ops that were profiled sum up to more, which is the profiler's
     doing, they share it in proportion.
@@ -52,26 +53,26 @@ def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Picture:
         for i, end in enumerate(ends):
             beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9}
             ax.annotate(f"{end:,.0f}" if end >= WHOLE else f"{end:,.1f}", (end, i), (5, 0), **beside)
-        floors = steps["floor_us"] / 1e3
-        ax.scatter(floors, range(len(nets)), marker="|", s=260, color=INK, linewidths=2, label="floor of the step")
-        told = [f"{net}: floor of the step {ms(1e3 * floor)}" for net, floor in zip(nets, floors, strict=True)]
-        marks.tell(ax, floors, range(len(nets)), told)
+        if steps["roofline_us"].notna().all():
+            least = steps["roofline_us"] / 1e3
+            ax.scatter(least, range(len(nets)), marker="|", s=260, color=INK, linewidths=2, label="roofline")
+            told = [f"{step['net']}{_roofline(step)}" for step in steps.to_dict("records")]
+            marks.tell(ax, least, range(len(nets)), told)
         _twins(ax, nets)
-        ax.set_xlim(0, 1.1 * max(ends.max(), floors.max()))
+        ax.set_xlim(0, 1.1 * ends.max())
         ax.invert_yaxis()
         ax.tick_params(left=False, pad=10)
         ax.set_xlabel("milliseconds")
         drawing.legend(figure, {"": ax})
     caption = (
-        "The number is the whole step by the clock; in colour its ops, by the profiler, and light what none of them"
-        " takes. Ops that the profiler slows until they sum up to more than the step share it in proportion."
-        f" {TWINS} Milliseconds."
+        "The number is the whole step by the clock, in milliseconds. In colour: its operations, by the profiler, scaled"
+        f" down where they add up to more than the step. Grey: time between operations. {TWINS}"
     )
     return Picture("kinds", caption, _kinds_in_words(steps, kinds), figure, "kinds")
 
 
 def layers(layers: pd.DataFrame) -> Picture:
-    """Draw the time of every layer, in order: a panel per net, forward and backward stacked, with the layer's floor."""
+    """Draw the time of every layer, in order: a panel per net, forward and backward stacked, and the roofline."""
     table = layers[~layers["part"]]
     with drawing.styled():
         figure, axes = drawing.panels(table["net"], COLUMNS)
@@ -81,10 +82,12 @@ def layers(layers: pd.DataFrame) -> Picture:
                 heights = rows[f"{way}_us"].to_numpy() / 1e3
                 ax.bar(x, heights, bottom=bottom, width=0.86, color=colour, label=way)
                 bottom = bottom + heights
-            ax.plot(x, rows["floor_us"] / 1e3, color=INK, linewidth=1.2, drawstyle="steps-mid", label="floor")
+            if rows["roofline_us"].notna().all():
+                line = rows["roofline_us"] / 1e3
+                ax.plot(x, line, color=INK, linewidth=1.2, drawstyle="steps-mid", label="roofline")
             for at, top, row in zip(x, bottom, rows.to_dict("records"), strict=True):
                 times = ", ".join(f"{way} {ms(row[f'{way}_us'])}" for way in PASSES)
-                words = f"{row['net']}, layer {at}, {row['place']}: {times}; floor {ms(row['floor_us'])}"
+                words = f"{row['net']}, layer {at}, {row['place']}: {times}{_roofline(row)}"
                 marks.tell_bar(ax, (at - 0.5, at + 0.5), (0, top), words)
             if hue := colours.of_net(rows["net"].iloc[0]):
                 ax.spines.bottom.set(color=hue, linewidth=2.5)
@@ -93,7 +96,7 @@ def layers(layers: pd.DataFrame) -> Picture:
             ax.set_xlabel("layer, in order")
         figure.supylabel("milliseconds")
         drawing.legend(figure, axes)
-    caption = f"Layers in order, from the stem to the linear map; the nets whose steps take longest. {TWINS}"
+    caption = f"Layers in order, from the stem to the linear map, of the nets whose steps take longest. {TWINS}"
     return Picture("layers", caption, _layers_in_words(table), figure, "layers")
 
 
@@ -111,8 +114,12 @@ def _kinds_in_words(steps: pd.DataFrame, kinds: pd.DataFrame) -> str:
     for step in steps.to_dict("records"):
         rows = kinds[kinds["net"] == step["net"]].to_dict("records")
         times = ", ".join(f"{row['kind']} {ms(row['time_us'])}" for row in rows)
-        sentences.append(f"{step['net']}: {times}; step {ms(step['step_us'])}, floor {ms(step['floor_us'])}")
+        sentences.append(f"{step['net']}: {times}; step {ms(step['step_us'])}{_roofline(step)}")
     return f"Time of a step by kind of work. {'. '.join(sentences)}."
+
+
+def _roofline(step: Mapping[Any, Any]) -> str:
+    return "" if math.isnan(step["roofline_us"]) else f", roofline {ms(step['roofline_us'])}"
 
 
 def _layers_in_words(table: pd.DataFrame) -> str:

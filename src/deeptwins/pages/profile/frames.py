@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import defaultdict
 
 import pandas as pd
 
@@ -12,13 +14,24 @@ DETAILED = 2  # nets whose layers and kernels are on the page; all are in the da
 LAYER = re.compile(r"stages\.(?P<block>\d+\.\d+)(?:\.(?:conv|bn)(?P<layer>\d+)$)?")
 ENDS = {"conv": "stem", "bn": "stem", "pool": "stem"} | dict.fromkeys(("average", "flatten", "linear"), "linear map")
 ORDER = ("stem", "stages", "ending", "linear map", *PARTS)  # of places; inside the stages, of their numbers
-SUMMED = ["time_us", "launches", "bytes", "flops", "floor_us"]
+SUMMED = ["time_us", "launches", "bytes", "flops", "roofline_us"]
 
 
 def ops(profile: Profile) -> pd.DataFrame:
-    """Tabulate the ops, a row per net, layer, direction and op; `place` is the layer with weights they belong to."""
-    table = pd.DataFrame([op.model_dump() for op in profile.ops])
-    return table.assign(place=_places(profile))
+    """Tabulate the ops, a row per net, layer, direction and op; `place` is the layer with weights they belong to.
+
+    Where a whole step was faster than its roofline, that was measured too low: `roofline_us` is NaN then.
+    """
+    table = pd.DataFrame([op.model_dump() for op in profile.ops]).assign(place=_places(profile))
+    return table.assign(roofline_us=math.nan) if beyond(profile) else table
+
+
+def beyond(profile: Profile) -> dict[str, float]:
+    """Return the rooflines, in microseconds, of steps that were faster, by net."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    for op in profile.ops:
+        sums[op.net] += op.roofline_us
+    return {step.net: sums[step.net] for step in profile.nets if sums[step.net] > step.step_us}
 
 
 def kernels(profile: Profile) -> pd.DataFrame:
@@ -33,10 +46,10 @@ def kernels(profile: Profile) -> pd.DataFrame:
 def steps(profile: Profile, ops: pd.DataFrame) -> pd.DataFrame:
     """Tabulate whole steps, a row per net: by the clock, and what their ops sum up to."""
     table = pd.DataFrame([step.model_dump() for step in profile.nets])
-    sums = ops.groupby("net")[SUMMED].sum().rename(columns={"time_us": "ops_us"})
+    sums = ops.groupby("net")[SUMMED].sum(min_count=1).rename(columns={"time_us": "ops_us"})
     speeds = table["precision"].map({rate.precision: rate.copy_bytes_per_s for rate in profile.rates})
     table = table.join(sums, on="net").assign(least_us=1e6 * table["least_bytes"] / speeds)
-    return table.assign(of_floor=table["floor_us"] / table["step_us"], in_ops=table["ops_us"] / table["step_us"])
+    return table.assign(of_roofline=table["roofline_us"] / table["step_us"], in_ops=table["ops_us"] / table["step_us"])
 
 
 def kinds(ops: pd.DataFrame) -> pd.DataFrame:
@@ -63,7 +76,7 @@ def slowest(steps: pd.DataFrame) -> list[str]:
 
 
 def _summed(ops: pd.DataFrame, key: str) -> pd.DataFrame:
-    table = ops.groupby(["net", key], sort=False)[SUMMED].sum().reset_index()
+    table = ops.groupby(["net", key], sort=False)[SUMMED].sum(min_count=1).reset_index()
     return table.assign(share=table["time_us"] / table.groupby("net")["time_us"].transform("sum"))
 
 

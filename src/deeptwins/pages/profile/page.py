@@ -13,31 +13,32 @@ from deeptwins.pages.wording import count
 from deeptwins.records import profiles
 from deeptwins.records.profiles import LEAST_BYTES, Profile
 
-WHERE = "With deeptwins installed, in a clone of the repository; the times are those of this machine alone:"
+WHERE = "With deeptwins installed, in a clone of the repository; times hold for this machine alone:"
 KNOWN = 3  # nets that the question names
 MEASURED = """
-A step is the trainer's own: batch, forward, loss, backward, optimizer, running sums. By turns one was timed by the
-clock without a profiler, waiting for the device, and one under PyTorch's profiler, with each op in a range of its own.
-Numbers of ops are sums over a step, and medians over the steps.
+A step is the trainer's own: batch, forward, loss, backward, optimizer, running sums. Steps were in turn timed by the
+clock without a profiler, and run under PyTorch's profiler. Numbers of operations are sums over a step, and medians over
+the steps.
 """
 COUNTED = """
-Bytes are those of the tensors that an op reads and writes, each once; views move nothing, and an op that passes over a
-tensor twice, or a cache that saves a pass, is seen in the % of its floor alone, which may exceed 100. FLOPs are two a
-multiply-add, of convolutions and matrix products.
+Bytes are those of the tensors that an operation reads and writes, each counted once; views move nothing. FLOPs are
+those of convolutions and matrix products, two per multiply-add. The roofline assumes that data comes from main memory.
+An operation whose data lies in a cache can be faster: its share is then given as > 100 %, without a number.
 """
 ON = {
-    "cpu": "On a CPU the time of an op is its own by the profiler, and its launches are the calls that move something.",
+    "cpu": """
+On a CPU, the time of an operation is its own time in the profiler, and its launches are the calls that move data.
+""",
     "cuda": """
-On a GPU the step by the clock is the one that the trainer takes: captured, and several in a replay, of whose time each
-has an equal share. A profiler cannot look into a replay. What it says of ops and kernels is of the same step issued
-kernel by kernel, whose time by the clock has a column of its own. The time of an op is that of the kernels launched by
-it, copies and fills included.
+On a GPU, the timed step is the trainer's: several steps in one captured CUDA graph, divided by their number. A profiler
+cannot look into a graph. Operations and kernels were profiled in the same step launched kernel by kernel, whose time
+has a column of its own. The time of an operation is that of the kernels it launches, copies and fills included.
 """,
 }
 PLACES = """
-A layer is a convolution with the normalization, ReLU and addition that follow it; a block's shortcut counts at its last
-layer. Backward, an op belongs to the layer whose forward op it is the gradient of; the sum of two gradients to the
-layer that brings the second.
+A layer is a convolution with the normalization, ReLU and addition behind it; the shortcut of a block counts towards its
+last layer. In the backward pass, an operation counts towards the layer whose forward operation it differentiates, and
+the sum of two gradients towards the layer that brings the second.
 """
 
 
@@ -79,10 +80,6 @@ def _question(facts: ProfileFacts) -> str:
     return f"Where does the time of a training step go? {what}"
 
 
-def _verdict(facts: ProfileFacts) -> list[str]:
-    return tables.verdict(facts.profile, facts.steps, facts.kinds)
-
-
 def _sections(facts: ProfileFacts) -> list[Section]:
     shown = facts.layers[facts.layers["net"].isin(facts.slowest)]
     kinds = [tables.kind_table(net, facts.kinds) for net in facts.slowest]
@@ -90,12 +87,13 @@ def _sections(facts: ProfileFacts) -> list[Section]:
     kernels = [tables.kernel_table(net, facts.kernels) for net in facts.slowest]
     return [
         Section(
-            "Where the time goes",
+            "By kind of work",
             (figures.kinds(facts.steps, facts.kinds),),
-            (tables.step_table(facts.steps), tables.work_table(facts.steps), *kinds),
+            (tables.step_table(facts.steps), *kinds),
         ),
-        Section("Layer by layer", (figures.layers(shown),), tuple(layers)),
-        Section("Kernel by kernel", tables=tuple(kernels)),
+        Section("By layer", (figures.layers(shown),)),
+        Section("Layers in numbers", tables=tuple(layers), folded=True),
+        Section("Kernels and bytes in numbers", tables=(tables.work_table(facts.steps), *kernels), folded=True),
     ]
 
 
@@ -108,8 +106,15 @@ PAGE = PageSpec(
     load=load,
     name=lambda facts: f"profile-{facts.profile.name}",
     question=_question,
-    answer=lambda facts: _verdict(facts)[0],
-    verdict=lambda facts: _verdict(facts)[1:],
+    answer=lambda facts: tables.answer(facts.steps, facts.kinds),
+    numbers=lambda facts: tables.numbers(facts.steps),
+    verdict=lambda facts: tables.verdict(facts.profile, facts.steps),
+    cautions=lambda facts: tables.cautions(facts.profile),
+    lines=lambda facts: [
+        *tables.cautions(facts.profile),
+        tables.answer(facts.steps, facts.kinds),
+        *tables.verdict(facts.profile, facts.steps),
+    ],
     group=lambda _: "Speed",
     remarks=lambda facts: tables.remarks(facts.profile, facts.steps),
     sections=_sections,

@@ -7,46 +7,85 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from deeptwins.pages.page import Number
+from deeptwins.pages.profile import frames
 from deeptwins.pages.tables import Column, Table, span
-from deeptwins.pages.wording import count
+from deeptwins.pages.wording import count, of_roofline
+from deeptwins.records import host
 from deeptwins.records.profiles import Profile
 
 LEAST = 0.001  # what is less is not worth its digits
 MS, MB, GFLOP = 1e3, 1e6, 1e9  # of microseconds, bytes and FLOPs
 TOP = 12  # rows of a table of layers or kernels
-NAMED = 2  # kinds of work in the verdict
-MACHINE = ("device", "cpu", "cores", "memory_gib", "gpu", "driver", "os")
+NAMED = 2  # kinds of work in the answer
+NUMBERED = 4  # nets whose time stands beside the answer
+MACHINE = ("device", "cpu", "cores", "memory_gib", "gpu", "driver", "os", "load")
 ISSUED = "kernel by kernel (ms)"
 PROFILED = "with profiler (ms)"
 LAUNCHES = Column("launches", "launches", "{:,.0f}".format)
 VERSIONS = ("deeptwins", "torch", "triton", "numpy", "python", "cuda", "cudnn")
 
 
-def verdict(profile: Profile, steps: pd.DataFrame, kinds: pd.DataFrame) -> list[str]:
-    """Say in sentences what takes the time of the slowest step, and how far the steps of several nets are apart."""
-    slow = steps.nlargest(1, "step_us").iloc[0]
-    largest = kinds[kinds["net"] == slow["net"]].head(NAMED)
-    first, *others = [(row["kind"], percent(row["share"])) for row in largest.to_dict("records")]
-    taking = "".join(
-        [f"{first[0]} is {first[1]} of the time of its ops", *(f", {kind} {part}" for kind, part in others)]
-    )
+def answer(steps: pd.DataFrame, kinds: pd.DataFrame) -> str:
+    """Say which kinds of work take most of the time of the slowest step."""
+    net = _slowest(steps)["net"]
+    first, *others = kinds[kinds["net"] == net].head(NAMED).to_dict("records")
+    then = "".join(f", then {other['kind']} with {percent(other['share'])}" for other in others)
+    return f"Mostly into {first['kind']}: {percent(first['share'])} of the operations' time in {net}{then}."
+
+
+def verdict(profile: Profile, steps: pd.DataFrame) -> list[str]:
+    """Say in sentences how long the slowest step takes beside its roofline, and how far several nets are apart."""
+    slow = _slowest(steps)
     sentence = (
         f"A step of {slow['net']} ({count(slow['batch_size'], 'image')} of {slow['image']}, {slow['precision']}) takes"
-        f" {ms(slow['step_us'])} on {device(profile)}; {taking}."
-        f" Its floor, {ms(slow['floor_us'])}, is {percent(slow['of_floor'])} of the step."
+        f" {ms(slow['step_us'])} on {device(profile)}."
     )
+    if (share := of_roofline(slow["of_roofline"])) != "-":
+        sentence += f" Its roofline is {ms(slow['roofline_us'])}: it reaches {share} of the roofline."
     sentences = [sentence]
-    if len(steps) > 1:
+    if len(steps) > NUMBERED:
         fast = steps.nsmallest(1, "step_us").iloc[0]
         sentences.append(
             f"The steps of {len(steps)} nets take {ms(fast['step_us'])} ({fast['net']}) to {ms(slow['step_us'])}"
-            f" ({slow['net']}), of which their floors are {span(steps['of_floor'], percent)}."
+            f" ({slow['net']})."
+        )
+    return sentences
+
+
+def numbers(steps: pd.DataFrame) -> list[Number]:
+    """Give the time of a step of each net, the slowest first: of the first few."""
+    rows = steps.sort_values("step_us", ascending=False, kind="stable").head(NUMBERED).to_dict("records")
+    shares = [of_roofline(row["of_roofline"]) for row in rows]
+    return [
+        Number(row["net"], ms(row["step_us"]), "per step" if share == "-" else f"per step, {share} of the roofline")
+        for row, share in zip(rows, shares, strict=True)
+    ]
+
+
+def cautions(profile: Profile) -> list[str]:
+    """Warn of a busy machine, and of a roofline that is none."""
+    machine, sentences = profile.machine, []
+    load, cores = machine.get("load"), machine.get("cores")
+    if (
+        machine.get("device") == "cpu"
+        and isinstance(load, int | float)
+        and isinstance(cores, int | float)
+        and load > host.BUSY * cores
+    ):
+        sentences.append(f"This machine was busy (load {load} on {count(cores, 'core')}): times may be too long.")
+    steps = {step.net: step for step in profile.nets}
+    for net, roofline_us in [*frames.beyond(profile).items()][:1]:
+        sentences.append(
+            f"The roofline is left out: a step of {net} took {ms(steps[net].step_us)}, less than its roofline of"
+            f" {ms(roofline_us)}, which no step can. The machine was busy while the roofline was measured, or the data"
+            " stayed in a cache. Profile again on an idle machine."
         )
     return sentences
 
 
 def remarks(profile: Profile, steps: pd.DataFrame) -> list[str]:
-    """Say what a floor is, and how much of a step its ops account for."""
+    """Say what a roofline is, and how much of a step its ops account for."""
     rates = "; ".join(
         f"{rate.copy_bytes_per_s / 1e9:,.1f} GB/s and {amount(rate.flops_per_s / 1e9)} GFLOP/s in {rate.precision}"
         for rate in profile.rates
@@ -54,20 +93,21 @@ def remarks(profile: Profile, steps: pd.DataFrame) -> list[str]:
     busy = span(steps["in_ops"], percent)
     if profile.machine.get("device") == "cuda":
         rest = (
-            "A step is captured and replayed, as in training. Its kernels, profiled where they are issued one by one,"
-            f" sum up to {busy} of it: for the rest the GPU idles between kernels; what is too much is kernels that"
-            " overlap, or that the profiler slows."
+            "A step is captured and replayed, as in training. Its kernels, profiled where they are launched one by"
+            f" one, add up to {busy} of it. Less than 100 %: the GPU idles between kernels. More: kernels overlap, or"
+            " the profiler slows them."
         )
     else:
         rest = (
-            f"Ops sum up to {busy} of a step: what is missing is Python and autograd between them; what is too much is"
-            " the profiler's own time, or other work on this machine."
+            f"Operations add up to {busy} of a step. Less than 100 %: the rest is Python and autograd. More: the"
+            " profiler slows operations, or other work on this machine does."
         )
-    floors = (
-        "The floor of an op is the longer of its bytes at the speed of a copy and its FLOPs at that of a product of"
-        f" matrices, measured just before: {rates}. That of a step is the sum over its ops."
+    roofline = (
+        "The roofline of an operation is the least time that the hardware allows: its bytes at the speed of a memory"
+        " copy, or its FLOPs at the speed of a matrix product, whichever takes longer. That of a step is the sum over"
+        f" its operations. Measured here: {rates}."
     )
-    return [floors, rest]
+    return [roofline, rest]
 
 
 def step_table(steps: pd.DataFrame) -> Table:
@@ -78,11 +118,10 @@ def step_table(steps: pd.DataFrame) -> Table:
         Column("fastest to slowest", ("fastest_us", "slowest_us"), lambda *ends: " to ".join(map(_in(MS), ends))),
         *issued,
         Column(PROFILED, "profiled_us", _in(MS)),
-        Column("sum of ops (ms)", "ops_us", _in(MS)),
-        Column("floor (ms)", "floor_us", _in(MS)),
-        Column("% of floor", "of_floor", percent),
+        Column("sum of operations (ms)", "ops_us", _in(MS)),
+        *_roofline(steps, "step_us"),
     )
-    caption = "Steps by the clock, and what their ops sum up to; medians"
+    caption = "Time of a step by the clock, and the sum of its operations; medians"
     return Table.of(steps, caption, [Column("net", "net")], numbers)
 
 
@@ -90,9 +129,9 @@ def work_table(steps: pd.DataFrame) -> Table:
     """Tabulate what whole steps launch, move and compute."""
     numbers = (
         LAUNCHES,
-        Column("MB moved by ops", "bytes", _in(MB)),
-        Column("MB at least (model)", "least_bytes", _in(MB)),
-        Column("these at a copy's speed (ms)", "least_us", _in(MS)),
+        Column("MB moved by operations", "bytes", _in(MB)),
+        Column("least MB (modelled)", "least_bytes", _in(MB)),
+        *([Column("least MB at copy speed (ms)", "least_us", _in(MS))] if _known(steps) else []),
         Column("GFLOP", "flops", _in(GFLOP)),
     )
     return Table.of(steps, "What a step launches, moves and computes", [Column("net", "net")], numbers)
@@ -100,7 +139,9 @@ def work_table(steps: pd.DataFrame) -> Table:
 
 def kind_table(net: str, kinds: pd.DataFrame) -> Table:
     """Tabulate a net's time by kind of work."""
-    return Table.of(kinds[kinds["net"] == net], f"{net}, by kind of work", [Column("kind", "kind")], NUMBERS)
+    rows = kinds[kinds["net"] == net]
+    caption = f"{net}, by kind of work{_beyond(rows)}"
+    return Table.of(rows, caption, [Column("kind", "kind")], _numbers(rows))
 
 
 def layer_table(net: str, layers: pd.DataFrame) -> Table:
@@ -109,20 +150,20 @@ def layer_table(net: str, layers: pd.DataFrame) -> Table:
     longest = rows[~rows["part"]]["time_us"].nlargest(TOP).index
     shown = rows.index.isin(longest) | rows["part"]
     hidden = int((~shown).sum())
-    rest = f"; {count(hidden, 'layer')} that take less are in layers.csv" if hidden else ""
+    rest = f"; {count(hidden, 'shorter layer')} in layers.csv" if hidden else ""
     ways = [
         Column(f"{way} (ms)", f"{way}_us", lambda time: amount(time / MS) if time else "-")
         for way in ("forward", "backward")
     ]
-    caption = f"{net}, by layer, in order{rest}"
-    return Table.of(rows[shown], caption, [Column("layer", "place")], (*ways, *NUMBERS))
+    caption = f"{net}, by layer, in order{rest}{_beyond(rows[shown])}"
+    return Table.of(rows[shown], caption, [Column("layer", "place")], (*ways, *_numbers(rows)))
 
 
 def kernel_table(net: str, kernels: pd.DataFrame) -> Table:
     """Tabulate the kernels of a net that take longest."""
     rows = kernels[kernels["net"] == net]
     hidden = max(0, len(rows) - TOP)
-    rest = f"; {hidden} that take less are in kernels.csv" if hidden else ""
+    rest = f"; {count(hidden, 'shorter one')} in kernels.csv" if hidden else ""
     words = Column("kernel", "kernel", kernel_name), Column("kind", "kind")
     numbers = (
         Column("calls", "calls", "{:,.0f}".format),
@@ -145,7 +186,7 @@ def provenance(profile: Profile) -> Table:
     return Table.facts(
         [
             *((key.replace("_gib", " (GiB)"), str(machine[key])) for key in MACHINE if machine.get(key) is not None),
-            ("threads of the processor", str(profile.threads)),
+            ("CPU threads", str(profile.threads)),
             ("versions", ", ".join(versions)),
             ("commit", profile.commit or "not known"),
             ("date", profile.date),
@@ -204,13 +245,35 @@ def _in(unit: float) -> Callable[[float], str]:
     return lambda value: amount(value / unit)
 
 
-NUMBERS = (
-    Column("time (ms)", "time_us", _in(MS)),
-    Column("share", "share", percent),
-    LAUNCHES,
-    Column("MB", "bytes", _in(MB)),
-    Column("GFLOP", "flops", _in(GFLOP)),
-    Column("floor (ms)", "floor_us", _in(MS)),
-    Column("% of floor", ("floor_us", "time_us"), lambda floor, time: percent(floor / time) if floor and time else "-"),
-)
-"""What a kind of work or a layer takes."""
+def _numbers(rows: pd.DataFrame) -> Sequence[Column]:
+    """Make the columns of what a kind of work or a layer takes."""
+    return (
+        Column("time (ms)", "time_us", _in(MS)),
+        Column("share", "share", percent),
+        LAUNCHES,
+        Column("MB", "bytes", _in(MB)),
+        Column("GFLOP", "flops", _in(GFLOP)),
+        *_roofline(rows, "time_us"),
+    )
+
+
+def _roofline(rows: pd.DataFrame, time: str) -> Sequence[Column]:
+    """Make the columns of the roofline, and of how far it is reached; none where the roofline is none."""
+    if not _known(rows):
+        return ()
+    share = Column("% of roofline", ("roofline_us", time), lambda least, took: of_roofline(least / took if took else 0))
+    return Column("roofline (ms)", "roofline_us", _in(MS)), share
+
+
+def _beyond(rows: pd.DataFrame) -> str:
+    """Say what a share of more than all of the roofline means, where there is one."""
+    seen = (rows["roofline_us"] > rows["time_us"]).any()
+    return "; > 100 %: data in a cache, or a roofline measured too low" if seen else ""
+
+
+def _known(rows: pd.DataFrame) -> bool:
+    return bool(rows["roofline_us"].notna().all())
+
+
+def _slowest(steps: pd.DataFrame) -> pd.Series:
+    return steps.nlargest(1, "step_us").iloc[0]

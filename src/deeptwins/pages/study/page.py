@@ -85,8 +85,9 @@ def _verdict(facts: StudyFacts) -> list[str]:
 
 
 def _lines(facts: StudyFacts) -> list[str]:
-    verdict = " ".join([*remarks.cautions(facts.frames), *filter(None, [_answer(facts)]), *_verdict(facts)])
-    return [f"{facts.study.name}: {verdict}", *(f"  {line}" for line in tables.results(facts.findings.claims))]
+    evidence = [*remarks.cautions(facts.frames), *_verdict(facts), *tables.results(facts.findings.claims)]
+    said = filter(None, [_answer(facts), *evidence])
+    return [f"{facts.study.name}: {facts.study.question}", *(f"  {text}" for text in said)]
 
 
 def _origin(facts: StudyFacts) -> list[Table]:

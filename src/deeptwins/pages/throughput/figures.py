@@ -17,7 +17,7 @@ HEIGHT = 2.6  # inches, of a panel
 
 
 def by_depth(alone: pd.DataFrame) -> Picture:
-    """Draw the time of an iteration by depth: a panel per precision, a colour per twin; dashed, the memory floor."""
+    """Draw the time of an iteration by depth: a panel per precision, a colour per twin; dashed, the memory roofline."""
     with drawing.styled():
         figure, axes = drawing.panels(alone["precision"], COLUMNS, HEIGHT)
         hues, shapes = colours.of_twins(alone["twin"]), colours.markers(alone["twin"])
@@ -26,8 +26,8 @@ def by_depth(alone: pd.DataFrame) -> Picture:
                 line = nets.sort_values("depth")
                 style: dict[str, Any] = {"color": hues[twin], "marker": shapes[twin], "markersize": 4}
                 ax.plot(line["depth"], line["ms_per_iteration"], label=f"{twin}", **style)
-                ax.plot(line["depth"], line["floor_ms"], label=f"{twin}: memory floor", linestyle=DASHED, **style)
-                for key, what in (("ms_per_iteration", ""), ("floor_ms", "memory floor ")):
+                ax.plot(line["depth"], line["roofline_ms"], label=f"{twin}: memory roofline", linestyle=DASHED, **style)
+                for key, what in (("ms_per_iteration", ""), ("roofline_ms", "memory roofline ")):
                     words = [
                         f"{twin}, depth {row['depth']:g}, {row['precision']}: {what}{digits(row[key])} ms per iteration"
                         for row in line.to_dict("records")
@@ -38,8 +38,8 @@ def by_depth(alone: pd.DataFrame) -> Picture:
             ax.set_ylim(0, 1.08 * alone["ms_per_iteration"].max())
         figure.supylabel("milliseconds per iteration")
         drawing.legend(figure, axes)
-    caption = "Each net alone in the trainer; dashed, what its bytes take at least at the bandwidth of a copy."
-    alt = f"Milliseconds an iteration by depth. {drawing.read_out(alone, ['twin', 'precision'], _ends_in_words)}"
+    caption = "Each net alone in the trainer. Dashed: the time that its least bytes take at the speed of a memory copy."
+    alt = f"Milliseconds per iteration by depth. {drawing.read_out(alone, ['twin', 'precision'], _ends_in_words)}"
     return Picture("by-depth", caption, alt, figure, "cases")
 
 
@@ -60,13 +60,13 @@ def ways(rates: pd.DataFrame) -> Picture:
         ax.invert_yaxis()
         ax.tick_params(left=False)
         ax.set_xlabel("net-iterations per second")
-    caption = "Iterations a second, summed over the nets, of all nets of one seed; each way trains the same nets."
+    caption = "Iterations per second, summed over all nets of one seed. Each way trains the same nets."
     bars = ", ".join(f"{name} {digits(value)}" for name, value in zip(names, values, strict=True))
-    return Picture("ways", caption, f"Net-iterations a second: {bars}.", figure, "ways")
+    return Picture("ways", caption, f"Net-iterations per second: {bars}.", figure, "ways")
 
 
 def _ends_in_words(nets: pd.DataFrame) -> str:
     """Describe a line by its ends."""
     ends = [nets.sort_values("depth").iloc[i] for i in (0, -1)]
     times = " to ".join(f"{digits(end['ms_per_iteration'])} at depth {end['depth']:g}" for end in ends)
-    return f"{times}, floor {' to '.join(digits(end['floor_ms']) for end in ends)}"
+    return f"{times}, roofline {' to '.join(digits(end['roofline_ms']) for end in ends)}"

@@ -71,7 +71,7 @@ class Throughput:
     """All that a file of timings says."""
 
     cases: pd.DataFrame
-    """A row per case: what was timed, its time, its rates, and its share of the memory floor, `percent_of_floor`."""
+    """A row per case: what was timed, its time and rates; `percent_of_roofline`, its share of the memory roofline."""
     rates: pd.DataFrame
     """A row per way and precision in which all nets were timed: `net_iterations_per_s`, and projections for a seed.
 
@@ -124,7 +124,7 @@ def _row(case: Timing[GridInfo]) -> dict[str, Any]:
     """Flatten a case, and add what follows from it."""
     info, stats = case.extra_info, case.stats
     iteration_s = stats.median / info.iterations
-    floor_s = info.least_bytes / (info.copy_gb_per_s * 1e9)
+    roofline_s = info.least_bytes / (info.copy_gb_per_s * 1e9)
     return {
         **info.model_dump(exclude={"machine", "commit"}),
         "rounds": stats.rounds,
@@ -133,8 +133,8 @@ def _row(case: Timing[GridInfo]) -> dict[str, Any]:
         "slowest_ms": 1e3 * stats.max / info.iterations,
         "net_iterations_per_s": info.nets / iteration_s,
         "images_per_s": info.nets * info.batch / iteration_s,
-        "floor_ms": 1e3 * floor_s,
-        "percent_of_floor": 100 * floor_s / iteration_s,
+        "roofline_ms": 1e3 * roofline_s,
+        "percent_of_roofline": 100 * roofline_s / iteration_s,
     }
 
 
@@ -145,7 +145,7 @@ def rates(cases: pd.DataFrame) -> pd.DataFrame:
     for place, group in grouped(cases, ["way", "precision"]):
         if group["nets"].sum() != nets:
             continue  # some nets were not timed, and the others say nothing about them
-        ms, first = group[["ms_per_iteration", "fastest_ms", "slowest_ms", "floor_ms"]].sum(), group.iloc[0]
+        ms, first = group[["ms_per_iteration", "fastest_ms", "slowest_ms", "roofline_ms"]].sum(), group.iloc[0]
         seconds = ms / 1e3
         row = {
             "nets": nets,
@@ -153,7 +153,7 @@ def rates(cases: pd.DataFrame) -> pd.DataFrame:
             "net_iterations_per_s": nets / seconds["ms_per_iteration"],
             "slowest_per_s": nets / seconds["slowest_ms"],
             "fastest_per_s": nets / seconds["fastest_ms"],
-            "percent_of_floor": 100 * ms["floor_ms"] / ms["ms_per_iteration"],
+            "percent_of_roofline": 100 * ms["roofline_ms"] / ms["ms_per_iteration"],
             "training_minutes": first["study_iterations"] * seconds["ms_per_iteration"] / 60,
         }
         rows.append(place | row | {key: first[key] for key in ("evaluations", "evaluation_s")})

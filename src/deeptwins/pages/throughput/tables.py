@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
 from deeptwins.findings.rows import grouped
 from deeptwins.pages import targets
+from deeptwins.pages.page import Number
 from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.targets import Target
 from deeptwins.pages.throughput.numbers import ALONE, COMPILED, TIMES_AS_FAST, TOGETHER, USUAL, WAYS, Throughput
-from deeptwins.pages.wording import digits, listed, spread
+from deeptwins.pages.wording import count, digits, listed, of_roofline, spread
 from deeptwins.records.benchmarks import distinct
 
 NAMES = {
     TOGETHER: "all nets together",
-    ALONE: "the trainer, a net after another",
+    ALONE: "the trainer, one net at a time",
     USUAL: "the usual loop",
     COMPILED: "the compiled loop",
 }
@@ -36,31 +38,69 @@ TARGETS = tuple(
 )
 
 
+def answer(facts: Throughput) -> str:
+    """Say how long one seed of the study would take, in its own precision if that was timed."""
+    if facts.rehearsal:
+        return f"Not known: these timings are a rehearsal on {facts.origin.device}, and mean nothing for a GPU."
+    first = _rates(facts)[0]
+    return (
+        f"One seed in {digits(first['minutes'])} minutes, projected: {count(first['nets'], 'net')} together do"
+        f" {digits(first['net_iterations_per_s'])} net-iterations/s in {first['precision']} on {facts.origin.device}."
+    )
+
+
 def verdict(facts: Throughput) -> list[str]:
-    """Say in sentences how fast all nets train, the study's own precision first, and what became of the targets."""
-    in_study = facts.together["precision"] == STUDY_PRECISION
-    sentences: list[str] = []
-    for rate in pd.concat([facts.together[in_study], facts.together[~in_study]]).to_dict("records"):
-        first = not sentences
-        where = f" on {facts.origin.device}" if first else ""
-        who = "In a rehearsal, all" if first and facts.rehearsal else "All"
-        sentences.append(
-            f"{who} {rate['nets']:g} nets together do {digits(rate['net_iterations_per_s'])} net-iterations/s in"
-            f" {rate['precision']}{where}. Projected: {digits(rate['minutes'])} minutes for one seed of the study, its"
-            " evaluations included."
-        )
+    """Say in sentences how fast all nets train in other precisions and other ways, and what became of the targets."""
+    sentences = [
+        f"In {rate['precision']}: {digits(rate['net_iterations_per_s'])} net-iterations/s, and"
+        f" {digits(rate['minutes'])} minutes for one seed, projected."
+        for rate in _rates(facts)[0 if facts.rehearsal else 1 :]
+    ]
     if len(facts.ratios):
         ratios = [
             f"{digits(row['ratio'])} times as fast as {NAMES[row['loop']]} (both {row['precision']})"
             for row in facts.ratios.to_dict("records")
         ]
-        sentences.append(f"That is {listed(ratios)}.")
+        sentences.append(f"All nets together train {listed(ratios)}.")
     if facts.judged:
         results = [f"{target}: {result}" for target, _, result in target_table(facts).rows]
         sentences.append(f"Targets: {'; '.join(results)}.")
     else:
         sentences.append(f"No target applies: they are for an {' or '.join(targets.DEVICES)}.")
     return sentences
+
+
+def numbers(facts: Throughput) -> list[Number]:
+    """Give the rate of each way; those of a rehearsal are none."""
+    return (
+        []
+        if facts.rehearsal
+        else [
+            Number(
+                f"{NAMES[rate['way']]}, {rate['precision']}",
+                f"{digits(rate['net_iterations_per_s'])}/s",
+                f"net-iterations; {digits(rate['training_minutes'])} min of training for one seed, projected",
+            )
+            for rate in facts.rates.to_dict("records")
+        ]
+    )
+
+
+def cautions(facts: Throughput) -> list[str]:
+    """Warn where a time is less than its memory roofline, which is no finding."""
+    if not (facts.cases["percent_of_roofline"] > 100).any():  # noqa: PLR2004
+        return []
+    sentence = (
+        "Some iterations took less time than the memory roofline allows (> 100 %). The device was busy while its copy"
+        " speed was measured, or the data stayed in a cache: these shares say nothing."
+    )
+    return [sentence]
+
+
+def _rates(facts: Throughput) -> list[dict[Any, Any]]:
+    """Return the rates of all nets together, that in the study's own precision first."""
+    in_study = facts.together["precision"] == STUDY_PRECISION
+    return [*pd.concat([facts.together[in_study], facts.together[~in_study]]).to_dict("records")]
 
 
 def summary(facts: Throughput) -> tuple[Table, ...]:
@@ -95,8 +135,8 @@ def rate_table(rates: pd.DataFrame) -> Table:
     numbers = (
         Column("net-iterations/s", "net_iterations_per_s", digits),
         Column("slowest to fastest round", ("slowest_per_s", "fastest_per_s", "rounds"), spread),
-        Column("% of the memory floor", "percent_of_floor", digits),
-        Column("training of one seed, projected (min)", "training_minutes", digits),
+        Column("% of memory roofline", "percent_of_roofline", lambda share: of_roofline(share / 100)),
+        Column("one seed, training only (min, projected)", "training_minutes", digits),
     )
     return Table.of(rates, "All nets of one seed", (WAY, PRECISION), numbers)
 
@@ -144,10 +184,10 @@ def case_table(cases: pd.DataFrame) -> Table:
         Column("ms per iteration", "ms_per_iteration", digits),
         Column("fastest to slowest", ("fastest_ms", "slowest_ms", "rounds"), spread),
         Column("images/s", "images_per_s", digits),
-        Column("floor (ms)", "floor_ms", digits),
-        Column("% of floor", "percent_of_floor", digits),
+        Column("roofline (ms)", "roofline_ms", digits),
+        Column("% of roofline", "percent_of_roofline", lambda share: of_roofline(share / 100)),
     )
-    caption = "Every net by itself; the fastest and the slowest round"
+    caption = "Every net by itself, with its fastest and slowest round"
     return Table.of(cases[cases["way"] != TOGETHER], caption, words, numbers)
 
 

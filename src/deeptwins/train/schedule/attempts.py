@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,14 @@ from typing import Literal
 import torch
 
 from deeptwins import records
-from deeptwins.errors import InputError, naming
+from deeptwins.errors import InputError, told
 from deeptwins.records import RunFiles
 from deeptwins.records.locks import claimed
 from deeptwins.study.specs import RunSpec
 from deeptwins.train import completion
+from deeptwins.train.training import Standing
 
-Turns = Generator[int, bool, completion.Status]
+Turns = Generator[Standing, bool, completion.Status]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Attempt:
             turns: begins the training.
             alone: whether it is the worker's only run now.
         """
-        self.iteration = 0
-        """How many iterations are issued; 0 before its first turn."""
+        self.standing: Standing | None = None
+        """How far it is; None before its first turn."""
         self._assignment, self._alone = assignment, alone
         self._files = RunFiles.of(results, assignment.run)
         self._going = self._train(turns)
@@ -64,18 +64,18 @@ class Attempt:
     def advance(self, *, go_on: bool) -> Reply | None:
         """Go on by a turn, or save and stop; returns how the attempt ended, or None while it goes on."""
         try:
-            if not self.iteration:
+            if self.standing is None:
                 if not go_on:
                     return Reply("stopped")
-                self.iteration = next(self._going)
+                self.standing = next(self._going)
             else:
-                self.iteration = self._going.send(go_on)
+                self.standing = self._going.send(go_on)
         except StopIteration as end:
             reply: Reply = end.value
             return reply
         return None
 
-    def _train(self, turns: Callable[[], Turns]) -> Generator[int, bool, Reply]:
+    def _train(self, turns: Callable[[], Turns]) -> Generator[Standing, bool, Reply]:
         files, started = self._files, time.monotonic()
         try:
             with claimed(files) as free:
@@ -92,9 +92,7 @@ class Attempt:
                 except Exception as error:  # noqa: BLE001  whatever it is, it ends this run
                     if isinstance(error, torch.OutOfMemoryError) and not self._alone():
                         return Reply("crowded")
-                    with naming(files.log):
-                        files.log.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
-                    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                    reason = told(error, files.log)
                     _close(files, reason, time.monotonic() - started)
                     return Reply("failed", f"{reason} ({files.log})")
         except (OSError, InputError) as error:

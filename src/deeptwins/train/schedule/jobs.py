@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from deeptwins.study.specs import RunSpec
-from deeptwins.train.schedule.progress import Effort, Going, State, seconds_left
+from deeptwins.train.schedule.progress import Effort, Going, Running, State, seconds_left
 from deeptwins.train.schedule.workers import RunKey
 
 
@@ -34,16 +34,18 @@ class Job:
     first_at: float = 0.0
     iteration: int = 0
     """The iteration of the last report; 0 before the first."""
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """By twin, the training error of the last report, percent."""
 
     def give(self) -> None:
         """Begin an attempt: forget what an earlier worker reported."""
-        self.given_at, self.iteration = time.monotonic(), 0
+        self.given_at, self.iteration, self.errors = time.monotonic(), 0, {}
 
-    def reach(self, iteration: int) -> None:
+    def reach(self, iteration: int, errors: Mapping[str, float]) -> None:
         """Note a report."""
         if not self.iteration:
             self.first, self.first_at = iteration, time.monotonic()
-        self.iteration = iteration
+        self.iteration, self.errors = iteration, errors
 
     @property
     def key(self) -> RunKey:
@@ -85,7 +87,7 @@ class Jobs:
         """Count a run that ended."""
         self.ended[status] += 1
         if job.iteration:
-            job.reach(job.run.recipe.iterations)
+            job.reach(job.run.recipe.iterations, job.errors)
             self._spent += job.going.effort
 
     def state(self, busy: Sequence[Job], places: int) -> State:
@@ -98,7 +100,7 @@ class Jobs:
             done=self.ended["done"],
             diverged=self.ended["diverged"],
             failed=self.ended["failed"],
-            running=[(job.label, job.iteration, job.run.recipe.iterations) for job in busy],
+            running=[Running(job.label, job.iteration, job.run.recipe.iterations, job.errors) for job in busy],
             elsewhere=sum(job.awaited for job in self.waiting),
             fraction=1 - left / self._cost,
             left_s=seconds_left(going, waiting, self._spent, places),

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import heapq
 import os
+import shutil
+import textwrap
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, TextIO
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TextIO
 
 from deeptwins.errors import escaped
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 LINE_EVERY_S = 10.0
+NARROWEST = 20  # columns of a display
 _WEIGHT_OF_OTHERS_S = 5.0  # once a run has lasted this long, its pace counts as much as that of all runs
 
 
@@ -41,6 +47,27 @@ class Going:
         return Effort(self.done, self.seconds)
 
 
+class Running(NamedTuple):
+    """A run on a worker, as people see it."""
+
+    label: str
+    iteration: int
+    iterations: int
+    errors: Mapping[str, float]
+    """Training error by twin, percent, as far as it is known."""
+
+    @property
+    def progress(self) -> str:
+        """How far it is, in words."""
+        return f"{self.iteration:,} of {self.iterations:,}" if self.iteration else "starting"
+
+    @property
+    def told(self) -> str:
+        """The errors, in words; empty where none is known."""
+        errors = ", ".join(f"{twin} {error:.1f} %" for twin, error in self.errors.items())
+        return errors and f"training error: {errors}"
+
+
 @dataclass(frozen=True)
 class State:
     """Where a session stands; `fraction` is of the work that it began with, `left_s` the seconds still needed."""
@@ -49,7 +76,7 @@ class State:
     done: int
     diverged: int
     failed: int
-    running: Sequence[tuple[str, int, int]]  # label, iterations done, iterations
+    running: Sequence[Running]
     elsewhere: int  # runs that another deeptwins trains
     fraction: float
     left_s: float | None
@@ -128,6 +155,9 @@ class Display(Protocol):
     def update(self, state: State) -> None:
         """Show where the session stands; called several times a second."""
 
+    def settle(self) -> None:
+        """Take away what is redrawn, and print only lines from now on: the session is about to stop."""
+
 
 class Lines(Display):
     """Plain lines, for files and pipes: no control characters, and where things stand every ten seconds."""
@@ -141,6 +171,9 @@ class Lines(Display):
     def __exit__(self, *_error: object) -> None:
         """Leave the lines."""
 
+    def settle(self) -> None:
+        """Leave the lines: nothing is redrawn."""
+
     def say(self, line: str) -> None:
         """Print a line."""
         print(escaped(line), file=self._stream, flush=True)
@@ -150,53 +183,72 @@ class Lines(Display):
         if self._clock() >= self._due:
             self._due = self._clock() + LINE_EVERY_S
             self.say(f"... {state.counts}; {state.left}")
+            for run in state.running:
+                self.say(f"      {run.label}: {'; '.join(filter(None, [run.progress, run.told]))}")
 
 
 class Live(Display):
-    """A bar for the session and a line for each run on a worker, redrawn in place on a terminal."""
+    """A bar for the session and one for each run on a worker with its errors, redrawn in place on a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         """Draw on a terminal."""
         from rich.console import Console  # noqa: PLC0415  a tenth of a second that other commands need not pay
-        from rich.progress import BarColumn, Progress, TaskID, TextColumn  # noqa: PLC0415
-        from rich.table import Column  # noqa: PLC0415
+        from rich.live import Live as Redrawn  # noqa: PLC0415
 
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),  # as wide as the words leave room
-            TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
-            console=Console(file=stream),
-            auto_refresh=False,  # no thread beside the loop that knows when something has changed
-            expand=True,
-            transient=True,
-        )
-        self._all = self._progress.add_task("all runs", total=1.0, note="")
-        self._runs: dict[str, TaskID] = {}
+        self._console = Console(file=stream, markup=False, highlight=False)
+        # Without a thread beside the loop that knows when something has changed.
+        self._live = Redrawn(console=self._console, auto_refresh=False, transient=True)
+        self._settled = False
 
     def __enter__(self) -> Self:
         """Begin to draw."""
-        self._progress.start()
+        self._live.start()
         return self
 
     def __exit__(self, *_error: object) -> None:
         """Remove the bars; the lines stay."""
-        self._progress.stop()
+        self.settle()
 
     def say(self, line: str) -> None:
         """Print a line above the bars."""
-        self._progress.console.print(escaped(line), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(escaped(line), soft_wrap=True)
 
     def update(self, state: State) -> None:
         """Redraw."""
-        self._progress.update(self._all, completed=state.fraction, note=f"{state.left}; {state.counts}")
-        for label in self._runs.keys() - {label for label, _, _ in state.running}:
-            self._progress.remove_task(self._runs.pop(label))
-        for label, iteration, iterations in state.running:
-            if label not in self._runs:
-                self._runs[label] = self._progress.add_task(f"  {label}", total=iterations, note="")
-            note = f"iteration {iteration:,} of {iterations:,}" if iteration else "starting"
-            self._progress.update(self._runs[label], completed=iteration, note=note)
-        self._progress.refresh()
+        if not self._settled:
+            # The terminal's size may change; and `^C` must fit behind the last line, or the next would begin too low.
+            self._console.width = max(NARROWEST, shutil.get_terminal_size().columns - len("^C^C "))
+            self._live.update(_drawn(state, self._console.width), refresh=True)
+
+    def settle(self) -> None:
+        """Remove the bars."""
+        if not self._settled:
+            self._settled = True
+            self._live.update("")
+            self._live.stop()
+
+
+def _drawn(state: State, width: int) -> RenderableType:
+    """Draw bars, each with what is said of it below, on so many columns."""
+    from rich.console import Group  # noqa: PLC0415
+    from rich.progress_bar import ProgressBar  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    rows = [("all runs", state.left, state.counts, state.fraction)]
+    rows += [(run.label, run.progress, run.told, run.iteration / run.iterations) for run in state.running]
+    widths = min(width // 2, max(len(row[0]) for row in rows)), max(len(row[1]) for row in rows)
+    parts: list[RenderableType] = []
+    for label, note, below, fraction in rows:
+        bar = Table.grid(padding=(0, 1), expand=True)
+        bar.add_column(width=widths[0], no_wrap=True)
+        bar.add_column(ratio=1)
+        bar.add_column(width=widths[1], no_wrap=True)
+        bar.add_row(Text(escaped(label)), ProgressBar(total=1.0, completed=fraction), Text(note))
+        # Not wrapped by rich, which would part a number from its unit.
+        lines = textwrap.wrap(escaped(below).replace(" %", "\N{NO-BREAK SPACE}%"), width - 2, break_on_hyphens=False)
+        parts += [bar, *(Text(f"  {line}".replace("\N{NO-BREAK SPACE}", " "), no_wrap=True) for line in lines)]
+    return Group(*parts)
 
 
 def display(stream: TextIO) -> Display:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from deeptwins import data, records
 from deeptwins.data import Dataset
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, noting
 from deeptwins.records import RunFiles, host
 from deeptwins.records.locks import claimed
 from deeptwins.records.sameness import Seen, mixed
@@ -86,11 +86,14 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
         if dataset_key(run) not in datasets:
             name, image_size, validation = dataset_key(run)
             datasets[dataset_key(run)] = data.load(name, data_folder, image_size, validation)
+    costs = []
     for run in pending:
-        checks.check_sizes(run, datasets[dataset_key(run)], run.study)
+        with noting(f"study {run.study}"):
+            checks.check_sizes(run, datasets[dataset_key(run)], run.study)
+            costs.append(checks.cost(run, datasets[dataset_key(run)]))
     # Order them: the longest first. Runs that are trained together see the same batches if they are of one seed.
     labels = dict(zip(((run.study, run.id) for run in runs), _labels(runs), strict=True))
-    jobs = [Job(run, labels[run.study, run.id], checks.cost(run, datasets[dataset_key(run)])) for run in pending]
+    jobs = [Job(run, labels[run.study, run.id], cost) for run, cost in zip(pending, costs, strict=True)]
     side_by_side = together or (1 if accelerator.type == "cpu" else TOGETHER)
     jobs.sort(key=lambda job: (job.run.seed if side_by_side > 1 else 0, -job.cost))
     # Make sure of the folders, before minutes of training; and only then delete.

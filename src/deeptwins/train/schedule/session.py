@@ -15,6 +15,7 @@ from deeptwins.train.schedule.crew import Crew
 from deeptwins.train.schedule.jobs import Job, Jobs
 from deeptwins.train.schedule.progress import Display, duration
 from deeptwins.train.schedule.workers import Message, Worker
+from deeptwins.train.training import Standing
 
 DEATHS = 3  # of workers, on one run
 RESERVE, LEAST_S, MOST_S = 0.05, 5.0, 30.0  # of the time until a deadline, kept to save the runs in hand
@@ -115,8 +116,8 @@ class Session:
             self._display.say(message)
             return
         key, news = message
-        if isinstance(news, int):
-            self._crew.job(worker, key).reach(news)
+        if isinstance(news, Standing):
+            self._crew.job(worker, key).reach(*news)
             return
         self._conclude(self._crew.take(worker, key), news)
         if news.status in {"failed", "crowded"}:
@@ -164,6 +165,7 @@ class Session:
     def _stop(self) -> None:
         """Give out no more, and have the runs in hand saved."""
         self._stopping = True
+        self._display.settle()
         self._put_back(self._crew.save())
         if self._crew.busy:
             again = " (Ctrl-C again stops at once)" if self._signals else ""

@@ -1,7 +1,7 @@
 """A worker: a process that trains the runs it is given by turns, and reports how each of them ended.
 
 Through its pipe it gets one `Assignment` per run, and None when it is to save and stop all its runs. It sends back a
-`Message` (which run, and the iterations done, or a `Reply` when the run is over), or a str: a line for the user to see.
+`Message` (which run, and how far it is, or a `Reply` when the run is over), or a str: a line for the user to see.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from deeptwins.train import completion
 from deeptwins.train.feeds import Feeds
 from deeptwins.train.schedule.attempts import Assignment, Attempt, Reply
 from deeptwins.train.schedule.forking import CONTEXT, signals_blocked
+from deeptwins.train.training import Standing
 
 REPORT_S = 0.2  # how often a worker reports its iterations and looks into its pipe
 
 DatasetKey = tuple[str, int | None, float]  # a dataset's name and image size, and the share of it that is held out
 RunKey = tuple[str, str]  # a run's study and id
-Message = tuple[RunKey, int | Reply]  # which run; the iterations done, or how it ended
+Message = tuple[RunKey, Standing | Reply]  # which run; how far it is, or how it ended
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,8 @@ class Company:
             for key, attempt in list(self._hands.items()):
                 self._advance(key, attempt, go_on=True)
         for key, attempt in self._hands.items():
-            if attempt.iteration:
-                _send(self._pipe, (key, attempt.iteration))
+            if attempt.standing is not None:
+                _send(self._pipe, (key, attempt.standing))
 
     def _advance(self, key: RunKey, attempt: Attempt, *, go_on: bool) -> None:
         """Give a run a turn, or have it saved; report how it ended, if it did."""

@@ -1,0 +1,60 @@
+"""How a command is typed where the user stands, for every hint that names one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+TOX = {"run": "ablate", "report": "report", "gate": "gate"}
+"""Commands that tox has an environment for (tox.ini), whose own `deeptwins` is not on the user's PATH."""
+
+
+def here(command: str) -> str:
+    """Write a command that begins with `deeptwins` or `tox` as it can be typed here."""
+    name, _, words = command.partition(" ")
+    if name == "tox":
+        return f"{tox()} {words}"
+    if name != "deeptwins":
+        return command
+    if os.environ.get("TOX_ENV_NAME") in TOX.values():
+        what, _, rest = words.partition(" ")
+        if what in TOX:
+            return f"{tox()} -e {TOX[what]} -- {rest.removeprefix('--report').strip()}".removesuffix(" -- ")
+    return f"{program()} {words}".rstrip()
+
+
+def hint(text: str) -> str:
+    """Return a message, the commands in its backticks as they can be typed here."""
+    return re.sub("`([^`]+)`", lambda match: f"`{here(match[1])}`", text)
+
+
+def program() -> str:
+    """Write this program as it was started, or shorter where that works too."""
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return f"{_shortened(Path(sys.orig_argv[0]))} -m deeptwins"
+    found = shutil.which("deeptwins")
+    elsewhere = found is None or not _same(Path(found), started)
+    if started.name == "deeptwins" and started.is_file() and ("TOX_ENV_NAME" in os.environ or elsewhere):
+        return _shortened(started)
+    return "deeptwins"
+
+
+def tox() -> str:
+    """Write tox: from the PATH, or else from the environment that README makes, or from this one."""
+    places = Path(".venv/bin/tox"), Path(sys.executable).with_name("tox")
+    return next((_shortened(path) for path in places if not shutil.which("tox") and path.is_file()), "tox")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and one.samefile(other)
+
+
+def _shortened(path: Path) -> str:
+    """Write a path from here where it lies below, and so that a shell takes it for one word."""
+    inside = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return shlex.quote(str(path.relative_to(Path.cwd()) if inside else path))
