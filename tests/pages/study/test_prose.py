@@ -394,6 +394,10 @@ MET, CONTRADICTED, UNDECIDED = ("met", "rises"), ("contradicted", "falls"), ("un
         ([CONTRADICTED] * 2, "Not as expected: training error of t0 falls and training error of t1 falls."),
         ([UNDECIDED], "Five seeds cannot tell whether training error of t0 rises."),
         ([("undecided", "diverged")], "Whether training error of t0 rises is undecided, as nets diverged."),
+        (
+            [MET] * 3,
+            "As expected: training error of t0 rises, training error of t1 rises and training error of t2 rises.",
+        ),
         ([MET] * 4, "As expected: 4 of 4 claims are met."),
         (
             [MET, CONTRADICTED, UNDECIDED, UNDECIDED],

@@ -36,7 +36,7 @@ _AGREEMENTS = {"agree": "agrees with", "differ": "differs from"} | dict.fromkeys
 _READINGS = {"agree": " agrees", "differ": " differs", INCONCLUSIVE: ", undecided"} | dict.fromkeys(VOID, "")
 _STATES = {DIVERGED: "diverged", AT_CHANCE: "at chance"}
 _NUMBERS = 4  # at most, of several families or settings
-_NAMED = 2  # claims with one result are named up to this number; of more, the number is given
+_NAMED = 3  # claims with one result are named up to this number; of more, the number is given
 
 
 def evidence(study: Study, frames: Frames, findings: Findings) -> list[str]:
