@@ -2,7 +2,7 @@
 
 What is timed is chosen in `sites.settings`; `--full-grid` times all of it, and `-k` any part, by net, kind, shape, data
 type or layout: `-k "resnet-50 and join and bf16"`. An implementation named in `deeptwins.kernels.IMPLEMENTATIONS` is
-timed without a change here.
+timed without a change here, and so is a fused operation of another library, `peers.PEERS`, where it is installed.
 
 On a GPU time is the device's: CUDA graphs between two events, the cache cold. How long it takes has not been measured;
 of 54 settings, 228 with `--full-grid`, most goes to inductor, which compiles each anew: at 8 s for one, that is 8
@@ -26,6 +26,7 @@ from deeptwins.kernels.formats import DTYPES, LAYOUTS
 from deeptwins.kernels.offline.cases import SITES
 from deeptwins.profile import clock, roofline
 from deeptwins.train import device
+from peers import PEERS
 from sites import settings
 
 DEVICE = device.device("auto").type
@@ -81,7 +82,12 @@ class Tensors:
 
     def work(self, implementation, direction):
         """Make the call to be timed; autograd sums the gradients of two uses as it does in a net."""
-        module = BNReLUAdd(self.x.shape[1], device=DEVICE, implementation=implementation)
+        channels = self.x.shape[1]
+        if implementation in PEERS:
+            make, _ = PEERS[implementation]
+            module = make(channels, DEVICE)
+        else:
+            module = BNReLUAdd(channels, device=DEVICE, implementation=implementation)
         inputs = [self.x, *([] if self.residual is None else [self.residual]), *module.parameters()]
 
         def forward():
@@ -117,8 +123,11 @@ def tensors(request):
     gc.collect()  # graphs, which hold memory of the device
 
 
-def untimed(implementation):
-    """Say why an implementation is not timed here; None if it is."""
+def untimed(implementation, setting):
+    """Say why an implementation is not timed here in a setting; None if it is."""
+    if implementation in PEERS:
+        _, without = PEERS[implementation]
+        return without(setting, DEVICE)
     if reason := unavailable(implementation, DEVICE):
         return reason
     if implementation == "triton":
@@ -130,10 +139,10 @@ def untimed(implementation):
 
 
 @pytest.mark.parametrize("direction", ["forward", "forward+backward"])
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, *PEERS])
 def bench_bn_relu_add(benchmark, tensors, of_machine, flush, implementation, direction):  # noqa: PLR0913, PLR0917  fixtures
     """One call in training: at a join with a residual and a result used twice, else without."""
-    if reason := untimed(implementation):
+    if reason := untimed(implementation, tensors.setting):
         pytest.skip(reason)
     work = tensors.work(implementation, direction)
     if DEVICE == "cuda":
