@@ -5,13 +5,15 @@ import json
 import pytest
 
 from deeptwins.errors import InputError
+from deeptwins.pages.kernels import tables as metrics
 from deeptwins.pages.kernels import timings
 from deeptwins.pages.kernels.page import PAGE, keep_timings
 from deeptwins.pages.page import write
 from deeptwins.records import kernels as kernel_records
 from deeptwins.records import tables
-from kernel_timings_made import three, written
+from kernel_timings_made import three, timing, written
 from kernels_made import compiled, kernel
+from places import ROOT
 from reading import html, markdown, titles
 
 
@@ -31,17 +33,45 @@ def usual(tmp_path_factory):
     return write(PAGE, folder / "reports", folder)
 
 
-def test_the_verdict(usual):
-    """It says how many kernels spill, how many have full accesses, and what a site moves."""
-    verdict = usual.lines
+def test_the_answer_is_what_it_saves(usual):
+    """It has the bytes, and the time by the model, which is called one; evidence has all sites, GPUs and kernels."""
+    answer, moved, model, kernels = usual.lines
 
-    assert verdict[0].startswith(
-        "None of 8 kernels compiled for sm_80 and sm_90 spills a register; they take 40 to 96 "
+    assert answer == (
+        "At a join it moves 26 % fewer bytes than eager."
+        " No GPU has timed it yet: by a model it takes 1.50 ms instead of 2.03 on H100."
     )
-    assert "all bytes of activations move by full accesses" in verdict[1]
-    assert verdict[2] == (
-        "Forward and backward, with a residual to add (join), bf16: 22.25 bytes per element; 30.125 by eager."
-    )
+    assert "at a join 22.25, 26 % fewer than eager (30.125); without a residual 22.25" in moved
+    assert "256x256x56x56, the largest shape: 1.50 ms on A100 (eager 2.03) and 1.50 ms on H100 (eager 2.03)" in model
+    assert kernels.startswith("Of 8 kernels compiled for sm_80 and sm_90 none spills a register; they take 40 to 96 ")
+    assert "all bytes of activations move by full accesses" in kernels
+    assert "- fused (triton): **22.25 B**, per element at a join; 22.25 B without a residual" in markdown(usual)
+
+
+@pytest.mark.parametrize(
+    ("benchmarks", "answer"),
+    [
+        (
+            [*three(), *three(dtype="fp16"), *three(direction="forward", seconds=1e-3)],
+            "GiB it is 1.80 times as fast as eager and 1.20 times as fast as torch.compile (forward+backward, median",
+        ),
+        (
+            [
+                *three(direction="forward"),
+                *three(direction="forward", dtype="fp16"),
+                timing("apex", direction="forward"),
+            ],
+            "as torch.compile and 0.90 times as fast as apex in 1 of them (forward, median of 2 settings).",
+        ),
+        ([timing("triton")], "it is timed, but nothing beside it (forward+backward, median of 1 setting)."),
+        ([timing("eager"), timing("compiled")], "No GPU has timed it yet: by a model it takes 1.50 ms"),
+    ],
+)
+def test_a_measured_time_takes_the_place_of_the_model(tmp_path, results, benchmarks, answer):
+    """The answer says on what device, in how many settings, and against what; it takes times of the kernels alone."""
+    keep_timings(written(tmp_path, *benchmarks), results)
+
+    assert answer in write(PAGE, tmp_path / "reports", results).lines[0]
 
 
 def test_faults_are_told(tmp_path):
@@ -50,11 +80,10 @@ def test_faults_are_told(tmp_path):
     wrong = kernel(vector_share=0.5), kernel(spill_instructions=4, stack_bytes=16)
     tables.write(kernel_records.path_of(folder), compiled(*wrong))
 
-    written = write(PAGE, tmp_path / "reports", folder)
+    kernels, *faults = write(PAGE, tmp_path / "reports", folder).lines[3:]
 
-    verdict, faults = written.lines[:4], written.lines[4:]
-    assert verdict[0].startswith("1 of 10 kernels compiled for sm_80 and sm_90 spills")
-    assert "in 9 of them" in verdict[1]
+    assert kernels.startswith("Of 10 kernels compiled for sm_80 and sm_90 1 spills")
+    assert "in 9 of them" in kernels
     assert len(faults) == 2
     assert faults[0].startswith("apply, join, bf16, channels_last, 128x16x32x32, sm_90: only 50%")
     assert faults[1].endswith("4 spill instructions, 16 bytes of stack")
@@ -75,7 +104,7 @@ def test_what_cannot_be_wide_is_no_fault(tmp_path):
 
 def test_pictures_say_in_words_what_they_show(usual):
     """Their titles have the numbers; what comes from a model is called one."""
-    registers, traffic, floors = titles(html(usual))
+    traffic, floors, registers = titles(html(usual))
 
     assert "apply, channels last: 72 on sm_80 and 88 on sm_90" in registers
     assert "join, eager: 16 forward, 14.125 backward" in traffic
@@ -91,10 +120,21 @@ def test_timings_are_shown(tmp_path, results, usual):
     page = write(PAGE, tmp_path / "reports", results)
 
     assert timings.BENCHES.path_of(results).read_bytes() == measured.read_bytes()
-    assert "Measured times" not in html(usual)
-    assert "Measured times" in html(page)
+    assert "Measured on" not in html(usual)
+    assert "<h2>Measured on NVIDIA H100 80GB HBM3, 79 GiB</h2>" in html(page)
     assert html(page).count("<svg") == 5
     assert (page.page.parent / "data" / "timings.csv").is_file()
+
+
+def test_the_document_has_the_numbers_of_the_page():
+    """docs/kernels.md says of bytes what the answer of the reference page says, and has the rows of its figure."""
+    facts = PAGE.load(ROOT / "results" / "reference")
+    text = " ".join((ROOT / "docs" / "kernels.md").read_text(encoding="utf-8").split())
+
+    assert PAGE.answer(facts).split(". ")[0] in text
+    for row in metrics.compared(facts.sites).to_dict("records"):
+        ways = (f"{row[f'bytes_per_element_{way}']:g}" for way in ("forward", "backward"))
+        assert f"| {' | '.join([row['site'], row['implementation'], *ways])} |" in text
 
 
 def test_other_timings_are_refused(tmp_path, results):

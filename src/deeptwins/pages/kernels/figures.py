@@ -20,6 +20,7 @@ from deeptwins.pages.kernels import tables
 from deeptwins.pages.kernels.timings import DIRECTIONS
 from deeptwins.pages.tables import span
 from deeptwins.pages.wording import count, digits, listed
+from deeptwins.records.benchmarks import distinct
 
 # Warps by registers per thread: for so many the 64 Ki registers of a multiprocessor are enough.
 REGISTERS = {32: 64, 64: 32, 128: 16, 255: 8}
@@ -115,7 +116,7 @@ def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
         first.set_ylim(len(shapes) - 0.4, -0.6)
         figure.supxlabel("microseconds, forward and backward (model)")
         drawing.legend(figure, axes)
-    caption = f"Model, no measurement: bytes at peak bandwidth; {tables.COMPARED}."
+    caption = f"Model, no measurement: the fused operation's bytes at peak bandwidth; {tables.COMPARED}."
     times = drawing.read_out(floors, ["site", "shape"], _times_in_words)
     alt = f"Model of the time in microseconds, forward and backward, {tables.COMPARED}. {times}"
     return Picture("floors", caption, alt, figure, "floors")
@@ -150,10 +151,11 @@ def roofline(frame: pd.DataFrame) -> Picture:
             fontsize=9,
         )
         figure.supylabel("effective bandwidth (GB/s)")
-        _key(figure, hues, markers)
+        device = distinct(frame["device"])
+        _key(figure, hues, markers, f"Measured on {device}")
     best = frame.groupby("implementation", sort=False)["percent_of_copy"].max()
     reached = ", ".join(f"{name} {percent:.0f} %" for name, percent in best.items())
-    alt = f"Effective bandwidth against bytes moved. At most, as a share of a copy's: {reached}."
+    alt = f"Effective bandwidth against bytes moved, measured on {device}. At most, as a share of a copy's: {reached}."
     return Picture("roofline", "Each dot is a timing; the line is the bandwidth of a copy.", alt, figure, "timings")
 
 
@@ -181,10 +183,11 @@ def speedups(frame: pd.DataFrame) -> Picture:
                 lowest = ax
             lowest.tick_params(labelbottom=True)
         figure.supxlabel("times as fast as eager")
-        _key(figure, hues, markers)
+        device = distinct(frame["device"])
+        _key(figure, hues, markers, f"Measured on {device}")
     medians = frame[frame["implementation"] != "eager"].groupby("implementation", sort=False)["over_eager"].median()
     faster = ", ".join(f"{name} {ratio:.2f}" for name, ratio in medians.items())
-    alt = f"Times as fast as eager, by site, data type and layout. Median: {faster}."
+    alt = f"Times as fast as eager, measured on {device}, by site, data type and layout. Median: {faster}."
     return Picture("speedups", "Each dot is a timing, relative to eager at the same setting.", alt, figure, "timings")
 
 
@@ -215,11 +218,13 @@ def _dots(
     marks.tell(ax, table[x], table[y], [_timing_in_words(row) for row in table.to_dict("records")])
 
 
-def _key(figure: Figure, hues: dict[str, str], markers: dict[str, str]) -> None:
+def _key(figure: Figure, hues: dict[str, str], markers: dict[str, str], heading: str) -> None:
     look: dict[str, Any] = {"linestyle": "", "markersize": 6}
     handles = [Line2D([], [], marker="o", color=colour, label=name, **look) for name, colour in hues.items()]
     handles += [Line2D([], [], marker=marker, color=INK, label=name, **look) for name, marker in markers.items()]
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.2, handletextpad=0.2)
+    layout: dict[str, Any] = {"ncols": len(handles), "columnspacing": 1.2, "handletextpad": 0.2, "alignment": "left"}
+    bold = {"weight": "bold", "size": 10}
+    figure.legend(handles=handles, loc="outside upper left", title=heading, title_fontproperties=bold, **layout)
 
 
 def _timing_in_words(row: Mapping[Hashable, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The page of the fused kernels, `reports/kernels/`: their metrics once compiled, and timings, if there are any."""
+"""The page of the fused kernels, `reports/kernels/`: what they save, what they are compiled to, and any timings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from deeptwins import records
-from deeptwins.pages.kernels import figures, tables, timings
+from deeptwins.pages.kernels import answer, figures, tables, timings
 from deeptwins.pages.page import Commands, PageSpec, Section
 from deeptwins.records import kernels as kernel_records
+from deeptwins.records.benchmarks import distinct
 from deeptwins.records.kernels import FULL_BITS, Compiled
 
-MODEL = "Times of the model are no measurements: nothing has run on a GPU for them."
 MEASURED = f"""
 Every kernel was compiled offline, as Triton would on that GPU for that launch, and its machine code read. Spills are
 loads and stores of local memory. Full accesses move {FULL_BITS} bits per thread; they are counted in PTX, among those
@@ -29,9 +29,8 @@ results, a few values per channel, are left out. The result of a join is used tw
 sum is part of the numbers, whoever computes it.
 """
 FLOOR = """
-The model is the bytes of a site at the peak bandwidth of the GPU's memory. It knows of no launch overhead, and of no
-cache, although tensors of the smaller shapes fit into one: there a time may lie below it, and launches may cost more
-than bytes.
+Not measured: the bytes of a site divided by the peak bandwidth of the GPU's memory. The model ignores the cost of a
+launch, and caches. Small tensors fit into a cache, where a call may take less, and launches may cost more than bytes.
 """
 
 
@@ -77,19 +76,24 @@ def _sections(facts: KernelFacts) -> list[Section]:
         metrics.insert(0, tables.faulty(facts.kernels))
     if not facts.kernels["vectors_possible"].all():
         metrics.append(tables.narrow(facts.kernels))
-    sections = [
-        Section("Registers and instructions", (figures.registers(facts.kernels),), tuple(metrics)),
-        Section("Bytes and launches", (figures.traffic(facts.sites),), (tables.traffic(facts.sites),)),
-        Section(
-            "What these bytes would take (model)",
-            (figures.floors(facts.floors, facts.sites),),
-            (tables.model(facts.floors, facts.sites),),
-        ),
-    ]
+    measured = []
     if len(facts.times):
         pictures = figures.roofline(facts.times), figures.speedups(facts.times)
-        sections.append(Section("Measured times", pictures, timings.tables(facts.times)))
-    return sections
+        heading = f"Measured on {distinct(facts.times['device'])}"
+        ours = (facts.times["implementation"] == tables.OURS).any()
+        measured.append(Section(heading, pictures, timings.tables(facts.times), folded=not ours))
+    return [
+        Section("Bytes moved (counted)", (figures.traffic(facts.sites),)),
+        Section(
+            "Time that these bytes take (model)",
+            (figures.floors(facts.floors, facts.sites),),
+            paragraphs=(FLOOR,),
+        ),
+        *measured,
+        Section("Registers and instructions", (figures.registers(facts.kernels),), tuple(metrics), folded=True),
+        Section("The model by GPU and shape", tables=(tables.model(facts.floors, facts.sites),), folded=True),
+        Section("Launches and bytes of every site", tables=(tables.traffic(facts.sites),), folded=True),
+    ]
 
 
 def _commands(facts: KernelFacts) -> Commands:
@@ -100,21 +104,25 @@ def _commands(facts: KernelFacts) -> Commands:
     return Commands(where, (bench, "deeptwins kernels --timings results/bench.json"))
 
 
-def _verdict(facts: KernelFacts) -> list[str]:
-    return tables.verdict(facts.kernels, facts.sites)
+def _answer(facts: KernelFacts) -> str:
+    return answer.answer(facts.sites, facts.floors, facts.times)
+
+
+def _evidence(facts: KernelFacts) -> list[str]:
+    return answer.evidence(facts.kernels, facts.sites, facts.floors, facts.times)
 
 
 PAGE = PageSpec(
     load=load,
     name=lambda _: "kernels",
-    question=lambda _: "What are the fused BN-ReLU-add kernels made of, and what do they move?",
-    answer=lambda facts: _verdict(facts)[0],
-    verdict=lambda facts: _verdict(facts)[1:],
+    question=lambda _: "What does the fused BN-ReLU-add save, and on what?",
+    answer=_answer,
+    numbers=lambda facts: answer.numbers(facts.sites),
+    verdict=_evidence,
     group=lambda _: "Speed",
-    remarks=lambda _: (MODEL,),
     sections=_sections,
     origin=lambda facts: tables.provenance(facts.compiled),
-    method=lambda _: (MEASURED, BYTES, FLOOR),
+    method=lambda _: (MEASURED, BYTES),
     commands=_commands,
     data=lambda facts: {
         "kernels": facts.kernels.drop(columns="faults"),
@@ -124,6 +132,6 @@ PAGE = PageSpec(
     },
     size=lambda facts: f"{len(facts.kernels)} kernels compiled",
     summary=lambda facts: (tables.console(facts.kernels),),
-    lines=lambda facts: (*_verdict(facts), *tables.faults(facts.kernels)),
+    lines=lambda facts: (_answer(facts), *_evidence(facts), *tables.faults(facts.kernels)),
     find=lambda results: [(results,)] if kernel_records.path_of(results).exists() else [],
 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from deeptwins.findings.rows import grouped
 from deeptwins.pages.tables import Column, Table, span
-from deeptwins.pages.wording import count, listed, share
+from deeptwins.pages.wording import share
 from deeptwins.records.kernels import FULL_BITS, Compiled
 
 LAYOUT_NAMES = {"channels_last": "channels last", "contiguous": "channels first"}
 FAULTY = ("kernel", "sites", "dtype", "layout", "shape", "arch")  # identify a kernel
 SHARED = "shared memory (bytes)"
+OURS = "triton"  # what the fused kernels are called
 COMPARED = "bf16"  # the data type in which implementations are compared, and of all figures
 
 
@@ -36,35 +39,34 @@ def floors(compiled: Compiled) -> pd.DataFrame:
 def compared(sites: pd.DataFrame) -> pd.DataFrame:
     """Choose the sites at which the traffic of other implementations is known, too."""
     table = sites[sites["dtype"] == COMPARED]
-    return table[table["site"].isin(table.loc[table["implementation"] != "triton", "site"])]
+    return table[table["site"].isin(table.loc[table["implementation"] != OURS, "site"])]
+
+
+def totals(sites: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Sum what is moved forward and backward, in bytes per element, where implementations are compared.
+
+    Returns:
+        By site, by implementation, ours first.
+    """
+    table = compared(sites)
+    moved = table["bytes_per_element_forward"] + table["bytes_per_element_backward"]
+    by_site: dict[str, dict[str, float]] = {}
+    for site, name, number in zip(table["site"], table["implementation"], moved, strict=True):
+        by_site.setdefault(site, {OURS: math.nan})[name] = float(number)
+    return by_site
 
 
 def modelled(floors: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
-    """Choose the rows of the model that are compared, by site and data type."""
-    return floors[(floors["dtype"] == COMPARED) & floors["site"].isin(compared(sites)["site"])]
+    """Model the time of every implementation where they are compared: by their bytes, at the same bandwidth.
 
-
-def verdict(kernels: pd.DataFrame, sites: pd.DataFrame) -> list[str]:
-    """Say in sentences how many kernels spill, how many have full accesses, and what sites move."""
-    total, spilled = len(kernels), int((kernels[["stack_bytes", "spill_instructions"]] > 0).any(axis=1).sum())
-    archs = listed(dict.fromkeys(kernels["arch"]))
-    none, verb = str(spilled or "None"), "spill" if spilled > 1 else "spills"
-    registers = f"they take {span(kernels['registers'])} registers per thread"
-    possible = kernels[kernels["vectors_possible"]]
-    full = int((possible["vector_share"] >= 1).sum())
-    wide = "all bytes of activations move" if full == len(possible) else f"in {full} of them all bytes move"
-    sentences = [
-        f"{none} of {count(total, 'kernel')} compiled for {archs} {verb} a register; {registers}.",
-        f"In the {len(possible)} whose rows of memory are multiples of {FULL_BITS} bits, {wide} by full accesses.",
-    ]
-    table = compared(sites)
-    total_bytes = table["bytes_per_element_forward"] + table["bytes_per_element_backward"]
-    for site, group in table.assign(total=total_bytes).groupby("site", sort=False):
-        totals = dict(zip(group["implementation"], group["total"], strict=True))
-        others = listed(f"{number:g} by {name}" for name, number in totals.items() if name != "triton")
-        what = f"with a residual to add ({site!s})" if site == "join" else f"without a residual ({site!s})"
-        sentences.append(f"Forward and backward, {what}, {COMPARED}: {totals['triton']:g} bytes per element; {others}.")
-    return sentences
+    Returns:
+        A row per site, shape and GPU of the model of the fused operation, with the microseconds that each
+        implementation takes in a column of its name; NaN where its bytes are not known.
+    """
+    moved = totals(sites)
+    table = floors[(floors["dtype"] == COMPARED) & floors["site"].isin(moved)]
+    slower = [{name: number / moved[site][OURS] for name, number in moved[site].items()} for site in table["site"]]
+    return table.assign(**pd.DataFrame(slower, table.index).mul(table["total_us"], axis="index"))
 
 
 def summary(kernels: pd.DataFrame) -> Table:
@@ -80,7 +82,7 @@ def details(kernels: pd.DataFrame) -> Table:
 def _metrics(caption: str, kernels: pd.DataFrame, by: str) -> Table:
     keys = ["kernel", by]
     # Each key in the order in which its values come first.
-    ordered = kernels.sort_values(keys, key=lambda values: values.map([*values.unique()].index))
+    ordered = kernels.sort_values(keys, key=_ordered)
     rows = [place | {"group": group} for place, group in grouped(ordered, keys)]
     numbers = (
         Column("compiled", "group", lambda group: str(len(group))),
@@ -152,17 +154,27 @@ def _launches(number: float | None) -> str:
 
 
 def model(floors: pd.DataFrame, sites: pd.DataFrame) -> Table:
-    """Tabulate the model."""
+    """Tabulate the model: what each implementation takes, and what the fused operation saves."""
     table = modelled(floors, sites)
-    ways = {"forward": "forward_us", "backward": "backward_us"}
-    rows = []
-    for (site, shape), group in table.groupby(["site", "shape"], sort=False):
-        times = {f"{row['device']}, {way}": row[key] for row in group.to_dict("records") for way, key in ways.items()}
-        rows.append({"site": site, "shape": shape, **times})
-    heads = [f"{device}, {way}" for device in dict.fromkeys(table["device"]) for way in ways]
-    numbers = [Column(head, head, "{:,.1f}".format) for head in heads]
-    caption = f"Model, no measurement: microseconds, {COMPARED}"
-    return Table.of(rows, caption, (Column("site", "site"), Column("shape", "shape")), numbers)
+    names = dict.fromkeys(name for by_name in totals(sites).values() for name in by_name)
+    words = Column("GPU", "device"), Column("site", "site"), Column("shape", "shape")
+    numbers = [Column(name, name, _microseconds) for name in names]
+    saved = [Column(f"saved of {name}", (name, OURS), _saved) for name in names if name != OURS]
+    caption = f"Model, no measurement: microseconds, forward and backward, {COMPARED}"
+    return Table.of(table.sort_values("device", key=_ordered, kind="stable"), caption, words, [*numbers, *saved])
+
+
+def _saved(theirs: float, ours: float) -> str:
+    return _microseconds(theirs - ours)
+
+
+def _microseconds(time: float) -> str:
+    return "-" if math.isnan(time) else f"{time:,.1f}"
+
+
+def _ordered(values: pd.Series) -> pd.Series:
+    """Return the places of values in the order in which they come first."""
+    return values.map([*values.unique()].index)
 
 
 def provenance(compiled: Compiled) -> tuple[Table, ...]:

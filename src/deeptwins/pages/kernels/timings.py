@@ -19,6 +19,7 @@ BENCH = "bench_bn_relu_add"
 AGAIN = "write it with `tox -e bench -- bench/bench_bn_relu_add.py`"
 DIRECTIONS = ("forward", "forward+backward")
 JOIN, NO_JOIN = ("join", "no join")
+PEERS = ("apex",)  # that fuse the same, and are timed where they are installed
 SETTING = ["nets", "site", "shape", "dtype", "layout", "direction"]  # timings are compared within one
 
 
@@ -83,7 +84,8 @@ def derive(timings: Timings) -> pd.DataFrame:
     """Tabulate the timings, a row per case, with the effective bandwidth and the speed-ups that they mean.
 
     `gb_per_s` counts the bytes that the fused operation must move, whatever the implementation moves. `over_eager` and
-    `over_compiled` are their times divided by this one, in the same setting; NaN where they were not timed.
+    `over_compiled` are their times divided by this one, in the same setting, NaN where they were not timed, and so is
+    the column of a peer that was timed in any.
 
     Raises:
         InputError: a case makes no sense, or there is none of the fused operation.
@@ -93,10 +95,17 @@ def derive(timings: Timings) -> pd.DataFrame:
         raise timings.refused(f"no timing of {BENCH}")
     frame["gb_per_s"] = frame["bytes"] / frame["median_s"] / 1e9
     frame["percent_of_copy"] = 100 * frame["gb_per_s"] / frame["copy_gb_per_s"]
-    for baseline in ("eager", "compiled"):
+    for baseline in ("eager", "compiled", *PEERS):
         times = frame[frame["implementation"] == baseline].drop_duplicates(SETTING).set_index(SETTING)["median_s"]
+        if baseline in PEERS and times.empty:
+            continue
         frame[f"over_{baseline}"] = frame.join(times.rename("baseline_s"), on=SETTING)["baseline_s"] / frame["median_s"]
     return frame
+
+
+def over(frame: pd.DataFrame) -> list[str]:
+    """Name the columns of speed-ups."""
+    return [column for column in map(str, frame) if column.startswith("over_")]
 
 
 BENCHES = Benches("kernels", (BENCH,), derive, AGAIN)
@@ -116,33 +125,32 @@ def _row(case: Timing[FusedInfo]) -> dict[str, str | float]:
 
 
 def tables(frame: pd.DataFrame) -> tuple[Table, ...]:
-    """Tabulate the targets, the speed-ups, the times, and what they were measured on."""
-    return _targets(frame), _speedups(frame), _times(frame), _machine(frame)
+    """Tabulate the targets, the speed-ups, the times, and what they were measured on: only what was measured."""
+    every = _targets(frame), _speedups(frame), _times(frame), _machine(frame)
+    return tuple(table for table in every if table.rows)
 
 
 def _targets(frame: pd.DataFrame) -> Table:
-    """Check each target on each row it is about: the worst one decides."""
-    judged = targets.are_for(frame["device"])
-    triton = frame[frame["implementation"] == "triton"]
+    """Check each target on each row it is about: the worst one decides. One that nothing was measured for is no row."""
+    triton = frame[(frame["implementation"] == "triton") & targets.are_for(frame["device"])]
     rows = []
     for target in TARGETS:
         measured = target.rows(triton)
-        if not judged or measured.empty:
-            rows.append([target.text, "-", "-", "-", "not measured here"])
+        if measured.empty:
             continue
         worst, values = measured.iloc[0], measured[target.column]
         least = worst[target.column]
         place = ", ".join(worst[["site", "shape", "dtype", "layout", "direction"]])
         met = f"{(values >= target.least).sum()} of {len(values)}"
-        rows.append([target.text, f"{least:.2f} ({place})", f"{values.median():.2f}", met, target.result(least)])
-    heads = ("target of the Triton kernels", "least", "median", "settings that meet it", "result")
-    return Table(f"{targets.WHERE}; each setting must meet them", heads, rows, 5)
+        rows.append([target.text, target.result(least), place, f"{least:.2f}", f"{values.median():.2f}", met])
+    heads = ("target of the Triton kernels", "result", "worst setting", "least", "median", "settings that meet it")
+    return Table(f"{targets.WHERE}; each setting must meet them", heads, rows, 3)
 
 
 def _speedups(frame: pd.DataFrame) -> Table:
     columns = {
         f"{name}, times as fast as {baseline}": (name, f"over_{baseline}", "{:.2f}")
-        for baseline in ("eager", "compiled")
+        for baseline in (column.removeprefix("over_") for column in over(frame))
         for name in dict.fromkeys(frame["implementation"])
         if name not in {"eager", baseline}
     }
@@ -161,7 +169,9 @@ def _times(frame: pd.DataFrame) -> Table:
 
 
 def _table(caption: str, frame: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> Table:
-    """Tabulate settings, a row per setting.
+    """Tabulate settings, a row per setting. Columns without a measurement are left out.
+
+    What all settings share is told in the caption.
 
     Args:
         caption: of the table.
@@ -173,8 +183,13 @@ def _table(caption: str, frame: pd.DataFrame, columns: Mapping[str, tuple[str, s
         timings = {row["implementation"]: row for row in group.to_dict("records")}
         values = {head: timings.get(name, {}).get(key) for head, (name, key, _) in columns.items()}
         rows.append({**dict(zip(SETTING, setting, strict=True)), **values})
-    numbers = [Column(head, head, partial(_cell, form)) for head, (_, _, form) in columns.items()]
-    return Table.of(rows, caption, [Column(key, key) for key in SETTING], numbers)
+    table = pd.DataFrame(rows)
+    measured = table[list(columns)].dropna(axis="columns", how="all")
+    numbers = [Column(head, head, partial(_cell, columns[head][2])) for head in map(str, measured)]
+    shared = [key for key in SETTING if len(table) > 1 and table[key].nunique() == 1]
+    if shared:
+        caption = f"{caption}. All rows: {', '.join(table[shared].iloc[0])}"
+    return Table.of(table, caption, [Column(key, key) for key in SETTING if key not in shared], numbers)
 
 
 def _cell(form: str, value: float | str | None) -> str:
