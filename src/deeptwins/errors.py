@@ -18,7 +18,7 @@ class InputError(Exception):
     """Something the user gave is wrong: one line that names it and says what would be right; exit code 2."""
 
 
-class UnfitError(ValueError):
+class SpecError(ValueError):
     """A net or a recipe cannot be as it is described: it names the field, its value, and what is allowed."""
 
 

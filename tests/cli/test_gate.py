@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 import gate_made as made
-from deeptwins.cli import app
+from deeptwins.cli import app, console
 from deeptwins.gate import runs
 from deeptwins.gate.compare import comparison, disturbances
 from deeptwins.gate.judge.conclusion import conclude
@@ -123,6 +123,7 @@ class Project:
             chdir(self.root),
             redirect_stdout(out),
             redirect_stderr(err),
+            mock.patch.object(console, "PIPED", 10**4),  # a sentence a line
             mock.patch.object(sys, "argv", ["deeptwins", "gate", *map(str, arguments)]),
             pytest.raises(SystemExit) as ended,
         ):
@@ -666,8 +667,9 @@ def test_files_of_pytest_benchmark_in_and_out(project, tmp_path):
     assert "bench_work[1]" in out
     assert code == 3, out
     assert len(runs.load(tmp_path / "results")) == len(project.stored()) == 1
-    places = "--results", tmp_path / "again", "--reports", tmp_path / "reports"
-    code, out, _ = project.gate("import", *files, "--json", *places)
+    places = "--results", tmp_path / "others", "--reports", tmp_path / "reports"
+    code, out, err = project.gate("import", *files, "--json", *places)
+    assert not err
     told = json.loads(out)
     assert (told["exit_code"], told["meaning"], told["kind"]) == (code, "inconclusive", "imported")
     assert out.count(told["verdict"]) == 2  # by itself, and as the first of its lines

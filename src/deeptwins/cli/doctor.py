@@ -15,14 +15,14 @@ Own = Annotated[
     list[str] | None,
     typer.Argument(metavar="DATASET", help="Datasets of your own, as studies name them: folder:PATH."),
 ]
-Records = Annotated[Path, results_option("Where the records of runs go.")]
+ResultsFolder = Annotated[Path, results_option("Where the records of runs go.")]
 
 
 def doctor(
     own: Own = None,
     *,
     data: Data = None,
-    results: Records = RESULTS,
+    results: ResultsFolder = RESULTS,
     as_json: AsJson = False,  # noqa: ARG001  see `tell`
 ) -> None:
     """Tell what is on this machine, and so what can run.

@@ -38,7 +38,7 @@ from deeptwins.cli.options import (
     settings_option,
 )
 from deeptwins.cli.pages import publish, sources
-from deeptwins.errors import InputError, UnfitError, noting, one_line
+from deeptwins.errors import InputError, SpecError, noting, one_line
 from deeptwins.pages.wording import count
 from deeptwins.system import signals
 from deeptwins.system.invocation import here
@@ -350,7 +350,7 @@ def _check(studies: Iterable[Study], device: str) -> None:
             with noting(f"study {study.name}"):
                 for run in study.runs:
                     checks.check(run, accelerator)
-        except UnfitError as error:
+        except SpecError as error:
             raise InputError(f"{study.path}: {error}") from None
 
 

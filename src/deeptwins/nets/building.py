@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeptwins.errors import UnfitError
+from deeptwins.errors import SpecError
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.nets.families import FAMILIES, ResNet
 from deeptwins.nets.growing import check_growth
@@ -14,7 +14,7 @@ from deeptwins.study.specs import Net
 
 
 def check(net: Net) -> None:
-    """Raise UnfitError, naming field, value and what is allowed, for a net that cannot be built."""
+    """Raise SpecError, naming field, value and what is allowed, for a net that cannot be built."""
     # Names exist.
     for field, table in (
         ("family", FAMILIES),
@@ -25,26 +25,26 @@ def check(net: Net) -> None:
         ("fused_op", ("auto", *IMPLEMENTATIONS)),
     ):
         if getattr(net, field) not in table:
-            raise UnfitError(f"{field} = {getattr(net, field)!r}: choose from {', '.join(table)}")
+            raise SpecError(f"{field} = {getattr(net, field)!r}: choose from {', '.join(table)}")
     if net.grown_with not in {None, *SHORTCUTS}:
-        raise UnfitError(f"grown_with = {net.grown_with!r}: choose from {', '.join(SHORTCUTS)}")
+        raise SpecError(f"grown_with = {net.grown_with!r}: choose from {', '.join(SHORTCUTS)}")
     # Depth and growth are possible.
     FAMILIES[net.family](net.depth)
     check_growth(net)
     # The initialization fits the norm and the order of blocks.
     needed = INITIALIZATIONS[net.initialization].norms
     if net.norm not in needed:
-        raise UnfitError(f"initialization = {net.initialization!r}: needs norm = {' or '.join(map(repr, needed))}")
+        raise SpecError(f"initialization = {net.initialization!r}: needs norm = {' or '.join(map(repr, needed))}")
     learns = net.shortcut == "none" or BLOCK_ORDERS[net.block_order].learns_from_zero
     if INITIALIZATIONS[net.initialization].zeroes and not learns:
-        raise UnfitError(
+        raise SpecError(
             f"initialization = {net.initialization!r}: no block of the order {net.block_order!r} learns then"
         )
     # Options are not without effect.
     if net.survival < 1 and net.shortcut == "none":
-        raise UnfitError(f"survival = {net.survival}: without shortcuts, what is left when a block is dropped?")
+        raise SpecError(f"survival = {net.survival}: without shortcuts, what is left when a block is dropped?")
     if net.norm_batch is not None and net.norm != "batch":
-        raise UnfitError(f"norm_batch = {net.norm_batch}: needs norm = 'batch'")
+        raise SpecError(f"norm_batch = {net.norm_batch}: needs norm = 'batch'")
 
 
 def build(net: Net, channels: int, classes: int, seed: int) -> ResNet:

@@ -9,7 +9,7 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeptwins.errors import UnfitError
+from deeptwins.errors import SpecError
 from deeptwins.nets.blocks import EXPANSION, Block
 from deeptwins.nets.convolutions import conv
 from deeptwins.nets.initialization import INITIALIZATIONS
@@ -47,7 +47,7 @@ def imagenet(depth: int) -> StagePlan:
         152: StagePlan((3, 8, 36, 3), bottleneck=True),
     }
     if depth not in plans:
-        raise UnfitError(f"depth = {depth}: family imagenet has depths {', '.join(map(str, plans))}")
+        raise SpecError(f"depth = {depth}: family imagenet has depths {', '.join(map(str, plans))}")
     return plans[depth]
 
 
@@ -55,7 +55,7 @@ def _three_stages(family: str, depth: int, layers: int) -> StagePlan:
     n, rest = divmod(depth - 2, 3 * layers)
     if rest or not 3 * layers + 2 <= depth <= 1202:  # noqa: PLR2004
         last = 1202 - 1200 % (3 * layers)
-        raise UnfitError(f"depth = {depth}: family {family} has depths {3 * layers}n+2 from {3 * layers + 2} to {last}")
+        raise SpecError(f"depth = {depth}: family {family} has depths {3 * layers}n+2 from {3 * layers + 2} to {last}")
     return StagePlan((n, n, n), bottleneck=layers == 3)  # noqa: PLR2004
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from deeptwins.errors import UnfitError
+from deeptwins.errors import SpecError
 from deeptwins.nets.blocks import Fork
 from deeptwins.nets.diagnostics import Totals, moments
 from deeptwins.nets.families import FAMILIES, ResNet
@@ -23,21 +23,21 @@ from deeptwins.study.specs import Net
 
 
 def check_growth(net: Net) -> None:
-    """Raise UnfitError where blocks that compute the identity cannot be added to a net of depth `grown_from`."""
+    """Raise SpecError where blocks that compute the identity cannot be added to a net of depth `grown_from`."""
     if net.grown_from is None:
         if net.grown_with is not None:
-            raise UnfitError(f"grown_with = {net.grown_with!r}: of no use without grown_from")
+            raise SpecError(f"grown_with = {net.grown_with!r}: of no use without grown_from")
         return
     where = f"grown_from = {net.grown_from}"
     try:
         plan, before = FAMILIES[net.family](net.depth), FAMILIES[net.family](net.grown_from)
-    except UnfitError as error:
-        raise UnfitError(f"{where}: {error}") from None
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from None
     fewer = any(new < old for new, old in zip(plan.blocks, before.blocks, strict=True))
     if fewer or plan.bottleneck != before.bottleneck:
-        raise UnfitError(f"{where}: its blocks are not among those of depth {net.depth}")
+        raise SpecError(f"{where}: its blocks are not among those of depth {net.depth}")
     if net.survival < 1:  # in evaluation a branch is weighted by its place among all blocks
-        raise UnfitError(f"{where}: with survival = {net.survival} the weight of each block depends on the depth")
+        raise SpecError(f"{where}: with survival = {net.survival} the weight of each block depends on the depth")
     _check_added(net, where, bottleneck=plan.bottleneck)
 
 
@@ -87,21 +87,21 @@ def largest_difference(one: nn.Module, other: nn.Module, batches: Iterable[Tenso
 
 
 def _check_added(net: Net, where: str, *, bottleneck: bool) -> None:
-    """Raise UnfitError unless blocks of the kind that is added can compute the identity, and then learn."""
+    """Raise SpecError unless blocks of the kind that is added can compute the identity, and then learn."""
     shortcut = net.grown_with or net.shortcut
     plain = shortcut == "none"
     if not SHORTCUTS[shortcut].copies:
-        raise UnfitError(f"{where}: no block with the shortcut {shortcut!r} computes the identity")
+        raise SpecError(f"{where}: no block with the shortcut {shortcut!r} computes the identity")
     if plain and bottleneck:
-        raise UnfitError(f"{where}: no plain bottleneck computes the identity, its inner layers are too narrow")
+        raise SpecError(f"{where}: no plain bottleneck computes the identity, its inner layers are too narrow")
     zeroed = INITIALIZATIONS[net.initialization].scale != 0  # else the branch is 0 by its learned scale, which learns
     if not plain and zeroed and not BLOCK_ORDERS[net.block_order].learns_from_zero:
-        raise UnfitError(f"{where}: no block of the order {net.block_order!r} learns whose branch is 0")
+        raise SpecError(f"{where}: no block of the order {net.block_order!r} learns whose branch is 0")
     never_identity = ("relu-pre-activation", "full-pre-activation") if plain else ("norm-after-addition",)
     if net.block_order in never_identity:
-        raise UnfitError(f"{where}: no block of the order {net.block_order!r} computes the identity")
+        raise SpecError(f"{where}: no block of the order {net.block_order!r} computes the identity")
     if plain and _may_be_negative(net):
-        raise UnfitError(
+        raise SpecError(
             f"{where}: no plain block keeps what is negative, and blocks of the order {net.block_order!r} with"
             f" shortcut = {net.shortcut!r} and initialization = {net.initialization!r} may end so"
         )

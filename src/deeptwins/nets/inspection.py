@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from deeptwins.errors import InputError, UnfitError, shown
+from deeptwins.errors import InputError, SpecError, shown
 from deeptwins.nets.blocks import Fork, Join
 from deeptwins.nets.building import check
 from deeptwins.nets.families import FAMILIES, ResNet
@@ -47,7 +47,7 @@ def check_named(name: str, net: Net) -> None:
     """
     try:
         check(net)
-    except UnfitError as error:
+    except SpecError as error:
         raise InputError(f"no network {shown(name)}: {error}{_elsewhere(name)}") from None
 
 
@@ -148,6 +148,6 @@ def _elsewhere(name: str) -> str:
 def _is_depth(depth: int, family: str) -> bool:
     try:
         FAMILIES[family](depth)
-    except UnfitError:
+    except SpecError:
         return False
     return True

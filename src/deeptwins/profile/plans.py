@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from deeptwins.errors import InputError, UnfitError, choices, noting, shown
+from deeptwins.errors import InputError, SpecError, choices, noting, shown
 from deeptwins.nets import inspection
 from deeptwins.study import FOLDER, Study, changed, check_cell, find, load
 from deeptwins.study.networks import EXAMPLES, NAME, named
@@ -71,7 +71,7 @@ class Plan:
             try:
                 with noting(f"net {subject.label}"):
                     checks.check(subject.run, device)
-            except UnfitError as error:
+            except SpecError as error:
                 raise InputError(f"{subject.label}: {error}") from None
             if subject.net.fused_op == "compiled":
                 raise InputError(

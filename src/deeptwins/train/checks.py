@@ -6,7 +6,7 @@ import torch
 
 from deeptwins import nets
 from deeptwins.data import Dataset
-from deeptwins.errors import InputError, UnfitError, noting
+from deeptwins.errors import InputError, SpecError, noting
 from deeptwins.kernels import unavailable
 from deeptwins.nets.inspection import size, stages
 from deeptwins.study.specs import RunSpec
@@ -14,16 +14,16 @@ from deeptwins.train.optimization import OPTIMIZERS
 
 
 def check(run: RunSpec, device: torch.device) -> None:
-    """Raise UnfitError, naming field, value and what is allowed, for a run that cannot be trained on a device."""
+    """Raise SpecError, naming field, value and what is allowed, for a run that cannot be trained on a device."""
     for twin, net in run.twins.items():
         with noting(f"twin {twin}"):
             nets.check(net)
         if reason := unavailable(net.fused_op, device.type):
-            raise UnfitError(f"fused_op = {net.fused_op!r}: {reason}")
+            raise SpecError(f"fused_op = {net.fused_op!r}: {reason}")
     if run.recipe.optimizer not in OPTIMIZERS:
-        raise UnfitError(f"optimizer = {run.recipe.optimizer!r}: choose from {', '.join(OPTIMIZERS)}")
+        raise SpecError(f"optimizer = {run.recipe.optimizer!r}: choose from {', '.join(OPTIMIZERS)}")
     if run.recipe.optimizer == "adam" and run.recipe.momentum:
-        raise UnfitError(f"momentum = {run.recipe.momentum}: adam has moments of its own; leave it out")
+        raise SpecError(f"momentum = {run.recipe.momentum}: adam has moments of its own; leave it out")
 
 
 def check_sizes(run: RunSpec, dataset: Dataset, name: str) -> None:

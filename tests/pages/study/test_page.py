@@ -121,16 +121,18 @@ def test_claims_are_met_or_contradicted(shipped, agreeing, diverged):
     agrees = "  cifar: training error of triton agrees with that of eager"
 
     assert [written.facts.contradicted for written in (shipped, agreeing, diverged)] == [False, False, False]
-    assert shipped.lines[1] == "  cifar: training error of plain rises: ✓ met"
-    assert (agreeing.lines[2], diverged.lines[2]) == (f"{agrees}: ✓ met", f"{agrees}: ? undecided, as nets diverged")
+    assert "  cifar: training error of plain rises: ✓ met" in shipped.lines
+    assert f"{agrees}: ✓ met" in agreeing.lines
+    assert f"{agrees}: ? undecided, as nets diverged" in diverged.lines
     for read in (html, markdown):
         assert "? undecided" in read(diverged)
 
 
 def test_nets_that_have_no_loss_do_not_drift(diverged):
     """Where a twin diverged before its first evaluation there is no drift to show, and still a page."""
-    assert "compiled cannot be compared with eager. Training error: nets diverged." in diverged.lines[0]
-    assert "oss traces" not in diverged.lines[0]
+    told = " ".join(diverged.lines)
+    assert "compiled cannot be compared with eager. Training error: nets diverged." in told
+    assert "oss traces" not in told
     assert not (diverged.page.parent / "drift.svg").exists()
     assert headings(diverged)[0] == "Agreement of the twins"
     assert "identical" not in markdown(diverged)
