@@ -6,15 +6,15 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from deeptwins.errors import InputError, line
 from deeptwins.gate.compare import scratch
+from deeptwins.system.git import git
 
 PROSE = (".md", ".rst", "LICENSE", "docs/", "reports/", "results/")  # such ends or beginnings of paths never run
 CODE = (".py", ".pyi", ".pyx", ".c", ".h", ".cpp", ".cu", ".rs", ".toml", ".cfg", ".ini")  # may run wherever they lie
@@ -22,7 +22,6 @@ CONFIGS = (  # files that pytest reads, from the suite's folder up to the root
     *("pyproject.toml", "setup.cfg", "tox.ini", "conftest.py"),
     *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini"),
 )
-LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")  # git sets them in a hook
 LIST = "gate.txt"  # in the suite's folder: the names of all that should be measured
 COMMENT = re.compile(r"(?:^|\s)#")  # in the list; a # inside a word is part of a name
 UNSHALLOW = "this clone lacks older commits: git fetch --unshallow gets them"
@@ -279,27 +278,3 @@ def _settings(repository: Path, commit: str) -> tuple[Path | None, tuple[Path, .
         return Path(table["suite"]) if "suite" in table else None, tuple(map(Path, table.get("with", ())))
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"pyproject.toml of {commit[:12]}: {line(str(error))}") from None
-
-
-def git(folder: Path, *arguments: str, wrong: str = "", environment: Mapping[str, str] | None = None) -> str:
-    """Run git without its hooks; returns what it prints, without the newline at its end.
-
-    Raises:
-        InputError: it refuses: `wrong` says what is then wrong; by default git's own last line does.
-    """
-    variables = {name: value for name, value in os.environ.items() if name not in LOCAL}
-    try:
-        process = subprocess.run(  # noqa: S603
-            ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *arguments],  # noqa: S607
-            env={**variables, "GIT_LITERAL_PATHSPECS": "1", **(environment or {})},
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",  # names of files are bytes
-            check=True,
-        )
-    except FileNotFoundError:
-        raise InputError("git is not installed") from None
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        raise InputError(wrong or f"git {arguments[0]}: {line(lines[-1])}") from None
-    return process.stdout.rstrip("\n")

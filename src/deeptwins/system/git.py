@@ -1,0 +1,42 @@
+"""Git, asked without its hooks and without the variables that it sets in a hook."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from deeptwins.errors import InputError, line
+
+LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")  # git sets them in a hook
+
+
+def git(folder: Path, *arguments: str, wrong: str = "", environment: Mapping[str, str] | None = None) -> str:
+    """Run git in a folder; returns what it prints, without the newline at its end.
+
+    Args:
+        folder: in a checkout, or to be found in none.
+        arguments: of git.
+        wrong: what is wrong when git refuses; by default git's own last line says it.
+        environment: variables to set beside those of this process.
+
+    Raises:
+        InputError: git refuses, or is not installed.
+    """
+    variables = {name: value for name, value in os.environ.items() if name not in LOCAL}
+    try:
+        process = subprocess.run(  # noqa: S603
+            ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *arguments],  # noqa: S607
+            env={**variables, "GIT_LITERAL_PATHSPECS": "1", **(environment or {})},
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",  # names of files are bytes
+            check=True,
+        )
+    except FileNotFoundError:
+        raise InputError("git is not installed") from None
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        raise InputError(wrong or f"git {arguments[0]}: {line(lines[-1])}") from None
+    return process.stdout.rstrip("\n")
