@@ -178,7 +178,7 @@ def test_without_a_command_there_is_help(call):
     assert code == 0
     assert "deeptwins run smoke" in out
     assert re.findall(r"^  (\w+)  ", out.split("Commands:")[1], re.MULTILINE) == [
-        "list", "run", "report", "show", "profile", "kernels", "doctor", "gate"
+        "list", "run", "report", "diff", "show", "profile", "kernels", "doctor", "gate"
     ]  # fmt: skip
 
 
@@ -980,7 +980,7 @@ def test_doctor_looks_at_own_datasets(call, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
-@pytest.mark.parametrize("name", [*sorted(PAGES.keys() - {"study"}), "profile-tiny"])
+@pytest.mark.parametrize("name", [*sorted(PAGES.keys() - {"study"}), "profile-tiny", "diff-tiny"])
 def test_a_study_takes_no_page_of_another_kind(call, root, name):
     """A study whose page would lie where another kind of page does is refused before anything is trained or written."""
     made.load(root / "ablations", TINY, "tiny").path.rename(root / "ablations" / f"{name}.toml")

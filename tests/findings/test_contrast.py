@@ -170,6 +170,16 @@ def test_what_cannot_be_judged_is_not(base, tmp_path):
     assert (rows["plain", 20, "cifar", "cifar"]["result"], rows["plain", 20, "cifar", "cifar"]["n"]) == (OPEN, 1)
 
 
+def test_nets_that_diverged_alike_are_the_same(tmp_path):
+    """A loss that both lack is no difference."""
+    both = [
+        side(tmp_path / name, changed=lambda run, _: made.records(run, diverged=("plain",)), grid=made.ONE_DEPTH)
+        for name in "ab"
+    ]
+
+    assert {*contrast.contrast(*both).nets["result"]} == {SAME}
+
+
 def test_what_only_one_side_has_is_listed(base, tmp_path):
     """Depths that the other side lacks, and seeds of nets that both have."""
     grid = made.GRID.replace("[20, 56]", "[20, 110]").replace("[0, 1, 2]", "[1, 2, 3]")

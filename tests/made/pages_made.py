@@ -24,6 +24,12 @@ def study(folder):
     made.results(folder, made.small(folder / "ablations"))
 
 
+def two(folder):
+    """Write two studies, and their records."""
+    study(folder)
+    made.results(folder, made.small(folder / "ablations", name="other"), lambda run, twin: made.level(run, twin) + 9)
+
+
 def compiled(folder):
     """Write the metrics of compiled kernels, and timings."""
     tables.write(kernels.path_of(folder / "results"), kernels_made.compiled())
@@ -68,6 +74,7 @@ EXAMPLE = eval("{" + LINE + "}")  # noqa: S307  our own text
 KINDS = PAGES | EXAMPLE
 RESULTS = {
     "study": study,
+    "diff": two,
     "kernels": compiled,
     "profile": profile,
     "throughput": grid,
@@ -76,6 +83,8 @@ RESULTS = {
     **dict.fromkeys(EXAMPLE, profile),
 }
 """By kind of page, what writes results for one such page into a folder."""
+NAMED = {"diff": [("small", "other", Path("results"))]}
+"""The arguments of `load` of kinds that a folder of results does not find by itself: a user names them."""
 
 
 def add_example(folder: Path) -> None:

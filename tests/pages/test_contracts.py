@@ -27,6 +27,20 @@ NEEDLESS = ("torch", "triton", *(f"deeptwins.{folder}" for folder in ("data", "k
 
 # By kind: a figure, the data that it draws, which rows of them, and what it says of each.
 TOLD = {
+    "diff": [
+        (
+            "errors",
+            "errors",
+            "metric == 'train_error_pct'",
+            "{side}, {twin} of {family} {depth}: {mean:.1f} %, 95 % interval {low:.1f} to {high:.1f}, {n} seeds",
+        ),
+        (
+            "differences",
+            "nets",
+            "metric == 'train_error_pct'",
+            "{twin} of {family} {depth}: B - A {difference:+.1f} points, 95 % interval {low:.1f} to {high:.1f}: apart",
+        ),
+    ],
     "study": [
         (
             "error-by-depth",
@@ -96,6 +110,7 @@ TOLD = {
     "speed": [("products", "rates", "flops_per_s > 0", "{precision}: ")],
 }
 OF_TWINS = {
+    "diff": {"errors.svg", "differences.svg"},
     "study": {"error-by-depth.svg", "branches.svg", "layer-responses.svg", "running-statistics.svg"},
     "profile": {"kinds.svg", "layers.svg"},
     "throughput": {"by-depth.svg"},
@@ -141,7 +156,7 @@ def made(request, example, tmp_path_factory):
         patch.chdir(folder)
         pages_made.RESULTS[request.param](folder)
         spec = spec_of(request.param)
-        (source,) = spec.find(Path("results"))
+        (source,) = pages_made.NAMED.get(request.param) or spec.find(Path("results"))
         umask = os.umask(0o022)
         try:
             one, two = (write(spec, folder / name, *source) for name in ("one", "two"))

@@ -25,6 +25,7 @@ COMMANDS = {
     "list": "studies:list_",
     "run": "studies:run",
     "report": "studies:report",
+    "diff": "diff:diff",
     "show": "nets:show",
     "profile": "profile:profile",
     "kernels": "kernels:kernels",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PAGES = {
     "study": "deeptwins.pages.study.page",
+    "diff": "deeptwins.pages.diff.page",
     "kernels": "deeptwins.pages.kernels.page",
     "profile": "deeptwins.pages.profile.page",
     "throughput": "deeptwins.pages.throughput.page",

@@ -41,8 +41,9 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,59}")  # of a study or a twin: names of fol
 GROUPS = ("Degradation", "Blocks and shortcuts", "Training", "Speed")
 """Headings of lists of studies and pages, in order; others follow, by name."""
 OWN = "Other studies"
-RESERVED = ("choices", "gate", "kernels", "performance", "profile", "throughput")
-"""Folders of results and pages that are no study's; nor are those of profiles, which begin with `profile-`."""
+RESERVED = ("choices", "diff", "gate", "kernels", "performance", "profile", "throughput")
+"""Folders of results and pages that are no study's; nor are those that begin with one of `BEGINNINGS`."""
+BEGINNINGS = ("diff-", "profile-")
 LARGEST_FILE = 2**20  # bytes
 DEEPEST = 8  # tables in tables
 LARGEST_STUDY = 20_000  # nets; more are a slip of the keyboard, and would take long to check
@@ -123,7 +124,7 @@ def _check_name(name: str) -> None:
     """Check the name that a study has from its file, since folders of results and pages get it."""
     if not NAME.fullmatch(name):
         raise InputError("a study has its file's name: at most 60 lower-case letters, digits and hyphens; rename it")
-    if name in RESERVED or name.startswith("profile-"):
+    if name in RESERVED or name.startswith(BEGINNINGS):
         raise InputError("other results or pages lie in a folder of this name; rename the study's file")
 
 

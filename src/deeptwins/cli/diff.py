@@ -1,0 +1,95 @@
+"""The command `deeptwins diff`: two sources of results side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deeptwins.cli.console import CONTRADICTED, REPORTS, RESULTS, say
+from deeptwins.cli.options import Reports, results_option
+from deeptwins.cli.pages import print_index, spec_of
+from deeptwins.system import signals
+
+if TYPE_CHECKING:
+    from deeptwins.pages.diff.facts import DiffFacts
+    from deeptwins.pages.diff.sources import Side
+    from deeptwins.pages.page import Written
+
+First = Annotated[str, typer.Argument(metavar="A", help="STUDY[@WHERE][+recipe.KEY=VALUE...]")]
+Second = Annotated[str, typer.Argument(metavar="B", help="The same of the other side.")]
+Records = Annotated[Path, results_option("Where the records lie of sources that do not say it.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 when a training or test error is apart.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs, and nothing else.")]
+
+
+def diff(  # noqa: PLR0913  every option is a parameter
+    a: First,
+    b: Second,
+    *,
+    results: Records = RESULTS,
+    reports: Reports = REPORTS,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Set two studies, settings, folders of results or commits side by side.
+
+    Tells which fields differ, and of every net that both have whether its numbers are the same to the bit, within
+    seeds, or apart; then what became of trends, differences and claims. Writes a page of it.
+
+    STUDY is a name or a .toml file. @WHERE is a folder of results or else a git commit, of which the study and
+    results/reference are read. +recipe.KEY=VALUE is the setting that a run was given by --set.
+
+    \b
+    Examples:
+      deeptwins diff depth budget
+      deeptwins diff depth depth+recipe.shift=0
+      deeptwins diff depth depth@results/reference
+      deeptwins diff depth@HEAD~50 depth@results/reference
+    """  # noqa: D301
+    from deeptwins.pages.page import write
+
+    try:
+        with signals.interruptible():  # so that what a commit has, written aside, is removed
+            written: Written[DiffFacts] = write(spec_of("diff"), reports, a, b, results)
+    except KeyboardInterrupt:
+        say("interrupted", err=True)
+        raise typer.Exit(signals.INTERRUPTED) from None
+    if as_json:
+        typer.echo(json.dumps(_content(written), indent=1))
+    else:
+        for text in (*written.lines, "", written.page):
+            say(text)
+        print_index(reports)
+    if strict and written.facts.apart:
+        raise typer.Exit(CONTRADICTED)
+
+
+def _content(written: Written[DiffFacts]) -> dict[str, Any]:
+    """Tell all that is set side by side; what is no number is null."""
+    spec, facts = spec_of("diff"), written.facts
+    sides = {
+        letter.lower(): {"source": side.name, "records": side.where, "commits": _commits(side)}
+        for letter, side in facts.sides
+    }
+    tables = {
+        name: json.loads(table.to_json(orient="records", double_precision=15))
+        for name, table in {**spec.data(facts), "unpaired": facts.found.unpaired}.items()
+    }
+    counts = {result: count for result, count in facts.counts.items() if count}
+    return {
+        **sides,
+        "answer": spec.answer(facts),
+        "counts": counts,
+        "apart": facts.apart,
+        "cautions": spec.cautions(facts),
+        **tables,
+        "page": str(written.page),
+    }
+
+
+def _commits(side: Side) -> list[str]:
+    """Name the commits that trained the runs of a side."""
+    return [str(commit) for commit in side.facts.frames.machines["commit"].dropna().unique()]
