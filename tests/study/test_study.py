@@ -489,6 +489,8 @@ def test_seeds_share_a_setting(write):
         ),
         ("batch_size = 128", "batch_size = 65_537", "recipe.batch_size = 65537: should be less than or equal to 65536"),
         ("milestones", "shift = 4097\nmilestones", "recipe.shift = 4097: should be less than or equal to 4096"),
+        # Though every twin has its own.
+        ("milestones", "shortcut = false\nmilestones", "recipe.shortcut = false: should be a valid string"),
     ],
 )
 def test_refuses_in_one_line_that_names_file_and_key(write, old, new, named):

@@ -20,6 +20,7 @@ COMMANDS = {
     "profile": "profile:profile",
     "kernels": "kernels:kernels",
     "doctor": "doctor:doctor",
+    "schema": "studies:schema",
     "gate": "gate:app",
 }
 
