@@ -696,14 +696,14 @@ def test_finds_by_name_and_by_path(write, tmp_path):
         study.find("some", tmp_path / "nowhere")
 
 
-def test_the_readme_s_study_is_sound(write):
-    """The study file that the README shows loads, and its nets and recipe can be built."""
+def test_the_documented_study_is_sound(write):
+    """The study file that docs/studies.md shows loads, and its nets and recipe can be built."""
     torch = pytest.importorskip("torch")  # the reader itself needs none
 
     from deeptwins.train import checks  # noqa: PLC0415
 
-    readme = ROOT.joinpath("README.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"^```toml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    page = ROOT.joinpath("docs", "studies.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     for run in study.load(write(text=text)).runs:
         checks.check(run, torch.device("cpu"))
 
