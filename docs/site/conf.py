@@ -31,6 +31,6 @@ def setup(app: Sphinx) -> None:
 
 
 def link_to_the_page(_app: Sphinx, name: str, text: list[str]) -> None:
-    """Let a report's text link to its HTML page, which lies beside it."""
+    """Let a report's text link, below its title, to its HTML page, which lies beside it."""
     if name.endswith("/report"):
-        text[0] += '\n<a href="index.html">This report as one HTML page</a>\n'
+        text[0] = text[0].replace("\n\n", '\n\n<a href="index.html">As one HTML page</a>\n\n', 1)
