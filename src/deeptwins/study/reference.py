@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from deeptwins.study.claims import STATEMENTS
+from deeptwins.study.schema import JsonSchema
 from deeptwins.study.specs import UNSET, Net, Recipe
-
-Json = dict[str, Any]
 
 INTRODUCTION = """\
 # All keys of a study file
@@ -27,7 +24,7 @@ Each `[[expect]]` is one claim: a twin, exactly one of {statements}, and what th
 [Studies](studies.md#claims) has an example of each."""
 
 
-def markdown(schema: Json) -> str:
+def markdown(schema: JsonSchema) -> str:
     """Write the reference.
 
     Args:
@@ -58,7 +55,7 @@ def markdown(schema: Json) -> str:
     return "\n".join(blocks)
 
 
-def _row(key: str, field: Json, *, required: bool) -> str:
+def _row(key: str, field: JsonSchema, *, required: bool) -> str:
     """Write a key's line of a table."""
     default = "required" if required else UNSET.get(key, "")
     if field.get("default") not in (None, "", []):
@@ -67,7 +64,7 @@ def _row(key: str, field: Json, *, required: bool) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 
-def _value(field: Json) -> str:
+def _value(field: JsonSchema) -> str:
     """Say what a key may be: its type, range and unit, or its possible values."""
     if "anyOf" in field:
         return ", or ".join(map(_value, field["anyOf"]))
@@ -82,7 +79,7 @@ def _value(field: Json) -> str:
     return {"object": "table", "string": "text", "boolean": "`true`, `false`"}[kind]
 
 
-def _range(field: Json) -> str:
+def _range(field: JsonSchema) -> str:
     """Say the bounds of a number."""
     lower = f"from {field['minimum']:,}" if "minimum" in field else ""
     if "exclusiveMinimum" in field:

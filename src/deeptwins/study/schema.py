@@ -13,15 +13,15 @@ from deeptwins.study.claims import STATEMENTS
 from deeptwins.study.files import FROM_OUTSIDE, NAME, Study
 from deeptwins.study.specs import Net
 
-Json = dict[str, Any]
-Names = Mapping[str, Collection[str]]
+JsonSchema = dict[str, Any]
+KnownNames = Mapping[str, Collection[str]]
 """The names that fields may have as values, by field: those of shortcuts, families and so on."""
 
 DIALECT = "http://json-schema.org/draft-07/schema#"  # the newest that editors of TOML know
 UNVARIED = "milestones"  # its value is a list: a grid has one
 
 
-def schema(names: Names) -> Json:
+def schema(names: KnownNames) -> JsonSchema:
     """Return the JSON schema of a study file.
 
     Args:
@@ -35,7 +35,7 @@ def schema(names: Names) -> Json:
             if key in names:
                 field["enum"] = [*names[key]]
     # Tables of any fields of nets and recipes: of all twins, of one, of a grid, and of the runs that a claim is about.
-    fields: Json = {**net["properties"], **recipe["properties"]}
+    fields: JsonSchema = {**net["properties"], **recipe["properties"]}
     seed = run["properties"]["seed"] | {"description": "What the initial weights and the batches are drawn from."}
     tables["Fields"] = _table(fields, f"{net['description']} {recipe['description']}")
     tables["Twin"] = _table({key: _field(key) for key in net["properties"]}, net["description"])
@@ -71,7 +71,7 @@ def _tidy(schema: Any) -> Any:  # noqa: ANN401  whatever JSON has
         return [_tidy(value) for value in schema]
     if not isinstance(schema, dict):
         return schema
-    tidy: Json = {}
+    tidy: JsonSchema = {}
     for key, value in schema.items():
         if key == "properties":
             tidy[key] = {name: _tidy(field) for name, field in value.items()}
@@ -85,23 +85,23 @@ def _tidy(schema: Any) -> Any:  # noqa: ANN401  whatever JSON has
     return tidy | ({"anyOf": possible} if possible else {})
 
 
-def _table(properties: Json, description: str, required: Sequence[str] = ()) -> Json:
+def _table(properties: JsonSchema, description: str, required: Sequence[str] = ()) -> JsonSchema:
     """Describe a table that has these keys and no others."""
     table = {"type": "object", "description": description, "properties": properties, "additionalProperties": False}
     return table | ({"required": [*required]} if required else {})
 
 
-def _field(key: str) -> Json:
+def _field(key: str) -> JsonSchema:
     """Point to a field of a net or recipe."""
     return {"$ref": f"#/$defs/Fields/properties/{key}"}
 
 
-def _varied(value: Json) -> Json:
+def _varied(value: JsonSchema) -> JsonSchema:
     """Allow a list of values beside one value."""
     return {"anyOf": [value, {"type": "array", "items": value, "minItems": 1}]}
 
 
-def _given(key: str, *, twins: bool) -> Json:
+def _given(key: str, *, twins: bool) -> JsonSchema:
     """Require a key of every run: in the recipe, in every grid, or, of a net's, in every twin."""
     required = {"required": [key]}
     places = [
