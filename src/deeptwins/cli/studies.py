@@ -209,7 +209,7 @@ def report(  # noqa: PLR0913  as above
 def schema(*, markdown: AsMarkdown = False) -> None:
     """Print the JSON schema of study files, or a page of all their keys.
 
-    An editor completes and checks the keys of a study whose first line is `#:schema study.schema.json`.
+    An editor completes and checks the keys of a study whose first line is `#:schema ./study.schema.json`.
 
     \b
     Examples:
