@@ -178,7 +178,7 @@ def test_without_a_command_there_is_help(call):
     assert code == 0
     assert "deeptwins run smoke" in out
     assert re.findall(r"^  (\w+)  ", out.split("Commands:")[1], re.MULTILINE) == [
-        "list", "run", "report", "diff", "show", "profile", "kernels", "doctor", "gate"
+        "list", "run", "report", "diff", "show", "profile", "kernels", "doctor", "schema", "gate"
     ]  # fmt: skip
 
 
@@ -214,6 +214,16 @@ def test_every_command_explains_itself(call, command):
     assert code == 0
     assert re.search(r"^  [A-Z].*\.$", out, re.MULTILINE)
     assert not re.search(r"^  --\w+( \S+)?$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [((), "ablations/study.schema.json"), (("--markdown",), "docs/keys.md")],
+    ids=["json", "page"],
+)
+def test_the_committed_schema_is_what_the_command_prints(call, arguments, file):
+    """`deeptwins schema` prints the schema that studies name in their first line, and the reference of all keys."""
+    assert call("schema", *arguments) == (0, ROOT.joinpath(file).read_text(encoding="utf-8"), "")
 
 
 def test_module_and_command_are_the_same(root):

@@ -1,5 +1,6 @@
 """The workflows of GitHub: what they may do, what they let in, and what their scripts make of what is not trusted."""
 
+import configparser
 import json
 import os
 import re
@@ -121,12 +122,29 @@ def test_only_the_job_that_records_may_write():
 def test_pages_are_deployed_by_one_workflow():
     """A deployment replaces the site: one workflow builds all of it, and follows the gate's history."""
     deploying = [name for name in NAMES if any("deploy-pages@" in step.get("uses", "") for step in steps(name))]
-    run = " ".join(step.get("run", "") for step in steps(PAGES, "build"))
 
     assert deploying == [PAGES]
     assert loaded(PAGES)["on"]["workflow_run"]["workflows"] == [loaded(HISTORY)["name"]]
-    assert "deeptwins report" in run or "tox run -e report" in run
-    assert "deeptwins gate page --results history --reports site" in run
+    assert [step["run"] for step in steps(PAGES, "build") if "run" in step][1:] == [
+        "bash .ci/gate-history restore history && cp -R history/. results/reference",
+        "tox run -e site",
+    ]
+
+
+def test_the_site_is_built_anew_when_anything_of_it_changes():
+    """A push that touches a document, a record, the code of pages or what builds the site deploys it."""
+    watched = set(loaded(PAGES)["on"]["push"]["paths"])
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    (copied,) = (line for line in tox["testenv:site"]["commands"].splitlines() if line.startswith("cp "))
+    sources = copied.split()[2:-1]
+
+    assert {"README.md", "docs", "ablations"} <= set(sources)
+    assert {"*.md" if name.endswith(".md") and "/" not in name else name for name in sources} <= {
+        *(path.removesuffix("/**") for path in watched),
+        "docs/site/index.md",
+    }
+    assert {"results/reference/**", "src/**", "tox.ini", "constraints.txt"} <= watched
 
 
 def pretend(folder, code, summary, file):

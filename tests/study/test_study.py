@@ -515,6 +515,8 @@ def test_seeds_share_a_setting(write):
         ),
         ("batch_size = 128", "batch_size = 65_537", "recipe.batch_size = 65537: should be less than or equal to 65536"),
         ("milestones", "shift = 4097\nmilestones", "recipe.shift = 4097: should be less than or equal to 4096"),
+        # Though every twin has its own.
+        ("milestones", "shortcut = false\nmilestones", "recipe.shortcut = false: should be a valid string"),
     ],
 )
 def test_refuses_in_one_line_that_names_file_and_key(write, old, new, named):
@@ -720,14 +722,14 @@ def test_finds_by_name_and_by_path(write, tmp_path):
         study.find("some", tmp_path / "nowhere")
 
 
-def test_the_readme_s_study_is_sound(write):
-    """The study file that the README shows loads, and its nets and recipe can be built."""
+def test_the_documented_study_is_sound(write):
+    """The study file that docs/studies.md shows loads, and its nets and recipe can be built."""
     torch = pytest.importorskip("torch")  # the reader itself needs none
 
     from deeptwins.train import checks  # noqa: PLC0415
 
-    readme = ROOT.joinpath("README.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"^```toml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    page = ROOT.joinpath("docs", "studies.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     for run in study.load(write(text=text)).runs:
         checks.check(run, torch.device("cpu"))
 

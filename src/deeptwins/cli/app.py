@@ -30,6 +30,7 @@ COMMANDS = {
     "profile": "profile:profile",
     "kernels": "kernels:kernels",
     "doctor": "doctor:doctor",
+    "schema": "studies:schema",
     "gate": "gate:app",
 }
 

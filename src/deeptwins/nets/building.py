@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from deeptwins.errors import SpecError
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.nets.families import FAMILIES, ResNet
@@ -12,22 +14,24 @@ from deeptwins.nets.orders import BLOCK_ORDERS
 from deeptwins.nets.shortcuts import SHORTCUTS
 from deeptwins.study.specs import Net
 
+NAMES: dict[str, Collection[str]] = {
+    "family": FAMILIES,
+    "shortcut": SHORTCUTS,
+    "block_order": BLOCK_ORDERS,
+    "norm": NORMS,
+    "initialization": INITIALIZATIONS,
+    "grown_with": SHORTCUTS,
+    "fused_op": ("auto", *IMPLEMENTATIONS),
+}
+"""The names that these fields of a net may have."""
+
 
 def check(net: Net) -> None:
     """Raise SpecError, naming field, value and what is allowed, for a net that cannot be built."""
     # Names exist.
-    for field, table in (
-        ("family", FAMILIES),
-        ("shortcut", SHORTCUTS),
-        ("block_order", BLOCK_ORDERS),
-        ("norm", NORMS),
-        ("initialization", INITIALIZATIONS),
-        ("fused_op", ("auto", *IMPLEMENTATIONS)),
-    ):
-        if getattr(net, field) not in table:
-            raise SpecError(f"{field} = {getattr(net, field)!r}: choose from {', '.join(table)}")
-    if net.grown_with not in {None, *SHORTCUTS}:
-        raise SpecError(f"grown_with = {net.grown_with!r}: choose from {', '.join(SHORTCUTS)}")
+    for field, names in NAMES.items():
+        if (name := getattr(net, field)) is not None and name not in names:
+            raise SpecError(f"{field} = {name!r}: choose from {', '.join(names)}")
     # Depth and growth are possible.
     FAMILIES[net.family](net.depth)
     check_growth(net)

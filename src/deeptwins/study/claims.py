@@ -28,6 +28,7 @@ class Limited(Checked):
     """A statement about a twin: in every run of the study, or in those that `where` names."""
 
     twin: NonEmpty
+    """The twin that it is about, a name of `[twins]`."""
     where: dict[str, Any] = Field(default_factory=dict)
     """Fields of the recipe, or of the net of this twin, with the values that these runs have."""
 
@@ -66,7 +67,9 @@ class Expect(Limited):
     gradients: Flow | None = None
     """On the way to the first layers of the twin's deepest net gradients vanish, or explode, or do neither."""
     metric: Metric = "train_error_pct"
+    """The error that it is about; it has no meaning beside `gradients`."""
     family: str | None = None
+    """The family that it is about; by default every family of the study."""
     says: NonEmpty | None = None
     """The claim in words that fit behind "whether", as "full pre-activation trains better"; None: made from it."""
 
@@ -93,12 +96,17 @@ class Paper(Limited):
     """
 
     metric: Metric
+    """The error that was published."""
     value: Percent | Literal["fails"]
+    """The published error, or that the net `fails` to train."""
     source: NonEmpty
+    """Where it was published: authors, year, table."""
     family: str
+    """The family of the published net."""
     depth: Depth
+    """The depth of the published net."""
     dataset: str | None = None
-    """None: the study's."""
+    """The dataset that it was measured on; by default the study's."""
 
 
 T = TypeVar("T", Expect, Paper)

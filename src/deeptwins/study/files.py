@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -30,6 +30,7 @@ from deeptwins.study.specs import (
     Recipe,
     RunSpec,
     by_setting,
+    unit,
 )
 from deeptwins.system import regular
 
@@ -69,22 +70,36 @@ class Study(Checked):
     settings: tuple[str, ...] = ()
     seeds: int | None = None
     question: NonEmpty
+    """What the study asks. Its page begins with it."""
     group: NonEmpty = OWN
     """The heading under which lists show the study."""
     twins: dict[str, dict[str, Any]] = Field(min_length=1, max_length=100)
+    """The nets that are trained side by side, by name: the fields in which they differ. The first is the baseline."""
     vary: list[dict[str, Any]] = Field(min_length=1)
+    """The grids of runs: fields with a value or a list of values each. Every combination of the values is a run."""
     recipe: dict[str, Any] = Field(default_factory=dict)
+    """How all nets are trained, and the fields of nets that all twins share."""
     source: str = ""
+    """Where the question comes from: authors, year, section."""
     cost: str = ""
+    """How long the study takes, on what."""
     answer: Answer | None = None
+    """What the page answers when all claims turn out one way. Without it the page words the claims' verdicts."""
     scale: str = ""
     """Why the answer of a small study may differ from the paper's."""
-    flat_within_pct: NotNegative = 1.0
+    flat_within_pct: Annotated[NotNegative, unit("points")] = 1.0
+    """The margin. Errors that surely differ by less are the same: a trend is `flat`, twins agree."""
     fails_above_pct: Percent | None = None
     """The error above which a net fails to train; None: pages say its error, and claims on that are refused."""
     expect: list[Expect] = Field(default_factory=list, max_length=MOST_CLAIMS)
+    """What the study claims. The page says of each claim whether it is met, contradicted or undecided."""
     paper: list[Paper] = Field(default_factory=list, max_length=MOST_CLAIMS)
+    """Published values, to stand beside ours."""
     runs: list[RunSpec] = Field(default_factory=list)
+
+
+FROM_OUTSIDE = ("name", "path", "settings", "seeds", "runs")
+"""Fields of a study that its file does not have."""
 
 
 def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> Study:
@@ -105,7 +120,7 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
         _check_name(path.stem)
         for setting in settings:
             _override(content, setting)
-        for key in ("name", "path", "settings", "seeds", "runs"):
+        for key in FROM_OUTSIDE:
             if key in content:
                 raise InputError(f"{key}: unknown key")
         study = Study(name=path.stem, path=path, settings=tuple(settings), seeds=seeds, **content)
@@ -272,6 +287,7 @@ def _cell(study: Study, i: int, varied: Mapping[str, Any]) -> RunSpec:
                 where = f"twins.{twin}"
             raise InputError(f"{where}.{_first(error)}") from None
 
+    build(Net, {"family": "", "depth": 1, **common})  # also what every twin has its own of
     twins = {name: build(Net, {**common, **twin}, name) for name, twin in study.twins.items()}
     recipe = build(Recipe, {key: value for key, value in fields.items() if key in Recipe.model_fields})
     check_cell({f"twins.{name}": net for name, net in twins.items()}, recipe)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 CountFromZero = Annotated[int, Field(ge=0, le=10**9)]
-Depth = Annotated[int, Field(ge=1, le=10_000)]
-Size = Annotated[int, Field(ge=1, le=4096)]  # channels or pixels
-BatchSize = Annotated[int, Field(ge=1, le=65_536)]  # images
-Shift = Annotated[int, Field(ge=0, le=4096)]  # pixels
+Depth = Annotated[int, Field(ge=1, le=10_000, json_schema_extra={"unit": "layers"})]
+Size = Annotated[int, Field(ge=1, le=4096)]
+BatchSize = Annotated[int, Field(ge=1, le=65_536, json_schema_extra={"unit": "images"})]
+Shift = Annotated[int, Field(ge=0, le=4096, json_schema_extra={"unit": "pixels"})]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Percent = Annotated[float, Field(ge=0, le=100)]
+Percent = Annotated[float, Field(ge=0, le=100, json_schema_extra={"unit": "percent"})]
 NonEmpty = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f/]*$")]  # it may become part of a file's name
 DatasetName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
@@ -26,65 +27,103 @@ LONGEST_TEXT = 4000  # characters
 LONGEST_SLUG = 120  # characters: a file with this name, and more behind it, can be made on every file system
 
 
+def unit(name: str) -> Any:  # noqa: ANN401  as pydantic's own
+    """Say in which unit a field is, for the reference of all keys."""
+    return Field(json_schema_extra={"unit": name})
+
+
 class Checked(BaseModel):
     """A table of a study file: no unknown key, no silent conversion, no change after reading."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_max_length=LONGEST_TEXT)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, str_max_length=LONGEST_TEXT, use_attribute_docstrings=True
+    )
 
 
 class Net(Checked):
-    """What a net is; twins differ in some of these fields. Which names exist, the tables of `deeptwins.nets` say."""
+    """What a net is. The twins of a run differ in some of these fields.
+
+    Which names exist for shortcuts and the like, the tables of `deeptwins.nets` say.
+    """
 
     family: Name
+    """The plan of the layers: `cifar` (6n+2 layers, three stages), `cifar-bottleneck` (9n+2) or `imagenet` (four)."""
     depth: Depth
-    width: Size = 16
+    """Layers with weights on the longest path, as the papers count them: 20, 32, 44, 56, ... or 18, 34, 50, ..."""
+    width: Annotated[Size, unit("channels")] = 16
+    """Channels of the first stage; each further stage has twice as many."""
     stem: Literal["cifar", "imagenet"] = "cifar"
+    """The first layer: `cifar`, a 3x3 convolution; `imagenet`, a 7x7 one with stride 2, then max pooling."""
     shortcut: str = "none"
-    gate_bias: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    """The bias of gated shortcuts at the start: b_g of He et al. 2016."""
-    block_order: str = "original"
-    norm: str = "batch"
-    norm_batch: Count | None = None
-    """Images that share the statistics of batch normalization in training; None: the whole batch."""
-    survival: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Probability that the last block is not dropped from a step; it falls linearly from 1 before the first."""
-    initialization: str = "he"
-    grown_from: Depth | None = None
-    """The depth at which the net is trained until the recipe's `grow_at`; then it is grown, computing the same.
+    """What is added to a block's residual branch.
 
-    None: it is not grown.
+    `none`: nothing, a plain net. `zero-pad`: the block's input, with channels of zeros where the shape changes (the
+    paper's option A). `projection`: the input, through a 1x1 convolution where the shape changes (B). `projections`:
+    through a 1x1 convolution everywhere (C). `scaled`: half the input. `frozen-gate`: half the input, to half the
+    branch. `gate`, `shortcut-gate`: the input times a learned gate; with `gate` the branch times its complement.
+    `dropout`: the input, half of its values dropped in training.
     """
+    gate_bias: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    """The bias of gated shortcuts at the start: b_g of He et al. 2016, Identity mappings."""
+    block_order: str = "original"
+    """How a block orders norm, ReLU, convolution and addition: He et al. 2016, Identity mappings, figure 4."""
+    norm: str = "batch"
+    """`batch`: batch normalization. `none`: a bias per channel in its place. `scalar`: one bias for all channels."""
+    norm_batch: Annotated[Count | None, unit("images")] = None
+    """How many images share the statistics of batch normalization in training; by default the whole batch."""
+    survival: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Stochastic depth: the probability that a step keeps the last block; it falls linearly from 1 before the first."""
+    initialization: str = "he"
+    """The weights at the start: `he`, or one of the others, with which residual branches begin at zero."""
+    grown_from: Depth | None = None
+    """The depth at first. At the recipe's `grow_at` blocks are added that change no output. By default none are."""
     grown_with: str | None = None
-    """The shortcut of the blocks that are added then; None: the net's."""
+    """The shortcut of the added blocks; by default the net's own."""
     fused_op: str = "auto"
+    """What computes batch normalization, addition and ReLU. `auto`: Triton on a GPU that can run it, else `eager`."""
 
 
 class Recipe(Checked):
     """How a net is trained; the same for all twins of a run. Budgets are in iterations, sizes in pixels."""
 
     dataset: DatasetName
-    iterations: Count
+    """`digits`, `synthetic`, `fashion-mnist`, `cifar10`, `cifar100`, or your own: `folder:PATH`, `parquet:PATH`."""
+    iterations: Annotated[Count, unit("iterations")]
+    """How long a net is trained: one iteration is one step on one batch."""
     batch_size: BatchSize
+    """Images per iteration."""
     learning_rate: AboveZero
+    """The learning rate after the warm-up and before the first milestone."""
     optimizer: str = "sgd"
+    """`sgd`, or `adam`, which has moments of its own and takes no `momentum`."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The momentum of SGD."""
     weight_decay: NotNegative = 0.0
-    warmup: CountFromZero = 0
+    """L2 penalty on all parameters, those of batch normalization included."""
+    warmup: Annotated[CountFromZero, unit("iterations")] = 0
+    """The learning rate rises linearly to its full value in these first iterations, or has the value `warmup_rate`."""
     warmup_rate: AboveZero | None = None
-    """The learning rate throughout the warm-up; None: it rises linearly to the full one."""
-    milestones: Annotated[tuple[Count, ...], Field(strict=False, max_length=100)] = ()
+    """A constant learning rate for the warm-up; by default it rises linearly to the full one."""
+    milestones: Annotated[tuple[Annotated[Count, unit("iterations")], ...], Field(strict=False, max_length=100)] = ()
+    """Iterations from which on the learning rate is multiplied by `decay`, in rising order."""
     decay: AboveZero = 0.1
-    grow_at: Count | None = None
-    """After so many iterations nets with `grown_from` are grown; None: never."""
+    """What each milestone multiplies the learning rate by."""
+    grow_at: Annotated[Count | None, unit("iterations")] = None
+    """After so many iterations nets with `grown_from` are grown; by default never."""
     normalization: Literal["channel", "pixel-mean"] = "channel"
-    image_size: Size | None = None
-    """The side that images are scaled to; None: the dataset's."""
+    """Of images. `channel`: mean 0 and standard deviation 1 per channel. `pixel-mean`: the mean image is subtracted."""
+    image_size: Annotated[Size | None, unit("pixels")] = None
+    """The side that images are scaled to; by default the dataset's own."""
     shift: Shift = 0
+    """Augmentation: images are moved by up to so many pixels, and filled with zeros."""
     flip: bool = False
+    """Augmentation: half of the images are mirrored."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of the training images that is held out for validation."""
-    evaluate_every: Count = 1
+    evaluate_every: Annotated[Count, unit("epochs")] = 1
+    """Epochs between evaluations; the last iteration is always evaluated."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """Of convolutions and matrix products on a GPU; a CPU computes `tf32` in fp32."""
 
 
 UNSET = {
@@ -102,7 +141,7 @@ class RunSpec(Checked):
     """One cell of a study's grid: everything that decides the numbers of a run."""
 
     study: str
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Seed
     twins: dict[str, Net]
     recipe: Recipe
 
