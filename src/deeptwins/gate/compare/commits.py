@@ -8,7 +8,7 @@ from typing import Literal
 
 from deeptwins.errors import InputError, line
 from deeptwins.gate.compare import worktrees
-from deeptwins.gate.compare.worktrees import git
+from deeptwins.system.git import git
 
 REMOTE = "origin/HEAD"  # where it is set, it names the main branch, whatever that is called
 MAIN = tuple(f"{remote}{name}" for name in ("main", "master", "trunk") for remote in ("origin/", ""))
