@@ -4,6 +4,7 @@ import re
 import shutil
 import struct
 import subprocess
+from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
@@ -79,6 +80,26 @@ def test_svg_for_paper_is_black_on_white(written):
     assert "currentColor" not in svg
     assert "<text" not in svg
     assert "fill: #ffffff" in svg
+
+
+def test_no_text_is_obeyed():
+    """Control characters and marks of direction, which a study's names may have, are none in any file for a paper."""
+    odd = "\x1b[31m\x9b\u202e\u2066\u200b\ufeff--\x7f"
+    with drawing.styled():
+        figure = drawing.canvas(1.0)
+        figure.suptitle(odd)
+        figure.subplots().set_yticks([0, 1], [odd, "a name"])
+    table = Table(odd, (odd,), [[odd]], 1)
+
+    written = export.files(odd, [(odd, [Picture("odd", odd, odd, figure)], [table])], ("pdf", "png", "svg"))
+
+    assert len(written) == 5
+    for name, content in written.items():
+        assert name.isprintable()
+        if name.endswith(("svg", "tex", "csv")):
+            assert {c for c in content.decode() if not c.isprintable()} <= {"\n"}
+        if name.endswith("svg"):
+            ET.fromstring(content)  # noqa: S314 - our own
 
 
 def test_latex_has_the_rules_of_booktabs():

@@ -22,8 +22,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from scipy.optimize import isotonic_regression
 
+from deeptwins.errors import escaped
 from deeptwins.pages import marks
 from deeptwins.pages.colours import INK
 from deeptwins.pages.marks import Canvas
@@ -129,10 +131,21 @@ def svg(figure: Figure, name: str, alt: str) -> str:
 def for_paper(picture: Picture, form: str) -> bytes:
     """Render a figure in black on white: letters are outlines in SVG, and embedded in PDF. Same figure, same bytes."""
     _ = picture.svg  # where that has everything, this has it
+    _escape(picture.figure)
     buffer = io.BytesIO()
     with styled(pdf__fonttype=42, svg__fonttype="path"):
         picture.figure.savefig(buffer, format=form, dpi=DPI, metadata=METADATA[form], facecolor="white")
     return buffer.getvalue()
+
+
+def _escape(figure: Figure) -> None:
+    """Escape what fonts cannot show, such as marks of direction and of byte order: of some matplotlib writes no PDF."""
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        labels = [label.get_text() for label in axis.get_ticklabels()]
+        if any(escaped(label, kept="\n") != label for label in labels):
+            axis.set_ticks(axis.get_ticklocs(), [escaped(label) for label in labels])
+    for text in figure.findobj(Text):
+        text.set_text(escaped(text.get_text(), kept="\n"))
 
 
 @contextmanager
