@@ -15,7 +15,7 @@ POINT, DOT, LINE = 6.0, 3.5, 7.0  # the radius of points and dots, and the width
 STYLE = ".marks :hover{stroke:currentColor;stroke-opacity:.4}"
 
 
-class Mark(NamedTuple):
+class Tooltip(NamedTuple):
     """What is told of a place in a figure."""
 
     ax: Axes
@@ -34,7 +34,7 @@ class Canvas(Figure):
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  matplotlib's
         super().__init__(*args, **options)
-        self.marks: list[Mark] = []
+        self.marks: list[Tooltip] = []
 
 
 def tell(ax: Axes, x: ArrayLike, y: ArrayLike, words: Iterable[str], shape: str = "point") -> None:
@@ -68,7 +68,7 @@ def _add(ax: Axes, places: Any, words: str, shape: str) -> None:  # noqa: ANN401
     if not isinstance(figure, Canvas):
         raise TypeError(f"{type(figure).__name__}: marks are told on a figure of drawing.canvas")
     if np.isfinite(places).all(1).any():
-        figure.marks.append(Mark(ax, places, words, shape))
+        figure.marks.append(Tooltip(ax, places, words, shape))
 
 
 def overlay(figure: Figure) -> str:
@@ -85,7 +85,7 @@ def overlay(figure: Figure) -> str:
     return f'<g class="marks" fill="none" pointer-events="all">\n{"".join(shapes)}</g>\n'
 
 
-def _shape(mark: Mark, at: Any) -> str:  # noqa: ANN401  an array
+def _shape(mark: Tooltip, at: Any) -> str:  # noqa: ANN401  an array
     """Write a mark at places in points."""
     title = f"<title>{escape(mark.words, quote=False)}</title>"
     if mark.shape == "line":
