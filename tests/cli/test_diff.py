@@ -76,6 +76,7 @@ def test_json_is_all_that_is_printed(call):
     assert train["low"] <= train["difference"] <= train["high"]
     assert content["fields"] == []
     assert Path(content["page"]).is_file()
+    assert Path("reports/index.html").is_file()
 
 
 def test_what_is_no_number_is_null(call):

@@ -15,24 +15,24 @@ from deeptwins.system import signals
 
 if TYPE_CHECKING:
     from deeptwins.pages.diff.facts import DiffFacts
-    from deeptwins.pages.diff.sources import Side
+    from deeptwins.pages.diff.sources import DiffSide
     from deeptwins.pages.page import Written
 
-First = Annotated[str, typer.Argument(metavar="A", help="STUDY[@WHERE][+recipe.KEY=VALUE...]")]
-Second = Annotated[str, typer.Argument(metavar="B", help="The same of the other side.")]
-Records = Annotated[Path, results_option("Where the records lie of sources that do not say it.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 when a training or test error is apart.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs, and nothing else.")]
+SourceA = Annotated[str, typer.Argument(metavar="A", help="STUDY[@WHERE][+recipe.KEY=VALUE...]")]
+SourceB = Annotated[str, typer.Argument(metavar="B", help="The same of the other side.")]
+RecordsOfSides = Annotated[Path, results_option("Where the records lie of sources that do not say it.")]
+StrictDiff = Annotated[bool, typer.Option("--strict", help="Exit with 3 when a training or test error is apart.")]
+DiffJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs, and nothing else.")]
 
 
 def diff(  # noqa: PLR0913  every option is a parameter
-    a: First,
-    b: Second,
+    a: SourceA,
+    b: SourceB,
     *,
-    results: Records = RESULTS,
+    results: RecordsOfSides = RESULTS,
     reports: Reports = REPORTS,
-    strict: Strict = False,
-    as_json: Json = False,
+    strict: StrictDiff = False,
+    as_json: DiffJson = False,
 ) -> None:
     """Set two studies, settings, folders of results or commits side by side.
 
@@ -49,7 +49,7 @@ def diff(  # noqa: PLR0913  every option is a parameter
       deeptwins diff depth depth@results/reference
       deeptwins diff depth@HEAD~50 depth@results/reference
     """  # noqa: D301
-    from deeptwins.pages.page import write
+    from deeptwins.pages.page import write, write_index
 
     try:
         with signals.interruptible():  # so that what a commit has, written aside, is removed
@@ -58,6 +58,7 @@ def diff(  # noqa: PLR0913  every option is a parameter
         say("interrupted", err=True)
         raise typer.Exit(signals.INTERRUPTED) from None
     if as_json:
+        write_index(reports)
         typer.echo(json.dumps(_content(written), indent=1))
     else:
         for text in (*written.lines, "", written.page):
@@ -90,6 +91,6 @@ def _content(written: Written[DiffFacts]) -> dict[str, Any]:
     }
 
 
-def _commits(side: Side) -> list[str]:
+def _commits(side: DiffSide) -> list[str]:
     """Name the commits that trained the runs of a side."""
     return [str(commit) for commit in side.facts.frames.machines["commit"].dropna().unique()]

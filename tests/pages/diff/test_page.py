@@ -243,3 +243,14 @@ def test_names_of_others_are_escaped(root, tmp_path):
     assert "&lt;b&gt;x" in page
     assert "\x1b" not in page
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("b", "numbers"), [("small", 0), ("small@higher/results", 2), ("small@lost/results", 2)])
+def test_each_twin_has_the_number_that_carries_the_answer(root, b, numbers):
+    """Where the sides differ a twin has the difference of a net that can be judged; where all is the same, none."""
+    shown = PAGE.numbers(loaded("small", b))
+
+    assert len(shown) == numbers
+    assert [number.label for number in shown] == ["plain", "residual"][:numbers]
+    if b == "small@higher/results":
+        assert [number.value for number in shown] == ["+20.5 points", "same to the bit"]

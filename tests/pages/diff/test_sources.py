@@ -9,7 +9,7 @@ import pytest
 import made
 from deeptwins.errors import InputError
 from deeptwins.pages.diff import sources
-from deeptwins.pages.diff.sources import Source
+from deeptwins.pages.diff.sources import DiffSource
 from repositories import git
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -43,17 +43,17 @@ def repository(root):
 @pytest.mark.parametrize(
     ("text", "source"),
     [
-        ("depth", Source("depth", None, ())),
-        ("depth@results/reference", Source("depth", "results/reference", ())),
-        ("depth@HEAD~5", Source("depth", "HEAD~5", ())),
-        ("depth@main@{1}", Source("depth", "main@{1}", ())),
-        ("depth+recipe.shift=0", Source("depth", None, ("recipe.shift=0",))),
+        ("depth", DiffSource("depth", None, ())),
+        ("depth@results/reference", DiffSource("depth", "results/reference", ())),
+        ("depth@HEAD~5", DiffSource("depth", "HEAD~5", ())),
+        ("depth@main@{1}", DiffSource("depth", "main@{1}", ())),
+        ("depth+recipe.shift=0", DiffSource("depth", None, ("recipe.shift=0",))),
         (
             "depth@a+b+recipe.decay=1e+1+recipe.milestones=[1,2]",
-            Source("depth", "a+b", ("recipe.decay=1e+1", "recipe.milestones=[1,2]")),
+            DiffSource("depth", "a+b", ("recipe.decay=1e+1", "recipe.milestones=[1,2]")),
         ),
-        ("a@b/own.toml@results", Source("a@b/own.toml", "results", ())),
-        ("a+b/own.toml", Source("a+b/own.toml", None, ())),
+        ("a@b/own.toml@results", DiffSource("a@b/own.toml", "results", ())),
+        ("a+b/own.toml", DiffSource("a+b/own.toml", None, ())),
     ],
 )
 def test_a_source_is_a_study_and_what_of_it(text, source):

@@ -12,7 +12,7 @@ from deeptwins.errors import InputError, line
 from deeptwins.findings import contrast
 from deeptwins.findings.contrast import APART, RESULTS, Contrast
 from deeptwins.pages.diff import sources
-from deeptwins.pages.diff.sources import Side
+from deeptwins.pages.diff.sources import DiffSide
 from deeptwins.pages.study.facts import StudyFacts
 from deeptwins.pages.study.tables import METRICS
 
@@ -24,14 +24,14 @@ SHOWN = [metric for metric in METRICS if metric != "running_error_pct"]  # the o
 class DiffFacts:
     """Both sides, and all that is set side by side."""
 
-    a: Side
-    b: Side
+    a: DiffSide
+    b: DiffSide
     found: Contrast
     results: Path
     """The folder that sources mean which name none."""
 
     @property
-    def sides(self) -> tuple[tuple[str, Side], tuple[str, Side]]:
+    def sides(self) -> tuple[tuple[str, DiffSide], tuple[str, DiffSide]]:
         """Both, by their letters."""
         return ("A", self.a), ("B", self.b)
 

@@ -30,7 +30,9 @@ def _name(facts: DiffFacts) -> str:
 
 
 def _numbers(facts: DiffFacts) -> list[Number]:
-    """Give each twin the net of which the two sides differ most."""
+    """Give each twin the net of which the two sides differ most; none where all are the same."""
+    if (facts.headline["result"] == SAME).all():
+        return []
     numbers = []
     for twin, nets in facts.headline.groupby("twin", sort=False):
         judged = nets[nets["result"] != OPEN]

@@ -25,7 +25,7 @@ _PLACE = re.compile(r"(?P<study>.+?\.toml|[^@]+)(?:@(?P<where>.+))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Source:
+class DiffSource:
     """What a user names."""
 
     study: str
@@ -42,7 +42,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Side:
+class DiffSide:
     """One of the two sides of a diff."""
 
     name: str
@@ -52,7 +52,7 @@ class Side:
     """Where its study and its records were read."""
 
 
-def parse(text: str) -> Source:
+def parse(text: str) -> DiffSource:
     """Read a source.
 
     Raises:
@@ -65,10 +65,10 @@ def parse(text: str) -> Source:
     for setting in settings:
         if not setting.startswith("recipe."):
             raise InputError(f"{shown(text)}: write +recipe.KEY=VALUE, not +{line(setting)}")
-    return Source(match["study"], match["where"], tuple(settings))
+    return DiffSource(match["study"], match["where"], tuple(settings))
 
 
-def read(text: str, results: Path) -> Side:
+def read(text: str, results: Path) -> DiffSide:
     """Read a study and what its records show.
 
     A WHERE that is a folder is one of results; else it is a commit of the repository around the working directory.
@@ -84,11 +84,11 @@ def read(text: str, results: Path) -> Side:
     folder = results if source.where is None else Path(source.where).expanduser()
     if source.where is None or folder.is_dir():
         study = studies.load(studies.find(source.study), source.settings)
-        return Side(source.text, facts.load(study, folder), str(folder))
+        return DiffSide(source.text, facts.load(study, folder), str(folder))
     return _read_commit(source)
 
 
-def _read_commit(source: Source) -> Side:
+def _read_commit(source: DiffSource) -> DiffSide:
     """Read a study, and the records that were committed with it, as a commit has them."""
     ref = str(source.where)
     commit = _resolve(ref)
@@ -106,7 +106,7 @@ def _read_commit(source: Source) -> Side:
             found = facts.load(study, root / COMMITTED)
         except InputError as error:
             raise InputError(str(error).replace(f"{root}/", f"{short}:")) from None
-    return Side(Source(source.study, short, source.settings).text, found, f"commit {short}, {COMMITTED}")
+    return DiffSide(DiffSource(source.study, short, source.settings).text, found, f"commit {short}, {COMMITTED}")
 
 
 def _resolve(ref: str) -> str:

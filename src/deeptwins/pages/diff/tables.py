@@ -101,9 +101,9 @@ def nets(found: Contrast, metric: str) -> Table:
         of_study.SEEDS,
     )
     name = of_study.METRICS[metric]
-    caption = (
-        f"{name[0].upper()}{name[1:]}; B - A in points, paired by seed; p corrected for {count(found.tests, 'test')}"
-    )
+    caption = f"{name[0].upper()}{name[1:]}; B - A in points, paired by seed"
+    if found.tests:
+        caption += f"; p corrected for {count(found.tests, 'test')}"
     return shorten(Table.of(rows, caption, words, numbers))
 
 
