@@ -94,7 +94,7 @@ def test_what_is_no_number_is_null(call):
         (("one", "one@elsewhere"), "elsewhere: no such folder, and no git repository here"),
         (("one", "one@"), '"one@": write STUDY[@WHERE][+recipe.KEY=VALUE...], like depth@results/reference'),
         (("one", "one+recipe.shif=1"), "ablations/one.toml: recipe.shif: unknown key; did you mean shift?"),
-        (("one",), "Missing argument 'B'; see deeptwins diff --help"),
+        (("one",), "Missing argument 'B'; see `deeptwins diff --help`"),
     ],
 )
 def test_bad_input_is_one_line(call, monkeypatch, folder, arguments, line):

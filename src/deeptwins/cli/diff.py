@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import CONTRADICTED, REPORTS, RESULTS, say
-from deeptwins.cli.options import Reports, results_option
+from deeptwins.cli.console import CONTRADICTED, REPORTS, RESULTS, say, tell
+from deeptwins.cli.options import AsJson, Reports, complete_study, results_option
 from deeptwins.cli.pages import print_index, spec_of
 from deeptwins.system import signals
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from deeptwins.pages.diff.sources import DiffSide
     from deeptwins.pages.page import Written
 
-SourceA = Annotated[str, typer.Argument(metavar="A", help="STUDY[@WHERE][+recipe.KEY=VALUE...]")]
-SourceB = Annotated[str, typer.Argument(metavar="B", help="The same of the other side.")]
+SourceA = Annotated[
+    str, typer.Argument(metavar="A", autocompletion=complete_study, help="STUDY[@WHERE][+recipe.KEY=VALUE...]")
+]
+SourceB = Annotated[str, typer.Argument(metavar="B", autocompletion=complete_study, help="The same of the other side.")]
 RecordsOfSides = Annotated[Path, results_option("Where the records lie of sources that do not say it.")]
 StrictDiff = Annotated[bool, typer.Option("--strict", help="Exit with 3 when a training or test error is apart.")]
-DiffJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs, and nothing else.")]
 
 
 def diff(  # noqa: PLR0913  every option is a parameter
@@ -32,7 +33,7 @@ def diff(  # noqa: PLR0913  every option is a parameter
     results: RecordsOfSides = RESULTS,
     reports: Reports = REPORTS,
     strict: StrictDiff = False,
-    as_json: DiffJson = False,
+    as_json: AsJson = False,  # noqa: ARG001  see `tell`
 ) -> None:
     """Set two studies, settings, folders of results or commits side by side.
 
@@ -49,7 +50,7 @@ def diff(  # noqa: PLR0913  every option is a parameter
       deeptwins diff depth depth@results/reference
       deeptwins diff depth@HEAD~50 depth@results/reference
     """  # noqa: D301
-    from deeptwins.pages.page import write, write_index
+    from deeptwins.pages.page import write
 
     try:
         with signals.interruptible():  # so that what a commit has, written aside, is removed
@@ -57,13 +58,10 @@ def diff(  # noqa: PLR0913  every option is a parameter
     except KeyboardInterrupt:
         say("interrupted", err=True)
         raise typer.Exit(signals.INTERRUPTED) from None
-    if as_json:
-        write_index(reports)
-        typer.echo(json.dumps(_content(written), indent=1))
-    else:
-        for text in (*written.lines, "", written.page):
-            say(text)
-        print_index(reports)
+    for text in (*written.lines, "", written.page):
+        say(text)
+    print_index(reports)
+    tell(lambda: _content(written))
     if strict and written.facts.apart:
         raise typer.Exit(CONTRADICTED)
 
