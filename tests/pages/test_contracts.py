@@ -105,7 +105,7 @@ TOLD = {
     "performance": [
         ("ratios", "ratios", "pairs > 0", "95 % interval"),
         ("history", "history", "place >= 0", "{commit:.12}"),
-        ("self-test", "self-test", "fine > 0", "fine in {fine} of {runs} runs"),
+        ("self-test", "self-test", "fine > 0", "no slowdown in {fine} of {runs} runs"),
     ],
     "speed": [("products", "rates", "flops_per_s > 0", "{precision}: ")],
 }
