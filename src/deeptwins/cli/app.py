@@ -30,7 +30,7 @@ COMMANDS = {
     "profile": "profile:profile",
     "kernels": "kernels:kernels",
     "doctor": "doctor:doctor",
-    "schema": "schema:schema",
+    "schema": "nets:schema",
     "gate": "gate:app",
 }
 
