@@ -22,6 +22,7 @@ html_theme = "furo"
 html_title = "deeptwins"
 html_extra_path = [pages]  # the generated pages as they are: standalone HTML, figures and their data
 html_copy_source = False
+html_show_copyright = False
 html_permalinks_icon = "#"
 
 

@@ -33,7 +33,7 @@ from deeptwins.pages import page as pages
 from deeptwins.pages.page import UnwritableError
 from deeptwins.profile import roofline
 from deeptwins.records import profiles
-from deeptwins.study import networks
+from deeptwins.study import networks, schema
 from deeptwins.system import signals
 from deeptwins.train.schedule import scheduling
 from deeptwins.train.schedule.scheduling import Outcome
@@ -212,7 +212,7 @@ def test_every_command_explains_itself(call, command):
     code, out, _ = call(command, "--help")
 
     assert code == 0
-    assert re.search(r"^  [A-Z].*\.$", out, re.MULTILINE)
+    assert re.search(r"^  [A-Z][^.]*\.$", out, re.MULTILINE)
     assert not re.search(r"^  --\w+( \S+)?$", out, re.MULTILINE)
 
 
@@ -224,6 +224,34 @@ def test_every_command_explains_itself(call, command):
 def test_the_committed_schema_is_what_the_command_prints(call, arguments, file):
     """`deeptwins schema` prints the schema that studies name in their first line, and the reference of all keys."""
     assert call("schema", *arguments) == (0, ROOT.joinpath(file).read_text(encoding="utf-8"), "")
+
+
+@pytest.fixture
+def without_torch(monkeypatch):
+    """An environment that has no PyTorch, as `tox -e report` makes it."""
+    for name in [name for name in sys.modules if re.match(r"deeptwins\.(nets|train|kernels|data|profile)\b", name)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+
+@pytest.mark.usefixtures("without_torch")
+def test_the_schema_needs_no_torch(call):
+    """Without PyTorch the schema is that of the same keys, and takes any name of a shortcut; one line says so."""
+    code, out, err = call("schema")
+
+    assert code == 0
+    assert json.loads(out) == schema.schema({})
+    assert err == "without PyTorch the names of shortcuts, block orders and the like are unknown: any is allowed\n"
+
+
+@pytest.mark.parametrize("arguments", [("run", "tiny"), ("show", "resnet-18"), ("profile", "resnet-18"), ("doctor",)])
+@pytest.mark.usefixtures("without_torch")
+def test_a_command_that_needs_torch_says_so(call, root, arguments):
+    """Without PyTorch, a command that needs it is refused in one line that says what to install; no log is left."""
+    code, _, err = call(*arguments)
+
+    assert (code, err) == (2, "deeptwins: torch is not installed here, and this command needs it: pip install torch\n")
+    assert not root.joinpath("deeptwins-error.log").exists()
 
 
 def test_module_and_command_are_the_same(root):

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from deeptwins import __version__
-from deeptwins.cli.console import FAILED, answer_programs, refuse, say
+from deeptwins.cli.console import FAILED, LEFT_OUT, answer_programs, refuse, say
 from deeptwins.errors import InputError, told
 from deeptwins.system.invocation import program
 
@@ -30,7 +30,7 @@ COMMANDS = {
     "profile": "profile:profile",
     "kernels": "kernels:kernels",
     "doctor": "doctor:doctor",
-    "schema": "studies:schema",
+    "schema": "nets:schema",
     "gate": "gate:app",
 }
 
@@ -108,6 +108,8 @@ def main() -> None:
             context = getattr(error, "ctx", None)
             command = f"{context.command_path if context else 'deeptwins'} --help"
             code = refuse(f"{error.format_message().rstrip('.')}; see `{command}`")
+        elif isinstance(error, ModuleNotFoundError) and error.name in LEFT_OUT:
+            code = refuse(f"{error.name} is not installed here, and this command needs it: pip install {error.name}")
         else:
             refuse(_unforeseen(error))
             code = FAILED

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # unless an option says otherwise
 FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED = 1, 2, 3, 3  # exit codes, beside `INTERRUPTED`
 LONGEST, LONGEST_CELL = 10_000, 500  # characters of a line, and of a cell of a table
+LEFT_OUT = "torch", "torchvision"  # where pages alone are made (.ci/report-excludes.txt)
 PIPED, NARROWEST = 80, 20  # columns that text is wrapped at: where there is no terminal, and at least
 
 

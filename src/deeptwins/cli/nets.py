@@ -1,14 +1,15 @@
-"""The command `deeptwins show`: nets by stages or layers, and their diagrams."""
+"""The commands `show`, nets in the terminal, and `schema`, what a study file may say of them and of all else."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import print_layers, read_shape, say, tell
+from deeptwins.cli.console import LEFT_OUT, print_layers, read_shape, say, tell
 from deeptwins.cli.options import AsJson, complete_network, image_option, settings_option
 from deeptwins.errors import naming, noting
 
@@ -35,6 +36,9 @@ ByLayer = Annotated[bool, typer.Option("--layers", help="Layer by layer, not sta
 Diagram = Annotated[
     Path | None, typer.Option("--diagram", metavar="FILE", help="Draw the networks' blocks, too: an SVG file.")
 ]
+
+# Of `schema`.
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a page with all keys, for people.")]
 
 
 def show(  # noqa: PLR0913  every option is a parameter
@@ -101,3 +105,31 @@ def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> N
     svg = diagram.draw(drawn).svg
     with naming(path):
         path.write_text(svg, encoding="utf-8")
+
+
+def schema(*, markdown: AsMarkdown = False) -> None:
+    """Print the JSON schema of study files, or a page of all their keys.
+
+    An editor completes and checks the keys of a study whose first line is `#:schema ./study.schema.json`.
+
+    \b
+    Examples:
+      deeptwins schema > ablations/study.schema.json
+      deeptwins schema --markdown > docs/keys.md
+    """  # noqa: D301
+    from deeptwins.study import reference
+    from deeptwins.study import schema as schemas
+
+    try:
+        from deeptwins.nets.building import NAMES
+        from deeptwins.train.optimization import OPTIMIZERS
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT:
+            raise
+        say("without PyTorch the names of shortcuts, block orders and the like are unknown: any is allowed", err=True)
+        content = schemas.schema({})
+    else:
+        content = schemas.schema({**NAMES, "optimizer": OPTIMIZERS})
+    text = reference.markdown(content) if markdown else json.dumps(content, indent=2)
+    for text_line in text.splitlines():
+        say(text_line)

@@ -1,8 +1,7 @@
-"""The commands about studies: list, run, report, schema."""
+"""The commands about studies: list, run, report."""
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -107,9 +106,6 @@ PaperFigures = Annotated[
     typer.Option("--figures", help="For a paper: also figures like this, and tables as LaTeX. Can be given again."),
 ]
 StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with 3 when the records contradict a claim.")]
-
-# Of `schema`.
-AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a page with all keys, for people.")]
 
 
 def list_(
@@ -303,27 +299,6 @@ def report(  # noqa: PLR0913  as above
         raise typer.Exit(BAD_INPUT)
     if strict and contradicted:
         raise typer.Exit(CONTRADICTED)
-
-
-def schema(*, markdown: AsMarkdown = False) -> None:
-    """Print the JSON schema of study files, or a page of all their keys.
-
-    An editor completes and checks the keys of a study whose first line is `#:schema ./study.schema.json`.
-
-    \b
-    Examples:
-      deeptwins schema > ablations/study.schema.json
-      deeptwins schema --markdown > docs/keys.md
-    """  # noqa: D301
-    from deeptwins.nets.building import NAMES
-    from deeptwins.study import reference
-    from deeptwins.study import schema as schemas
-    from deeptwins.train.optimization import OPTIMIZERS
-
-    content = schemas.schema({**NAMES, "optimizer": OPTIMIZERS})
-    text = reference.markdown(content) if markdown else json.dumps(content, indent=2)
-    for text_line in text.splitlines():
-        say(text_line)
 
 
 def _load(names: Iterable[str], settings: Sequence[str] | None, seeds: int | None) -> list[Study]:
