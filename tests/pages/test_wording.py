@@ -11,9 +11,9 @@ from deeptwins.pages import wording
 ERRORS = st.floats(0, 100)
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.04, "+0.0"), (-0.04, "+0.0"), (-1.25, "-1.2"), (56.12, "+56.1")])
+@pytest.mark.parametrize(("value", "text"), [(0.04, "0.0"), (-0.04, "0.0"), (-1.25, "-1.2"), (56.12, "+56.1")])
 def test_points_carry_a_sign(value, text):
-    """A difference is written with its sign and one decimal, and never as minus zero."""
+    """A difference is written with its sign and one decimal; a zero has no sign."""
     assert wording.points(value) == text
 
 
@@ -76,9 +76,9 @@ def test_seeds_that_cannot_tell_are_counted_in_words(seeds, text):
     ("group", "groups", "text"),
     [
         ("cifar", ["cifar"], "It falls."),
-        ("cifar", ["cifar", "imagenet"], "cifar family: it falls."),
+        ("cifar", ["cifar", "imagenet"], "In the cifar family, it falls."),
         ("cifar, warmup 0", ["cifar, warmup 0", "cifar, warmup 45"], "Warmup 0: it falls."),
-        ("cifar, warmup 0", ["cifar, warmup 0", "imagenet"], "cifar family, warmup 0: it falls."),
+        ("cifar, warmup 0", ["cifar, warmup 0", "imagenet"], "In the cifar family, warmup 0, it falls."),
     ],
 )
 def test_a_sentence_begins_with_the_family_or_setting_that_it_is_about(group, groups, text):

@@ -64,7 +64,7 @@ def derive(study: Study, frames: Frames) -> Findings:
             claimed, Evidence(trends, differences, errors, states(nets), gradient_flow(frames.gradients))
         ),
         against_paper=judging.against_paper(study, last, errors),
-        across_scales=judging.across_scales(study, last, errors),
+        across_scales=judging.across_scales(study, last, errors, differences),
         curves=curves(frames.epochs),
         growth=growth(frames.growth),
         cost=cost(frames.runs),

@@ -26,7 +26,7 @@ OPEN = (INCONCLUSIVE, *learning.VOID)
 TOO_FEW = "too few seeds"
 OUTSIDE = "outside"
 ALONE = "published alone"
-FAILS_HERE, FAILS_THERE = "trains there, fails here", "fails there, trains here"
+FAILS_HERE, FAILS_THERE = "trains as published, fails here", "fails as published, trains here"
 SAME, OPPOSITE, NO_SUCH = "same direction", "opposite direction", "no such difference here"
 NONE_EITHER, ONE_HERE = "no difference either", "a difference here"
 TOO_IMPRECISE = "too imprecise to tell"
@@ -102,8 +102,9 @@ def against_paper(study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummar
     """Set published values of the study's own data beside ours, of the runs that they are about.
 
     The reading of a number: whether it lies `inside` our interval or `outside`. Of a net that fails: whether ours
-    `fails too`, or it `fails there, trains here`. Neither is supported by fewer than two seeds. A number beside nets of
-    which one did not train: that it `trains there, fails here`, or else what `learning.void` says of ours.
+    `fails too`, or it `fails as published, trains here`. Neither is supported by fewer than two seeds. A number beside
+    nets of which one did not train: that it `trains as published, fails here`, or else what `learning.void` says of
+    ours.
     """
     rows, runs = [], by_setting(study.runs)
     for value in study.paper:
@@ -122,7 +123,9 @@ def against_paper(study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummar
     return pd.DataFrame(rows, columns=[*columns, "reading"])
 
 
-def across_scales(study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummary]) -> pd.DataFrame:
+def across_scales(
+    study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummary], tested: Sequence[Difference]
+) -> pd.DataFrame:
     """Set published values of other data beside ours: not the values, but how a twin differs from the baseline.
 
     The baseline is the study's first twin that has a value on the same data, of the same family, depth and metric,
@@ -131,7 +134,8 @@ def across_scales(study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummar
     fails is worse than any number; two that fail do not differ.
 
     The reading is first whether a net trains in one place and fails in the other, then whether both differences have
-    the same direction, or ours is too imprecise to tell. A value without a baseline is `published alone`, unless there
+    the same direction, or ours is too imprecise to tell; so is one that was `tested`, and is undecided after correction
+    for all tests. A value without a baseline is `published alone`, unless there
     is something to say of its training; a baseline's own has a row only then.
     """
     runs = by_setting(study.runs)
@@ -142,14 +146,18 @@ def across_scales(study: Study, last: pd.DataFrame, errors: Sequence[ErrorSummar
             places.setdefault(_place(study, value, runs), []).append(value)
     rows: list[dict[str, Any]] = []
     for values in places.values():
-        rows += _across(study, values, _covered(values[0], runs, last), errors)
+        rows += _across(study, values, _covered(values[0], runs, last), errors, tested)
     columns = ["data", "paper_family", "paper_depth", "paper_depth_other", *PAIR, "metric", "paper", "paper_other"]
     columns += ["source", *PLACE, "depth_twin", "depth_other", "n", "mean", "other_mean", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "reading"])
 
 
 def _across(
-    study: Study, values: Sequence[Paper], last: pd.DataFrame, errors: Sequence[ErrorSummary]
+    study: Study,
+    values: Sequence[Paper],
+    last: pd.DataFrame,
+    errors: Sequence[ErrorSummary],
+    tested: Sequence[Difference],
 ) -> list[dict[str, Any]]:
     """Set values of one place beside the nets of the runs that they are about."""
     first = min((value.twin for value in values), key=list(study.twins).index)
@@ -161,7 +169,7 @@ def _across(
         paired = any(baseline is value for _, baseline in pairs)
         rows += _alone(study, value, _ours(value, last, errors), paired=paired)
     for value, baseline in pairs:
-        rows += _paired(study, value, baseline, last, errors)
+        rows += _paired(study, (value, baseline), last, errors, tested)
     return rows
 
 
@@ -277,9 +285,19 @@ def _alone(study: Study, value: Paper, ours: Sequence[ErrorSummary], *, paired: 
 
 
 def _paired(
-    study: Study, value: Paper, baseline: Paper, last: pd.DataFrame, errors: Sequence[ErrorSummary]
+    study: Study,
+    values: tuple[Paper, Paper],
+    last: pd.DataFrame,
+    errors: Sequence[ErrorSummary],
+    tested: Sequence[Difference],
 ) -> list[dict[str, Any]]:
-    """Set the difference between two published values beside ours."""
+    """Set the difference between two published values, a twin's and its baseline's, beside ours."""
+    value, baseline = values
+    undecided = [
+        (row.group, row.depth_twin, row.depth_other, row.metric)
+        for row in between(tested, value.twin, baseline.twin)
+        if row.verdict == INCONCLUSIVE
+    ]
     outcomes = {(row.group, row.metric, row.twin, row.depth): row.outcome for row in errors}
     published = _published(value) | {"paper_depth_other": baseline.depth, "paper_other": baseline.value}
     rows = []
@@ -289,7 +307,9 @@ def _paired(
             outcomes[row.group, row.metric, row.other, row.depth_other],
         )
         reading = _trained(value, ours[0], study.fails_above_pct)
-        rows.append(published | cells(row) | {"reading": reading or _direction(value, baseline, row, ours, study)})
+        is_open = (row.group, row.depth_twin, row.depth_other, row.metric) in undecided
+        judged = replace(row, verdict=INCONCLUSIVE) if is_open else row
+        rows.append(published | cells(row) | {"reading": reading or _direction(values, judged, ours, study)})
     return rows
 
 
@@ -319,17 +339,16 @@ def _trained(value: Paper, outcome: str, fails_above_pct: float | None) -> str |
     return FAILS_HERE if outcome == FAILS and value.value <= bound else None
 
 
-def _direction(value: Paper, baseline: Paper, row: Difference, outcomes: tuple[str, str], study: Study) -> str:
+def _direction(values: tuple[Paper, Paper], row: Difference, outcomes: tuple[str, str], study: Study) -> str:
     """Say whether a twin differs from the baseline in the direction in which the published values do.
 
     Args:
-        value: the twin's, as published.
-        baseline: the other's.
-        row: our difference.
+        values: the twin's and the other's, as published.
+        row: our difference; where it is undecided, it has no direction.
         outcomes: whether our twin trains, and whether our other does.
         study: its margin.
     """
-    ours = row.over_seeds
+    ours, (value, baseline) = row.over_seeds, values
     if ours.n < SEEDS_FOR_INTERVAL:
         return TOO_FEW
     of_twin, of_other = (math.inf if paper.value == FAILS else paper.value for paper in (value, baseline))
@@ -339,7 +358,8 @@ def _direction(value: Paper, baseline: Paper, row: Difference, outcomes: tuple[s
     one_fails, both_fail_there = TRAINS in outcomes and failing, value.value == baseline.value == FAILS
     if row.verdict in learning.VOID and not (one_fails or (failing and both_fail_there)):
         return INCONCLUSIVE
-    direction = _sign(ours.low > 0, ours.high < 0)
+    excludes_zero = ours.low * ours.high > 0
+    direction = 0 if row.verdict == INCONCLUSIVE else _sign(ours.low > 0, ours.high < 0)
     if failing:
         direction = _sign(outcomes[0] == FAILS, outcomes[1] == FAILS)
     if direction:
@@ -349,7 +369,7 @@ def _direction(value: Paper, baseline: Paper, row: Difference, outcomes: tuple[s
         return NONE_EITHER if alike else TOO_IMPRECISE
     # No difference is seen here: either one as large as the published is excluded, or our seeds cannot tell.
     gap = of_twin - of_other
-    possible = ours.low <= gap <= ours.high or (math.isinf(gap) and INCONCLUSIVE in outcomes)
+    possible = excludes_zero or ours.low <= gap <= ours.high or (math.isinf(gap) and INCONCLUSIVE in outcomes)
     return TOO_IMPRECISE if possible and not failing else NO_SUCH
 
 

@@ -247,11 +247,11 @@ def writable(folder: Path) -> Iterator[None]:
 
 
 def _typeset(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
-    """Give numbers a true minus, and keep them and their unit on one line."""
+    """Give numbers and differences a true minus, and keep numbers and their unit on one line."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    value = value[:LONGEST]
-    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", value))
+    text = re.sub(r"(?<![\w-])-(?=\d)|(?<=\S )-(?= \S)", "\N{MINUS SIGN}", value[:LONGEST])
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
 
 
 def _escape_markdown(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints

@@ -39,8 +39,9 @@ def difference(value: float, other: float, decimals: int = 1) -> str:
 
 
 def points(value: float, decimals: int = 1) -> str:
-    """Return a difference of errors as text, with its sign."""
-    return f"{round(value, decimals) + 0.0:+.{decimals}f}" if math.isfinite(value) else "-"
+    """Return a difference of errors as text, with its sign, which 0 has not."""
+    text = number(value, decimals)
+    return f"+{text}" if round(value, decimals) > 0 else text
 
 
 def share(value: float) -> str:
@@ -115,11 +116,11 @@ def within(group: object, groups: Iterable[object]) -> str:
 
 
 def of_group(group: object, groups: Iterable[object], sentence: str) -> str:
-    """Begin a sentence with what it is about, where there are several families or settings; a family keeps its case."""
+    """Begin a sentence with what it is about, where there are several families or settings."""
     where = place_of(group, groups)
     if not where:
         return capital(sentence)
-    return f"{where if ' family' in where else capital(where)}: {sentence}"
+    return f"In the {where}, {sentence}" if " family" in where else f"{capital(where)}: {sentence}"
 
 
 def listed(names: Iterable[str]) -> str:

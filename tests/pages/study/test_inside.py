@@ -212,10 +212,10 @@ def test_twins_whose_gradients_differ_are_told_apart(tmp_path):
     first, second = words.flow(pd.concat([flow, flow.assign(group="imagenet").iloc[:3]]))
 
     size = "times as large in the first tenth of the layers as in the last"
-    vanish = f"vanish in d (0.01 {size}). Gradients neither vanish nor explode in the other 3 twins (0.4 to 1.2)."
+    vanish = f"vanish in d (0.01 {size}). Gradients neither vanish nor explode in 3 of 4 twins (0.4 to 1.2)."
     assert one == f"Gradients {vanish}"
-    assert first == f"cifar family: gradients {vanish}"
-    assert second == f"imagenet family: gradients neither vanish nor explode in all 3 twins (0.4 to 1.2 {size})."
+    assert first == f"In the cifar family, gradients {vanish}"
+    assert second == f"In the imagenet family, gradients neither vanish nor explode in all 3 twins (0.4 to 1.2 {size})."
 
 
 def flow_of(tmp_path, **options):

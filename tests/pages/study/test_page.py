@@ -97,7 +97,7 @@ def test_agreement_comes_first(agreeing):
     text = markdown(agreeing)
     assert (
         text.index("](drift.svg)")
-        < text.index("triton agrees with eager. ")
+        < text.index("The twins triton and eager agree. ")
         < text.index("| triton - eager | training error | agree |")
     )
     assert re.search(r"\| triton and eager \| furthest apart, last \| 48 \| 1\.0e-3 \|", text)
@@ -131,7 +131,7 @@ def test_claims_are_met_or_contradicted(shipped, agreeing, diverged):
 def test_nets_that_have_no_loss_do_not_drift(diverged):
     """Where a twin diverged before its first evaluation there is no drift to show, and still a page."""
     told = " ".join(diverged.lines)
-    assert "compiled cannot be compared with eager. Training error: nets diverged." in told
+    assert "The twins compiled and eager cannot be compared. Training error: nets diverged." in told
     assert "oss traces" not in told
     assert not (diverged.page.parent / "drift.svg").exists()
     assert headings(diverged)[0] == "Agreement of the twins"
@@ -195,7 +195,7 @@ def test_a_study_of_one_depth_draws_its_twins(one_depth):
     text = markdown(one_depth)
     alt = re.search(r"!\[([^]]*)\]\(error-by-twin\.svg\)", text).group(1)
     assert "cifar, residual: 6.0 % in training, 8.0 % in test" in alt
-    assert "| training error | agree | +0.0 |" in text
+    assert "| training error | agree | 0.0 |" in text
     assert "All rows: residual - plain, family cifar, depth 20, 3 seeds:" in text
 
 
@@ -211,7 +211,7 @@ def test_other_data_and_failures_are_on_the_page(tmp_path):
     written = write_page(PAGE, tmp_path / "reports", study, results)
 
     text = markdown(written)
-    assert "| plain | - | fails there, trains here |" in text
+    assert "| plain | - | fails as published, trains here |" in text
     assert re.search(r"^Published on cifar10 at depth 110 \(table 6\): .*\.\n\nOurs are small\.$", text, re.MULTILINE)
     assert text.index("Published on cifar10") < text.index("## ")
 
@@ -316,7 +316,7 @@ def test_answer_cost_and_dates_are_told(shipped):
 
     cost, date = "10.2 core-minutes on AMD EPYC", "2026-11-20 to 2026-11-22"
     assert (listed["answer"], listed["cost"], listed["date"]) == ("Yes, it does.", cost, date)
-    assert text.index("**Yes, it does.**") < text.index("cifar family: without")
+    assert text.index("**Yes, it does.**") < text.index("In the cifar family, without")
     assert f"| training time | {cost} |" in text
     assert f"| date | {date} |" in text
 

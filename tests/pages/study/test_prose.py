@@ -180,8 +180,8 @@ def test_a_family_of_which_no_net_trained_is_named(tmp_path):
     sentences = verdicts(tmp_path, study, lambda run, twin: 90 if run.twins[twin].family == "imagenet" else 5)
 
     assert sentences[0] == (
-        f"imagenet family: no net trained: the training error of all 12 nets is not shown to be better than chance"
-        f" (90.0 %). {NOTHING}"
+        f"In the imagenet family, no net trained: the training error of all 12 nets is not shown to be better than"
+        f" chance (90.0 %). {NOTHING}"
     )
 
 
@@ -249,7 +249,7 @@ def test_verdict_on_twins_at_one_depth(tmp_path):
     assert sentence == (
         "Training error of base is 3.1 % (3 seeds). "
         "Higher: more (+5.0 points, 95 % interval 4.8 to 5.2), most (+10.0, 9.7 to 10.4). "
-        "Lower: less (-3.0, -3.1 to -2.8). Within 1 point: like (+0.0, -0.1 to 0.2). "
+        "Lower: less (-3.0, -3.1 to -2.8). Within 1 point: like (0.0, -0.1 to 0.2). "
         "Undecided: some (+10.2, -26.7 to 47.2, fails to train in 1 of 3 seeds). "
         "Fails to train in 3 of 3 seeds: lost (90.0 %)."
     )
@@ -483,13 +483,13 @@ def test_verdict_on_twins_that_agree(tmp_path):
     compiled, triton = agreeing(tmp_path)
 
     assert compiled == (
-        "compiled agrees with eager. Training error: 3.0 % against 3.0 % "
-        "(+0.0 points, 95 % interval 0.0 to 0.0, 3 seeds). Loss traces are identical to the last bit."
+        "The twins compiled and eager agree. Training error: 3.0 % against 3.0 % "
+        "(0.0 points, 95 % interval 0.0 to 0.0, 3 seeds). Loss traces are identical to the last bit."
     )
     assert triton == (
-        "triton agrees with eager. Training error: 3.0 % against 3.0 % "
-        "(+0.0 points, 95 % interval -0.2 to 0.2, 3 seeds). Test error: 5.0 % against 5.0 % "
-        "(+0.0 points, 95 % interval -0.2 to 0.2, 3 seeds). "
+        "The twins triton and eager agree. Training error: 3.0 % against 3.0 % "
+        "(0.0 points, 95 % interval -0.2 to 0.2, 3 seeds). Test error: 5.0 % against 5.0 % "
+        "(0.0 points, 95 % interval -0.2 to 0.2, 3 seeds). "
         "Loss traces drift apart by at most 5 % of the loss, where two seeds of eager differ by 42 %."
     )
 
@@ -497,10 +497,10 @@ def test_verdict_on_twins_that_agree(tmp_path):
 @pytest.mark.parametrize(
     ("triton", "words"),
     [
-        ([7.0, 8.0, 9.0], "triton differs from eager. Training error: 8.0 % against 3.0 % (+5.0 points"),
+        ([7.0, 8.0, 9.0], "The twins triton and eager differ. Training error: 8.0 % against 3.0 % (+5.0 points"),
         (
             [4.0, 3.0, 2.0],
-            "Three seeds cannot tell whether triton agrees with eager. Training error: 3.0 % against 3.0 % (",
+            "Three seeds cannot tell whether the twins triton and eager agree. Training error: 3.0 % against 3.0 % (",
         ),
     ],
 )
@@ -523,7 +523,7 @@ def test_errors_that_are_judged_apart_are_named_apart(tmp_path):
 
     _, sentence = told(study, data)
 
-    assert sentence.startswith("triton differs from eager. Training error agrees: 3.0 % against 3.0 % (")
+    assert sentence.startswith("The twins triton and eager differ. Training error agrees: 3.0 % against 3.0 % (")
     assert ". Test error differs: 50.0 % against 5.0 % (+45.0 points" in sentence
 
 
@@ -550,7 +550,7 @@ def test_of_several_depths_one_that_differs_is_told(tmp_path):
     )
 
     assert sentence.startswith(
-        "triton differs from eager. Training error: 25.0 % against 20.0 % at depth 8, the worst of 2 depths ("
+        "The twins triton and eager differ. Training error: 25.0 % against 20.0 % at depth 8, the worst of 2 depths ("
     )
 
 
@@ -559,9 +559,9 @@ def test_one_seed_supports_no_agreement(tmp_path):
     _, sentence = agreeing(tmp_path, made.AGREEING.replace("[0, 1, 2]", "0"), made.alike)
 
     assert sentence == (
-        "One seed cannot tell whether triton agrees with eager. Training error: 2.0 % against 2.0 % "
-        "(+0.0 points, 1 seed, which supports no verdict). Test error: 4.0 % against 4.0 % "
-        "(+0.0 points, 1 seed, which supports no verdict). Loss traces drift apart by at most 0.1 % of the loss."
+        "One seed cannot tell whether the twins triton and eager agree. Training error: 2.0 % against 2.0 % "
+        "(0.0 points, 1 seed, which supports no verdict). Test error: 4.0 % against 4.0 % "
+        "(0.0 points, 1 seed, which supports no verdict). Loss traces drift apart by at most 0.1 % of the loss."
     )
 
 
@@ -572,12 +572,12 @@ def test_agreement_comes_before_trends(tmp_path):
     sentences = agreeing(tmp_path, f'{text}[[expect]]\ntwin = "eager"\ntrend = "flat"\n', made.alike)
 
     assert [re.split(r" is | stays |\.", sentence)[0] for sentence in sentences] == [
-        "cifar family: compiled agrees with eager",
-        "cifar family: triton agrees with eager",
-        "imagenet family: compiled agrees with eager",
-        "imagenet family: triton agrees with eager",
-        "cifar family: training error of eager",
-        "imagenet family: training error of eager",
+        "In the cifar family, the twins compiled and eager agree",
+        "In the cifar family, the twins triton and eager agree",
+        "In the imagenet family, the twins compiled and eager agree",
+        "In the imagenet family, the twins triton and eager agree",
+        "In the cifar family, training error of eager",
+        "In the imagenet family, training error of eager",
     ]
 
 
@@ -688,3 +688,35 @@ def test_of_a_study_without_a_bound_errors_are_told_and_no_failures(tmp_path):
         "Training error of a is 2.0 % (3 seeds). Higher: b (+40.0 points, 95 % interval 40.0 to 40.0)."
         " Did not train in 3 of 3 seeds: c (90.0 %)."
     )
+
+
+@pytest.mark.parametrize(
+    ("grid", "level", "text"),
+    [
+        (
+            made.GRID,
+            lambda run, twin: run.twins[twin].depth if twin == "plain" else 3.0,
+            "Training error of plain rises with depth; training error of residual stays flat.",
+        ),
+        (
+            made.GRID,
+            lambda run, twin: 3.0 if twin == "plain" else 9 + 4 * run.seed * (run.twins[twin].depth - 30) / 20,
+            (
+                "Training error of plain stays flat; whether training error of residual rises or falls,"
+                " three seeds cannot tell."
+            ),
+        ),
+        (
+            made.ONE_DEPTH,
+            lambda run, twin: 3.0 + run.seed + 5 * (twin == "residual"),
+            "Training error of residual is above that of plain.",
+        ),
+        (made.ONE_DEPTH, lambda *_: 95.0, ""),
+    ],
+)
+def test_a_study_that_claims_nothing_says_what_was_found(tmp_path, grid, level, text):
+    """Without a claim the first line says what training error does, or that nobody can tell; or nothing."""
+    study = made.small(tmp_path, grid=grid)
+    data = frames.load(study, made.results(tmp_path, study, level))
+
+    assert prose.found(study, derive.derive(study, data)) == text

@@ -52,7 +52,7 @@ def seven(run, twin):
             (
                 f"{THERE} lost (test error 6.50 %) trains. Here it fails to train (test error 92.0 %). "
                 "Also on cifar10 at depth 20: test error is lower with like (7.00 %) than with base (9.00 %). "
-                "Here there is no such difference (+0.0 points, 95 % interval -0.1 to 0.2)."
+                "Here there is no such difference (0.0 points, 95 % interval -0.1 to 0.2)."
             ),
         ),
         (
@@ -90,7 +90,7 @@ def test_what_is_too_imprecise_is_said_last(tmp_path):
     """What our intervals leave open is named in one sentence behind all others."""
     values = paper("base", 9.0, FAR) + paper("some", 12.0, FAR)
     lower = paper("more", 6.0, FAR)
-    open_ = "Our intervals are too wide to tell whether these differ as published: some from base."
+    open_ = "Our seeds cannot tell whether these differ as published: some from base."
 
     assert remarked(tmp_path / "alone", ["base", "some"], values, seven) == ["Ours are small.", open_]
     first, scale, last = remarked(tmp_path / "both", ["base", "more", "some"], values + lower, seven)

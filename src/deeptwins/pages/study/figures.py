@@ -102,7 +102,7 @@ def learning_curves(curves: pd.DataFrame) -> Picture:
 def gap_by_depth(comparisons: pd.DataFrame) -> Picture:
     """Draw the difference in training error between twins against depth, paired by seed, with 95 % intervals."""
     table = comparisons[comparisons["metric"] == "train_error_pct"]
-    table, many = _apart(table.assign(gap=table["twin"] + " minus " + table["other"]), "gap")
+    table, many = _apart(table.assign(gap=table["twin"] + " \N{MINUS SIGN} " + table["other"]), "gap")
     named = table.assign(twin=table["gap"])
 
     def say(row: Mapping[Hashable, Any]) -> str:

@@ -30,7 +30,7 @@ Intervals are Student's t over seeds, 95 %. Differences are paired by seed. An e
 a twin whose error is above or below another's. It needs p < 0.05 after Holm's correction for all {tests} tests of the
 study, weighted: 10 for an effect that the study claims, 1 for another test of an error that a claim names (without
 claims: of training error), 0.1 for the rest. From three depths on, a trend's p is the larger of Student's and Page's. A
-trend is flat, and twins agree, where the interval lies within {within:g} points of 0. Everything else is undecided, as
+trend is flat, and twins agree, where the interval lies within {points} of 0. Everything else is undecided, as
 it is with one seed. Seeds needed to detect {points}: with so many seeds an uncorrected t test would detect such a
 difference in four of five studies, if seeds scatter as these do. Adding seeds after seeing the result invalidates the
 p value.
@@ -43,8 +43,8 @@ NOISE = """
 The noise floor of the test set is the standard deviation of an error p measured on n images: sqrt(p (1 - p) / n).
 """
 AGREEMENTS = """
-Two twins agree in an error where the 95 % interval of its difference (Student's t, paired by seed) lies within
-{within:g} points of 0. They differ where it does not, and p < 0.05 after Holm's correction for all {tests} tests of the
+Two twins agree in an error where the 95 % interval of its difference (Student's t, paired by seed) lies within {points}
+of 0. They differ where it does not, and p < 0.05 after Holm's correction for all {tests} tests of the
 study. Everything else is undecided, as it is with one seed.
 """
 DRIFT = """
@@ -72,8 +72,10 @@ def find(results: Path) -> list[tuple[Study, Path]]:
 
 
 def _answer(facts: StudyFacts) -> str:
-    """Answer the question; where no net trained, that is said before all."""
-    return " ".join([*prose.untrained(facts.findings), prose.answer(facts.study, facts.findings.claims)]).strip()
+    """Answer the question, or say what was found where nothing is claimed; before all that no net trained."""
+    study, findings = facts.study, facts.findings
+    answer = prose.answer(study, findings.claims) or prose.found(study, findings)
+    return " ".join([*prose.untrained(findings), answer]).strip()
 
 
 def _verdict(facts: StudyFacts) -> list[str]:
@@ -102,11 +104,11 @@ def _method(facts: StudyFacts) -> list[str]:
     tests = sum(int(adjusted.notna().sum()) for adjusted in judged_p)
     paragraphs = [ERRORS]
     if agreed:
-        paragraphs.append(AGREEMENTS.format(within=margin, tests=tests))
+        paragraphs.append(AGREEMENTS.format(points=count(margin, "point"), tests=tests))
     if len(facts.findings.drift):
         paragraphs.append(DRIFT)
     if facts.several_depths or not agreed:
-        paragraphs.append(DIFFERENCES.format(within=margin, points=count(margin, "point"), tests=tests))
+        paragraphs.append(DIFFERENCES.format(points=count(margin, "point"), tests=tests))
     if facts.study.fails_above_pct is not None:
         paragraphs.append(FAILURES.format(above=facts.study.fails_above_pct))
     paragraphs.append(NOISE)

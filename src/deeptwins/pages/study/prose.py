@@ -32,9 +32,11 @@ from deeptwins.pages.wording import (
 )
 from deeptwins.study import Study
 
-_AGREEMENTS = {"agree": "agrees with", "differ": "differs from"} | dict.fromkeys(VOID, "cannot be compared with")
+_AGREEMENTS = {"agree": "agree", "differ": "differ"} | dict.fromkeys(VOID, "cannot be compared")
 _READINGS = {"agree": " agrees", "differ": " differs", INCONCLUSIVE: ", undecided"} | dict.fromkeys(VOID, "")
 _STATES = {DIVERGED: "diverged", AT_CHANCE: "at chance"}
+_TRENDS = {"rises": "rises with depth", "falls": "falls with depth", "flat": "stays flat"}
+_COMPARED = {"above": "is above", "below": "is below", "agree": "agrees with"}
 _NUMBERS = 4  # at most, of several families or settings
 _NAMED = 3  # claims with one result are named up to this number; of more, the number is given
 
@@ -144,6 +146,28 @@ def answer(study: Study, claims: pd.DataFrame) -> str:
     return f"{capital(begin + text)}."
 
 
+def found(study: Study, findings: Findings) -> str:
+    """Say in a sentence what was found of training error, for a study that claims nothing; empty if no net trained.
+
+    That is how it moves with depth; at a single depth, how twins compare with the first.
+    """
+    trends = findings.trends[(findings.trends["metric"] == "train_error_pct") & (findings.trends["depths"] > 1)]
+    table = findings.comparisons[findings.comparisons["metric"] == "train_error_pct"]
+    first = next(iter(study.twins))
+    table, words = table[table["other"] == first], {key: f"{text} that of {first}" for key, text in _COMPARED.items()}
+    undecided = f"is above or below that of {first}"
+    if len(trends):
+        table, words, undecided = trends, _TRENDS, "rises or falls"
+    clauses = []
+    for verdict, rows in table.groupby("verdict", sort=False):
+        twins = listed(f"{row['twin']}{within(row['group'], table['group'])}" for row in rows.to_dict("records"))
+        if verdict in words:
+            clauses.append(f"training error of {twins} {words[verdict]}")
+        elif verdict == INCONCLUSIVE:
+            clauses.append(f"whether training error of {twins} {undecided}, {cannot_tell(rows['n'].min())}")
+    return f"{capital('; '.join(clauses))}." if clauses else ""
+
+
 def _cases(study: Study, claims: pd.DataFrame, result: str) -> list[dict[Hashable, Any]]:
     """Return the claims that have a result, each once, or once for each family or setting where these differ.
 
@@ -193,8 +217,9 @@ def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
     for (group, twin, other), rows in agreements.groupby(["group", "twin", "other"], sort=False):
         metrics = {metric: _agree(cell["verdict"]) for metric, cell in rows.groupby("metric", sort=False)}
         together = _agree(metrics.values())
-        undecided = f"{capital(cannot_tell(rows['n'].min()))} whether {twin} agrees with {other}"
-        sentences = [undecided if together == INCONCLUSIVE else f"{twin} {_AGREEMENTS[together]} {other}"]
+        undecided = f"{cannot_tell(rows['n'].min())} whether the twins {twin} and {other} agree"
+        decided = f"the twins {twin} and {other} {_AGREEMENTS.get(together)}"
+        sentences = [undecided if together == INCONCLUSIVE else decided]
         for metric, verdict in metrics.items():
             reading = _READINGS[verdict] if len({*metrics.values()}) > 1 else ""
             errors = _difference(rows[rows["metric"] == metric], verdict)
@@ -202,9 +227,7 @@ def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
         traces = drift[(drift["group"] == group) & (drift["twin"] == twin) & (drift["other"] == other)]
         if len(traces):
             sentences.append(f"Loss traces {_drift(traces)}")
-        where = place_of(group, agreements["group"])
-        # Without a family the paragraph begins with the name of a twin, which keeps its case.
-        paragraphs.append(f"{f'{where}: ' if where else ''}{'. '.join(sentences)}.")
+        paragraphs.append(of_group(group, agreements["group"], f"{'. '.join(sentences)}."))
     return paragraphs
 
 

@@ -104,7 +104,7 @@ def _imprecise(table: pd.DataFrame, final: pd.DataFrame) -> list[str]:
         pairs.append(f"{listed(names)} from {other}")
     if not pairs:
         return []
-    return [f"Our intervals are too wide to tell whether these differ as published: {'; '.join(pairs)}."]
+    return [f"Our seeds cannot tell whether these differ as published: {'; '.join(pairs)}."]
 
 
 def _training(rows: pd.DataFrame, groups: list[str]) -> str:

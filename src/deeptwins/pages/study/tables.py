@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from deeptwins.findings.judging import INCONCLUSIVE, TRAINS
-from deeptwins.findings.learning import DIVERGED, UNTRAINED
+from deeptwins.findings.learning import DIVERGED, UNTRAINED, VOID
 from deeptwins.findings.rows import NOT_TESTED, grouped
 from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import (
@@ -32,12 +32,20 @@ METRICS = dict(
 FLOWS = {"vanish": "vanish", "explode": "explode", "healthy": "neither vanish nor explode"}
 _TRENDS = {"rises": "rises", "falls": "falls", "flat": "stays flat"}
 LOST = {UNTRAINED: "did not train", DIVERGED: "diverged"}
+_VERDICTS = {"at most": "at most, by a one-sided 95 % bound"}
 _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
 
 
 def _verdict(row: Mapping[Any, Any]) -> str:
     """Write a verdict, and why it is none where the interval beside it seems to say one."""
-    return f"undecided{corrected(row)}" if row["verdict"] == INCONCLUSIVE else str(row["verdict"])
+    if row["verdict"] == INCONCLUSIVE:
+        return f"undecided{corrected(row)}"
+    return _VERDICTS.get(row["verdict"], str(row["verdict"]))
+
+
+def _tested(row: Mapping[Any, Any], p: str) -> float:
+    """Return a p; none where nothing was tested, or where nets that did not train leave nothing to decide."""
+    return math.nan if row["verdict"] in {NOT_TESTED, *VOID} else row[p]
 
 
 _VERDICT = Column("verdict", _verdict)
@@ -48,8 +56,8 @@ _DIFFERENCE = Column("twins", ("twin", "other"), "{} - {}".format)
 _METRIC = Column("metric", "metric", METRICS.__getitem__)
 _INTERVAL = Column("95 % interval", ("low", "high"), apart)
 _BOOTSTRAP = Column("bootstrap interval", ("bootstrap_low", "bootstrap_high"), apart)
-_HOLM = Column("p, corrected", "p_holm", p_value)
-_P = Column("p", lambda row: math.nan if row["verdict"] == NOT_TESTED else row["p"], p_value)
+_HOLM = Column("p, corrected", lambda row: _tested(row, "p_holm"), p_value)
+_P = Column("p", lambda row: _tested(row, "p"), p_value)
 _UNCORRECTED = "intervals are of each row alone, verdicts of p after Holm's correction"
 _OURS = ("ours (%)", "our difference", "95 % interval")
 

@@ -45,7 +45,7 @@ def flow(gradient_flow: pd.DataFrame) -> list[str]:
                 continue
             twins = listed(list(rows["twin"]))
             if behaviour == FLOWS["healthy"] and len(rows) > _NAMED:
-                twins = f"{'all' if len(rows) == len(nets) else 'the other'} {count(len(rows), 'twin')}"
+                twins = f"{'all ' if len(rows) == len(nets) else f'{len(rows)} of '}{count(len(nets), 'twin')}"
             why = ", to which layers were added that pass on what arrives" if behaviour == _GROWN else ""
             parts.append((f"gradients {behaviour} in {twins}{why}", rows))
         for (_, what), rows in _undecided(nets).groupby(["n", "open"], sort=False):
