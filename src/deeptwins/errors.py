@@ -18,6 +18,14 @@ class InputError(Exception):
     """Something the user gave is wrong: one line that names it and says what would be right; exit code 2."""
 
 
+class PartError(TypeError):
+    """A part of a net returns what it must not; `place` is where the part is defined: file and line."""
+
+    def __init__(self, text: str, place: str) -> None:
+        super().__init__(text)
+        self.place = place
+
+
 class SpecError(ValueError):
     """A net or a recipe cannot be as it is described: it names the field, its value, and what is allowed."""
 
@@ -75,7 +83,7 @@ def noting(what: str) -> Iterator[None]:
     """Note on an error what it happened to, such as the twin whose block it came from."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:  # also one that ends Python, from somebody's own part
         if what not in notes(error):
             error.add_note(what)
         raise
@@ -95,7 +103,8 @@ def told(error: BaseException, log: Path) -> str:
     with naming(log):
         log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
     what = one_line(f"{type(error).__name__}: {error}").rstrip(": ")[:200]
-    return ", ".join([*map(one_line, notes(error)), f"{what} ({_place(error)})"])
+    place = error.place if isinstance(error, PartError) else _place(error)
+    return ", ".join([*map(one_line, notes(error)), f"{what} ({one_line(place)})"])
 
 
 def _place(error: BaseException) -> str:
@@ -105,5 +114,10 @@ def _place(error: BaseException) -> str:
     ours = [Path(frame.filename).is_relative_to(_PACKAGE) for frame in frames]
     own = [i for i, frame in enumerate(frames) if ours[i] or not frame.filename.startswith((*libraries, "<"))]
     last = own[-1] if own else -1
-    path = Path(frames[last].filename)
-    return f"{path.relative_to(_PACKAGE.parent) if ours[last] else path}:{frames[last].lineno}"
+    return place(frames[last].filename, frames[last].lineno)
+
+
+def place(file: str, number: int | None) -> str:
+    """Name a line of a file; one of deeptwins begins with `deeptwins/`."""
+    path = Path(file)
+    return f"{path.relative_to(_PACKAGE.parent) if path.is_relative_to(_PACKAGE) else path}:{number}"

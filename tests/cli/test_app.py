@@ -413,6 +413,28 @@ def test_an_error_in_a_part_is_one_line_and_a_log(call, root, monkeypatch):
     assert not (root / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(lambda: sys.exit(7), "SystemExit: 7"), (lambda: None, "PartError: block_order = 'broken' returns NoneType, and")],
+    ids=["ends Python", "returns nothing"],
+)
+def test_a_part_that_ends_python_or_returns_nothing_is_told_by_twin_and_line(call, root, monkeypatch, answer, said):
+    """A block that calls `sys.exit`, or returns no tensor, is named like one that raises: twin, its file and line."""
+
+    def broken(_layers, _x):
+        return answer()
+
+    monkeypatch.setitem(
+        orders.BLOCK_ORDERS, "broken", dataclasses.replace(orders.BLOCK_ORDERS["original"], branch=broken, fused=None)
+    )
+
+    code, out, err = call("show", "cifar-resnet-8", "--set", "block_order=broken", "--json")
+
+    assert (code, out) == (1, "")
+    assert err.startswith(f"deeptwins: net cifar-resnet-8, {said}")
+    assert f"({__file__}:" in err
+
+
 def test_runs_with_other_settings_are_told_alike(call, root, trained):
     """`list`, `run` and `report` say which other runs lie in a study's folder, with the keys that differ."""
     study = made.load(root / "ablations", TINY, "tiny")

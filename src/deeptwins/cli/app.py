@@ -15,10 +15,11 @@ import typer
 
 from deeptwins import __version__
 from deeptwins.cli.console import FAILED, LEFT_OUT, answer_programs, refuse, say
-from deeptwins.errors import InputError, told
+from deeptwins.errors import InputError, notes, told
 from deeptwins.system.invocation import program
 
 LOG = Path("deeptwins-error.log")
+COMPLETING = "_DEEPTWINS_COMPLETE"  # set by a shell that asks for completions; answering them ends in `sys.exit`
 
 COMMANDS = {
     # What the user types: "file:function", or the typer.Typer of a command that has commands of its own.
@@ -100,11 +101,13 @@ def main() -> None:
         code = build()(prog_name="deeptwins", standalone_mode=False)
     except InputError as error:
         code = refuse(error)
-    except OSError as error:
-        name = error.filename or ("standard output" if _output_fails() else None)
-        code = refuse(f"{name}: {error.strerror}" if name else error)
-    except Exception as error:  # noqa: BLE001  whatever it is, its traceback is kept
-        if hasattr(error, "format_message"):  # typer's usage errors: click's class or its own copy, by version
+    except (Exception, SystemExit) as error:  # whatever it is, its traceback is kept
+        if isinstance(error, SystemExit) and COMPLETING in os.environ:
+            raise
+        if isinstance(error, OSError) and not notes(error):  # else a part of a net has made it
+            name = error.filename or ("standard output" if _output_fails() else None)
+            code = refuse(f"{name}: {error.strerror}" if name else error)
+        elif hasattr(error, "format_message"):  # typer's usage errors: click's class or its own copy, by version
             context = getattr(error, "ctx", None)
             command = f"{context.command_path if context else 'deeptwins'} --help"
             code = refuse(f"{error.format_message().rstrip('.')}; see `{command}`")
@@ -113,11 +116,13 @@ def main() -> None:
         else:
             refuse(_unforeseen(error))
             code = FAILED
+    finally:
+        answer_programs(asked=False)
     _output_fails()
     sys.exit(code)
 
 
-def _unforeseen(error: Exception) -> str:
+def _unforeseen(error: BaseException) -> str:
     """Say what went wrong in a part of a net, or in deeptwins itself, and keep the whole traceback in a file."""
     from tempfile import gettempdir
 

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -66,17 +66,23 @@ def wrap(text: object, *, hanging: int | None = None) -> None:
 def answer_programs(asked: bool) -> bool:  # noqa: FBT001  as typer calls it
     """Choose whether standard output is for programs: nothing but what `tell` prints, or for people."""
     _Output.for_programs = asked
+    if asked:  # what anything else prints, a block of one's own say, goes where people see it
+        _Output.stream, sys.stdout = sys.stdout, sys.stderr
+    elif _Output.stream:
+        _Output.stream, sys.stdout = None, _Output.stream
     return asked
 
 
 def tell(content: Callable[[], Mapping[str, object]]) -> None:
     """Print what a command found as one JSON object, if that was asked for; else it is not even put together."""
     if _Output.for_programs:
-        typer.echo(json.dumps(_plain(content()), indent=1, allow_nan=False))
+        typer.echo(json.dumps(_plain(content()), indent=1, allow_nan=False), file=_Output.stream)
 
 
 class _Output:
     for_programs = False
+    stream: TextIO | None = None
+    """Standard output, while it is for programs."""
 
 
 def _plain(value: object) -> object:

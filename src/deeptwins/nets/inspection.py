@@ -16,6 +16,7 @@ from deeptwins.errors import InputError, SpecError, shown
 from deeptwins.nets.blocks import Fork, Join
 from deeptwins.nets.building import check
 from deeptwins.nets.families import FAMILIES, ResNet
+from deeptwins.nets.parts import watch
 from deeptwins.nets.shortcuts import NoShortcut, ZeroPad
 from deeptwins.study.specs import Net
 
@@ -65,6 +66,7 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> tuple[Layer, .
             # Shapes and FLOPs are the same whatever computes them, and eager compiles nothing.
             model = ResNet(net.model_copy(update={"fused_op": "eager"}), image[0], classes).eval()
             x = torch.empty(1, *image)
+        watch(model, net)
     except (RuntimeError, TypeError) as error:
         if "overflow" not in str(error).lower():
             raise  # an error in a part of the net, such as a block of one's own

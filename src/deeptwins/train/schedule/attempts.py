@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from deeptwins import records
-from deeptwins.errors import InputError, told
+from deeptwins.errors import InputError, notes, told
 from deeptwins.records import RunFiles
 from deeptwins.records.locks import claimed
 from deeptwins.study.specs import RunSpec
@@ -87,9 +87,11 @@ class Attempt:
                     leftover.unlink(missing_ok=True)
                 try:
                     return Reply((yield from turns()))
-                except (OSError, InputError):
+                except (InputError, GeneratorExit):
                     raise
-                except Exception as error:  # noqa: BLE001  whatever it is, it ends this run
+                except BaseException as error:  # whatever it is, also `sys.exit` in a block, it ends this run alone
+                    if isinstance(error, OSError) and not notes(error):  # else a part of a net has made it
+                        raise
                     if isinstance(error, torch.OutOfMemoryError) and not self._alone():
                         return Reply("crowded")
                     reason = told(error, files.log)

@@ -19,8 +19,7 @@ MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str
 QUEUES = {"CUDA_DEVICE_MAX_CONNECTIONS": "32"}
 
 CONTEXT = get_context("forkserver")
-# PyTorch imports its compiler when the first optimizer is made, which takes seconds again.
-PRELOADED = ["deeptwins.train.schedule.mortal", "deeptwins.train.schedule.workers", "torch._dynamo"]
+PRELOADED = ["deeptwins.train.schedule.mortal", "deeptwins.train.schedule.preloading"]
 CONTEXT.set_forkserver_preload(PRELOADED)
 
 

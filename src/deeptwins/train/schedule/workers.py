@@ -7,11 +7,13 @@ Through its pipe it gets one `Assignment` per run, and None when it is to save a
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import parent_process
@@ -32,6 +34,7 @@ from deeptwins.train.schedule.attempts import Assignment, Attempt, Reply
 from deeptwins.train.schedule.forking import CONTEXT, signals_blocked
 from deeptwins.train.training import Standing
 
+_SENDING = threading.RLock()  # a block may print in a thread of its own
 REPORT_S = 0.2  # how often a worker reports its iterations and looks into its pipe
 
 DatasetKey = tuple[str, int | None, float]  # a dataset's name and image size, and the share of it that is held out
@@ -96,12 +99,27 @@ def serve(pipe: Connection, equipment: Equipment) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    sys.stdout = sys.stderr = Spoken(partial(_send, pipe))
     if equipment.device.type == "cpu":
         # One core per worker; and sums are split in one way only: numbers do not depend on the number of cores.
         torch.set_num_threads(1)
     company = Company(pipe, equipment)
     while company.listen():
         company.train()
+
+
+class Spoken(io.TextIOBase):
+    """Stands for the terminal in a worker: what a block prints, or warns of, is a line above the parent's bars."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._begun = say, ""
+
+    def write(self, text: str) -> int:
+        """Say the lines that are complete."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for text_line in lines:
+            self._say(text_line)
+        return len(text)
 
 
 class Company:
@@ -159,7 +177,8 @@ class Company:
 
 def _send(pipe: Connection, message: str | Message) -> None:
     try:
-        pipe.send(message)
+        with _SENDING:
+            pipe.send(message)
     except OSError:
         os._exit(1)  # nobody listens any more
 
