@@ -34,7 +34,7 @@ def picture():
 def written(picture):
     """The files of a page of two sections, as a paper takes them."""
     sections = [("Trends", [picture], [TABLE]), ("Where from", [], [TABLE, TABLE])]
-    return export.files("depth, width 8", sections, ("pdf", "png", "svg", "pdf"))
+    return export.files("depth, width 8", sections, ("svg", "pdf", "png", "pdf"))
 
 
 def test_names_fit_a_paper(written):

@@ -52,7 +52,7 @@ def files(
         forms: of the figures.
     """
     parts, written = list(parts), {}
-    for form in dict.fromkeys(forms):
+    for form in sorted({*forms}):
         for picture in (picture for _, pictures, _ in parts for picture in pictures):
             written[f"figures/{_slug(page)}-{picture.name}.{form}"] = for_paper(picture, form)
     for name, table in _named((title, tables) for title, _, tables in parts):

@@ -71,7 +71,7 @@ class Expect(Limited):
     family: str | None = None
     """The family that it is about; by default every family of the study."""
     says: NonEmpty | None = None
-    """The claim in words that fit behind "whether", as "full pre-activation trains better"; None: made from it."""
+    """The claim in words that fit behind "whether", as "full pre-activation trains better"; by default made from it."""
 
     @property
     def statement(self) -> str:

@@ -90,7 +90,7 @@ class Study(Checked):
     flat_within_pct: Annotated[NotNegative, unit("points")] = 1.0
     """The margin. Errors that surely differ by less are the same: a trend is `flat`, twins agree."""
     fails_above_pct: Percent | None = None
-    """The error above which a net fails to train; None: pages say its error, and claims on that are refused."""
+    """The error above which a net fails to train; without it pages say its error, and claims on that are refused."""
     expect: list[Expect] = Field(default_factory=list, max_length=MOST_CLAIMS)
     """What the study claims. The page says of each claim whether it is met, contradicted or undecided."""
     paper: list[Paper] = Field(default_factory=list, max_length=MOST_CLAIMS)
