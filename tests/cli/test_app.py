@@ -465,7 +465,7 @@ def test_a_broken_study_hides_no_other(call, root):
 
 
 LATE = {
-    "run tiny", "run tiny --device cuda", "run depth", "run tiny --results ablations/tiny.toml",
+    "run tiny", "run tiny --device cuda", "run depth", "run unused", "run tiny --results ablations/tiny.toml",
     *(f"run tiny --set recipe.{text}" for text in ("optimizer=frob", "dataset=frob", "fused_op=cudnn")),
 }  # fmt: skip
 """Slips that only what needs torch can find, after what is asked was announced."""
@@ -516,6 +516,7 @@ def test_what_will_be_trained_is_told_before_pytorch_is_loaded(call, root):
         ("run tiny --results ablations/tiny.toml", "ablations/tiny.toml/tiny"),
         ("run syntax", "ablations/syntax.toml: not TOML"),
         ("run depth", "ablations/depth.toml: depth = 21: family cifar has depths 6n+2"),
+        ("run unused", "ablations/unused.toml: shortcut = 'frob': choose from none"),
         ("report", "results: no results of a study in ablations/"),
         ("report nothing", 'no study "nothing" in ablations/'),
         ("report tiny", "results/tiny"),
@@ -561,8 +562,9 @@ def test_bad_input_is_one_line(call, root, monkeypatch, arguments, line):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     (root / "ablations" / "syntax.toml").write_text("question = ")
     (root / "ablations" / "depth.toml").write_text(TINY.replace("14", "21"))
+    (root / "ablations" / "unused.toml").write_text(f'{TINY}shortcut = "frob"\n')  # every twin has its own
     if "nothing" in arguments:
-        for name in ("syntax", "depth"):
+        for name in ("syntax", "depth", "unused"):
             (root / "ablations" / f"{name}.toml").unlink()
     if "shortcut" in arguments:
         line = "ablations/tiny.toml: "

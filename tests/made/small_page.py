@@ -16,7 +16,7 @@ FACTS = {
 }  # fmt: skip
 
 
-def picture(name, data=""):
+def picture(name, *data):
     """An empty figure."""
     return Picture(name, f"Caption of {name}.", "An empty figure.", drawing.canvas(1.0), data)
 

@@ -106,6 +106,7 @@ TOLD = {
         ("ratios", "ratios", "pairs > 0", "95 % interval"),
         ("history", "history", "place >= 0", "{commit:.12}"),
         ("self-test", "self-test", "fine > 0", "no slowdown in {fine} of {runs} runs"),
+        ("sensitivity", "controls", "pairs > 0", "A/A run: "),
     ],
     "speed": [("products", "rates", "flops_per_s > 0", "{precision}: ")],
 }
@@ -250,12 +251,15 @@ def test_a_pointer_shows_what_every_mark_is(made):
 
 
 def test_every_picture_names_its_data(made):
-    """The CSV that a figure draws lies beside it."""
+    """Every CSV that a figure draws lies beside it, also where a pointer shows values of several."""
     files = texts(made.one)
+    pictures = [picture for section in made.spec.sections(made.one.facts) for picture in section.pictures]
 
-    for section in made.spec.sections(made.one.facts):
-        for picture in section.pictures:
-            assert f"data/{picture.data}.csv" in files, picture.name
+    for picture in pictures:
+        told = {table for name, table, *_ in TOLD[made.kind] if name == picture.name}
+        assert {*picture.data} >= told, picture.name
+        assert picture.data
+        assert all(f"data/{name}.csv" in files for name in picture.data), picture.name
 
 
 def test_hues_of_plain_and_residual_mean_nothing_else(made):

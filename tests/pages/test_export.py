@@ -13,7 +13,8 @@ from deeptwins.pages import drawing, export, marks
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.tables import Table
 
-ODD = r"50 % & $x_1$ #2 {a}~b^c \d <e> | ✓ ✗ … µ ±" + "\N{MULTIPLICATION SIGN} \N{MINUS SIGN}3"
+ODD = r"""50 % & $x_1$ #2 {a}~b^c \d <e> | "f" 'g' `h` ✓ ✗ … µ ± ≤ ≥ ≠ ≈ ∞ → β θ λ Δ Ω Müller, Łódź"""
+ODD += "\N{MULTIPLICATION SIGN} \N{MINUS SIGN}3 \N{GREEK SMALL LETTER ALPHA}"
 TABLE = Table("Errors, in points", ("twin", "a_b"), [["cifar-56", "-1.5"], ["=1+1", "-0.3 to 0.3"], [ODD, "+2.0"]], 1)
 
 
@@ -33,7 +34,7 @@ def picture():
 def written(picture):
     """The files of a page of two sections, as a paper takes them."""
     sections = [("Trends", [picture], [TABLE]), ("Where from", [], [TABLE, TABLE])]
-    return export.files("depth, width 8", sections, ("pdf", "png", "svg", "pdf"))
+    return export.files("depth, width 8", sections, ("svg", "pdf", "png", "pdf"))
 
 
 def test_names_fit_a_paper(written):
@@ -107,10 +108,18 @@ def test_latex_has_the_rules_of_booktabs():
     lines = export.latex(TABLE).splitlines()
 
     assert lines[:2] == ["% Errors, in points", r"% \usepackage{booktabs}"]
-    assert lines[2:6] == [r"\begin{tabular}{lr}", r"\toprule", r"twin & a\_b \\", r"\midrule"]
+    assert lines[2:6] == [r"\begin{tabular}{p{0.3\linewidth}r}", r"\toprule", r"twin & a\_b \\", r"\midrule"]
     assert lines[6:8] == [r"cifar-56 & $-$1.5 \\", r"=1+1 & $-$0.3 to 0.3 \\"]
     assert lines[8].startswith(r"50 \% \& \$x\_1\$ \#2 \{a\}\textasciitilde{}b\textasciicircum{}c \textbackslash{}d ")
     assert lines[9:] == [r"\bottomrule", r"\end{tabular}"]
+
+
+def test_long_words_are_wrapped():
+    """A column of sentences takes part of a line, however long they are; a table without rows has columns, too."""
+    rows = [["a", "A source, with its table and its section, of that year", "1"]]
+
+    assert r"\begin{tabular}{lp{0.3\linewidth}r}" in export.latex(Table("", ("a", "b", "c"), rows, 2))
+    assert r"\begin{tabular}{llr}" in export.latex(Table("", ("a", "b", "c"), [], 2))
 
 
 def test_a_caption_of_several_lines_is_one_comment():

@@ -99,13 +99,15 @@ def test_headings_of_one_name_have_links_of_their_own(tmp_path):
 
 
 def test_a_figure_links_its_data(tmp_path):
-    """Beside a figure stands a link to the CSV that it draws, where the page has that."""
-    folder = written(tmp_path, pictures=[picture("second", "errors"), picture("third", "absent")])
+    """Beside a figure stands a link to each CSV that it draws, where the page has that, and their texts differ."""
+    data = {name: pd.DataFrame({"error": [0.5]}) for name in ("errors", "seeds")}
+    folder = written(tmp_path, data=data, pictures=[picture("second", "errors", "seeds"), picture("third", "absent")])
 
     for name in ("index.html", "report.md"):
         text = folder.joinpath(name).read_text(encoding="utf-8")
         *_, second, third = text.split("Caption of ")
-        assert "data/errors.csv" in second
+        assert all(f"data/{name}.csv" in second for name in data)
+        assert "CSV (seeds)" in second
         assert "CSV" not in third.split("Provenance")[0]
 
 

@@ -116,6 +116,8 @@ def test_shipped_studies_are_valid(path):
         ("seed = [0, 1]", "seed = [0, -1]"),
         ("seed = [0, 1]", "seed = [[0], [1]]"),
         ("seed = [0, 1]", f"seed = {2**63}"),
+        ("seed = [0, 1]", "seed = [0, 0]"),
+        ("seed = [0, 1]", 'seed = [0, 1]\n[[vary]]\nfamily = "cifar"\ndepth = [20, 32]\nseed = [0, 1]'),
         ('shortcut = "none"', "shortcut = 1"),
         ("plain = ", "Plain = "),
         ("plain = ", f"{'x' * 61} = "),
@@ -280,3 +282,12 @@ def test_an_example_of_a_claim_is_one(tmp_path, line):
 
     assert example.split(", ")[1].startswith(f"{statement} = ")
     assert (accepted(tmp_path, text), valid(text)) == (True, True)
+
+
+def test_a_published_net_may_be_of_any_family(tmp_path):
+    """Beside another dataset stands what was published there, of whatever net: `load` and the schema take it."""
+    text = STUDY.replace('family = "cifar"\ndepth = 20\n', 'family = "vgg"\ndepth = 19\ndataset = "imagenet"\n')
+    names = Draft7Validator(schema.schema({"family": ["cifar"]}))
+
+    assert text != STUDY
+    assert (accepted(tmp_path, text), names.is_valid(tomllib.loads(text))) == (True, True)

@@ -341,12 +341,14 @@ def _tell_others(studies: Iterable[Study], results: Path) -> None:
 
 def _check(studies: Iterable[Study], device: str) -> None:
     """Check all that can be checked without data."""
+    from deeptwins.nets import check_names
     from deeptwins.train import checks
     from deeptwins.train import device as devices
 
     accelerator = devices.device(device)
     for study in studies:
         try:
+            check_names(study.recipe)  # also of what every twin has its own of
             with noting(f"study {study.name}"):
                 for run in study.runs:
                     checks.check(run, accelerator)

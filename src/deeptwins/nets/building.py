@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from deeptwins.errors import SpecError
 from deeptwins.kernels import IMPLEMENTATIONS
@@ -26,12 +26,16 @@ NAMES: dict[str, Collection[str]] = {
 """The names that these fields of a net may have."""
 
 
+def check_names(fields: Mapping[str, object]) -> None:
+    """Raise SpecError, naming field, value and what is allowed, for a name that does not exist."""
+    for field, names in NAMES.items():
+        if (name := fields.get(field)) is not None and name not in names:
+            raise SpecError(f"{field} = {name!r}: choose from {', '.join(names)}")
+
+
 def check(net: Net) -> None:
     """Raise SpecError, naming field, value and what is allowed, for a net that cannot be built."""
-    # Names exist.
-    for field, names in NAMES.items():
-        if (name := getattr(net, field)) is not None and name not in names:
-            raise SpecError(f"{field} = {name!r}: choose from {', '.join(names)}")
+    check_names(vars(net))
     # Depth and growth are possible.
     FAMILIES[net.family](net.depth)
     check_growth(net)

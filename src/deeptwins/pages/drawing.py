@@ -90,8 +90,8 @@ class Picture:
     alt: str
     """What it shows in words, for who cannot see it."""
     figure: Figure
-    data: str = ""
-    """The stem of the CSV file under `data/` that it draws."""
+    data: tuple[str, ...] = ()
+    """The stems of the CSV files under `data/` that it draws."""
 
     @cached_property
     def svg(self) -> Markup:

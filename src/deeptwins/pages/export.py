@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from unicodedata import lookup
 
 import pandas as pd
 
@@ -11,16 +12,31 @@ from deeptwins.errors import one_line
 from deeptwins.pages.drawing import Picture, for_paper
 from deeptwins.pages.tables import Table, csv
 
+GREEK = re.findall(
+    r"\w+",
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi"
+    " omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega",
+)  # letters as TeX names them; it has no capitals that look as Latin ones
+
+
+def _greek(name: str) -> str:
+    """Give the letter that TeX calls this."""
+    return lookup(f"GREEK {'SMALL' if name.islower() else 'CAPITAL'} LETTER {name.upper().replace('LAMBDA', 'LAMDA')}")
+
+
 # What TeX would obey, and what the fonts of a usual document lack.
 LATEX = str.maketrans({
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": "$<$", ">": "$>$", "|": "$|$", '"': r"\textquotedbl{}",
+    "<": "$<$", ">": "$>$", "|": "$|$", '"': r"\symbol{34}",
     "\N{MINUS SIGN}": "$-$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{PLUS-MINUS SIGN}": r"$\pm$",
-    "\N{MICRO SIGN}": r"$\mu$", "\N{GREEK SMALL LETTER MU}": r"$\mu$", "\N{GREEK SMALL LETTER ALPHA}": r"$\alpha$",
+    "\N{LESS-THAN OR EQUAL TO}": r"$\le$", "\N{GREATER-THAN OR EQUAL TO}": r"$\ge$", "\N{NOT EQUAL TO}": r"$\ne$",
+    "\N{ALMOST EQUAL TO}": r"$\approx$", "\N{INFINITY}": r"$\infty$", "\N{RIGHTWARDS ARROW}": r"$\to$",
+    "\N{MICRO SIGN}": r"$\mu$", **{_greek(name): f"$\\{name}$" for name in GREEK},
     "\N{CHECK MARK}": r"$\surd$", "\N{BALLOT X}": r"$\times$", "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
     "\N{NO-BREAK SPACE}": "~",
 })  # fmt: skip
+LONGEST, WIDE = 40, r"p{0.3\linewidth}"  # of words in characters: a column with longer ones is wrapped
 MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 CLAUSE = re.compile(r"[.,;:(]")  # ends what a caption's name is made of
 
@@ -36,7 +52,7 @@ def files(
         forms: of the figures.
     """
     parts, written = list(parts), {}
-    for form in dict.fromkeys(forms):
+    for form in sorted({*forms}):
         for picture in (picture for _, pictures, _ in parts for picture in pictures):
             written[f"figures/{_slug(page)}-{picture.name}.{form}"] = for_paper(picture, form)
     for name, table in _named((title, tables) for title, _, tables in parts):
@@ -48,12 +64,14 @@ def files(
 
 def latex(table: Table) -> str:
     r"""Write a table as LaTeX, with the rules of booktabs, for `\input` in a float that the paper captions."""
-    right = len(table.columns) - table.words
+    cells = zip(*table.rows, strict=True)
+    kinds = [WIDE if max(map(len, column)) > LONGEST else "l" for column in [*cells][: table.words]]
+    columns = "".join(kinds or "l" * table.words) + "r" * (len(table.columns) - table.words)
     lines = [" & ".join(map(_cell, row)) + r" \\" for row in [table.columns, *table.rows]]
     return "\n".join([
         f"% {one_line(table.caption)}",
         r"% \usepackage{booktabs}",
-        rf"\begin{{tabular}}{{{'l' * table.words}{'r' * right}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule",
         r"\end{tabular}",
     ]) + "\n"  # fmt: skip

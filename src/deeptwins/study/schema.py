@@ -30,7 +30,7 @@ def schema(names: KnownNames) -> JsonSchema:
     study = _tidy(Study.model_json_schema())
     tables = study["$defs"]
     net, recipe, run = tables["Net"], tables["Recipe"], tables["RunSpec"]
-    for table in (net, recipe, tables["Expect"], tables["Paper"]):
+    for table in (net, recipe, tables["Expect"]):  # what was published may be of any other net
         for key, field in table["properties"].items():
             if key in names:
                 field["enum"] = [*names[key]]
@@ -53,7 +53,7 @@ def schema(names: KnownNames) -> JsonSchema:
         "additionalProperties": {"$ref": "#/$defs/Twin"},
         "propertyNames": {"pattern": f"^{NAME.pattern}$"},
     }
-    properties["vary"] |= {"items": {"$ref": "#/$defs/Grid"}}
+    properties["vary"] |= {"items": {"$ref": "#/$defs/Grid"}, "uniqueItems": True}
     properties["recipe"] = {"$ref": "#/$defs/Fields", "description": properties["recipe"]["description"]}
     return {
         "$schema": DIALECT,
@@ -98,7 +98,7 @@ def _field(key: str) -> JsonSchema:
 
 def _varied(value: JsonSchema) -> JsonSchema:
     """Allow a list of values beside one value."""
-    return {"anyOf": [value, {"type": "array", "items": value, "minItems": 1}]}
+    return {"anyOf": [value, {"type": "array", "items": value, "minItems": 1, "uniqueItems": True}]}
 
 
 def _given(key: str, *, twins: bool) -> JsonSchema:

@@ -75,7 +75,7 @@ def ratios(table: pd.DataFrame) -> Picture:
         "Right of 0, head is slower. Lines are 95 % intervals, grey is the margin: the change that is tolerated. A thin"
         f" mark below is the second batch, in new processes.{left_out(prefix)}{_more(len(table), ROWS)}"
     )
-    return _picture("ratios", caption, _ratios_in_words(table, names), figure, "ratios")
+    return _picture("ratios", caption, _ratios_in_words(table, names), figure, ("ratios",))
 
 
 def history(past: History) -> Picture:
@@ -107,7 +107,7 @@ def history(past: History) -> Picture:
         f" steps; a step is labelled with the commits before and after it, where there is room.{left_out(prefix)}"
         f"{_more(len(names), PANELS)}"
     )
-    return _picture("history", caption, _history_in_words(past, names), figure, "history")
+    return _picture("history", caption, _history_in_words(past, names), figure, ("history",))
 
 
 def outcomes(rates: pd.DataFrame) -> Picture:
@@ -141,7 +141,7 @@ def outcomes(rates: pd.DataFrame) -> Picture:
         for row in rows
     ]
     caption = "Verdicts on a commit compared with itself, unchanged (A/A) or made slower on purpose."
-    return _picture("self-test", caption, f"{'; '.join(sentences)}.", figure, "self-test")
+    return _picture("self-test", caption, f"{'; '.join(sentences)}.", figure, ("self-test",))
 
 
 def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
@@ -175,10 +175,10 @@ def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
     caption = f"Each dot is an A/A run, whose true change is 0. Diamonds are calculated (see below).{left_out(prefix)}"
     least, most = 100 * smallest["smallest"].min(), 100 * smallest["smallest"].max()
     alt = f"Smallest slowdown detected in 4 of 5 runs: {least:.1f} % to {most:.1f} % by benchmark."
-    return _picture("sensitivity", caption, alt, figure, "sensitivity")
+    return _picture("sensitivity", caption, alt, figure, ("sensitivity", "controls"))
 
 
-def _picture(name: str, caption: str, alt: str, figure: Figure, data: str) -> Picture:
+def _picture(name: str, caption: str, alt: str, figure: Figure, data: tuple[str, ...]) -> Picture:
     return Picture(name, caption, printable(alt, ALT), figure, data)
 
 

@@ -56,7 +56,7 @@ def packing(table: pd.DataFrame) -> Picture:
     ranges = table.groupby("variant", sort=False)["ratio"].agg(["min", "max"])
     variants = ", ".join(f"{name} {row['min']:.2f} to {row['max']:.2f}" for name, row in ranges.iterrows())
     alt = f"Times as fast as one after another, least to most: {variants}."
-    return Picture("packing", caption, alt, figure, "packing")
+    return Picture("packing", caption, alt, figure, ("packing",))
 
 
 def choices(table: pd.DataFrame) -> Picture:
@@ -84,7 +84,7 @@ def choices(table: pd.DataFrame) -> Picture:
         figure.legend(handles=handles, loc="outside upper left", ncols=2)
     precision = table["precision"].iloc[0]
     caption = f"In {precision}: fastest to slowest round. Dots are medians; the trainer's value is filled."
-    return Picture("choices", caption, drawing.read_out(table, ["choice"], _times_in_words), figure, "choices")
+    return Picture("choices", caption, drawing.read_out(table, ["choice"], _times_in_words), figure, ("choices",))
 
 
 def _packed_in_words(case: pd.Series) -> str:

@@ -32,7 +32,7 @@ def errors(found: Contrast) -> Picture:
     figure = _against_depth(rows) if several else _in_rows(rows)
     caption = "Training error of A (filled, solid) and B (hollow, dashed): mean over the seeds of both, 95 % intervals."
     told = drawing.read_out(rows, ["panel", "twin"], _read)
-    return Picture("errors", caption, f"Training error on both sides. {told}", figure, "errors")
+    return Picture("errors", caption, f"Training error on both sides. {told}", figure, ("errors",))
 
 
 def _read(rows: pd.DataFrame) -> str:
@@ -116,7 +116,7 @@ def differences(found: Contrast) -> Picture:
         _upright(ax)
     caption = "B minus A, mean over seeds; bars are 95 % intervals, not corrected for the number of nets."
     told = f"Training error of B minus that of A, net by net. {'; '.join(words)}."
-    return Picture("differences", caption, told, figure, "nets")
+    return Picture("differences", caption, told, figure, ("nets",))
 
 
 def _upright(ax: Any) -> None:  # noqa: ANN401  matplotlib's

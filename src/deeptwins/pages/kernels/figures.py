@@ -57,7 +57,7 @@ def registers(kernels: pd.DataFrame) -> Picture:
     caption = "Dots are compiled kernels. At the left, for how many warps the registers of a multiprocessor are enough."
     named = kernels.assign(layout=kernels["layout"].map(tables.LAYOUT_NAMES))
     alt = f"Registers per thread. {drawing.read_out(named, ['kernel', 'layout'], _registers_in_words)}"
-    return Picture("registers", caption, alt, figure, "kernels")
+    return Picture("registers", caption, alt, figure, ("kernels",))
 
 
 def traffic(sites: pd.DataFrame) -> Picture:
@@ -87,7 +87,7 @@ def traffic(sites: pd.DataFrame) -> Picture:
     caption = f"Counted, not measured; {tables.COMPARED}. Sources are under Provenance."
     numbers = drawing.read_out(sites, ["site", "implementation"], _bytes_in_words)
     alt = f"Bytes per element in {tables.COMPARED}. {numbers}"
-    return Picture("traffic", caption, alt, figure, "sites")
+    return Picture("traffic", caption, alt, figure, ("sites",))
 
 
 def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
@@ -119,7 +119,7 @@ def floors(floors: pd.DataFrame, sites: pd.DataFrame) -> Picture:
     caption = f"Model, no measurement: the fused operation's bytes at peak bandwidth; {tables.COMPARED}."
     times = drawing.read_out(floors, ["site", "shape"], _times_in_words)
     alt = f"Model of the time in microseconds, forward and backward, {tables.COMPARED}. {times}"
-    return Picture("floors", caption, alt, figure, "floors")
+    return Picture("floors", caption, alt, figure, ("floors",))
 
 
 def roofline(frame: pd.DataFrame) -> Picture:
@@ -156,7 +156,7 @@ def roofline(frame: pd.DataFrame) -> Picture:
     best = frame.groupby("implementation", sort=False)["percent_of_copy"].max()
     reached = ", ".join(f"{name} {percent:.0f} %" for name, percent in best.items())
     alt = f"Effective bandwidth against bytes moved, measured on {device}. At most, as a share of a copy's: {reached}."
-    return Picture("roofline", "Each dot is a timing; the line is the bandwidth of a copy.", alt, figure, "timings")
+    return Picture("roofline", "Each dot is a timing; the line is the bandwidth of a copy.", alt, figure, ("timings",))
 
 
 def speedups(frame: pd.DataFrame) -> Picture:
@@ -188,7 +188,9 @@ def speedups(frame: pd.DataFrame) -> Picture:
     medians = frame[frame["implementation"] != "eager"].groupby("implementation", sort=False)["over_eager"].median()
     faster = ", ".join(f"{name} {ratio:.2f}" for name, ratio in medians.items())
     alt = f"Times as fast as eager, measured on {device}, by site, data type and layout. Median: {faster}."
-    return Picture("speedups", "Each dot is a timing, relative to eager at the same setting.", alt, figure, "timings")
+    return Picture(
+        "speedups", "Each dot is a timing, relative to eager at the same setting.", alt, figure, ("timings",)
+    )
 
 
 def _site_by_site(ax: Axes, panel: pd.DataFrame, hues: dict[str, str], markers: dict[str, str]) -> None:

@@ -68,7 +68,7 @@ def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Picture:
         "The number is the whole step by the clock, in milliseconds. In colour: its operations, by the profiler, scaled"
         f" down where they add up to more than the step. Grey: time between operations. {TWINS}"
     )
-    return Picture("kinds", caption, _kinds_in_words(steps, kinds), figure, "kinds")
+    return Picture("kinds", caption, _kinds_in_words(steps, kinds), figure, ("kinds",))
 
 
 def layers(layers: pd.DataFrame) -> Picture:
@@ -97,7 +97,7 @@ def layers(layers: pd.DataFrame) -> Picture:
         figure.supylabel("milliseconds")
         drawing.legend(figure, axes)
     caption = f"Layers in order, from the stem to the linear map, of the nets whose steps take longest. {TWINS}"
-    return Picture("layers", caption, _layers_in_words(table), figure, "layers")
+    return Picture("layers", caption, _layers_in_words(table), figure, ("layers",))
 
 
 def _twins(ax: Axes, nets: Sequence[str]) -> None:

@@ -127,7 +127,7 @@ def draw(nets: Sequence[Drawn]) -> Picture:
         caption += " Dashed shortcuts change the shape."
     if any(stage.get("added") for net in nets for stage in net.stages):
         caption += " The last box of a stage stands for the blocks that were added when the net was grown."
-    return Picture("nets", caption, _in_words(nets), _figure(nets), "runs")
+    return Picture("nets", caption, _in_words(nets), _figure(nets), ("runs",))
 
 
 def _figure(nets: Sequence[Drawn]) -> Canvas:

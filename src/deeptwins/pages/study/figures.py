@@ -57,7 +57,7 @@ def error_by_depth(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
         _name_lines(figure, axes, many=many)
     caption = "Mean over seeds; bars are 95 % intervals, dots single seeds. Evaluation mode, no augmentation."
     alt = f"Training error against depth. {in_words(table, 'mean', percent)}"
-    return Picture("error-by-depth", caption, alt, figure, "by_depth")
+    return Picture("error-by-depth", caption, alt, figure, ("by_depth", "final"))
 
 
 def learning_curves(curves: pd.DataFrame) -> Picture:
@@ -96,7 +96,7 @@ def learning_curves(curves: pd.DataFrame) -> Picture:
     last = curves.groupby(["group", "twin", "depth"], sort=False).tail(1)
     errors = in_words(last, "test_error_pct", percent)
     alt = f"Training and test error against iterations; test error at the end: {errors}"
-    return Picture("learning-curves", caption, alt, figure, "curves")
+    return Picture("learning-curves", caption, alt, figure, ("curves",))
 
 
 def gap_by_depth(comparisons: pd.DataFrame) -> Picture:
@@ -128,7 +128,7 @@ def gap_by_depth(comparisons: pd.DataFrame) -> Picture:
         _name_lines(figure, axes, many=many)
     caption = "Difference in training error between twins of the same seed; bars are 95 % intervals."
     alt = f"Difference in training error against depth, in points. {in_words(named, 'difference', points)}"
-    return Picture("gap-by-depth", caption, alt, figure, "comparisons")
+    return Picture("gap-by-depth", caption, alt, figure, ("comparisons",))
 
 
 def drift(drift: pd.DataFrame, final: pd.DataFrame) -> Picture:
@@ -164,7 +164,7 @@ def drift(drift: pd.DataFrame, final: pd.DataFrame) -> Picture:
         figure.supylabel("difference (share of the loss)")
         drawing.legend(figure, axes)
     caption = "Lines are medians over seeds, bands reach to the largest; dashed, two seeds of one twin: chance alone."
-    return Picture("drift", caption, _drift_in_words(drift), figure, "drift")
+    return Picture("drift", caption, _drift_in_words(drift), figure, ("drift",))
 
 
 def errors_by_twin(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
@@ -200,7 +200,7 @@ def errors_by_twin(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
         drawing.legend(figure, axes)
     caption = "Mean over seeds, training filled and test hollow; bars are 95 % intervals, small dots single seeds."
     alt = f"Training and test error of each twin. {drawing.read_out(by_depth, ['group', 'twin'], _errors_in_words)}"
-    return Picture("error-by-twin", caption, alt, figure, "by_depth")
+    return Picture("error-by-twin", caption, alt, figure, ("by_depth", "final"))
 
 
 def _apart(table: pd.DataFrame, key: str, place: str = "group") -> tuple[pd.DataFrame, bool]:

@@ -40,7 +40,7 @@ def by_depth(alone: pd.DataFrame) -> Picture:
         drawing.legend(figure, axes)
     caption = "Each net alone in the trainer. Dashed: the time that its least bytes take at the speed of a memory copy."
     alt = f"Milliseconds per iteration by depth. {drawing.read_out(alone, ['twin', 'precision'], _ends_in_words)}"
-    return Picture("by-depth", caption, alt, figure, "cases")
+    return Picture("by-depth", caption, alt, figure, ("cases",))
 
 
 def ways(rates: pd.DataFrame) -> Picture:
@@ -62,7 +62,7 @@ def ways(rates: pd.DataFrame) -> Picture:
         ax.set_xlabel("net-iterations per second")
     caption = "Iterations per second, summed over all nets of one seed. Each way trains the same nets."
     bars = ", ".join(f"{name} {digits(value)}" for name, value in zip(names, values, strict=True))
-    return Picture("ways", caption, f"Net-iterations per second: {bars}.", figure, "ways")
+    return Picture("ways", caption, f"Net-iterations per second: {bars}.", figure, ("ways",))
 
 
 def _ends_in_words(nets: pd.DataFrame) -> str:

@@ -41,7 +41,7 @@ def layer_responses(inside: Inside) -> Picture:
     )
     medians = _medians_in_words(inside.responses, "response_std")
     alt = f"Standard deviation of each layer's response, in order and ranked; median over layers: {medians}"
-    return Picture("layer-responses", caption, alt, figure, "responses")
+    return Picture("layer-responses", caption, alt, figure, ("responses",))
 
 
 def branches(inside: Inside) -> Picture:
@@ -55,7 +55,7 @@ def branches(inside: Inside) -> Picture:
     )
     medians = _medians_in_words(inside.branches, "branch_share")
     alt = f"Norm of each block's branch as a share of its input's; median over blocks: {medians}"
-    return Picture("branches", caption, alt, figure, "branches")
+    return Picture("branches", caption, alt, figure, ("branches",))
 
 
 def gradients(inside: Inside) -> Picture:
@@ -84,7 +84,7 @@ def gradients(inside: Inside) -> Picture:
         caption += " At the bottom, 0: there it is exactly 0 in most seeds."
     if inside.gradient_flow["grown"].any():
         caption += " Of nets that were grown, evaluations since."
-    return Picture("gradients", caption, _gradients_in_words(inside.gradients), figure, "gradients")
+    return Picture("gradients", caption, _gradients_in_words(inside.gradients), figure, ("gradients",))
 
 
 def running_statistics(inside: Inside) -> Picture:
@@ -101,7 +101,7 @@ def running_statistics(inside: Inside) -> Picture:
     )
     medians = _medians_in_words(deepest, "running_mean_error")
     alt = f"Error of running means and standard deviations by layer; of means, median over layers: {medians}"
-    return Picture("running-statistics", caption, alt, figure, "running_statistics")
+    return Picture("running-statistics", caption, alt, figure, ("running_statistics",))
 
 
 def _normalized(inside: Inside) -> bool:
