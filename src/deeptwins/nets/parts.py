@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn, cast
 
 from torch import Tensor, nn
 
@@ -22,7 +22,7 @@ def watch(model: nn.Module, net: Net) -> None:
 
 
 def _watch(block: Block, net: Net) -> None:
-    convolutions = [conv for conv, _ in block.layers]
+    convolutions = [cast("nn.Conv2d", conv) for conv, _ in block.layers]
     stride, channels = math.prod(conv.stride[0] for conv in convolutions), convolutions[-1].out_channels
 
     def wanted(x: Tensor) -> tuple[int, ...]:
@@ -61,7 +61,7 @@ def _look(name: str, part: Callable[..., Any], output: object, shape: tuple[int,
         _refuse(name, part, output, f"a tensor of the shape {shape}")
 
 
-def _refuse(name: str, part: Callable[..., Any], output: object, wanted: str) -> None:
+def _refuse(name: str, part: Callable[..., Any], output: object, wanted: str) -> NoReturn:
     """Say what a part returns, what it must, and where it is defined."""
     returned = f"a tensor of the shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
     code = inspect.unwrap(part).__code__

@@ -159,7 +159,8 @@ def found(study: Study, findings: Findings) -> str:
     if len(trends):
         table, words, undecided = trends, _TRENDS, "rises or falls"
     clauses = []
-    for verdict, rows in table.groupby("verdict", sort=False):
+    for verdict in dict.fromkeys(table["verdict"]):
+        rows = table[table["verdict"] == verdict]
         twins = listed(f"{row['twin']}{within(row['group'], table['group'])}" for row in rows.to_dict("records"))
         if verdict in words:
             clauses.append(f"training error of {twins} {words[verdict]}")
