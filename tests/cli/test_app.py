@@ -29,6 +29,7 @@ from deeptwins.cli.pages import PAGES
 from deeptwins.errors import InputError
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.nets import orders
+from deeptwins.pages import listing
 from deeptwins.pages import page as pages
 from deeptwins.pages.page import UnwritableError
 from deeptwins.profile import roofline
@@ -139,7 +140,7 @@ def reported(monkeypatch):
 
     stand_in = Reported()
     monkeypatch.setattr(pages, "write", stand_in.write)
-    monkeypatch.setattr(pages, "write_index", lambda reports: reports / "index.html")
+    monkeypatch.setattr(listing, "write_index", lambda reports: reports / "index.html")
     return stand_in
 
 
