@@ -99,11 +99,11 @@ def describe(benchmark, way, chosen, dataset, iterations, copy_gb_per_s, **more)
         **more,
     )
     seconds = benchmark.stats.stats.median / iterations
-    roofline = benchmark.extra_info["least_bytes"] / copy_gb_per_s / 1e9
+    bound = benchmark.extra_info["least_bytes"] / copy_gb_per_s / 1e9
     print(
         f"\n{way}, {twin}{'' if depth is None else f'-{depth}'}, {recipe.precision}: {1000 * seconds:.2f} ms an"
         f" iteration, {len(specs) / seconds:.0f} net-iterations/s,"
-        f" {100 * roofline / seconds:.1f} % of the memory roofline"
+        f" {100 * bound / seconds:.1f} % of the memory roofline"
     )
 
 

@@ -943,7 +943,7 @@ def test_profile_prints_tables_and_writes_a_page(call, root, arguments, nets):
     code, out, err = call("profile", *arguments.split(), "--steps", "1")
 
     assert code == 0, err
-    assert out.index("Steps by the clock") < out.index("KIND ") < out.index("LAYER ") < out.index("A step of ")
+    assert out.index("by the clock") < out.index("KIND ") < out.index("LAYER ") < out.index("A step of ")
     for net in nets:
         assert re.search(rf"^{net} +[\d.]+ ", out, re.MULTILINE)
         assert f"{net}, by kind of work:" in out

@@ -99,7 +99,7 @@ def test_history_has_its_steps(written, text):
 
     step = next(row for row in found if row.startswith("step[cifar-56-residual]|suspected|"))
     assert "040404040404 to 050505050505" in step
-    assert "kernel|-|registers per thread|worse|020202020202 to 030303030303|32|64" in found
+    assert "kernel|registers per thread|worse|020202020202 to 030303030303|32|64" in found
     assert "7|070707070707|torch 2.13 to 2.14" in found
     svg = (written.page.parent / "history.svg").read_text(encoding="utf-8")
     assert "0404040..0505050" in svg

@@ -625,7 +625,7 @@ def test_numbers_in_one_sentence_add_up_as_printed(value, other, verdict):
     """In every sentence with two errors and their difference, that is the difference of the errors as printed."""
     for sentence, sign in zip(sentences(value, other, {"verdict": verdict}), (-1, 1), strict=True):
         first, second = map(Decimal, re.findall(r"([\d.]+) %", sentence)[:2])
-        (points,) = map(Decimal, re.findall(r"([+-][\d.]+) points", sentence))
+        (points,) = map(Decimal, re.findall(r"([+-]?[\d.]+) points", sentence))
 
         assert points == sign * (first - second)
 

@@ -284,7 +284,7 @@ def across(study, errors):
     """The table across scales, from the error of each twin by seed."""
     last = made.last(study, lambda run, twin: errors[twin][run.seed])
     summary = derive.by_depth(derive.final(last), 20)
-    return tables.across_scales(judging.across_scales(study, last, summary))
+    return tables.across_scales(judging.across_scales(study, last, summary, comparisons.judge(study, last)[1]))
 
 
 def test_the_table_across_scales():
