@@ -284,8 +284,8 @@ def test_list_says_how_far_each_study_is(call, root):
 
 
 def test_list_fits_80_columns_and_has_headings_in_order(call, root):
-    """However long a cost or a question is, no line is wider; the studies stand by group, in the order of `GROUPS`."""
-    for name, group in (("a", "Training"), ("b", "Speed"), ("c", "Ours"), ("d", "Degradation")):
+    """However long a cost or a question is, no line is wider; studies stand by group, in order, `depth` first."""
+    for name, group in (("a", "Training"), ("b", "Speed"), ("c", "Ours"), ("d", "Degradation"), ("depth", "Speed")):
         text = TINY.replace("a moment", "many words " * 20).replace("Does it", "Is it long " * 20)
         made.load(root / "ablations", f'group = "{group}"\n{text}', name)
 
@@ -295,6 +295,7 @@ def test_list_fits_80_columns_and_has_headings_in_order(call, root):
     assert [line for line in out.splitlines() if re.match(r"[A-Z]", line)] == [
         "Degradation", "Training", "Speed", "Other studies", "Ours"
     ]  # fmt: skip
+    assert out.index("\n  depth  ") < out.index("\n  b  ")
 
 
 def test_list_shows_the_papers_recipes_on_demand(call, root):
@@ -306,7 +307,7 @@ def test_list_shows_the_papers_recipes_on_demand(call, root):
 
     assert names == [["tiny", "two-cifar10"], ["one-cifar10", "tiny", "two-cifar10"]]
     assert call("list")[1].splitlines()[-2:] == [
-        "1 more have the papers' recipes on CIFAR-10, and need a GPU. To list them, too:", "  deeptwins list --all"
+        "1 more has its paper's recipe on CIFAR-10, and needs a GPU. To list all:", "  deeptwins list --all"
     ]  # fmt: skip
 
 

@@ -118,18 +118,24 @@ def list_(
 
     The `-cifar10` versions, with the recipes of the papers, are left out unless they are begun, or --all is given.
     """
-    from deeptwins.study import GROUPS
+    from deeptwins.study import FIRST, GROUPS
 
     if not ABLATIONS.is_dir():
         raise InputError(f"no folder {ABLATIONS}/ here: go to the repository's root")
-    rows = [_listed(path, results) for path in sorted(ABLATIONS.glob("*.toml"), key=lambda path: path.stem)]
+    files = sorted(ABLATIONS.glob("*.toml"), key=lambda path: (path.stem != FIRST, path.stem))
+    rows = [_listed(path, results) for path in files]
     broken = [row for row in rows if row["error"]]
     shown = [row for row in rows if everything or row in broken or _begun(row) or not row["name"].endswith(FULL)]
     groups = sorted({row["group"] for row in shown} - {*GROUPS, None})
     for group in [*GROUPS, *groups, None]:
         _print_group(group, [row for row in shown if row["group"] == group], shown)
     if hidden := len(rows) - len(shown):
-        say(f"{hidden} more have the papers' recipes on CIFAR-10, and need a GPU. To list them, too:")
+        more = (
+            "1 more has its paper's recipe on CIFAR-10, and needs"
+            if hidden == 1
+            else (f"{hidden} more have the papers' recipes on CIFAR-10, and need")
+        )
+        say(f"{more} a GPU. To list all:")
         say(f"  {here('deeptwins list --all')}")
     for row in filter(lambda row: row["aside"], rows):
         wrap(row["aside"])

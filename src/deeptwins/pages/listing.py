@@ -12,12 +12,11 @@ from typing import Any
 from deeptwins.errors import InputError, escaped
 from deeptwins.pages import saving
 from deeptwins.pages.page import HTML, KEPT, LISTED, MARKDOWN, writable
-from deeptwins.study import GROUPS
+from deeptwins.study import FIRST, GROUPS
 from deeptwins.study.files import OWN
 from deeptwins.system import disk, regular
 
 LARGEST = 2**20  # bytes of a summary
-FIRST = "depth"  # among the pages of its group: the question that all others come from
 
 
 def write_index(reports: Path) -> Path:

@@ -41,6 +41,8 @@ FOLDER = Path("ablations")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,59}")  # of a study or a twin: names of folders, of files and of marks on pages
 GROUPS = ("Degradation", "Blocks and shortcuts", "Training", "Speed")
 """Headings of lists of studies and pages, in order; others follow, by name."""
+FIRST = "depth"
+"""The study that lists show before the others of its group: the question that all come from."""
 OWN = "Other studies"
 RESERVED = ("choices", "diff", "gate", "kernels", "performance", "profile", "throughput")
 """Folders of results and pages that are no study's; nor are those that begin with one of `BEGINNINGS`."""
