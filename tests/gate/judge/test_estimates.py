@@ -24,6 +24,11 @@ PAIRS = st.lists(st.lists(VALUE, min_size=1, max_size=4), min_size=2, max_size=6
 few = settings(max_examples=25)  # Each takes many bootstrap samples.
 
 
+def without_ties(pairs):
+    """Whether no two pairs have the same value, but for the rounding of sums."""
+    return len({round(hodges_lehmann(pair), 9) for pair in pairs}) == len(pairs)
+
+
 def ends(result):
     """Return what swaps and shifts with the arms."""
     return result.log_ratio, result.low, result.high
@@ -144,7 +149,7 @@ def test_the_order_of_pairs_and_blocks_means_nothing(pairs, rng):
 @given(PAIRS)
 def test_swapping_the_arms_turns_the_sign(pairs):
     """With base and head swapped, the estimate is negative, the interval mirrored, and the tests change places."""
-    assume(len({hodges_lehmann(pair) for pair in pairs}) == len(pairs))  # pairs of equal values have no one order
+    assume(without_ties(pairs))  # pairs of equal values have no one order
     result, turned = estimate(pairs), estimate([[-value for value in pair] for pair in pairs])
 
     assert ends(turned) == pytest.approx((-result.log_ratio, -result.high, -result.low), abs=1e-12)
@@ -158,7 +163,7 @@ def test_swapping_the_arms_turns_the_sign(pairs):
 @given(PAIRS, st.integers(-64, 64).map(lambda n: n / 64))
 def test_a_factor_shifts_the_interval(pairs, shift):
     """Head slower by a further factor moves estimate and interval by it, and makes neither wider."""
-    assume(len({hodges_lehmann(pair) for pair in pairs}) == len(pairs))
+    assume(without_ties(pairs))
     result, moved = estimate(pairs), estimate([[value + shift for value in pair] for pair in pairs])
 
     assert ends(moved) == pytest.approx([value + shift for value in ends(result)], abs=1e-9)
