@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from deeptwins.cli.console import CONTRADICTED, REPORTS, RESULTS, say, tell
 from deeptwins.cli.options import AsJson, Reports, complete_study, results_option
-from deeptwins.cli.pages import print_index, spec_of
+from deeptwins.cli.pages import print_index, print_page, spec_of
 from deeptwins.system import signals
 
 if TYPE_CHECKING:
@@ -58,8 +57,7 @@ def diff(  # noqa: PLR0913  every option is a parameter
     except KeyboardInterrupt:
         say("interrupted", err=True)
         raise typer.Exit(signals.INTERRUPTED) from None
-    for text in (*written.lines, "", written.page):
-        say(text)
+    print_page(written)
     print_index(reports)
     tell(lambda: _content(written))
     if strict and written.facts.apart:
@@ -74,8 +72,7 @@ def _content(written: Written[DiffFacts]) -> dict[str, Any]:
         for letter, side in facts.sides
     }
     tables = {
-        name: json.loads(table.to_json(orient="records", double_precision=15))
-        for name, table in {**spec.data(facts), "unpaired": facts.found.unpaired}.items()
+        name: table.to_dict("records") for name, table in {**spec.data(facts), "unpaired": facts.found.unpaired}.items()
     }
     counts = {result: count for result, count in facts.counts.items() if count}
     return {

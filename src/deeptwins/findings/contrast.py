@@ -325,6 +325,6 @@ def _sides(a: Trend | Difference, b: Trend | Difference, *more: str) -> dict[str
     row: dict[str, Any] = {}
     for side, one in (("a", a), ("b", b)):
         numbers = {key: getattr(one.over_seeds, key) for key in ("n", "difference", "low", "high")}
-        numbers |= {key: getattr(one, key) for key in ("verdict", *more)}
+        numbers |= {key: getattr(one, key) for key in ("p_holm", "verdict", *more)}
         row |= {f"{key}_{side}": value for key, value in numbers.items()}
     return row

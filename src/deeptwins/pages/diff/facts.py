@@ -10,13 +10,13 @@ import pandas as pd
 
 from deeptwins.errors import InputError, line
 from deeptwins.findings import contrast
+from deeptwins.findings.comparisons import HEADLINE
 from deeptwins.findings.contrast import APART, RESULTS, Contrast
 from deeptwins.pages.diff import sources
 from deeptwins.pages.diff.sources import DiffSide
 from deeptwins.pages.study.facts import StudyFacts
 from deeptwins.pages.study.tables import METRICS
 
-HEADLINE = "train_error_pct"
 SHOWN = [metric for metric in METRICS if metric != "running_error_pct"]  # the others are in the data
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from deeptwins.findings.comparisons import HEADLINE
 from deeptwins.findings.contrast import Contrast
 from deeptwins.pages import colours, drawing, marks, scales
 from deeptwins.pages.colours import DASHED, INK
 from deeptwins.pages.diff import tables
-from deeptwins.pages.diff.facts import HEADLINE
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.marks import Canvas
 from deeptwins.pages.wording import count, interval, percent

@@ -14,7 +14,7 @@ from deeptwins.pages.study import prose, provenance
 from deeptwins.pages.study import tables as of_study
 from deeptwins.pages.study.facts import StudyFacts
 from deeptwins.pages.tables import Column, Table, shorten
-from deeptwins.pages.wording import apart, count, number, p_value, place_of, points
+from deeptwins.pages.wording import apart, count, decimals_adding, difference, number, p_value, place_of, points
 
 NONE = "-"
 _OPEN = {DIVERGED: "a net diverged", UNTRAINED: "neither trained"}
@@ -42,15 +42,14 @@ def net(row: Mapping[Any, Any]) -> str:
 def errors(row: Mapping[Any, Any]) -> tuple[str, str, str]:
     """Write both errors and their difference, as it follows from them as written; what did not train has none."""
     a, b = row["mean_a"], row["mean_b"]
-    decimals = 1 if round(round(b, 1) - round(a, 1), 1) == round(row["difference"], 1) else 2
-    difference = NONE if row["verdict"] in VOID else points(round(b, decimals) - round(a, decimals), decimals)
-    return number(a, decimals), number(b, decimals), difference
+    decimals = decimals_adding(b, a)
+    apart_by = NONE if row["verdict"] in VOID else difference(b, a, decimals)
+    return number(a, decimals), number(b, decimals), apart_by
 
 
 def corrected(row: Mapping[Any, Any]) -> bool:
     """Whether a difference is within seeds only by the correction for many tests: its own interval excludes 0."""
-    excludes = row["low"] > 0 or row["high"] < 0
-    return bool(row["result"] == WITHIN and row["verdict"] != "agree" and excludes)
+    return row["result"] == WITHIN and bool(of_study.corrected(row))
 
 
 def spread(row: Mapping[Any, Any]) -> str:
@@ -156,10 +155,9 @@ def _trend(row: Mapping[Any, Any], side: str) -> str:
 
 def _effect(row: Mapping[Any, Any], side: str) -> str:
     """Write a difference with its interval, its seeds and its verdict."""
-    low, high, verdict = (row[f"{key}_{side}"] for key in ("low", "high", "verdict"))
-    if verdict == "inconclusive" and (low > 0 or high < 0):
-        verdict = "inconclusive after correction"
-    return f"{points(row[f'difference_{side}'])} ({apart(low, high)}), {count(row[f'n_{side}'], 'seed')}: {verdict}"
+    own = {key: row[f"{key}_{side}"] for key in ("difference", "low", "high", "n", "p_holm", "verdict")}
+    evidence = f"{apart(own['low'], own['high'])}), {count(own['n'], 'seed')}"
+    return f"{points(own['difference'])} ({evidence}: {of_study.verdict(own)}"
 
 
 def numbers(found: Contrast) -> Table:

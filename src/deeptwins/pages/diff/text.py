@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from deeptwins.findings.comparisons import HEADLINE
 from deeptwins.findings.contrast import APART, SAME
 from deeptwins.pages.diff import tables, words
-from deeptwins.pages.diff.facts import HEADLINE, SHOWN, DiffFacts, spans
+from deeptwins.pages.diff.facts import SHOWN, DiffFacts, spans
 from deeptwins.pages.study.tables import METRICS
 
 WIDTH = 80
@@ -20,7 +21,7 @@ NUMBERS = "{:<20} {:>6} {:>6} {:>6} {:>18}  {}"
 
 def lines(facts: DiffFacts) -> list[str]:
     """Write a diff as lines."""
-    return [line.rstrip() for line in _lines(facts)]
+    return [*(line.rstrip() for line in _lines(facts)), ""]
 
 
 def _lines(facts: DiffFacts) -> Iterator[str]:

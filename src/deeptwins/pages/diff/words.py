@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from deeptwins.findings.comparisons import HEADLINE
 from deeptwins.findings.contrast import APART, OPEN, SAME, WITHIN
 from deeptwins.pages.diff import tables
-from deeptwins.pages.diff.facts import HEADLINE, SHOWN, DiffFacts
+from deeptwins.pages.diff.facts import SHOWN, DiffFacts
 from deeptwins.pages.study.tables import METRICS
 from deeptwins.pages.wording import apart, count, listed, p_value
 from deeptwins.records import sameness

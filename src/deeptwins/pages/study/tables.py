@@ -36,7 +36,7 @@ _VERDICTS = {"at most": "at most, by a one-sided 95 % bound"}
 _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? undecided"}
 
 
-def _verdict(row: Mapping[Any, Any]) -> str:
+def verdict(row: Mapping[Any, Any]) -> str:
     """Write a verdict, and why it is none where the interval beside it seems to say one."""
     if row["verdict"] == INCONCLUSIVE:
         return f"undecided{corrected(row)}"
@@ -48,7 +48,7 @@ def _tested(row: Mapping[Any, Any], p: str) -> float:
     return math.nan if row["verdict"] in {NOT_TESTED, *VOID} else row[p]
 
 
-_VERDICT = Column("verdict", _verdict)
+_VERDICT = Column("verdict", verdict)
 _READING = Column("reading", "reading", lambda reading: "undecided" if reading == INCONCLUSIVE else reading)
 NET = _FAMILY, _DEPTH, _TWIN = Column("family", "group"), Column("depth", "depth"), Column("twin", "twin")
 SEEDS = Column("seeds", "n")
