@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,24 +120,19 @@ def list_(
 
     The `-cifar10` versions, with the recipes of the papers, are left out unless they are begun, or --all is given.
     """
-    from deeptwins.study import FIRST, GROUPS
+    from deeptwins.study import order
 
     if not ABLATIONS.is_dir():
         raise InputError(f"no folder {ABLATIONS}/ here: go to the repository's root")
-    files = sorted(ABLATIONS.glob("*.toml"), key=lambda path: (path.stem != FIRST, path.stem))
-    rows = [_listed(path, results) for path in files]
+    rows = [_listed(path, results) for path in sorted(ABLATIONS.glob("*.toml"), key=lambda path: path.stem)]
     broken = [row for row in rows if row["error"]]
     shown = [row for row in rows if everything or row in broken or _begun(row) or not row["name"].endswith(FULL)]
-    groups = sorted({row["group"] for row in shown} - {*GROUPS, None})
-    for group in [*GROUPS, *groups, None]:
-        _print_group(group, [row for row in shown if row["group"] == group], shown)
+    read = sorted((row for row in shown if row not in broken), key=lambda row: order(row["group"], row["name"]))
+    for group, its in groupby([*read, *broken], itemgetter("group")):
+        _print_group(group, [*its], shown)
     if hidden := len(rows) - len(shown):
-        more = (
-            "1 more has its paper's recipe on CIFAR-10, and needs"
-            if hidden == 1
-            else (f"{hidden} more have the papers' recipes on CIFAR-10, and need")
-        )
-        say(f"{more} a GPU. To list all:")
+        has, need = ("has its paper's recipe", "needs") if hidden == 1 else ("have the papers' recipes", "need")
+        say(f"{hidden} more {has} on CIFAR-10, and {need} a GPU. To list all:")
         say(f"  {here('deeptwins list --all')}")
     for row in filter(lambda row: row["aside"], rows):
         wrap(row["aside"])
@@ -170,8 +167,6 @@ def _begun(row: Mapping[str, Any]) -> bool:
 
 def _print_group(group: str | None, rows: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]]) -> None:
     """Print the studies of a group, each with its question below; None: those that cannot be read."""
-    if not rows:
-        return
     say(group or "Cannot be read")
     names, costs = (max(len(row[key] or "-") for row in shown) for key in ("name", "cost"))
     for row in rows:

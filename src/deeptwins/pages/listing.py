@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from deeptwins.errors import InputError, escaped
 from deeptwins.pages import saving
 from deeptwins.pages.page import HTML, KEPT, LISTED, MARKDOWN, writable
-from deeptwins.study import FIRST, GROUPS
+from deeptwins.study import order
 from deeptwins.study.files import OWN
 from deeptwins.system import disk, regular
 
@@ -32,7 +32,7 @@ def write_index(reports: Path) -> Path:
             listed.append({"name": path.parent.name} | _listed(json.loads(regular.read(path, LARGEST))))
         except (OSError, ValueError, TypeError, KeyError):
             damaged.append(path)
-    listed.sort(key=_place)
+    listed.sort(key=lambda page: order(page["group"], page["name"]))
     groups = [(group, [*pages]) for group, pages in groupby(listed, itemgetter("group"))]
     with writable(reports):
         reports.mkdir(parents=True, exist_ok=True)
@@ -55,12 +55,6 @@ def _listed(summary: Any) -> dict[str, str]:  # noqa: ANN401 - whatever JSON has
     if not all(isinstance(text, str) for text in listed.values()):
         raise TypeError
     return listed
-
-
-def _place(page: Mapping[str, str]) -> tuple[object, ...]:
-    """Order pages: by the order of `GROUPS`, then of the names of other groups; in a group by name, `FIRST` first."""
-    group, name = page["group"], page["name"]
-    return (GROUPS.index(group) if group in GROUPS else len(GROUPS), group, name != FIRST, name)
 
 
 def _neighbours(names: list[str]) -> dict[str, Callable[[str], str]]:

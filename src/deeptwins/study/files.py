@@ -44,6 +44,7 @@ GROUPS = ("Degradation", "Blocks and shortcuts", "Training", "Speed")
 FIRST = "depth"
 """The study that lists show before the others of its group: the question that all come from."""
 OWN = "Other studies"
+
 RESERVED = ("choices", "diff", "gate", "kernels", "performance", "profile", "throughput")
 """Folders of results and pages that are no study's; nor are those that begin with one of `BEGINNINGS`."""
 BEGINNINGS = ("diff-", "profile-")
@@ -143,6 +144,11 @@ def _check_name(name: str) -> None:
         raise InputError("a study has its file's name: at most 60 lower-case letters, digits and hyphens; rename it")
     if name in RESERVED or name.startswith(BEGINNINGS):
         raise InputError("other results or pages lie in a folder of this name; rename the study's file")
+
+
+def order(group: str, name: str) -> tuple[int, str, bool, str]:
+    """Return the place of a study or page in lists: by group, those of `GROUPS` first; in it `FIRST`, then by name."""
+    return (GROUPS.index(group) if group in GROUPS else len(GROUPS), group, name != FIRST, name)
 
 
 def find(name: str, folder: Path = FOLDER) -> Path:

@@ -7,17 +7,9 @@ import pytest
 
 from deeptwins.errors import InputError
 from deeptwins.gate.compare import commits
-from repositories import git
+from repositories import commit, git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-
-
-def commit(root, text):
-    """Commit a file; returns the commit."""
-    (root / "file").write_text(text, encoding="utf-8")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message=a")
-    return git(root, "rev-parse", "HEAD")
 
 
 @pytest.fixture
@@ -26,8 +18,8 @@ def root(tmp_path):
     folder = tmp_path / "repository"
     folder.mkdir()
     git(folder, "init", "--quiet", "--initial-branch=main")
-    commit(folder, "1")
-    commit(folder, "2")
+    commit(folder, file="1")
+    commit(folder, file="2")
     return folder
 
 
@@ -99,7 +91,7 @@ def test_the_main_branch_is_the_remote_s(root, tmp_path):
     assert commits.main_branch(clone) == "origin/release"
     with pytest.raises(commits.NothingToCompareError, match="HEAD is origin/release"):
         commits.choose(clone)
-    head = commit(clone, "3")
+    head = commit(clone, file="3")
     assert commits.choose(clone).base == git(clone, "rev-parse", "origin/release") != head
 
 
@@ -124,7 +116,7 @@ def test_a_main_that_is_behind_the_remote_s_is_already_in_it(root, tmp_path):
 def test_a_shallow_clone_is_told_how_to_get_older_commits(root, tmp_path):
     """Where the commit before is not there, and where the point at which HEAD left main is not."""
     git(root, "checkout", "--quiet", "-b", "work")
-    commit(root, "3")
+    commit(root, file="3")
     git(root, "checkout", "--quiet", "main")
     git(tmp_path, "clone", "--quiet", "--depth=1", "--no-single-branch", f"file://{root}", "clone")
     clone = tmp_path / "clone"

@@ -11,20 +11,9 @@ import pytest
 
 from deeptwins.errors import InputError
 from deeptwins.gate.compare import processes, worktrees
-from repositories import git
+from repositories import commit, git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-
-
-def commit(root, **files):
-    """Commit files, by their names with `/` as `__`; returns the commit."""
-    for name, text in files.items():
-        path = root / name.replace("__", "/").replace("_toml", ".toml")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--allow-empty", "--message=a")
-    return git(root, "rev-parse", "HEAD")
 
 
 @pytest.fixture
