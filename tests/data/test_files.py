@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from deeptwins.data import images, load, native, parquet, pictures
+from deeptwins.data import chunks, images, load, native, parquet, pictures
 from deeptwins.data.folders import Files
 from deeptwins.errors import InputError
 from layouts_made import encoded, made, write_cifar, write_folder, write_idx, write_parquet
@@ -147,17 +149,80 @@ def test_rows_that_cannot_be_images_are_not_read(tmp_path):
         load(f"parquet:{tmp_path}")
 
 
+def integer(number, length=1):
+    """An integer as Thrift's compact protocol has it, in so many bytes at least."""
+    number, content = number << 1, b""
+    while number > 127 or len(content) + 1 < length:
+        content, number = content + bytes([number & 127 | 128]), number >> 7
+    return content + bytes([number])
+
+
+def says_less(path):
+    """Let the end of a file of one row group of images say that they're as large packed as unpacked."""
+    content, end = path.read_bytes(), path.stat().st_size - 8
+    group = pq.read_metadata(path).row_group(0)
+    footer = content[end - int.from_bytes(content[end : end + 4], "little") : end]
+    said = footer
+    for size in (group.total_byte_size, group.column(0).total_uncompressed_size):
+        said = said.replace(integer(size), integer(group.column(0).total_compressed_size, len(integer(size))))
+    path.write_bytes(content[: end - len(footer)] + said + content[end:])
+    assert pq.read_metadata(path).row_group(0).total_byte_size < group.total_byte_size
+
+
 @pytest.mark.parametrize("dictionary", [False, True])
 @pytest.mark.parametrize("in_memory", [0, 2**18])
-def test_parquet_that_inflates_is_not_unpacked(dictionary, in_memory, tmp_path, monkeypatch):
-    """Of Parquet no more is unpacked than images could take, be it in pages of zeros or by a value that rows share."""
+@pytest.mark.parametrize("honest", [True, False])
+def test_parquet_that_inflates_is_not_unpacked(dictionary, in_memory, honest, tmp_path, monkeypatch):
+    """Of Parquet no more is unpacked than images take, be it in pages, whatever the file says, or by a shared value."""
     monkeypatch.setattr(parquet, "IN_MEMORY_BYTES", in_memory)
     path = write_parquet(tmp_path, made(6, 5)) / "train-00000-of-00002.parquet"
     cells = pa.array([{"bytes": bytes(2**16)}] * 300)
     write_rows(path, cells, 300, use_dictionary=dictionary, compression="zstd")
+    if not honest:
+        says_less(path)
     message = "its images are more than 100 times" if dictionary else ".* bytes that say to be .* once unpacked"
     with pytest.raises(InputError, match=rf"^{path}: {message}"):
         load(f"parquet:{tmp_path}")
+
+
+@settings(max_examples=30)
+@given(
+    rows=st.integers(1, 400),
+    options=st.fixed_dictionaries(
+        {
+            "row_group_size": st.integers(1, 150),
+            "data_page_size": st.sampled_from([64, 4096, 2**20]),
+            "data_page_version": st.sampled_from(["1.0", "2.0"]),
+            "use_dictionary": st.booleans(),
+            "compression": st.sampled_from(["none", "zstd", "snappy"]),
+        }
+    ),
+)
+def test_pages_are_found_as_decoders_find_them(tmp_path_factory, rows, options):
+    """Chunks lie where pyarrow says, and their pages together are as large as an honest file says, headers aside."""
+    path = tmp_path_factory.mktemp("pages") / "a.parquet"
+    cells = pa.array([{"bytes": bytes(number % 90)} for number in range(rows)])
+    write_rows(path, cells, rows, write_batch_size=16, write_statistics=False, **options)
+    content = pq.read_metadata(path)
+    with path.open("rb") as source:
+        groups = chunks.row_groups(source)
+        assert len(groups) == content.num_row_groups
+        for number, group in enumerate(groups):
+            told, chunk = content.row_group(number).column(0), group["image.bytes"]
+            pages = [*chunks.pages(source, chunk)]
+            assert chunk.values == told.num_values
+            assert chunk.end - chunk.start == told.total_compressed_size
+            assert (pages[0].type == chunks.DICTIONARY) == told.has_dictionary_page
+            headers = told.total_uncompressed_size - sum(page.size for page in pages)
+            assert 8 * len(pages) <= headers <= 64 * len(pages)
+
+
+def test_structs_without_end_are_damage(tmp_path):
+    """Whatever stands where a page begins, it's told from a page at once: no list is endless, no struct too deep."""
+    for start in (b"\x19\xf1" + b"\xff" * 9 + b"\x01", b"\x1c" * 5000, b"\x18" + b"\xff" * 4 + b"\x0f", b"\xff" * 99):
+        (tmp_path / "a").write_bytes(start)
+        with (tmp_path / "a").open("rb") as source, pytest.raises((ValueError, EOFError)):
+            next(chunks.pages(source, chunks.Chunk(1, 0, 99)))
 
 
 def test_rows_that_share_a_large_value_are_read_a_few_at_once(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from deeptwins.data import chunks
 from deeptwins.data.files import (
     TEST_SPLITS,
     Part,
@@ -150,10 +151,11 @@ def _labels(file: Path) -> pa.Table:
         )
         if twice := [name for name in (images, label) if schema.names.count(name) > 1]:
             raise InputError(f"{file}: has more than one column {twice[0]}")
-        if images is None or _leaf(schema.field(images)) is None:
-            raise InputError(
-                must if images is None else f"{must}, of which {images} is {line(str(schema.field(images).type))}"
-            )
+        if images is None:
+            raise InputError(must)
+        leaf = _leaf(schema.field(images))
+        if leaf is None:
+            raise InputError(f"{must}, of which {images} is {line(str(schema.field(images).type))}")
         if label is None:
             raise UnlabelledError(must)
         kind = schema.field(label).type
@@ -162,14 +164,13 @@ def _labels(file: Path) -> pa.Table:
         size, rows = os.fstat(source.fileno()).st_size, content.metadata.num_rows
         if rows > max(ROWS, size):
             raise InputError(f"{file}: {size:,} bytes that say to be {rows:,} rows: no images")
+        read = [group[column] for group in chunks.row_groups(source) for column in (leaf, label)]
+        unpacked = sum(page.size for chunk in read for page in chunks.pages(source, chunk))
+        if unpacked > max(IN_MEMORY_BYTES, INFLATION * size):
+            raise InputError(f"{file}: {size:,} bytes that say to be {unpacked:,} once unpacked: no images")
         labels = pa.Table.from_batches(
             _up_to(rows, content.iter_batches(columns=[label])), pa.schema([schema.field(label)])
         )
-        # What metadata says of its groups is asked for after they were read: where it is damaged, to ask ends Python.
-        groups = map(content.metadata.row_group, range(content.num_row_groups))
-        inflated = sum(group.total_byte_size for group in groups)
-        if inflated > max(IN_MEMORY_BYTES, INFLATION * size):
-            raise InputError(f"{file}: {size:,} bytes that say to be {inflated:,} once unpacked: no images")
         if pa.types.is_floating(kind) and labels[0].null_count < rows:  # pandas makes such a column where all are null
             raise InputError(f"{file}: {_must_hold(labels)}")
         return pa.table({label: labels[0].cast(pa.int64(), safe=False)})  # of 64 bits, what is too large gets negative
@@ -203,16 +204,13 @@ def _up_to(rows: int, batches: Iterable[T]) -> Iterator[T]:
         raise ValueError("damaged")
 
 
-def _at_once(source: BinaryIO, chunk: pq.ColumnChunkMetaData) -> int:
+def _at_once(source: BinaryIO, chunk: chunks.Chunk) -> int:
     """How many rows of a column's chunk to read at once: few where its dictionary has values that may be large.
 
-    Rows share the values of a dictionary in the file, but not in memory. How large it is stands in the header of its
-    page, which begins, in Thrift's compact form, with 2 for a dictionary, and its size.
+    Rows share the values of a dictionary in the file, but not in memory.
     """
-    source.seek(chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset)
-    head = re.match(rb"\x15\x04\x15([\x80-\xff]*[\x00-\x7f])", source.read(16))
-    size = sum((byte & 127) << 7 * place for place, byte in enumerate(head[1])) // 2 if head else 0
-    return max(1, min(_CHUNK, IN_MEMORY_BYTES // max(size, 1)))
+    sizes = [page.size for page in chunks.pages(source, chunk) if page.type == chunks.DICTIONARY]
+    return max(1, min(_CHUNK, IN_MEMORY_BYTES // max([1, *sizes])))
 
 
 class Rows:
@@ -309,12 +307,9 @@ def _encoded(source: BinaryIO) -> Iterator[pa.Array]:
     """Read the images of a file, some rows at a time."""
     content = pq.ParquetFile(source)
     schema = content.schema_arrow
-    leaf = _leaf(schema.field(next(name for name in IMAGE_COLUMNS if name in schema.names)))
-    place = [content.schema.column(number).path for number in range(len(content.schema.names))].index(leaf)
-    for number in range(content.num_row_groups):
-        next(content.iter_batches(1, [number], [leaf]), None)  # as in _labels
-        chunk = content.metadata.row_group(number).column(place)
-        for batch in content.iter_batches(_at_once(source, chunk), [number], [leaf]):
+    leaf = _leaf(schema.field(next(name for name in IMAGE_COLUMNS if name in schema.names))) or ""
+    for number, group in enumerate(chunks.row_groups(source)):
+        for batch in content.iter_batches(_at_once(source, group[leaf]), [number], [leaf]):
             column = batch.column(0)
             values = pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
             yield values.cast(pa.large_binary())

@@ -1,0 +1,134 @@
+"""Where the column chunks of a Parquet file lie, and how large their pages are, asked before any of them is unpacked.
+
+What a file says at its end of the size of its content need not be true. What decoders go by are the headers of pages.
+Both are structs of Thrift's compact protocol (Apache Parquet, `parquet.thrift`: FileMetaData, PageHeader).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+LARGEST_FOOTER = 2**24  # bytes; files of images need thousands
+LARGEST_TEXT = 2**24  # bytes, of names and statistics
+DEEPEST = 16  # structs and lists in one another
+
+DICTIONARY = 2  # a type of page
+
+
+class Chunk(NamedTuple):
+    """The values of a column in one row group: how many, and from which byte of the file to which."""
+
+    values: int
+    start: int
+    end: int
+
+
+class Page(NamedTuple):
+    """A page of a chunk: its type, and its size in bytes once unpacked."""
+
+    type: int
+    size: int
+
+
+def row_groups(source: BinaryIO) -> list[dict[str, Chunk]]:
+    """Read where the chunks of each row group lie, by the path of their column, such as `image.bytes`.
+
+    Raises:
+        ValueError, EOFError, KeyError: the file is damaged.
+    """
+    end = source.seek(-8, os.SEEK_END)
+    length = int.from_bytes(source.read(4), "little")
+    if length > min(end, LARGEST_FOOTER):
+        raise ValueError("damaged")
+    source.seek(end - length)
+    footer = _struct(io.BytesIO(source.read(length)))
+    return [dict(_chunk(column[3]) for column in group[1]) for group in footer[4]]
+
+
+def _chunk(column: dict[int, Any]) -> tuple[str, Chunk]:
+    """Read a ColumnMetaData. A chunk begins with its dictionary, if it has one."""
+    start = min(column[9], column.get(11) or column[9])
+    return b".".join(column[3]).decode(), Chunk(column[5], start, start + column[7])
+
+
+def pages(source: BinaryIO, chunk: Chunk) -> Iterator[Page]:
+    """Read the headers of the pages that a decoder would read of a chunk.
+
+    Raises:
+        ValueError, EOFError, KeyError: the file is damaged.
+    """
+    place, values, empty = chunk.start, 0, 0
+    while values < chunk.values and place < chunk.end:
+        source.seek(place)
+        header = _struct(source)
+        head = header.get(5) or header.get(8)  # of the first or the second version of pages with data
+        values += head[1] if head else 0
+        empty += not (head and head[1] > 0)
+        place = source.tell() + header[3]
+        if min(header[2], header[3]) < 0 or empty > 2:  # noqa: PLR2004  a dictionary, and an index, as of old
+            raise ValueError("damaged")
+        yield Page(header[1], header[2])
+
+
+def _struct(source: BinaryIO, depth: int = 0) -> dict[int, Any]:
+    """Read a struct: its values by the numbers of their fields."""
+    fields: dict[int, Any] = {}
+    number = 0
+    while head := _byte(source):
+        number = number + (head >> 4) if head >> 4 else _integer(source)
+        kind = head & 15
+        fields[number] = kind == 1 if kind in {1, 2} else _value(source, kind, depth + 1)
+    return fields
+
+
+def _value(source: BinaryIO, kind: int, depth: int) -> Any:  # noqa: ANN401  whatever Thrift has
+    """Read a value of a kind: of a field, or in a list, where truths take a byte each."""
+    if depth > DEEPEST:
+        raise ValueError("damaged")
+    match kind:
+        case 1 | 2 | 3:
+            return _byte(source)
+        case 4 | 5 | 6:
+            return _integer(source)
+        case 7:
+            return _bytes(source, 8)
+        case 8:
+            return _bytes(source, _varint(source))
+        case 9 | 10:
+            head = _byte(source)
+            count = head >> 4 if head >> 4 < 15 else _varint(source)  # noqa: PLR2004  then it follows
+            return [_value(source, head & 15, depth + 1) for _ in range(count)]
+        case 12:
+            return _struct(source, depth)
+        case _:
+            raise ValueError("damaged")
+
+
+def _integer(source: BinaryIO) -> int:
+    """Read an integer with a sign, in which the lowest bit is the sign."""
+    number = _varint(source)
+    return number >> 1 ^ -(number & 1)
+
+
+def _varint(source: BinaryIO) -> int:
+    """Read an integer of 64 bits at most, seven of them in each byte."""
+    number = 0
+    for shift in range(0, 70, 7):
+        byte = _byte(source)
+        number |= (byte & 127) << shift
+        if byte < 128:  # noqa: PLR2004  the last
+            return number
+    raise ValueError("damaged")
+
+
+def _byte(source: BinaryIO) -> int:
+    return _bytes(source, 1)[0]
+
+
+def _bytes(source: BinaryIO, count: int) -> bytes:
+    if count > LARGEST_TEXT or len(content := source.read(count)) < count:
+        raise EOFError
+    return content
