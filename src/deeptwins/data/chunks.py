@@ -6,6 +6,7 @@ Both are structs of Thrift's compact protocol (Apache Parquet, `parquet.thrift`:
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Iterator
@@ -27,17 +28,19 @@ class Chunk(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page of a chunk: its type, and its size in bytes once unpacked."""
+    """A page of a chunk: its type, its sizes in bytes unpacked and as it is, and how many values it has."""
 
     type: int
     size: int
+    packed: int
+    values: int
 
 
 def row_groups(source: BinaryIO) -> list[dict[str, Chunk]]:
     """Read where the chunks of each row group lie, by the path of their column, such as `image.bytes`.
 
     Raises:
-        ValueError, EOFError, KeyError: the file is damaged.
+        ValueError, EOFError: the file is damaged.
     """
     end = source.seek(-8, os.SEEK_END)
     length = int.from_bytes(source.read(4), "little")
@@ -45,32 +48,49 @@ def row_groups(source: BinaryIO) -> list[dict[str, Chunk]]:
         raise ValueError("damaged")
     source.seek(end - length)
     footer = _struct(io.BytesIO(source.read(length)))
-    return [dict(_chunk(column[3]) for column in group[1]) for group in footer[4]]
+    with _damage():
+        return [dict(_chunk(column[3]) for column in group[1]) for group in footer[4]]
+
+
+@contextlib.contextmanager
+def _damage() -> Iterator[None]:
+    """Call it damage where a struct has a field of another type, or none."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError):
+        raise ValueError("damaged") from None
 
 
 def _chunk(column: dict[int, Any]) -> tuple[str, Chunk]:
     """Read a ColumnMetaData. A chunk begins with its dictionary, if it has one."""
-    start = min(column[9], column.get(11) or column[9])
-    return b".".join(column[3]).decode(), Chunk(column[5], start, start + column[7])
+    values, size, data, dictionary = (int(column.get(field) or 0) for field in (5, 7, 9, 11))
+    start = min(data, dictionary or data)
+    return b".".join(column[3]).decode(), Chunk(values, start, start + size)
 
 
 def pages(source: BinaryIO, chunk: Chunk) -> Iterator[Page]:
     """Read the headers of the pages that a decoder would read of a chunk.
 
     Raises:
-        ValueError, EOFError, KeyError: the file is damaged.
+        ValueError, EOFError: the file is damaged.
     """
     place, values, empty = chunk.start, 0, 0
     while values < chunk.values and place < chunk.end:
         source.seek(place)
-        header = _struct(source)
-        head = header.get(5) or header.get(8)  # of the first or the second version of pages with data
-        values += head[1] if head else 0
-        empty += not (head and head[1] > 0)
-        place = source.tell() + header[3]
-        if min(header[2], header[3]) < 0 or empty > 2:  # noqa: PLR2004  a dictionary, and an index, as of old
+        page = _page(_struct(source))
+        place = source.tell() + page.packed
+        values += page.values
+        empty += page.values == 0
+        if min(page[1:]) < 0 or empty > 2:  # noqa: PLR2004  a dictionary, and an index, as of old
             raise ValueError("damaged")
-        yield Page(header[1], header[2])
+        yield page
+
+
+def _page(header: dict[int, Any]) -> Page:
+    """Read a PageHeader, in which the number of values is in the struct for pages of the first or second version."""
+    with _damage():
+        content = header.get(5) or header.get(8)
+        return Page(*(int(number) for number in (header[1], header[2], header[3], content[1] if content else 0)))
 
 
 def _struct(source: BinaryIO, depth: int = 0) -> dict[int, Any]:
