@@ -60,7 +60,7 @@ Only = Annotated[
     list[str] | None, typer.Option(metavar="WORD", help="Run benchmarks whose names contain WORD. Can be given again.")
 ]
 TierChoice = Annotated[
-    Literal["all", "exact", "paired"], typer.Option(help="exact: counts, in a minute. paired: times, in minutes.")
+    Literal["all", "exact", "paired"], typer.Option(help="exact: counts alone, in a few minutes. paired: times alone.")
 ]
 Limit = Annotated[str, typer.Option(metavar="TIME", help="Start nothing new after TIME: 90s, 9m.")]
 Bisect = Annotated[bool, typer.Option("--bisect", help="Exit codes for `git bisect run`: 0 good, 1 bad, 125 skip.")]
