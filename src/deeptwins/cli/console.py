@@ -190,9 +190,17 @@ def read_shape(text: str) -> tuple[int, int, int]:
 
 
 def print_table(rows: Sequence[tuple[str, ...]], right: Sequence[int] = ()) -> None:
-    """Print rows in columns, those of numbers flush right."""
+    """Print rows in columns, those of numbers flush right; the first has the headings.
+
+    On a terminal that is too narrow, each row becomes a paragraph, its cells beside their headings.
+    """
     rows = [tuple(line(cell, LONGEST_CELL) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if sys.stdout.isatty() and sum(widths) + 2 * len(widths) - 2 > width():
+        for row in rows[1:]:
+            cells = [f"{head} {cell}" for head, cell in zip(rows[0][1:], row[1:], strict=True) if cell]
+            wrap(f"{row[0]}: {'; '.join(cells)}", hanging=2)
+        return
     for row in rows:
         cells = [f"{cell:{'>' if i in right else '<'}{widths[i]}}" for i, cell in enumerate(row)]
         say("  ".join(cells).rstrip())
