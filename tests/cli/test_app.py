@@ -39,7 +39,7 @@ from deeptwins.system import signals
 from deeptwins.train.schedule import scheduling
 from deeptwins.train.schedule.scheduling import Outcome
 from places import ROOT
-from reading import Outline
+from reading import Outline, documented_keys
 
 TINY = """
 question = "Does it work?"
@@ -173,10 +173,11 @@ def test_a_command_loads_only_its_side(root):
 
 
 def test_without_a_command_there_is_help(call):
-    """`deeptwins` alone tells a newcomer what to type first."""
+    """`deeptwins` alone tells a newcomer what to type first, and in whole sentences what each command is for."""
     code, out, _ = call()
 
     assert code == 0
+    assert "..." not in out.split("Commands:")[1]
     assert "deeptwins run smoke" in out
     assert re.findall(r"^  (\w+)  ", out.split("Commands:")[1], re.MULTILINE) == [
         "list", "run", "report", "diff", "show", "profile", "kernels", "doctor", "schema", "gate"
@@ -215,6 +216,7 @@ def test_every_command_explains_itself(call, command):
     assert code == 0
     assert re.search(r"^  [A-Z][^.]*\.$", out, re.MULTILINE)
     assert not re.search(r"^  --\w+( \S+)?$", out, re.MULTILINE)
+    assert not re.search(r"<(list|str|path)", out)  # a type of Python tells people nothing
 
 
 @pytest.mark.parametrize(
@@ -312,22 +314,17 @@ def test_list_shows_the_papers_recipes_on_demand(call, root):
 
 
 def test_programs_get_one_json_object(call, root):
-    """With --json every command that has it prints one object with these keys, and nothing else."""
+    """With --json a command prints one object with the keys that are documented, and nothing else."""
     study = made.load(root / "ablations", TINY, "tiny")
     made.results(root, study)
     (root / "ablations" / "bad.toml").write_text("question =", encoding="utf-8")
-    keys = {
-        ("list",): {"studies"},
-        ("show", "cifar-plain-8"): {"networks"},
-        ("doctor",): {"device", "cores", "load", "busy", "native_bf16", "free_disk_gib", "fused_ops", "datasets"},
-        ("report", "tiny"): {"pages", "index"},
-    }  # fmt: skip
 
     told = {}
-    for command, wanted in keys.items():
-        _, out, _ = call(*command, "--json")
-        told[command[0]] = json.loads(out)
-        assert wanted <= told[command[0]].keys()
+    for command, *arguments in (["list"], ["show", "cifar-plain-8"], ["doctor"], ["report", "tiny"]):
+        _, out, _ = call(command, *arguments, "--json")
+        told[command] = json.loads(out)
+        (inner,) = told[command].get({"list": "studies", "show": "networks", "report": "pages"}.get(command), [{}])[-1:]
+        assert sorted([*told[command], *inner]) == documented_keys(command)
 
     bad, tiny = told["list"]["studies"]
     assert (bad["name"], bad["runs"], bad["error"][:19]) == ("bad", None, "ablations/bad.toml:")
@@ -340,6 +337,17 @@ def test_programs_get_one_json_object(call, root):
     assert page["page"] == "reports/tiny/index.html"
     assert not page["contradicted"]
     assert not call("list")[1].startswith("{")  # the next command is for people again
+
+
+@pytest.mark.parametrize(
+    "command", [["show", "frob"], ["report", "frob"], ["diff", "tiny", "frob"], ["gate"], ["doctor", "folder:frob"]]
+)
+def test_programs_are_told_what_is_wrong(call, command):
+    """Where a command fails, what people read on stderr is the object on stdout, too."""
+    code, out, err = call(*command, "--json")
+
+    assert code == 2
+    assert f"deeptwins: {json.loads(out)['error']}\n" == err
 
 
 def test_the_version_is_told(call):
@@ -378,6 +386,20 @@ def test_shells_complete_studies_and_nets(call, root, monkeypatch, shell, words,
 
     assert (code, err) == (0, "")
     assert {*re.findall(r"^(?:_arguments '\*: :\(\()?\"?([a-z0-9-]+)", out, re.MULTILINE)} == completed
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("option", ["--show-completion", "--install-completion"])
+def test_completion_is_shown_and_installed(call, root, monkeypatch, shell, option):
+    """Either option ends well, and `--install-completion` leaves a file for the shell that asks."""
+    monkeypatch.setenv("HOME", str(root))
+    monkeypatch.setattr("shellingham.detect_shell", lambda: (shell, f"/bin/{shell}"))
+
+    code, out, err = call(option)
+
+    assert (code, err) == (0, "")
+    scripts = [path for path in root.rglob("*deeptwins*") if path.is_file()]
+    assert ("completion installed" in out) == (len(scripts) == 1) == (option == "--install-completion")
 
 
 @pytest.mark.parametrize("name", networks.NAMES)
@@ -432,7 +454,7 @@ def test_a_part_that_ends_python_or_returns_nothing_is_told_by_twin_and_line(cal
 
     code, out, err = call("show", "cifar-resnet-8", "--set", "block_order=broken", "--json")
 
-    assert (code, out) == (1, "")
+    assert (code, f"deeptwins: {json.loads(out)['error']}\n") == (1, err)
     assert err.startswith(f"deeptwins: net cifar-resnet-8, {said}")
     assert f"({__file__}:" in err
 
@@ -724,7 +746,7 @@ def test_runs_that_all_failed_have_no_page_and_exit_with_1(call, trained):
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (KeyboardInterrupt(), (130, "")),
+        (KeyboardInterrupt(), (130, "deeptwins: interrupted\n")),
         (OSError(28, os.strerror(28), "results/tiny/x"), (2, "deeptwins: results/tiny/x: No space left on device\n")),
     ],
     ids=["Ctrl-C", "a full disk"],
@@ -1009,6 +1031,7 @@ def test_an_interrupted_profile_is_quiet(call, monkeypatch):
     code, out, err = call("profile", "cifar-plain-8")
 
     assert (code, out) == (130, "")
+    assert err.endswith("deeptwins: interrupted\n")
     assert "Traceback" not in err
 
 

@@ -59,6 +59,22 @@ def test_paragraphs_are_as_wide_as_the_terminal(text, columns):
     assert all(line.startswith("    ") for line in lines[1:])
 
 
+@pytest.mark.parametrize(("columns", "printed"), [(11, ["net", "small", "large"]), (10, ["small: MS", "large: MS"])])
+def test_a_table_that_is_too_wide_for_a_terminal_is_told_in_paragraphs(capsys, columns, printed):
+    """Each row with its headings, no line wider than the terminal; what is piped stays a table."""
+    rows = [("net", "MS"), ("small", "1.5"), ("large", "200.")]
+    with mock.patch.object(console, "width", return_value=columns):
+        with mock.patch("sys.stdout.isatty", return_value=True):
+            console.print_table(rows)
+        told = capsys.readouterr().out.splitlines()
+        console.print_table(rows)
+    table = capsys.readouterr().out.splitlines()
+
+    assert [text for text in told if not text.startswith(" ")] == (table if columns == 11 else printed)
+    assert max(map(len, told)) <= columns
+    assert [text.split() for text in table] == [[*row] for row in rows]
+
+
 @pytest.mark.parametrize(("terminal", "columns"), [(True, 123), (False, 80)])
 def test_the_width_is_that_of_the_terminal(monkeypatch, terminal, columns):
     """80 columns where the output is piped."""

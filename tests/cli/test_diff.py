@@ -11,6 +11,7 @@ import made
 from deeptwins.cli import app
 from deeptwins.pages import page as pages
 from deeptwins.system import signals
+from reading import documented_keys
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +70,7 @@ def test_json_is_all_that_is_printed(call):
 
     content = json.loads(out)
     assert code == 0
+    assert sorted(content) == documented_keys("diff")
     assert content["a"] == {"source": "one", "records": "results", "commits": ["abc1234"]}
     assert (content["counts"], content["apart"]) == ({"apart": 1}, True)
     train = content["nets"][0]
@@ -120,5 +122,5 @@ def test_an_interruption_is_quiet(call, monkeypatch):
 
     monkeypatch.setattr(pages, "write", interrupted)
 
-    assert call("one", "one") == (130, "", "interrupted\n")
+    assert call("one", "one") == (130, "", "deeptwins: interrupted\n")
     assert cleaned

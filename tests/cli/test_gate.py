@@ -18,6 +18,7 @@ from deeptwins.cli import app, console
 from deeptwins.gate import runs
 from deeptwins.gate.compare import comparison, disturbances
 from deeptwins.gate.judge.conclusion import conclude
+from reading import documented_keys
 from repositories import git
 
 pytest.importorskip("pytest_benchmark", reason="needs pytest-benchmark")
@@ -671,6 +672,7 @@ def test_files_of_pytest_benchmark_in_and_out(project, tmp_path):
     code, out, err = project.gate("import", *files, "--json", *places)
     assert not err
     told = json.loads(out)
+    assert sorted(told) == documented_keys("gate")
     assert (told["exit_code"], told["meaning"], told["kind"]) == (code, "inconclusive", "imported")
     assert out.count(told["verdict"]) == 2  # by itself, and as the first of its lines
     assert [row["benchmark"] for row in told["benchmarks"]]

@@ -632,7 +632,7 @@ def test_what_a_kill_leaves_of_a_download_is_no_data(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == [going.name, "FashionMNIST"]
 
 
-def test_an_archive_that_somebody_has_brought_is_not_downloaded(tmp_path, monkeypatch):
+def test_an_archive_that_somebody_has_brought_is_not_downloaded(tmp_path, monkeypatch, capsys):
     """Torchvision finds CIFAR's archive where it downloads to, if it is the right one."""
     seen = []
 
@@ -650,6 +650,7 @@ def test_an_archive_that_somebody_has_brought_is_not_downloaded(tmp_path, monkey
             load("cifar10", tmp_path)
 
     assert seen == [True, False]
+    assert capsys.readouterr().err.count("downloading") == 1
 
 
 @pytest.mark.parametrize("name", [*layouts.NATIVE])
@@ -665,8 +666,8 @@ def test_what_lacks_a_file_is_told_before_it_is_used(name, tmp_path):
     assert dict(data.available(tmp_path))[name] == str(caught.value)
 
 
-def test_what_is_missing_is_downloaded(tmp_path, monkeypatch):
-    """A dataset that is not there is downloaded by torchvision into the folder, by default the cache."""
+def test_what_is_missing_is_downloaded(tmp_path, monkeypatch, capsys):
+    """A dataset that is not there is downloaded by torchvision into the folder, by default the cache; it is told."""
     parts = made(6, 6)
     calls = []
 
@@ -679,6 +680,8 @@ def test_what_is_missing_is_downloaded(tmp_path, monkeypatch):
     assert [(place.parent, download) for place, download in calls] == [
         (tmp_path / "new", True), (tmp_path / "cache/deeptwins", True)
     ]  # fmt: skip
+    said = [f"downloading fashion-mnist into {tmp_path / place}" for place in ("new", "cache/deeptwins")]
+    assert capsys.readouterr().err.splitlines() == said
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["FashionMNIST"]
     assert same(fetched[0], fetched[1])
     assert same(fetched[0], fetched[2])

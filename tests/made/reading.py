@@ -4,6 +4,8 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 
+from places import ROOT
+
 
 class Outline(HTMLParser):
     """Tags with their attributes, and all text, of HTML."""
@@ -53,3 +55,10 @@ def titles(text):
 def told(text):
     """List what a pointer shows of the marks of all figures in HTML or SVG."""
     return [unescape(words) for words in re.findall(r"<(?:circle|rect|path) [^>]*><title>([^<]*)</title>", text)]
+
+
+def documented_keys(command):
+    """List, sorted, the keys that the architecture says a command prints with --json, at any depth it tells of."""
+    architecture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{command}` \| (.*) \|$", architecture, re.MULTILINE)
+    return sorted(re.findall("`([a-z_0-9]+)`", row))

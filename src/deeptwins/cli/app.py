@@ -7,19 +7,21 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from traceback import walk_tb
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument
 
 from deeptwins import __version__
-from deeptwins.cli.console import FAILED, LEFT_OUT, answer_programs, refuse, say
+from deeptwins.cli.console import FAILED, LEFT_OUT, answer_programs, refuse, say, tell_refusals
 from deeptwins.errors import InputError, notes, told
 from deeptwins.system.invocation import program
 
 LOG = Path("deeptwins-error.log")
-COMPLETING = "_DEEPTWINS_COMPLETE"  # set by a shell that asks for completions; answering them ends in `sys.exit`
 
 COMMANDS = {
     # What the user types: "file:function", or the typer.Typer of a command that has commands of its own.
@@ -68,6 +70,8 @@ def deeptwins(context: typer.Context, *, version: Version = False) -> None:  # n
 
 def build() -> typer.Typer:
     """Make the command line of all commands."""
+    # An argument has a name and a sentence: Python's type of it, list[str], tells people nothing.
+    TyperArgument.display_type_rich = lambda *_, **__: None  # type: ignore[method-assign]
     # Plain help: rich would take two of the three tenths of a second that `deeptwins --help` may last.
     app = typer.Typer(
         rich_markup_mode=None,
@@ -102,8 +106,8 @@ def main() -> None:
     except InputError as error:
         code = refuse(error)
     except (Exception, SystemExit) as error:  # whatever it is, its traceback is kept
-        if isinstance(error, SystemExit) and COMPLETING in os.environ:
-            raise
+        if isinstance(error, SystemExit) and _raised_by(error).is_relative_to(Path(typer.__file__).parent):
+            raise  # how typer ends once a shell is answered, or its completion installed
         if isinstance(error, OSError) and not notes(error):  # else a part of a net has made it
             name = error.filename or ("standard output" if _output_fails() else None)
             code = refuse(f"{name}: {error.strerror}" if name else error)
@@ -117,9 +121,17 @@ def main() -> None:
             refuse(_unforeseen(error))
             code = FAILED
     finally:
+        with suppress(OSError):  # told below
+            tell_refusals()
         answer_programs(asked=False)
     _output_fails()
     sys.exit(code)
+
+
+def _raised_by(error: BaseException) -> Path:
+    """Return the file that raised an error."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return Path(frame.f_code.co_filename)
 
 
 def _unforeseen(error: BaseException) -> str:

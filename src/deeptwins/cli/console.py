@@ -9,16 +9,16 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import typer
 
 from deeptwins.errors import InputError, line, one_line
 from deeptwins.system.invocation import here, hint
-from deeptwins.system.signals import INTERRUPTED
+from deeptwins.system.signals import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
@@ -33,9 +33,26 @@ PIPED, NARROWEST = 80, 20  # columns that text is wrapped at: where there is no 
 
 def refuse(what: object) -> int:
     """Say in one line on stderr what a user can mend; returns the exit code."""
+    written = one_line(hint(str(what)))
+    _Output.refusals.append(written)
     with suppress(OSError):  # nowhere to say it
-        say(f"deeptwins: {one_line(hint(str(what)))}", err=True)
+        say(f"deeptwins: {written}", err=True)
     return BAD_INPUT
+
+
+@contextmanager
+def stoppable(what: str = "interrupted") -> Iterator[None]:
+    """Let a signal end a command, once what it has begun is cleaned up: with a line, and exit code 130.
+
+    Raises:
+        typer.Exit: a signal came.
+    """
+    try:
+        with interruptible():
+            yield
+    except KeyboardInterrupt:
+        refuse(what)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def say(text: object = "", *, err: bool = False) -> None:
@@ -65,7 +82,7 @@ def wrap(text: object, *, hanging: int | None = None) -> None:
 
 def answer_programs(asked: bool) -> bool:  # noqa: FBT001  as typer calls it
     """Choose whether standard output is for programs: nothing but what `tell` prints, or for people."""
-    _Output.for_programs = asked
+    _Output.for_programs, _Output.refusals = asked, []
     if asked:  # what anything else prints, a block of one's own say, goes where people see it
         _Output.stream, sys.stdout = sys.stdout, sys.stderr
     elif _Output.stream:
@@ -76,13 +93,23 @@ def answer_programs(asked: bool) -> bool:  # noqa: FBT001  as typer calls it
 def tell(content: Callable[[], Mapping[str, object]]) -> None:
     """Print what a command found as one JSON object, if that was asked for; else it is not even put together."""
     if _Output.for_programs:
-        typer.echo(json.dumps(_plain(content()), indent=1, allow_nan=False), file=_Output.stream)
+        text = json.dumps(_plain(content()), indent=1, allow_nan=False)
+        _Output.refusals = []  # what is told has them
+        typer.echo(text, file=_Output.stream)
+
+
+def tell_refusals() -> None:
+    """Print for programs why a command has told nothing, if it has not."""
+    if _Output.refusals:
+        tell(lambda: {"error": "; ".join(_Output.refusals)})
 
 
 class _Output:
     for_programs = False
     stream: TextIO | None = None
     """Standard output, while it is for programs."""
+    refusals: ClassVar[list[str]] = []
+    """What was refused while nothing was told."""
 
 
 def _plain(value: object) -> object:
@@ -113,11 +140,11 @@ def conclude(outcome: Outcome, again: list[str], following: list[str] | None) ->
         command = ["deeptwins", "run", *(["--report"] if following is None else []), *again]
         finished = outcome.done + outcome.diverged
         over = "the time is over: " if outcome.out_of_time else ""
-        say(f"{over}{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
+        wrap(f"{over}{finished} of {outcome.total} runs are finished, and nothing is lost. To go on:")
         say("  " + here(shlex.join(command)))
         return UNFINISHED if outcome.out_of_time else INTERRUPTED
     if outcome.failed:
-        say(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
+        wrap(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
         return FAILED
     after = "" if following is None else "; next: " + here(shlex.join(["deeptwins", "report", *following]))
     say(f"{outcome.total} runs are finished{after}")
@@ -163,9 +190,17 @@ def read_shape(text: str) -> tuple[int, int, int]:
 
 
 def print_table(rows: Sequence[tuple[str, ...]], right: Sequence[int] = ()) -> None:
-    """Print rows in columns, those of numbers flush right."""
+    """Print rows in columns, those of numbers flush right; the first has the headings.
+
+    On a terminal that is too narrow, each row becomes a paragraph, its cells beside their headings.
+    """
     rows = [tuple(line(cell, LONGEST_CELL) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if sys.stdout.isatty() and sum(widths) + 2 * len(widths) - 2 > width():
+        for row in rows[1:]:
+            cells = [f"{head} {cell}" for head, cell in zip(rows[0][1:], row[1:], strict=True) if cell]
+            wrap(f"{row[0]}: {'; '.join(cells)}", hanging=2)
+        return
     for row in rows:
         cells = [f"{cell:{'>' if i in right else '<'}{widths[i]}}" for i, cell in enumerate(row)]
         say("  ".join(cells).rstrip())

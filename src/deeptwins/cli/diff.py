@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import CONTRADICTED, REPORTS, RESULTS, say, tell
+from deeptwins.cli.console import CONTRADICTED, REPORTS, RESULTS, stoppable, tell, width
 from deeptwins.cli.options import AsJson, Reports, complete_study, results_option
 from deeptwins.cli.pages import print_index, print_page, spec_of
-from deeptwins.system import signals
 
 if TYPE_CHECKING:
     from deeptwins.pages.diff.facts import DiffFacts
@@ -34,7 +34,7 @@ def diff(  # noqa: PLR0913  every option is a parameter
     strict: StrictDiff = False,
     as_json: AsJson = False,  # noqa: ARG001  see `tell`
 ) -> None:
-    """Set two studies, settings, folders of results or commits side by side.
+    """Set two studies, folders of results or commits side by side.
 
     Tells which fields differ, and of every net that both have whether its numbers are the same to the bit, within
     seeds, or apart; then what became of trends, differences and claims. Writes a page of it.
@@ -49,15 +49,12 @@ def diff(  # noqa: PLR0913  every option is a parameter
       deeptwins diff depth depth@results/reference
       deeptwins diff depth@HEAD~50 depth@results/reference
     """  # noqa: D301
+    from deeptwins.pages.diff import text
     from deeptwins.pages.page import write
 
-    try:
-        with signals.interruptible():  # so that what a commit has, written aside, is removed
-            written: Written[DiffFacts] = write(spec_of("diff"), reports, a, b, results)
-    except KeyboardInterrupt:
-        say("interrupted", err=True)
-        raise typer.Exit(signals.INTERRUPTED) from None
-    print_page(written)
+    with stoppable():  # so that what a commit has, written aside, is removed
+        written: Written[DiffFacts] = write(spec_of("diff"), reports, a, b, results)
+    print_page(replace(written, lines=tuple(text.lines(written.facts, width()))))
     print_index(reports)
     tell(lambda: _content(written))
     if strict and written.facts.apart:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from deeptwins.cli.console import BAD_INPUT, REPORTS, RESULTS, read_duration, refuse, say, tell
+from deeptwins.cli.console import BAD_INPUT, REPORTS, RESULTS, read_duration, refuse, say, stoppable, tell, wrap
 from deeptwins.cli.options import AsJson, Reports, results_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError, naming
 from deeptwins.pages.wording import count
-from deeptwins.system.signals import INTERRUPTED, interruptible
+from deeptwins.system.signals import INTERRUPTED
 
 if TYPE_CHECKING:
     from deeptwins.gate.compare.commits import Commits
@@ -60,7 +60,7 @@ Only = Annotated[
     list[str] | None, typer.Option(metavar="WORD", help="Run benchmarks whose names contain WORD. Can be given again.")
 ]
 TierChoice = Annotated[
-    Literal["all", "exact", "paired"], typer.Option(help="exact: counts, in a minute. paired: times, in minutes.")
+    Literal["all", "exact", "paired"], typer.Option(help="exact: counts alone, in a few minutes. paired: times alone.")
 ]
 Limit = Annotated[str, typer.Option(metavar="TIME", help="Start nothing new after TIME: 90s, 9m.")]
 Bisect = Annotated[bool, typer.Option("--bisect", help="Exit codes for `git bisect run`: 0 good, 1 bad, 125 skip.")]
@@ -98,12 +98,12 @@ def gate(  # noqa: PLR0913  every option is a parameter
     results: GateRuns = RESULTS,
     reports: Reports = REPORTS,
 ) -> None:
-    """Tell whether this commit is slower than its base, by exact counts and by times.
+    """Tell whether this commit is slower than its base.
 
-    The base is where the commit left main. Both are checked out side by side and run the same benchmarks, taking turns
-    in pairs of fresh processes on one core. A slowdown counts only if a second, independent batch confirms it. A run is
-    a file in results/gate/; the page is reports/performance/index.html. `--base HEAD` compares HEAD with itself, to
-    measure the noise.
+    What can be counted is counted, the rest is timed. The base is where the commit left main. Both are checked out
+    side by side and run the same benchmarks, taking turns in pairs of fresh processes on one core. A slowdown counts
+    only if a second, independent batch confirms it. A run is a file in results/gate/; the page is
+    reports/performance/index.html. `--base HEAD` compares HEAD with itself, to measure the noise.
 
     Exit codes: 0 no slowdown; 1 a confirmed slowdown; 2 wrong usage, nothing to compare, or the run broke off;
     3 inconclusive; 4 benchmarks are missing, or not in the suite's list, or nothing was measured.
@@ -132,7 +132,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
         given = head or "HEAD" if self_test else base
         root, commits, parts = _chosen(given, anchor, head, suite, suite_from, alone=alone)
         if same := None if alone else _same(root, commits, parts):
-            say(same)
+            wrap(same)
             tell(lambda: {"verdict": same, "exit_code": 0, "meaning": MEANINGS[0]})
             _sum_up(summary, "No slowdown.", same)
             return
@@ -149,7 +149,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
         only=tuple(only or ()),
         limit_s=limit,
     )
-    with interruptible():
+    with stoppable():
         if self_test:
             _test_itself(asked, trials, results, reports)
             return

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from deeptwins.cli.console import REPORTS, RESULTS, say
+from deeptwins.cli.console import REPORTS, RESULTS, stoppable
 from deeptwins.cli.options import Reports, results_option
 from deeptwins.cli.pages import publish
-from deeptwins.system.signals import INTERRUPTED, interruptible
 
 MetricsFolder = Annotated[Path, results_option("Where the metrics go.")]
 KernelTimings = Annotated[
@@ -56,10 +55,9 @@ def _compile(results: Path) -> None:
 
     planned, path = compiled.plan(), kernel_records.path_of(results)
     tables.prepare(path)  # refuses a folder that cannot be written before minutes of compiling
-    try:
-        with interruptible(), typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar:
-            kernels = compiled.compile_all(planned, host.cores(), lambda: bar.update(1))
-    except KeyboardInterrupt:
-        say("interrupted; what has been compiled is in Triton's cache: the same command goes on from there")
-        raise typer.Exit(INTERRUPTED) from None
+    with (
+        stoppable("interrupted; what has been compiled is in Triton's cache: the same command goes on from there"),
+        typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar,
+    ):
+        kernels = compiled.compile_all(planned, host.cores(), lambda: bar.update(1))
     tables.write(path, compiled.record(kernels))

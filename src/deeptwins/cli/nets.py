@@ -108,7 +108,7 @@ def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> N
 
 
 def schema(*, markdown: AsMarkdown = False) -> None:
-    """Print the JSON schema of study files, or a page of all their keys.
+    """Print the JSON schema of study files, or a page of their keys.
 
     An editor completes and checks the keys of a study whose first line is `#:schema ./study.schema.json`.
 

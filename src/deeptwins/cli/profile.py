@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, as_typed, read_shape
+from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, as_typed, read_shape, stoppable
 from deeptwins.cli.options import (
     Data,
     DeviceName,
@@ -21,7 +21,6 @@ from deeptwins.cli.options import (
 )
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError
-from deeptwins.system.signals import interruptible
 
 if TYPE_CHECKING:
     import torch
@@ -73,11 +72,12 @@ def profile(  # noqa: PLR0913  every option is a parameter
     data: Data = None,
     timings: BenchTimings = None,
 ) -> None:
-    """Tell where the time of a training step goes: by kind of work, layer and kernel.
+    """Tell where the time of a training step goes.
 
-    The nets of a study are profiled with its recipe and data. Networks, named as for `show`, share one page and train
-    with SGD on random images. On a CPU, one thread computes, as in a study. Use an idle machine: other work lengthens
-    times. The profile goes to results/profile/NAME.json and onto a page, reports/profile-NAME/index.html.
+    It is divided by kind of work, layer and kernel. The nets of a study are profiled with its recipe and data.
+    Networks, named as for `show`, share one page and train with SGD on random images. On a CPU, one thread computes,
+    as in a study. Use an idle machine: other work lengthens times. The profile goes to results/profile/NAME.json and
+    onto a page, reports/profile-NAME/index.html.
 
     --timings makes pages of what benches measured: how fast the paper's CIFAR-10 grid trains, in
     reports/throughput/index.html; whether packing nets pays, in reports/choices/index.html.
@@ -123,7 +123,7 @@ def _profile(  # noqa: PLR0913, PLR0917
     path = profiles.path_of(results, plan.name)
     tables.prepare(path)  # refuses a folder that cannot be written before minutes of profiling
     with (
-        interruptible(),
+        stoppable(),
         typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar,
     ):
         record = measure.profile(plan, device, steps, data, lambda: bar.update(1))

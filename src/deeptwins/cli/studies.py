@@ -26,6 +26,7 @@ from deeptwins.cli.console import (
     read_duration,
     refuse,
     say,
+    stoppable,
     tell,
     wrap,
 )
@@ -42,7 +43,6 @@ from deeptwins.cli.options import (
 from deeptwins.cli.pages import publish, sources
 from deeptwins.errors import InputError, SpecError, noting, one_line
 from deeptwins.pages.wording import count
-from deeptwins.system import signals
 from deeptwins.system.invocation import here
 
 if TYPE_CHECKING:
@@ -105,7 +105,11 @@ class Form(StrEnum):
 
 PaperFigures = Annotated[
     list[Form] | None,
-    typer.Option("--figures", help="For a paper: also figures like this, and tables as LaTeX. Can be given again."),
+    typer.Option(
+        "--figures",
+        metavar="pdf|png|svg",
+        help="For a paper: also figures like this, and tables as LaTeX. Can be given again.",
+    ),
 ]
 StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with 3 when the records contradict a claim.")]
 
@@ -132,7 +136,7 @@ def list_(
         _print_group(group, [*its], shown)
     if hidden := len(rows) - len(shown):
         has, need = ("has its paper's recipe", "needs") if hidden == 1 else ("have the papers' recipes", "need")
-        say(f"{hidden} more {has} on CIFAR-10, and {need} a GPU. To list all:")
+        wrap(f"{hidden} more {has} on CIFAR-10, and {need} a GPU. To list all:")
         say(f"  {here('deeptwins list --all')}")
     for row in filter(lambda row: row["aside"], rows):
         wrap(row["aside"])
@@ -222,7 +226,7 @@ def run(  # noqa: PLR0913  every option is a parameter
         for text in _announced(study):
             wrap(text)
     _tell_others(chosen, results)
-    say(f"loading PyTorch, to train on {DEVICES[device]}")
+    wrap(f"loading PyTorch, to train on {DEVICES[device]}")
     # Train every run once, though two of the studies may have it.
     from deeptwins.train.schedule import forking
 
@@ -230,7 +234,7 @@ def run(  # noqa: PLR0913  every option is a parameter
     from deeptwins.train.schedule import progress, scheduling
 
     _check(chosen, device)
-    with signals.interruptible():
+    with stoppable():
         outcome = scheduling.train_all(
             list({(run.study, run.id): run for study in chosen for run in study.runs}.values()),
             device=device,

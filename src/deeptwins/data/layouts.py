@@ -9,6 +9,7 @@ import fcntl
 import http.client
 import os
 import shutil
+import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,8 +24,9 @@ from deeptwins.data.files import RawDataset
 from deeptwins.data.folders import read_folder
 from deeptwins.data.native import check_cifar, check_idx, dataset_class, integrity, read_cifar, read_idx
 from deeptwins.data.parquet import read_parquet, split_files
-from deeptwins.errors import InputError
+from deeptwins.errors import InputError, line
 
+LONGEST = 1000  # characters of a line
 PART = ".part"  # ends the names of folders that are downloaded into
 
 
@@ -61,6 +63,8 @@ def download(name: str, folder: Path) -> tuple[Path, Callable[[Path], RawDataset
             archive = folder / getattr(kind, "filename", native)
             if archive.is_file() and integrity(archive, kind.tgz_md5):
                 (place / archive.name).symlink_to(archive.absolute())  # somebody has brought it already
+            else:
+                sys.stderr.write(line(f"downloading {name} into {folder}", LONGEST) + "\n")
             kind(place, download=True)
             (folder / native).parent.mkdir(exist_ok=True)
             if find(name, folder) is None:  # else another process was faster

@@ -202,6 +202,15 @@ def test_no_bar_stays_once_the_session_stops(live, columns):
     assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h") == 1  # the cursor is back
 
 
+def test_a_line_that_stays_is_wrapped_between_words(live):
+    """A narrow terminal would part a word where its last column is."""
+    shown, stream = live(40)
+    with shown:
+        shown.say("stopping: the runs on the workers are saved first")
+
+    assert [*filter(None, screen(stream.getvalue(), 40))] == ["stopping: the runs on the workers", "are saved first"]
+
+
 def test_a_number_stays_with_its_unit(live):
     """However many twins a run has, all of them are told, and no line begins with a percent sign."""
     shown, stream = live(80)

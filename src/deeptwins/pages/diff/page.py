@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from deeptwins.findings.contrast import OPEN, SAME
-from deeptwins.pages.diff import figures, tables, text, words
+from deeptwins.pages.diff import figures, tables, words
 from deeptwins.pages.diff.facts import SHOWN, DiffFacts, load
 from deeptwins.pages.page import Commands, Number, PageSpec, Section
 from deeptwins.pages.study import provenance
@@ -108,7 +108,6 @@ PAGE = PageSpec(
     numbers=_numbers,
     verdict=words.verdict,
     cautions=words.cautions,
-    lines=text.lines,
     sections=_sections,
     origin=lambda facts: [tables.origin(facts)],
     method=words.method,

@@ -1,4 +1,4 @@
-"""A diff on a terminal: 80 columns, the answer first."""
+"""A diff on a terminal, the answer first: tables where there is room for them."""
 
 from __future__ import annotations
 
@@ -12,52 +12,53 @@ from deeptwins.pages.diff import tables, words
 from deeptwins.pages.diff.facts import SHOWN, DiffFacts, spans
 from deeptwins.pages.study.tables import METRICS
 
-WIDTH = 80
+ROOM = 80  # columns of a table
 KEY = 22  # of the column of names
 LONGEST = 3  # lines of a cell
 STAR = "*"
 NUMBERS = "{:<20} {:>6} {:>6} {:>6} {:>18}  {}"
+IN_WORDS = "{}: A {}, B {}, B - A {} ({}): {}"
 
 
-def lines(facts: DiffFacts) -> list[str]:
-    """Write a diff as lines."""
-    return [*(line.rstrip() for line in _lines(facts)), ""]
+def lines(facts: DiffFacts, columns: int) -> list[str]:
+    """Write a diff as lines: tables as wide as the terminal, in words where it is too narrow; prose is not wrapped."""
+    return [*(line.rstrip() for line in _lines(facts, columns)), ""]
 
 
-def _lines(facts: DiffFacts) -> Iterator[str]:
-    yield from _wrapped(words.answer(facts))
-    for caution in words.cautions(facts):
-        yield from _wrapped(caution)
+def _lines(facts: DiffFacts, columns: int) -> Iterator[str]:
+    yield words.answer(facts)
+    yield from words.cautions(facts)
     yield ""
     for letter, side in facts.sides:
         frames = side.facts.frames
-        yield from _wrapped(f"{letter}  {side.name}: {frames.asked - frames.missing} of {frames.asked} runs", "   ")
+        yield f"{letter}  {side.name}: {frames.asked - frames.missing} of {frames.asked} runs"
     yield ""
-    for sentence in words.verdict(facts):
-        yield from _wrapped(sentence)
+    yield from words.verdict(facts)
     alike = facts.counts[SAME] == len(facts.headline)
     for metric in (HEADLINE,) if alike else SHOWN:
-        yield from _nets(facts, metric)
-    yield from _two_sided("FIELD", tables.fields(facts))
-    yield from _two_sided("CLAIM", tables.claims(facts))
+        yield from _nets(facts, metric, columns)
+    yield from _two_sided("FIELD", tables.fields(facts), columns)
+    yield from _two_sided("CLAIM", tables.claims(facts), columns)
     yield from _unpaired(facts)
 
 
-def _nets(facts: DiffFacts, metric: str) -> Iterator[str]:
+def _nets(facts: DiffFacts, metric: str, columns: int) -> Iterator[str]:
     """Write the errors of all nets: a heading per twin, a line per family and depth."""
     rows = facts.found.nets[facts.found.nets["metric"] == metric].to_dict("records")
     if not rows:
         return
     yield ""
-    yield NUMBERS.format(f"{METRICS[metric].upper()} (%)", "A", "B", "B - A", "95 % INTERVAL", "RESULT")
+    form = NUMBERS if columns >= ROOM else IN_WORDS
+    head = f"{METRICS[metric].upper()} (%)"
+    yield form.format(head, "A", "B", "B - A", "95 % INTERVAL", "RESULT") if form == NUMBERS else head
     for heading in dict.fromkeys(map(_heading, rows)):
-        yield from _wrapped(heading)
+        yield heading
         for row in rows:
             if _heading(row) == heading:
                 where = f"  {row['family']} {row['depth']}"
-                yield NUMBERS.format(where, *tables.errors(row), tables.spread(row), _result(row))
+                yield form.format(where, *tables.errors(row), tables.spread(row), _result(row))
     if any(map(tables.corrected, rows)):
-        yield from _wrapped(f"{STAR} The interval excludes 0, but there are {facts.found.tests} tests: see the page.")
+        yield f"{STAR} The interval excludes 0, but there are {facts.found.tests} tests: see the page."
 
 
 def _heading(row: Mapping[Any, Any]) -> str:
@@ -72,19 +73,26 @@ def _result(row: Mapping[Any, Any]) -> str:
     return f"{row['result']} {STAR}" if tables.corrected(row) else str(row["result"])
 
 
-def _two_sided(head: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Write texts in three columns."""
+def _two_sided(head: str, rows: Sequence[Sequence[str]], columns: int) -> Iterator[str]:
+    """Write texts in three columns, or below one another."""
     if not rows:
         return
-    rest = (WIDTH - KEY - 4) // 2
+    rest = (columns - KEY - 4) // 2
     yield ""
+    if columns < ROOM:
+        yield head
+        for key, *sides in rows:
+            yield key
+            for side, cell in zip("AB", sides, strict=True):
+                yield f"  {side}  {cell}"
+        return
     for cells in [(head, "A", "B"), *rows]:
-        columns = [
+        texts = [
             textwrap.wrap(cell, width, max_lines=LONGEST, placeholder=" ...") or [""]
             for cell, width in zip(cells, (KEY, rest, rest), strict=True)
         ]
-        for i in range(max(map(len, columns))):
-            parts = [column[i] if i < len(column) else "" for column in columns]
+        for i in range(max(map(len, texts))):
+            parts = [text[i] if i < len(text) else "" for text in texts]
             yield f"{parts[0]:<{KEY}}  {parts[1]:<{rest}}  {parts[2]}"
 
 
@@ -102,8 +110,4 @@ def _unpaired(facts: DiffFacts) -> Iterator[str]:
         if twins:
             yield ""
             nets = "; ".join(f"{', '.join(names)} {place}" for place, names in twins.items())
-            yield from _wrapped(f"Only in {letter}: {nets}.", "  ")
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+            yield f"Only in {letter}: {nets}."

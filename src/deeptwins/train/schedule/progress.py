@@ -210,15 +210,20 @@ class Live(Display):
         self.settle()
 
     def say(self, line: str) -> None:
-        """Print a line above the bars."""
-        self._console.print(escaped(line), soft_wrap=True)
+        """Print a line above the bars, its words whole."""
+        for part in textwrap.wrap(escaped(line), self._width(), break_long_words=False, break_on_hyphens=False):
+            self._console.print(part, soft_wrap=True)
 
     def update(self, state: State) -> None:
         """Redraw."""
         if not self._settled:
             # The terminal's size may change; and `^C` must fit behind the last line, or the next would begin too low.
-            self._console.width = max(NARROWEST, shutil.get_terminal_size().columns - len("^C^C "))
+            self._console.width = self._width()
             self._live.update(_drawn(state, self._console.width), refresh=True)
+
+    @staticmethod
+    def _width() -> int:
+        return max(NARROWEST, shutil.get_terminal_size().columns - len("^C^C "))
 
     def settle(self) -> None:
         """Remove the bars."""
