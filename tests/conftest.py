@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "deeptwins",
     deadline=None,
+    max_examples=50,  # of most; those of readers of files have more
     suppress_health_check=[HealthCheck.too_slow],
     derandomize="CI" in os.environ,  # CI looks at the same examples every time, so that a commit passes or fails.
     print_blob=True,  # A failing example is printed with the line that runs it again.

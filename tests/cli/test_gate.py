@@ -591,16 +591,6 @@ def test_bisection_passes_over_its_own_base(untouched):
     assert untouched.gate("--bisect", "--base", "main")[0] == 125
 
 
-CALM = """
-from deeptwins import cli
-from deeptwins.gate.compare import comparison, disturbances
-comparison.DESIGN = comparison.DESIGN.model_copy(update={"pairs": 2, "blocks": 2})
-disturbances.BlockWatch.disturbed = lambda _self, _replies: None
-cli.main()
-"""
-"""The command in a process of its own, which the fixture `_calm` does not reach: no load of the machine counts."""
-
-
 def test_bisection_finds_the_commit(project):
     """Git finds the commit that made it slower, with the benchmarks of the last one."""
     project.git("rm", "--quiet", "-r", "bench")
@@ -612,13 +602,16 @@ def test_bisection_finds_the_commit(project):
         commits.append(project.commit())
     project.write("bench/bench_thing.py", SUITE)
     last = project.commit()
-    project.git("bisect", "start", last, first)
-    command = [sys.executable, "-c", CALM, "gate", "--bisect", "--base", first, "--suite-from", last]
-    command += ["--only", "work[1]", "--results", str(project.root.parent / "results")]
+    said = project.git("bisect", "start", last, first)
+    apart = [f"--{name}={project.root.parent / name}" for name in ("results", "reports")]
+    codes = []
 
-    out = project.git("bisect", "run", *command, "--reports", str(project.root.parent / "reports"))
+    while "first bad commit" not in said:  # as `git bisect run` does by exit codes
+        codes.append(project.gate("--bisect", "--base", first, "--suite-from", last, "--only", "work[1]", *apart)[0])
+        said = project.git("bisect", {0: "good", 1: "bad"}[codes[-1]])
 
-    assert f"{commits[2]} is the first bad commit" in out
+    assert f"{commits[2]} is the first bad commit" in said
+    assert {*codes} == {0, 1}
 
 
 def test_an_anchor_judges_nothing(project):

@@ -7,6 +7,7 @@ from deeptwins.errors import InputError
 from deeptwins.nets import inspection
 from deeptwins.study import networks
 from nets_made import smallest, spec
+from pairwise import cross, label, singly
 from places import ROOT
 
 
@@ -73,12 +74,19 @@ def test_parts_sum_up_layers():
         assert sum(getattr(part, what) for part in parts) == sum(getattr(layer, what) for layer in layers)
 
 
-@pytest.mark.parametrize("order", ["original", "full-pre-activation", "norm-after-addition"])
-@pytest.mark.parametrize("shortcut", ["none", "zero-pad", "gate", "projections"])
-def test_stages_are_described(order, shortcut):
+STAGES = singly(
+    cross(
+        order=("original", "full-pre-activation", "norm-after-addition"),
+        shortcut=("none", "zero-pad", "gate", "projections"),
+    )
+)
+
+
+@pytest.mark.parametrize("case", STAGES, ids=label)
+def test_stages_are_described(case):
     """A run's header tells blocks, layers of a block and output of each stage."""
-    basic = spec(depth=20, shortcut=shortcut, block_order=order)
-    bottleneck = spec("imagenet", 50, shortcut=shortcut, block_order=order)
+    fields = {"shortcut": case["shortcut"], "block_order": case["order"]}
+    basic, bottleneck = spec(depth=20, **fields), spec("imagenet", 50, **fields)
 
     assert inspection.stages(basic, (3, 32, 32), 10) == [
         {"blocks": 3, "layers": 2, "output": [4 * 2**i, 32 // 2**i, 32 // 2**i]} for i in range(3)

@@ -7,7 +7,7 @@ from deeptwins.pages import drawing
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("columns", range(1, 12))
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 11])
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 7, 12])
 def test_every_title_has_a_panel(number, columns):
     """However many panels are asked for side by side, there is one per title, and no more than three in a row."""

@@ -103,15 +103,57 @@ def test_every_site_is_timed_on_a_gpu():
     assert {*chosen} < {*sites.settings("cuda", full=True)}
 
 
+REHEARSED = (
+    "throughput.py::bench_together[fp32]", "throughput.py::bench_alone[fp32-plain-20]",
+    "throughput.py::bench_loop[usual-plain-20]", "choices.py::bench_together[4]", "choices.py::bench_evaluation[2500]",
+    "packing.py::bench_step[2nets-depth20-width8-fp32-channels_last-grouped]",
+)  # fmt: skip
+REHEARSAL = """
+import sys
+from pathlib import Path
+
+import pytest
+
+file, cases, *arguments = sys.argv[1:]
+
+
+class Chosen:
+    def pytest_collection_modifyitems(self, items):
+        Path(file).write_text("\\n".join(item.nodeid for item in items), encoding="utf-8")
+        items[:] = [item for item in items if item.nodeid in cases.split()]
+
+
+sys.exit(pytest.main(arguments, plugins=[Chosen()]))
+"""
+
+
 @pytest.fixture(scope="module")
-def collected():
-    """What two benches time on a machine without a GPU: their cases, by file."""
-    files = "bn_relu_add", "throughput"
-    listed = pytest_without_gpu(ROOT, "--collect-only", "-q", *(f"bench/bench_{file}.py" for file in files))
-    return {file: re.findall(rf"^bench/bench_{file}\.py::(.*)$", listed, re.MULTILINE) for file in files}
+def rehearsal(tmp_path_factory):
+    """The folder of a run of benches on a machine without a GPU: what they collect, and timings of a few cases."""
+    folder = tmp_path_factory.mktemp("rehearsal")
+    cases = " ".join(f"bench/bench_{case}" for case in REHEARSED)
+    files = [f"bench/bench_{name}.py" for name in ("bn_relu_add", "throughput", "choices", "packing")]
+    options = (f"--benchmark-json={folder / 'timed.json'}", "-p", "no:cacheprovider", "-p", "no:xdist")
+    python(ROOT, "-c", REHEARSAL, str(folder / "collected"), cases, *options, *files, CUDA_VISIBLE_DEVICES="")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def collected(rehearsal):
+    """The cases of each bench that was collected, by file."""
+    lines = rehearsal.joinpath("collected").read_text(encoding="utf-8").splitlines()
+    pairs = [re.fullmatch(r"bench/bench_(\w+)\.py::(.*)", line).groups() for line in lines]
+    return {file: [case for of, case in pairs if of == file] for file, _ in pairs}
+
+
+@pytest.fixture(scope="module")
+def rehearsed(rehearsal):
+    """Timings of a few cases of each bench that has a page, on a CPU."""
+    return rehearsal / "timed.json"
 
 
 @NEEDS_BENCHMARK
+@pytest.mark.slow
 def test_a_cpu_times_the_cifar_net(collected):
     """Without a GPU the bench collects the CIFAR net's six shapes, by implementation and direction."""
     tests = collected["bn_relu_add"]
@@ -274,21 +316,6 @@ def test_throughput_is_timed_for_every_net_in_every_way(collected):
 
     assert cases == {"bench_alone": 24, "bench_together": 3, "bench_loop": 16}
     assert "bench_loop[compiled-residual-56]" in collected["throughput"]
-
-
-REHEARSED = (
-    "throughput.py::bench_together[fp32]", "throughput.py::bench_alone[fp32-plain-20]",
-    "throughput.py::bench_loop[usual-plain-20]", "choices.py::bench_together[4]", "choices.py::bench_evaluation[2500]",
-    "packing.py::bench_step[2nets-depth20-width8-fp32-channels_last-grouped]",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def rehearsed(tmp_path_factory):
-    """Timings of a few cases of each bench that has a page, on a CPU."""
-    file = tmp_path_factory.mktemp("rehearsed") / "timed.json"
-    pytest_without_gpu(ROOT, f"--benchmark-json={file}", *(f"bench/bench_{case}" for case in REHEARSED))
-    return file
 
 
 @NEEDS_BENCHMARK

@@ -81,10 +81,23 @@ def test_nothing_is_tried_after_the_deadline():
     assert not tally.ended
 
 
+@pytest.fixture(scope="module")
+def prepared_of(tmp_path_factory):
+    """A function of a part's name that gives its cases, which are prepared once."""
+    parts = {}
+
+    def prepare(part):
+        if part not in parts:
+            parts[part] = files.PARTS[part](tmp_path_factory.mktemp("part"), 0)
+        return parts[part]
+
+    return prepare
+
+
 @pytest.mark.parametrize("part", files.PARTS)
-def test_the_first_cases_of_every_part_end_well(tmp_path, part):
+def test_the_first_cases_of_every_part_end_well(prepared_of, part):
     """The cases of a part do what they did with the same seed, and nothing breaks."""
-    prepared = files.PARTS[part](tmp_path, 0)
+    prepared = prepared_of(part)
     prepared.restore()
     before = {path: path.read_bytes() for path in prepared.sound}
 
@@ -96,13 +109,13 @@ def test_the_first_cases_of_every_part_end_well(tmp_path, part):
     assert children._outcome(prepared.case, 0) == ended[0]
 
 
-def test_records_that_are_not_checked_are_seen(tmp_path, monkeypatch):
+def test_records_that_are_not_checked_are_seen(prepared_of, monkeypatch):
     """Without the hashes of lines, and without the course of a run, other numbers get through in silence."""
-    prepared = files.of_records(tmp_path, 0)
+    prepared = prepared_of("records")
     monkeypatch.setattr("deeptwins.records.runs._digest", lambda *_: "0" * 16)
     for path, content in prepared.sound.items():
         lines = [line[: line.rindex(b',"hash"')] + b',"hash":"' + b"0" * 16 + b'"}' for line in content.splitlines()]
-        prepared.sound[path] = b"\n".join(lines) + b"\n"
+        monkeypatch.setitem(prepared.sound, path, b"\n".join(lines) + b"\n")
     prepared.restore()
 
     assert any(children._outcome(prepared.case, number)[0] == "silent" for number in range(100))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -38,6 +39,21 @@ def undisturbed(dataset, tmp_path_factory):
         return folders[run.id]
 
     return folder_of
+
+
+@pytest.fixture(scope="module")
+def begun(dataset, tmp_path_factory):
+    """A function that leaves, in a results folder, a run that was stopped after an iteration: each is trained once."""
+    folders = {}
+
+    def begin(results, run, iteration):
+        if (run.id, iteration) not in folders:
+            folders[run.id, iteration] = folder = tmp_path_factory.mktemp("begun")
+            folder.joinpath("tiny").mkdir()
+            assert complete(run, dataset, tiny.CPU, folder, lambda t: t < iteration) == "stopped"
+        shutil.copytree(folders[run.id, iteration], results, dirs_exist_ok=True)
+
+    return begin
 
 
 def numbers(results, run):
@@ -106,12 +122,11 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("stops", [(1, 8, 10, 20), (9, 11, 19)])
-def test_stopped_and_resumed_is_undisturbed(dataset, results, undisturbed, stops, kind):
+def test_stopped_and_resumed_is_undisturbed(dataset, results, undisturbed, kind):
     """Stopped after any iteration a run resumes bit for bit, whatever it carries: moments, draws, nets that grow."""
     run, asked = KINDS[kind], []
 
-    for stop in stops:
+    for stop in (1, 8, 9, 10, 11, 19, 20):  # at, before and after an evaluation, growth and the end
         torch.manual_seed(stop)  # as in another process, whose generator stands elsewhere
         go_on = lambda t, stop=stop: asked.append(t) or t < stop  # noqa: E731
         assert complete(run, dataset, tiny.CPU, results, go_on) == "stopped"
@@ -142,12 +157,12 @@ def go_on_recording(path, whole):
 
 
 @pytest.mark.parametrize("more", [0, 1, 2])
-def test_killed_while_it_grows_is_undisturbed(dataset, results, undisturbed, more):
+def test_killed_while_it_grows_is_undisturbed(dataset, results, undisturbed, begun, more):
     """Killed before, between or after the records of growth, without its checkpoint, a run leaves the same records."""
     run = KINDS["growth"]
     whole = records.read(RunFiles.of(undisturbed(run), run).records)
     first = next(i for i, record in enumerate(whole) if record["kind"] == "growth")
-    complete(run, dataset, tiny.CPU, results, lambda t: t < 7)
+    begun(results, run, 7)
     go_on_recording(RunFiles.of(results, run).records, whole[: first + more])
 
     complete(run, dataset, tiny.CPU, results)
@@ -210,10 +225,10 @@ def test_writing_checkpoints_takes_no_more_than_its_share(  # noqa: PLR0913, PLR
     assert saved == expected
 
 
-def test_too_little_memory_takes_no_checkpoint_along(dataset, results, monkeypatch, undisturbed):
+def test_too_little_memory_takes_no_checkpoint_along(dataset, results, monkeypatch, undisturbed, begun):
     """A device too full to go on is no fault of the checkpoint: the next attempt goes on from it."""
     asked = []
-    complete(RUN, dataset, tiny.CPU, results, lambda t: t < 9)
+    begun(results, RUN, 9)
 
     def restore(_self, _state):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -228,9 +243,9 @@ def test_too_little_memory_takes_no_checkpoint_along(dataset, results, monkeypat
     assert numbers(results, RUN) == numbers(undisturbed(RUN), RUN)
 
 
-def test_a_checkpoint_without_its_records_is_never_resumed(dataset, results, undisturbed):
+def test_a_checkpoint_without_its_records_is_never_resumed(dataset, results, undisturbed, begun):
     """Where the records are gone the run starts over, and a kill soon after does not bring the old checkpoint back."""
-    complete(RUN, dataset, tiny.CPU, results, lambda t: t < 9)
+    begun(results, RUN, 9)
     RunFiles.of(results, RUN).records.unlink()
 
     with pytest.raises(Killed):
@@ -241,10 +256,10 @@ def test_a_checkpoint_without_its_records_is_never_resumed(dataset, results, und
 
 
 @pytest.mark.parametrize(("table", "key"), [("machine", "device"), ("dataset", "checksum")])
-def test_other_images_or_another_device_start_over(dataset, results, table, key):
+def test_other_images_or_another_device_start_over(dataset, results, begun, table, key):
     """A run begun on another device, or on other images, is not continued: it starts over, and that is said."""
     lines, asked = [], []
-    complete(RUN, dataset, tiny.CPU, results, lambda t: t < 9)
+    begun(results, RUN, 9)
     path = RunFiles.of(results, RUN).records
     header, *rest = records.read(path)
     header[table][key] = "another"
@@ -284,11 +299,11 @@ def test_a_move_is_recorded(dataset, results, monkeypatch, undisturbed):
 
 
 @pytest.mark.parametrize("lines", [1, 2, 3, 5])
-def test_killed_after_any_record_is_undisturbed(dataset, results, lines, undisturbed):
+def test_killed_after_any_record_is_undisturbed(dataset, results, lines, undisturbed, begun):
     """Records written after the last checkpoint, whole or torn, are written again, the same."""
     run = tiny.run_of()
     whole = records.read(RunFiles.of(undisturbed(run), run).records)
-    complete(run, dataset, tiny.CPU, results, lambda t: t < 3)
+    begun(results, run, 3)
     go_on_recording(RunFiles.of(results, run).records, whole[:lines])
 
     complete(run, dataset, tiny.CPU, results)
@@ -380,12 +395,14 @@ DAMAGED, FOREIGN = "damaged checkpoint", "checkpoint of another run, or of other
         "other records",
     ],
 )
-def test_a_spoiled_checkpoint_is_said_and_the_run_starts_over(dataset, results, undisturbed, spoil, why):
+def test_a_spoiled_checkpoint_is_said_and_the_run_starts_over(  # noqa: PLR0913, PLR0917  fixtures and the table
+    dataset, results, undisturbed, begun, spoil, why
+):
     """A checkpoint that is damaged, or not of this run, costs time, never numbers, and the user is told."""
     lines, other = [], tiny.run_of(seed=1, residual="zero-pad")
     files = RunFiles.of(results, RUN)
     for run in (RUN, other):
-        complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
+        begun(results, run, 9)
     spoil(files, RunFiles.of(results, other))
 
     complete(RUN, dataset, tiny.CPU, results, say=lines.append)

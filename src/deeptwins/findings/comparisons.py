@@ -120,10 +120,10 @@ def trends(last: pd.DataFrame, margin: float) -> list[Trend]:
     metrics, rounding = measured(last), _rounding(last)
     for net, cell in grouped(last.drop_duplicates([*CELL, "seed"]), ["family", "group", "twin"]):
         by_seed = cell.pivot(index="seed", columns="depth", values=[*metrics, "state"])
-        states = by_seed["state"].to_numpy(object)
-        for metric in metrics:
-            table = by_seed[metric]
-            errors, depths = table.to_numpy(float), table.columns.to_numpy(float)
+        depths = by_seed["state"].columns.to_numpy(float)
+        *by_metric, states = by_seed.to_numpy(object).reshape(len(by_seed), -1, len(depths)).swapaxes(0, 1)
+        for metric, values in zip(metrics, by_metric, strict=True):
+            errors = values.astype(float)
             complete = np.isfinite(errors).all(axis=1)
             trend = _trend(net | {"metric": metric}, errors[complete], depths, margin, rounding)
             rows.append(replace(trend, verdict=_void_trend(states[complete]) or trend.verdict))
@@ -137,8 +137,10 @@ def comparisons(last: pd.DataFrame, pairs: Iterable[tuple[str, str]], margin: fl
     for twin, other in pairs:
         for place, cell in grouped(pair(last, twin, other), keys):
             states = cell[["state", "state_other"]].to_numpy(object)
-            for metric in metrics:
-                errors = np.column_stack([cell[name].to_numpy(float) for name in (metric, f"{metric}_other")])
+            columns = [*metrics, *(f"{metric}_other" for metric in metrics)]
+            by_metric = cell[columns].to_numpy(float).reshape(len(cell), 2, -1)
+            for number, metric in enumerate(metrics):
+                errors = by_metric[:, :, number]
                 measured_in_both = np.isfinite(errors).all(axis=1)
                 left, right = errors[measured_in_both].T
                 if not len(left):

@@ -97,9 +97,9 @@ def by_depth(final: pd.DataFrame, fails_above_pct: float | None) -> list[ErrorSu
     in points.
     """
     rows = []
-    bound = math.inf if fails_above_pct is None else fails_above_pct
+    metrics, bound = measured(final), math.inf if fails_above_pct is None else fails_above_pct
     for net, cell in grouped(final, CELL):
-        for metric in measured(final):
+        for metric in metrics:
             rows_measured = cell.dropna(subset=metric)
             values = rows_measured[metric].to_numpy(float)
             lost = (rows_measured["state"] != TRAINED).to_numpy()
@@ -158,13 +158,9 @@ def curves(epochs: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for net, cell in grouped(epochs, CELL):
         longest = cell.loc[cell["run"] == cell.sort_values("iteration")["run"].iloc[-1], "iteration"]
-        means = {
-            metric: cell.pivot_table(index="iteration", columns="seed", values=metric)
-            .ffill()
-            .mean(axis=1)
-            .loc[longest.to_list()]
-            for metric in ("train_error_pct", "test_error_pct")
-        }
+        metrics = ["train_error_pct", "test_error_pct"]
+        by_seed = cell.pivot_table(index="iteration", columns="seed", values=metrics).ffill()
+        means = {metric: by_seed.loc[longest.to_list(), [metric]].mean(axis=1) for metric in metrics}
         tables.append(pd.DataFrame(net | means).rename_axis("iteration").reset_index())
     return pd.concat(tables, ignore_index=True)[[*CELL, "iteration", "train_error_pct", "test_error_pct"]]
 

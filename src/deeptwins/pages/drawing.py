@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -56,6 +57,9 @@ TITLE_OF_THREE = 22  # in a row of three, with the gaps between panels
 WIDTH = 7.6  # inches: shown at 96 px an inch the figure fills a page's column, and its text has the size it says
 
 STYLE: Any = {
+    "axes.facecolor": "none",
+    "figure.edgecolor": "none",
+    "figure.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
@@ -110,9 +114,11 @@ def svg(figure: Figure, name: str, alt: str) -> str:
 
     A pointer shows what each mark is. The words for the whole figure are its description, which no pointer shows.
     """
-    buffer = io.StringIO()
+    backend: Any = FigureCanvasSVG(figure)
+    buffer, dpi = io.StringIO(), figure.dpi
     with styled():
-        figure.savefig(buffer, format="svg", metadata=METADATA["svg"], transparent=True)
+        backend.print_svg(buffer, metadata=METADATA["svg"])  # savefig would lay out and draw twice
+    figure.dpi = dpi  # which that has changed
     figure.set_layout_engine("none")  # which would move what is drawn again by a hair
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
@@ -220,7 +226,8 @@ def one_depth(table: pd.DataFrame) -> bool:
 
 def label_ends(figure: Figure, axes: Panels, ends: Sequence[End]) -> None:
     """Write beside each line's end; labels that would overlap are moved apart, as little as that takes."""
-    figure.draw_without_rendering()  # settles where on the page the ends lie
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)  # settles where on the page the ends lie
     columns = defaultdict(list)
     for end in sorted(ends, key=lambda end: end[2]):
         columns[end[:2]].append(end)

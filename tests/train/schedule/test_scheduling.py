@@ -22,6 +22,7 @@ from types import SimpleNamespace
 import pytest
 
 import cramped
+import hesitant
 import made
 from deeptwins import data, records, study
 from deeptwins.errors import InputError
@@ -392,33 +393,30 @@ def test_locks_of_one_process_do_not_drop_each_other(tmp_path):
     assert free("run-0000000a") == "True"
 
 
-def test_a_time_limit_saves_what_is_unfinished(tmp_path, patient, same):
-    """When the time is over, runs in hand are saved, the command to go on is told, and nothing is trained twice."""
-    load(tmp_path)
-    options = ("--workers", "1", "--together", "2", "--time-limit", "1h")
-    # Once a run has been evaluated the end is near, and time passes slowly: how fast this machine is must not decide.
-    with (patient / "sitecustomize.py").open("a") as code:
-        code.write(
-            "clock, began, late = time.monotonic, time.monotonic(), []\n"
-            "def monotonic():\n"
-            "    now = clock()\n"
-            "    if not late and evaluated():\n"
-            "        late.append(now)\n"
-            "    return began + 3600.0 - 16.0 + (now - late[0]) / 100 if late else now\n"
-            "import sys\n"
-            "if 'run' in sys.argv: time.monotonic = monotonic\n"
-        )
-    first = started(tmp_path, *options, path=[patient])
-    output = output_of(first, tmp_path)
+def test_a_time_limit_saves_what_is_unfinished(tmp_path, same, monkeypatch):
+    """When the time is nearly over, runs in hand are saved, and nothing is trained twice."""
+    runs, results, limit = load(tmp_path).runs, tmp_path / "results", time.monotonic() + 3600.0
+    watch = Watch()
 
-    assert first.returncode == 3
-    assert "stopping: the runs on the workers are saved first\n" in output
-    assert output.endswith(
-        "the time is over: 0 of 2 runs are finished, and nothing is lost. To go on:\n"
-        f"  {sys.executable} -m deeptwins run tiny --device cpu --workers 1 --together 2 --time-limit 1h\n"
-    )
+    def say(line):
+        watch.lines.append(line)
+        if line.startswith("stopping"):
+            (results / "go").touch()
+
+    def late():
+        # Once a run has been evaluated the end is near, and time stands still: the machine's speed must not decide.
+        return limit - 16.0 if hesitant.evaluated(results) else time.monotonic()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watch, "say", say)
+        patch.setattr(workers, "serve", hesitant.serve)
+        patch.setattr(session, "time", SimpleNamespace(monotonic=late))
+        outcome = train(tmp_path, runs, watch, together=2, deadline=limit)
+
+    assert outcome == Outcome(total=2, done=0, diverged=0, failed=0, out_of_time=True)
+    assert watch.lines == ["training 2 runs on cpu, 2 at a time", "stopping: the runs on the workers are saved first"]
     assert [name.rsplit(".", 1)[1] for name in left(tmp_path)] == ["checkpoint", "jsonl"] * 2
-    assert train(tmp_path, load(tmp_path).runs) == Outcome(total=2, done=2, diverged=0, failed=0)
+    assert train(tmp_path, runs) == Outcome(total=2, done=2, diverged=0, failed=0)
     same()
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -19,6 +18,10 @@ from deeptwins.pages.wording import apart, count, interval, percent, points, sha
 
 ASIDE = {"train_error_pct": -0.16, "test_error_pct": 0.16}  # of a twin's row, so that intervals do not hide each other
 LABELS = {"train_error_pct": "training", "test_error_pct": "test"}
+LINES: dict[str, dict[str, Any]] = {
+    "train_error_pct": {"linewidth": 1.0, "linestyle": DASHED},
+    "test_error_pct": {"linewidth": 1.9},
+}
 DEPTH_NOTE = "the number at a line's end is its depth"
 FIRST = 2.3  # inches: of a row of panels at the top of a page, which is to fit a screen with what stands above it
 MOST_TOLD = 24  # evaluations of a curve that a pointer shows
@@ -72,10 +75,9 @@ def learning_curves(curves: pd.DataFrame) -> Picture:
         hues, shades = colours.of_twins(table["twin"]), colours.ramp(table["depth"].sort_values())
         for ax, panel in drawing.by_panel(axes, table, "panel"):
             palette = dict.fromkeys(panel["depth"], hues[panel["twin"].iloc[0]]) if alone else shades
-            lines: dict[str, Any] = {"data": panel, "x": "iteration", "hue": "depth"}
-            lines |= {"palette": palette, "errorbar": None, "legend": False, "ax": ax}
-            sns.lineplot(**lines, y="train_error_pct", linewidth=1.0, linestyle=DASHED)
-            sns.lineplot(**lines, y="test_error_pct", linewidth=1.9)
+            for error, look in LINES.items():
+                for depth, line in panel.groupby("depth"):
+                    ax.plot(line["iteration"], line[error], color=palette[depth], **look)
             _tell_curves(ax, panel, table)
             scales.iteration_axis(ax)
         scales.name_x_once(axes)
@@ -88,8 +90,8 @@ def learning_curves(curves: pd.DataFrame) -> Picture:
             ends = zip(last["panel"], last["iteration"], last["test_error_pct"], last["depth"], strict=True)
             drawing.label_ends(figure, axes, [(panel, x, y, str(depth), INK) for panel, x, y, depth in ends])
         first = next(iter(axes.values()))
-        first.plot([], [], color=INK, linewidth=1.9, label="test")
-        first.plot([], [], color=INK, linewidth=1.0, linestyle=DASHED, label="training")
+        for error, look in reversed(LINES.items()):
+            first.plot([], [], color=INK, label=LABELS[error], **look)
         drawing.legend(figure, axes, "" if alone or many else DEPTH_NOTE)
     caption = "Error in evaluation mode, mean over seeds: training thin and dashed, test bold."
     caption += "" if alone else " The deeper a net, the stronger its lines."
