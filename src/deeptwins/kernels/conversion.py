@@ -108,8 +108,8 @@ def convert(model: Model, *, fork: bool = False, implementation: str = "auto") -
     `nn.BatchNorm2d` and `nn.ReLU`: all of ResNet, ResNeXt and Wide ResNet, and the blocks in models of detection and
     segmentation. All else is left as it is: subclasses, which may use their parts in another way, replaced forwards,
     other norms and activations, quantizable blocks. Parameters, buffers and attributes of your own remain the same
-    objects under the same names, so state_dicts fit both ways and an optimizer goes on. The ReLUs, which have nothing left to do, become
-    `nn.Identity`. In a model that was converted before, only `fork` is set anew.
+    objects under the same names, so state_dicts fit both ways and an optimizer goes on. The ReLUs, which have nothing
+    left to do, become `nn.Identity`. In a model that was converted before, only `fork` is set anew.
 
     Outputs, gradients and running statistics remain the same: to the bit with the implementation `eager`, else to
     within rounding; docs/kernels.md has the bound. Convert before `torch.compile`, DDP or tracing.
