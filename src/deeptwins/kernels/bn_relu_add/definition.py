@@ -222,7 +222,8 @@ class BNReLUAdd(nn.BatchNorm2d):
 
     def __dir__(self) -> list[str]:
         """Leave out `eps`: `torch.jit.trace` reads whatever is listed."""
-        return [name for name in super().__dir__() if name != "eps"]
+        names: list[str] = super().__dir__()  # type: ignore[no-untyped-call]
+        return [name for name in names if name != "eps"]
 
     def __prepare_scriptable__(self) -> NoReturn:
         """Refuse `torch.jit.script`, which calls this.

@@ -173,8 +173,8 @@ def _nets(
     alone, apart = drawing.one_depth(table), depths.nunique() > 1
     if table.groupby("panel")[["twin", "depth"]].apply(lambda nets: len(nets.drop_duplicates())).max() > MOST_LINES:
         named = table["twin"] + (", depth " + table["twin"].map(depths) if alone and apart else "")
-        panel = drawing.headings(table.assign(twin=named), "panel", "twin")
-        return _by_twin(inside, table.assign(panel=panel), scale, labels)
+        titles = drawing.headings(table.assign(twin=named), "panel", "twin")
+        return _by_twin(inside, table.assign(panel=titles), scale, labels)
     with drawing.styled():
         figure, axes = drawing.panels(table["panel"], **layout)
         scale(axes, table["value"].to_numpy(float))
