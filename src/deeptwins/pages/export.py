@@ -37,7 +37,7 @@ LATEX = str.maketrans({
     "\N{NO-BREAK SPACE}": "~", "\0": r"\allowbreak ",
 })  # fmt: skip
 LONGEST, WIDE = 40, r"p{0.3\linewidth}"  # of words in characters: a column with longer ones is wrapped
-LONG_WORD = re.compile(r"\w{20}(?=\w{20})")  # such as a checksum, which no line of a wrapped column has room for
+LONG_WORD = re.compile(r"\w{10}(?=\w{10})")  # such as a checksum, which no line of a wrapped column has room for
 MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 CLAUSE = re.compile(r"[.,;:(]")  # ends what a caption's name is made of
 

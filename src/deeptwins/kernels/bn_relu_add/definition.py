@@ -10,7 +10,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, cast
+from typing import Any, Literal, NoReturn, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -163,7 +163,7 @@ class BNReLUAdd(nn.BatchNorm2d):
     `torch.jit.script` is refused.
     """
 
-    __constants__: ClassVar = [name for name in nn.BatchNorm2d.__constants__ if name != "eps"]
+    __constants__: list[str] = [name for name in nn.BatchNorm2d.__constants__ if name != "eps"]  # noqa: RUF012
     epsilon: float
 
     def __init__(
