@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 import made
-from deeptwins.findings import derive
-from deeptwins.findings.rows import ErrorSummary, table
+from deeptwins.findings import comparisons, derive
+from deeptwins.findings.rows import Difference, ErrorSummary, table
 from deeptwins.pages import colours
 from deeptwins.pages.study import figures
 
@@ -83,7 +83,7 @@ def test_a_row_per_pair_in_the_hue_of_its_first_twin():
     study = made.asked("abc", claims='[[expect]]\ntwin = "c"\nabove = "b"\n')
     last = made.last(study, lambda run, twin: "abc".index(twin) * 10.0 + run.seed)
     final = derive.final(last)
-    compared = derive.comparisons(study, final)
+    compared = table(Difference, comparisons.judge(study, last)[1])
 
     picture = figures.gap_by_twin(compared, final)
 
