@@ -28,6 +28,15 @@ const hidden = () =>
   [...document.querySelectorAll("details > :not(summary)")]
     .filter((part) => !part.checkVisibility() || part.getBoundingClientRect().height === 0)
     .map((part) => part.textContent.trim().slice(0, 40));
+// What paper cuts in two: figures taller than A4, and what may be split; and columns so thin that words fall apart.
+const split = () =>
+  [...document.querySelectorAll("figure, tr, pre, .cards li")]
+    .filter((part) => getComputedStyle(part).breakInside !== "avoid" || part.querySelector("svg")?.clientHeight > 1000)
+    .map((part) => part.textContent.trim().slice(0, 40));
+const thin = () =>
+  [...document.querySelectorAll("th, td")]
+    .filter((cell) => cell.textContent.length > 20 && cell.clientWidth && cell.clientWidth < 40)
+    .map((cell) => cell.textContent);
 const open = () => document.querySelectorAll("details").forEach((details) => (details.open = true));
 
 const look = async (browser, path) => {
@@ -41,6 +50,7 @@ const look = async (browser, path) => {
   await page.emulateMedia({ media: "print" });
   await page.goto(pathToFileURL(path).href);
   Object.assign(found, { hidden_on_paper: await page.evaluate(hidden), cut_on_paper: await page.evaluate(cut) });
+  found.split_on_paper = await page.evaluate(split);
   // Each width once and each scheme once: what axe-core looks at takes most of the time.
   for (const [width, colorScheme] of [[1280, "light"], [390, "dark"]]) {
     await page.emulateMedia({ media: "screen", colorScheme });
@@ -48,7 +58,9 @@ const look = async (browser, path) => {
     if (width === 1280) found.height = await page.evaluate(() => document.documentElement.scrollHeight);
     await page.evaluate(open);
     found[`wide_${width}`] = await page.evaluate(wide);
-    if (width === 390) found.cut_on_a_phone = await page.evaluate(cut);
+    if (width === 390) {
+      Object.assign(found, { cut_on_a_phone: await page.evaluate(cut), thin_on_a_phone: await page.evaluate(thin) });
+    }
     found.axe.push(...(await violations(page)).map((text) => `${width} ${colorScheme}: ${text}`));
   }
   await page.close();

@@ -241,6 +241,25 @@ def test_a_hook_is_never_lost(part, hook):
         convert(model, fork=True)
 
 
+def test_what_somebody_put_into_a_part_is_kept():
+    """Attributes, buffers and modules of one's own on a norm or a ReLU are there after the conversion."""
+    model = BasicBlock(4, 4)
+    mine = nn.Linear(1, 1)
+    for part in (model.bn1, model.bn2, model.relu):
+        part.note = "mine"
+        part.head = mine
+        part.register_buffer("seen", torch.ones(1), persistent=False)
+    names = model.state_dict().keys()
+
+    convert(model)
+
+    for part in (model.bn1, model.bn2, model.relu):
+        assert part.note == "mine"
+        assert part.head is mine
+        assert part.seen.item() == 1
+    assert model.state_dict().keys() == names
+
+
 def test_pairs_stay_inside_of_a_stage():
     """With `fork` a block hands on two outputs, a stage one; without it no block does, also after it was set."""
     model = convert(models.resnet18().eval(), fork=True)
@@ -280,6 +299,8 @@ def test_an_unknown_implementation_changes_nothing():
     assert count(model) == 0
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("fork", [False, True])
 def test_a_converted_model_can_be_copied_saved_and_traced(fork):
     """Copies, pickles, and the graph of torch.fx compute the same; of a graph the operation is a node."""
@@ -294,11 +315,14 @@ def test_a_converted_model_can_be_copied_saved_and_traced(fork):
         copy.deepcopy(model),
         pickle.loads(pickle.dumps(model)),  # noqa: S301 - our own
         torch.load(saved, weights_only=False),
+        torch.jit.trace(model, x[:2]),
         fx.symbolic_trace(model),
     ]
 
     assert all(torch.equal(other(x), expected) for other in copies)
     assert count(copies[-1]) == 6
+    with pytest.raises(TypeError, match=r"torch\.jit\.script cannot compile BNReLUAdd: use torch\.compile"):
+        torch.jit.script(model)
 
 
 @pytest.mark.slow

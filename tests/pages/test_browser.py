@@ -17,5 +17,5 @@ def test_a_page_is_short(look, page, screens):
 
     assert found["height"] <= screens * SCREEN
     assert found["wide_1280"] == found["wide_390"] == 0
-    assert found["cut_on_a_phone"] == found["cut_on_paper"] == []
+    assert found["cut_on_a_phone"] == found["cut_on_paper"] == found["split_on_paper"] == found["thin_on_a_phone"] == []
     assert found["html"] == found["axe"] == []

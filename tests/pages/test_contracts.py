@@ -281,13 +281,13 @@ def test_the_index_lists_a_page(made):
 
 
 def test_a_browser_finds_nothing(made, look):
-    """Valid HTML, nothing that axe-core finds in light and dark, nothing cut at 390 px and on paper, one request."""
+    """Valid HTML, one request; nothing that axe-core finds, light and dark; nothing cut or thin at 390 px and on A4."""
     found = look(made.one.page)
 
     del found["height"]
     assert found.pop("requests") == ["index.html"]
     assert found.pop("wide_1280") == found.pop("wide_390") == 0
-    assert found == {"html": [], "axe": [], "hidden_on_paper": [], "cut_on_paper": [], "cut_on_a_phone": []}
+    assert {name: what for name, what in found.items() if what} == {}
 
 
 def test_pages_need_nothing_that_trains(example):

@@ -107,11 +107,11 @@ def test_latex_has_the_rules_of_booktabs():
     """Names are flush left, numbers right, minuses true; what TeX would obey is text, and hyphens stay hyphens."""
     lines = export.latex(TABLE).splitlines()
 
-    assert lines[:2] == ["% Errors, in points", r"% \usepackage{booktabs}"]
-    assert lines[2:6] == [r"\begin{tabular}{p{0.3\linewidth}r}", r"\toprule", r"twin & a\_b \\", r"\midrule"]
-    assert lines[6:8] == [r"cifar-56 & $-$1.5 \\", r"=1+1 & $-$0.3 to 0.3 \\"]
-    assert lines[8].startswith(r"50 \% \& \$x\_1\$ \#2 \{a\}\textasciitilde{}b\textasciicircum{}c \textbackslash{}d ")
-    assert lines[9:] == [r"\bottomrule", r"\end{tabular}"]
+    assert lines[:2] == ["% Errors, in points", r"% \usepackage{booktabs,graphicx}"]
+    assert lines[3:7] == [r"\begin{tabular}{p{0.3\linewidth}r}", r"\toprule", r"twin & a\_b \\", r"\midrule"]
+    assert lines[7:9] == [r"cifar-56 & $-$1.5 \\", r"=1+1 & $-$0.3 to 0.3 \\"]
+    assert lines[9].startswith(r"50 \% \& \$x\_1\$ \#2 \{a\}\textasciitilde{}b\textasciicircum{}c \textbackslash{}d ")
+    assert lines[10:] == [r"\bottomrule", r"\end{tabular}}%"]
 
 
 def test_long_words_are_wrapped():
@@ -126,20 +126,22 @@ def test_a_caption_of_several_lines_is_one_comment():
     """No line of it becomes part of the table."""
     table = Table("one\n\\input{two}", ("a",), [["1"]], 0)
 
-    assert export.latex(table).splitlines()[:2] == [r"% one \input{two}", r"% \usepackage{booktabs}"]
+    assert export.latex(table).splitlines()[:2] == [r"% one \input{two}", r"% \usepackage{booktabs,graphicx}"]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_latex_compiles(tmp_path):
-    """TeX sets a table with every odd sign, without a complaint."""
-    (tmp_path / "table.tex").write_text(export.latex(TABLE), encoding="utf-8")
-    text = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"
-    (tmp_path / "paper.tex").write_text(text)
+    """TeX sets a table with every odd sign, and one that is wider than a page, without a complaint and on the page."""
+    wide = Table("Wide", ("a", "b", *"cdefgh"), [["a", f"sha256:{'0' * 64}", *["-100.0 to 100.0"] * 6]], 2)
+    (tmp_path / "table.tex").write_text(export.latex(TABLE) + "\n" + export.latex(wide), encoding="utf-8")
+    use = r"\documentclass{article}\usepackage{booktabs,graphicx}\setlength\parindent{0pt}"
+    (tmp_path / "paper.tex").write_text(use + r"\begin{document}\input{table}\end{document}")
 
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)  # noqa: S603
 
     assert done.returncode == 0, done.stdout
+    assert b"Overfull" not in done.stdout
 
 
 def test_numbers_stay_numbers_in_csv(written, tmp_path):

@@ -32,6 +32,11 @@ class Inside:
     running_statistics: pd.DataFrame
     precise: pd.DataFrame
 
+    @property
+    def twins(self) -> list[str]:
+        """All twins, in the study's order: every net has gradients, and a table of something else may lack some."""
+        return list(pd.concat([self.gradients["twin"], self.responses["twin"], self.branches["twin"]]).unique())
+
 
 def derive(frames: Frames) -> Inside:
     """Compute all tables; those about which the records say nothing have no row."""

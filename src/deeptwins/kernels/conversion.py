@@ -97,7 +97,7 @@ class Candidate:
     def fused(self, implementation: str) -> dict[str, nn.Module]:
         """Make what takes the place of its parts, by their names."""
         return {name: _fused(getattr(self.module, name), implementation) for name in self.norms} | {
-            "relu": nn.Identity()
+            "relu": _with_all_of(self.module.get_submodule("relu"), nn.Identity())
         }
 
 
@@ -107,9 +107,9 @@ def convert(model: Model, *, fork: bool = False, implementation: str = "auto") -
     Converted are `BasicBlock`, `Bottleneck` and the stem of `ResNet`, where they are torchvision's own classes with
     `nn.BatchNorm2d` and `nn.ReLU`: all of ResNet, ResNeXt and Wide ResNet, and the blocks in models of detection and
     segmentation. All else is left as it is: subclasses, which may use their parts in another way, replaced forwards,
-    other norms and activations, quantizable blocks. Parameters and buffers remain the same objects under the same
-    names, so state_dicts fit both ways and an optimizer goes on. The ReLUs, which have nothing left to do, become
-    `nn.Identity`. In a model that was converted before, only `fork` is set anew.
+    other norms and activations, quantizable blocks. Parameters, buffers and attributes of your own remain the same
+    objects under the same names, so state_dicts fit both ways and an optimizer goes on. The ReLUs, which have nothing
+    left to do, become `nn.Identity`. In a model that was converted before, only `fork` is set anew.
 
     Outputs, gradients and running statistics remain the same: to the bit with the implementation `eager`, else to
     within rounding; docs/kernels.md has the bound. Convert before `torch.compile`, DDP or tracing.
@@ -166,10 +166,17 @@ def _fused(norm: nn.BatchNorm2d, implementation: str) -> BNReLUAdd:
         norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats, "meta",
         implementation=implementation,
     )  # fmt: skip
-    fused._parameters.update(norm._parameters)  # noqa: SLF001  also those that are None
-    fused._buffers.update(norm._buffers)  # noqa: SLF001
-    fused.training = norm.training
-    return fused
+    return _with_all_of(norm, fused)
+
+
+def _with_all_of(old: nn.Module, new: Model) -> Model:
+    """Hand on what a module holds: parameters and buffers, also those that are None, and what somebody put into it."""
+    for name, value in vars(old).items():
+        if isinstance(value, (dict, set)) and name in vars(new):
+            vars(new)[name].update(value)
+        elif name not in {"eps", "inplace"}:  # `BNReLUAdd` has the first as its epsilon; nothing is left of a ReLU
+            vars(new)[name] = value
+    return new
 
 
 def _hooked(module: nn.Module) -> bool:

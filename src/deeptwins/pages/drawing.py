@@ -49,8 +49,9 @@ MOST_LINES = 10  # of nets, in a panel
 MOST_TWINS = 6  # lines with intervals, in a panel
 MOST_DEPTHS = 8  # that can stand beside the ends of lines, or along a colour bar
 
-COLUMNS = 3  # panels side by side, at most
-HEIGHTS = (3.0, 3.0, 2.2)  # of a panel, in inches, by the number of columns
+COLUMNS = 3  # panels side by side, at most; of many, one more
+MANY = 9
+HEIGHTS = (3.0, 3.0, 2.2, 1.8)  # of a panel, in inches, by the number of columns
 LEGEND_LINE = 0.19  # inches
 TITLE = 80  # characters in all titles of a row, at most: the longer ones are wrapped
 TITLE_OF_THREE = 22  # in a row of three, with the gaps between panels
@@ -123,15 +124,29 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{name}-", text)  # figures that share a page share no id
-    text = re.sub(r"'DejaVu Sans'[^;\"]*", FONTS, text).replace(INK, "currentColor")
+    text = re.sub(r"'DejaVu Sans'[^;\"]*", FONTS, _shortened(text)).replace(INK, "currentColor")
     # `svg:root` is the figure where it stands alone; inside a page it takes the page's colour.
     style = f"svg:root{{color:{INK_LIGHT}}}@media(prefers-color-scheme:dark){{svg:root{{color:{INK_DARK}}}}}"
     start, rest = text.split(">", 1)
     # What has no colour of its own is ink: matplotlib leaves out the fill of what is black.
-    start += f' role="img" aria-labelledby="{name}-desc" fill="currentColor" stroke-linejoin="round">'
+    start += f' role="img" aria-labelledby="{name}-desc" fill="currentColor" stroke-linejoin="round"'
+    start += f' font-family="{FONTS}">'
     body, end = rest.rsplit("</svg>", 1)
     head = f'{start}\n<desc id="{name}-desc">{escape(alt)}</desc>\n<style>{style}{marks.STYLE}</style>'
     return f"{head}{body}{marks.overlay(figure)}</svg>{end}"
+
+
+def _shortened(text: str) -> str:
+    """Leave out of an SVG what nobody can see: indents, names of groups, thousandths, the font of every label."""
+
+    def tag(found: re.Match[str]) -> str:
+        short = re.sub(r"font-family: [^;\"]*;? ?", "", found[0])  # the figure has it
+        short = re.sub(r'(?<=<g) id="[^"]*"| transform="rotate\(-0 [^"]*"', "", short)
+        short = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), short)
+        return re.sub(r"\s*\n(?:([A-Z]) )?", r"\1", short)  # between the steps of a path
+
+    text = re.sub(r"<[^>]*>", tag, re.sub(r"\n\s*", "\n", text))
+    return re.sub(r"<g/>\n", "", text)
 
 
 def for_paper(picture: Picture, form: str) -> bytes:
@@ -180,18 +195,19 @@ def rows(names: Sequence[str], xlabel: str, height: float) -> tuple[Canvas, Axes
 
 
 def panels(
-    titles: pd.Series, columns: int = COLUMNS, height: float | None = None, *, most: int = COLUMNS
+    titles: pd.Series, columns: int | None = None, height: float | None = None, *, most: int | None = None
 ) -> tuple[Canvas, Panels]:
     """Lay out a panel per title, with common y, so that they can be compared. A lone panel needs no title.
 
     Args:
         titles: one per panel; the same one again is the same panel.
-        columns: panels side by side, of which there are never more than `most`.
+        columns: panels side by side, of which there are never more than `most`; by default as many.
         height: of a panel, in inches; by default what suits the number of columns.
-        most: more than the default only with a height.
+        most: by default what leaves titles legible; more than that only with a height.
     """
     names = list(dict.fromkeys(titles))
-    rows = -(-len(names) // min(columns, most))
+    most = most or COLUMNS + (len(names) > MANY)
+    rows = -(-len(names) // min(columns or most, most))
     columns = -(-len(names) // rows)  # that no row is nearly empty
     height = height or HEIGHTS[columns - 1]
     figure = canvas(height * rows + 0.3)

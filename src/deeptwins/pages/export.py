@@ -34,9 +34,10 @@ LATEX = str.maketrans({
     "\N{ALMOST EQUAL TO}": r"$\approx$", "\N{INFINITY}": r"$\infty$", "\N{RIGHTWARDS ARROW}": r"$\to$",
     "\N{MICRO SIGN}": r"$\mu$", **{_greek(name): f"$\\{name}$" for name in GREEK},
     "\N{CHECK MARK}": r"$\surd$", "\N{BALLOT X}": r"$\times$", "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
-    "\N{NO-BREAK SPACE}": "~",
+    "\N{NO-BREAK SPACE}": "~", "\0": r"\allowbreak ",
 })  # fmt: skip
 LONGEST, WIDE = 40, r"p{0.3\linewidth}"  # of words in characters: a column with longer ones is wrapped
+LONG_WORD = re.compile(r"\w{10}(?=\w{10})")  # such as a checksum, which no line of a wrapped column has room for
 MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 CLAUSE = re.compile(r"[.,;:(]")  # ends what a caption's name is made of
 
@@ -63,23 +64,28 @@ def files(
 
 
 def latex(table: Table) -> str:
-    r"""Write a table as LaTeX, with the rules of booktabs, for `\input` in a float that the paper captions."""
+    r"""Write a table as LaTeX, with the rules of booktabs, for `\input` in a float that the paper captions.
+
+    One that is wider than the lines of the paper is made smaller, so that nothing is cut.
+    """
     cells = zip(*table.rows, strict=True)
     kinds = [WIDE if max(map(len, column)) > LONGEST else "l" for column in [*cells][: table.words]]
     columns = "".join(kinds or "l" * table.words) + "r" * (len(table.columns) - table.words)
     lines = [" & ".join(map(_cell, row)) + r" \\" for row in [table.columns, *table.rows]]
     return "\n".join([
         f"% {one_line(table.caption)}",
-        r"% \usepackage{booktabs}",
+        r"% \usepackage{booktabs,graphicx}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}%",
     ]) + "\n"  # fmt: skip
 
 
 def _cell(text: str) -> str:
     """Write text so that TeX sets what it says, and minuses as such."""
-    return MINUS.sub("$-$", one_line(text).translate(LATEX))
+    breakable = LONG_WORD.sub("\\g<0>\0", one_line(text))
+    return MINUS.sub("$-$", breakable.translate(LATEX))
 
 
 def _named(sections: Iterable[tuple[str, Sequence[Table]]]) -> Iterator[tuple[str, Table]]:

@@ -21,7 +21,7 @@ SHARED: dict[str, Callable[[str], str]] = {
     **dict.fromkeys(("twin", "twins", "metric", "source"), str),
     **{head: f"{head} {{}}".format for head in ("family", "depth", "against")},
     **{head: f"{head}: {{}}".format for head in ("published", "ours")},
-    "seeds": lambda seeds: count(int(seeds), "seed"),
+    "seeds": lambda seeds: count(int(seeds), "seed") if seeds.isdecimal() else f"seeds {seeds}",
 }
 
 

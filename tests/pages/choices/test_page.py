@@ -24,8 +24,8 @@ def test_the_verdict(usual):
     packing, steps, runs = usual.lines
 
     assert packing == (
-        f"Yes: on {H100}, 2 nets packed into one train 1.50 to 2.00 times as fast as one after another; packing pays"
-        " from 1.3 on."
+        f"Yes: on {H100}, 2 nets packed into one train 1.50 to 2.00 times as fast as one after another in the"
+        " trainer's layout, channels_last; packing pays from 1.3 on."
     )
     assert steps == "Steps a replay: the trainer's value, 8, takes 4 ms; 4 is fastest, with 3 ms."
     assert runs == "Runs in hand: the trainer's value, 4, takes 5 ms, the fastest of 2."
@@ -73,7 +73,7 @@ def test_the_page_says_what_the_timings_say(usual):
     text = markdown(usual)
     found = rows(text)
 
-    assert "- grouped: **1.50 to 2.00**, times as fast as one after another, 2 nets packed" in text
+    assert "- grouped: **1.50 to 2.00**, times as fast as one after another, 2 nets packed, channels_last" in text
     assert "- separate: **1.00**, one after another, against themselves: the noise" in text
     assert "2|20|480|248|1.00 (0.90 to 1.10)|2.00 (1.80 to 2.20)" in found
     assert "steps a replay|4||3|2.7 to 3.6|0.75" in found

@@ -2,11 +2,12 @@
 
 from xml.etree import ElementTree as ET
 
+import pandas as pd
 import pytest
 
 import made
-from deeptwins.findings import derive
-from deeptwins.findings.rows import ErrorSummary, table
+from deeptwins.findings import comparisons, derive
+from deeptwins.findings.rows import Difference, ErrorSummary, table
 from deeptwins.pages import colours
 from deeptwins.pages.study import figures
 
@@ -75,3 +76,39 @@ def test_errors_alike_have_a_plain_scale():
     assert ax.get_xscale() == "linear"
     assert ax.get_xlim()[0] == 0
     assert ax.get_xlim()[1] > summary["high"].max()
+
+
+def test_a_row_per_pair_in_the_hue_of_its_first_twin():
+    """Differences of one depth are drawn pair by pair, in the hue that the twin has in the figure of errors."""
+    study = made.asked("abc", claims='[[expect]]\ntwin = "c"\nabove = "b"\n')
+    last = made.last(study, lambda run, twin: "abc".index(twin) * 10.0 + run.seed)
+    final = derive.final(last)
+    compared = table(Difference, comparisons.judge(study, last)[1])
+
+    picture = figures.gap_by_twin(compared, final)
+
+    (ax,) = picture.figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "b \N{MINUS SIGN} a",
+        "c \N{MINUS SIGN} a",
+        "c \N{MINUS SIGN} b",
+    ]
+    found = {(line.get_xdata()[0], line.get_color()) for line in ax.get_lines() if len(line.get_ydata()) == 1}
+    assert found == {(10.0, colours.OTHERS[1]), (20.0, colours.OTHERS[2]), (10.0, colours.OTHERS[2])}
+    assert "b \N{MINUS SIGN} a: training error +10.0 points, 95 % interval 10.0 to 10.0, 3 seeds" in picture.svg
+    assert "c \N{MINUS SIGN} b: +10.0 in training, +10.0 in test" in picture.alt
+
+
+def test_a_twin_has_its_hue_also_where_the_first_is_not_drawn():
+    """Differences over depth leave out the first twin; the others keep the hues of the figure of errors."""
+    rows = [
+        {"group": "cifar", "twin": twin, "other": "a", "depth": depth, "n": 3, "metric": "train_error_pct"}
+        | dict.fromkeys(("difference", "low", "high"), 1.0)
+        for twin in "bc"
+        for depth in (8, 20)
+    ]
+
+    (ax,) = figures.gap_by_depth(pd.DataFrame(rows)).figure.axes
+
+    lines = {line.get_label(): line.get_color() for line in ax.get_lines()}
+    assert (lines["b \N{MINUS SIGN} a"], lines["c \N{MINUS SIGN} a"]) == colours.OTHERS[1:3]

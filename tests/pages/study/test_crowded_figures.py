@@ -29,6 +29,14 @@ PICTURES = {
             metric="train_error_pct", difference=nets["value"], low=nets["value"] - 1, high=nets["value"] + 1, other="a"
         )
     ),
+    "gap of one depth": lambda nets: figures.gap_by_twin(
+        nets[nets["twin"] != nets["twin"][0]]
+        .drop_duplicates(["group", "twin"])
+        .assign(
+            metric="train_error_pct", difference=nets["value"], low=nets["value"] - 1, high=nets["value"] + 1, other="a"
+        ),
+        nets,
+    ),
     "drift": lambda nets: figures.drift(
         pd.concat(
             nets[nets["twin"] != nets["twin"][0]].assign(
@@ -39,7 +47,10 @@ PICTURES = {
         nets,
     ),
     "branches": lambda nets: inside_figures.branches(
-        SimpleNamespace(branches=pd.concat(nets.assign(block=at, branch_share=nets["value"] / at) for at in (1, 9)))
+        SimpleNamespace(
+            twins=tuple(nets["twin"].unique()),
+            branches=pd.concat(nets.assign(block=at, branch_share=nets["value"] / at) for at in (1, 9)),
+        )
     ),
 }
 

@@ -1,5 +1,6 @@
 """Sections about the inside of nets: their figures, captions, words and tables."""
 
+import dataclasses
 import math
 import re
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from matplotlib.colors import to_rgb
 import made
 from deeptwins.findings import frames
 from deeptwins.findings import inside as findings
+from deeptwins.pages import colours
 from deeptwins.pages.page import Section
 from deeptwins.pages.study import page, sections
 from deeptwins.pages.study.inside import figures, words
@@ -106,6 +108,19 @@ def test_twins_of_one_depth_are_told_apart(tmp_path):
         figure.draw_without_rendering()
         assert legend.get_window_extent().x1 <= figure.bbox.x1
         assert titles(figure)[0] in {"in order", "mean"}
+
+
+def test_a_twin_has_its_hue_also_where_another_has_no_statistics(inside):
+    """Where the first twin has no batch normalization, the other keeps its hue and its line."""
+    twin = inside.running_statistics["twin"].unique()[-1]
+    others = inside.running_statistics["twin"] != twin
+    renamed = {name: getattr(inside, name).replace({"plain": "a", "residual": "b"}) for name in vars(inside)}
+    some = dataclasses.replace(inside, **renamed)
+    some = dataclasses.replace(some, running_statistics=some.running_statistics[~others])
+
+    (line, *_) = figures.running_statistics(some).figure.axes[0].get_lines()
+
+    assert (line.get_label(), line.get_color()) == ("b", colours.OTHERS[1])
 
 
 def test_gradients_have_a_panel_per_deepest_net_and_a_line_per_evaluation(inside):

@@ -97,7 +97,7 @@ def test_agreement_comes_first(agreeing):
     text = markdown(agreeing)
     assert (
         text.index("](drift.svg)")
-        < text.index("The twins triton and eager agree. ")
+        < text.index("The twins triton and eager agree within 1 point. ")
         < text.index("| triton - eager | training error | agree |")
     )
     assert re.search(r"\| triton and eager \| furthest apart, last \| 48 \| 1\.0e-3 \|", text)

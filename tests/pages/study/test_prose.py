@@ -483,11 +483,11 @@ def test_verdict_on_twins_that_agree(tmp_path):
     compiled, triton = agreeing(tmp_path)
 
     assert compiled == (
-        "The twins compiled and eager agree. Training error: 3.0 % against 3.0 % "
+        "The twins compiled and eager agree within 1 point. Training error: 3.0 % against 3.0 % "
         "(0.0 points, 95 % interval 0.0 to 0.0, 3 seeds). Loss traces are identical to the last bit."
     )
     assert triton == (
-        "The twins triton and eager agree. Training error: 3.0 % against 3.0 % "
+        "The twins triton and eager agree within 1 point. Training error: 3.0 % against 3.0 % "
         "(0.0 points, 95 % interval -0.2 to 0.2, 3 seeds). Test error: 5.0 % against 5.0 % "
         "(0.0 points, 95 % interval -0.2 to 0.2, 3 seeds). "
         "Loss traces drift apart by at most 5 % of the loss, where two seeds of eager differ by 42 %."
@@ -500,7 +500,7 @@ def test_verdict_on_twins_that_agree(tmp_path):
         ([7.0, 8.0, 9.0], "The twins triton and eager differ. Training error: 8.0 % against 3.0 % (+5.0 points"),
         (
             [4.0, 3.0, 2.0],
-            "Three seeds cannot tell whether the twins triton and eager agree. Training error: 3.0 % against 3.0 % (",
+            "Three seeds cannot tell whether the twins triton and eager agree within 1 point. Training error: 3.0 % ",
         ),
     ],
 )
@@ -559,7 +559,8 @@ def test_one_seed_supports_no_agreement(tmp_path):
     _, sentence = agreeing(tmp_path, made.AGREEING.replace("[0, 1, 2]", "0"), made.alike)
 
     assert sentence == (
-        "One seed cannot tell whether the twins triton and eager agree. Training error: 2.0 % against 2.0 % "
+        "One seed cannot tell whether the twins triton and eager agree within 1 point. Training error: 2.0 % against "
+        "2.0 % "
         "(0.0 points, 1 seed, which supports no verdict). Test error: 4.0 % against 4.0 % "
         "(0.0 points, 1 seed, which supports no verdict). Loss traces drift apart by at most 0.1 % of the loss."
     )
@@ -572,10 +573,10 @@ def test_agreement_comes_before_trends(tmp_path):
     sentences = agreeing(tmp_path, f'{text}[[expect]]\ntwin = "eager"\ntrend = "flat"\n', made.alike)
 
     assert [re.split(r" is | stays |\.", sentence)[0] for sentence in sentences] == [
-        "In the cifar family, the twins compiled and eager agree",
-        "In the cifar family, the twins triton and eager agree",
-        "In the imagenet family, the twins compiled and eager agree",
-        "In the imagenet family, the twins triton and eager agree",
+        "In the cifar family, the twins compiled and eager agree within 1 point",
+        "In the cifar family, the twins triton and eager agree within 1 point",
+        "In the imagenet family, the twins compiled and eager agree within 1 point",
+        "In the imagenet family, the twins triton and eager agree within 1 point",
         "In the cifar family, training error of eager",
         "In the imagenet family, training error of eager",
     ]
@@ -640,7 +641,7 @@ def undecided(n, low, high):
     agreements = pd.DataFrame([{"group": "cifar", "twin": "b", "other": "a", "metric": "test_error_pct"} | PAIR | row])
     agreements = agreements.assign(mean=60.0, other_mean=5.0, difference=55.0)
     drift = pd.DataFrame(columns=["group", "twin", "other"])
-    return course, difference, against, prose.answer(RISING, claims), *prose._agreements(agreements, drift)
+    return course, difference, against, prose.answer(RISING, claims), *prose._agreements(RISING, agreements, drift)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
@@ -710,6 +711,11 @@ def test_of_a_study_without_a_bound_errors_are_told_and_no_failures(tmp_path):
             made.ONE_DEPTH,
             lambda run, twin: 3.0 + run.seed + 5 * (twin == "residual"),
             "Training error of residual is above that of plain.",
+        ),
+        (
+            made.GRID,
+            lambda _, twin: 100.0 if twin == "plain" else 3.0,
+            "Training error of plain cannot be judged, as nets diverged; training error of residual stays flat.",
         ),
         (made.ONE_DEPTH, lambda *_: 95.0, ""),
     ],

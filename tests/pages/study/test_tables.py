@@ -146,6 +146,8 @@ def test_what_all_rows_say_is_said_once():
     assert short.columns == ("depth", "verdict", "points")
     assert short.rows == [["20", "above", "+1.0"], ["56", "above", "+1.0"]]
     assert short.words == 2
+    named = tables_.shorten(tables_.Table("Nets", ("twin", "seeds"), [["a", "0 to 4"], ["b", "0 to 4"]], 2))
+    assert named.caption == "Nets. All rows: seeds 0 to 4."
     for table in (tables_.Table("One row", heads, rows[:1], 4), tables_.Table("None", ("what", "value"), rows[:0], 2)):
         assert tables_.shorten(table) == table
 

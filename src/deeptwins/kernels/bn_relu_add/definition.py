@@ -10,7 +10,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, NoReturn, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -159,9 +159,11 @@ class BNReLUAdd(nn.BatchNorm2d):
     Its parameters, buffers and state_dict are those of `nn.BatchNorm2d`, whatever the implementation, so that swapping
     implementations never changes a checkpoint. What it adds to the variance is `epsilon`: `eps` can be set, but not
     read, so that what would put batch normalization alone in its place, and drop addition and ReLU, fails instead. Such
-    are `nn.SyncBatchNorm.convert_sync_batchnorm` and `torch.nn.utils.fuse_conv_bn_eval`.
+    are `nn.SyncBatchNorm.convert_sync_batchnorm` and `torch.nn.utils.fuse_conv_bn_eval`. `torch.jit.trace` works,
+    `torch.jit.script` is refused.
     """
 
+    __constants__: list[str] = [name for name in nn.BatchNorm2d.__constants__ if name != "eps"]  # noqa: RUF012
     epsilon: float
 
     def __init__(
@@ -217,6 +219,19 @@ class BNReLUAdd(nn.BatchNorm2d):
     @eps.setter
     def eps(self, value: float) -> None:
         self.epsilon = value
+
+    def __dir__(self) -> list[str]:
+        """Leave out `eps`: `torch.jit.trace` reads whatever is listed."""
+        names: list[str] = super().__dir__()  # type: ignore[no-untyped-call]
+        return [name for name in names if name != "eps"]
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse `torch.jit.script`, which calls this.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("torch.jit.script cannot compile BNReLUAdd: use torch.compile, or torch.jit.trace")
 
     def forward(self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False) -> Output:  # type: ignore[override]
         """Normalize, add, rectify: x and residual (N, C, H, W) -> y (N, C, H, W).

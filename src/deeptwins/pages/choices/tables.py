@@ -37,7 +37,7 @@ def numbers(facts: Choices) -> list[Number]:
     decisive = (facts.packing["layout"] == LAYOUT) & (facts.packing["nets"] == NETS)
     rows = facts.packing[decisive].groupby("variant", sort=False)["ratio"]
     notes = {SEPARATE: "one after another, against themselves: the noise"}
-    packed = f"times as fast as one after another, {count(NETS, 'net')} packed"
+    packed = f"times as fast as one after another, {count(NETS, 'net')} packed, {LAYOUT}"
     numbers = [Number(str(variant), _range(ratios), notes.get(str(variant), packed)) for variant, ratios in rows]
     return sorted(numbers, key=lambda number: number.label == SEPARATE)
 
@@ -54,7 +54,8 @@ def _packing_verdict(facts: Choices) -> str:
         answer = "No"
     return (
         f"{answer}: on {facts.origin.device}, {count(NETS, 'net')} packed into one train"
-        f" {_range(facts.decisive['ratio'])} times as fast as one after another; packing pays from {LEAST:g} on."
+        f" {_range(facts.decisive['ratio'])} times as fast as one after another in the trainer's layout, {LAYOUT};"
+        f" packing pays from {LEAST:g} on."
     )
 
 

@@ -113,7 +113,8 @@ def gap_by_depth(comparisons: pd.DataFrame) -> Picture:
     with drawing.styled():
         figure, axes = drawing.panels(table["panel"], height=2.1)
         twins = dict(zip(table["gap"], table["twin"], strict=True))
-        looks, markers = colours.styles(table["twin"]), colours.markers(table["twin"])
+        names = [*table["other"], *table["twin"]]  # all twins, that each looks as in other figures
+        looks, markers = colours.styles(names), colours.markers(names)
         lone = len(twins) == 1
         for ax, panel in drawing.by_panel(axes, table, "panel"):
             for gap, twin in twins.items():
@@ -183,26 +184,65 @@ def errors_by_twin(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
                 for row in means.to_dict("records"):
                     y, colour = twins.index(row["twin"]) + aside, hues[row["twin"]]
                     seeds = final[(final["group"] == group) & (final["twin"] == row["twin"])]
-                    ax.hlines(y, row["low"], row["high"], color=colour, linewidth=7, alpha=0.2)
                     ax.scatter(seeds[metric], [y] * len(seeds), s=7, color=colour, alpha=0.6, linewidths=0)
-                    ax.plot([row["mean"]], [y], **_marker(metric, colour))
-                    words = _error_words(table, error)(row)
-                    marks.tell_line(ax, [row["low"], row["high"]], [y, y], words)
-                    marks.tell(ax, row["mean"], y, [words])
+                    _bar(ax, row, y, _marker(metric, colour), _error_words(table, error)(row))
                     marks.tell(ax, seeds[metric], y, _each(seeds, _seed_words(table, metric)), "dot")
-            ax.set_yticks(range(len(twins)), twins)
-            ax.set_ylim(len(twins) - 0.5, -0.5)
-            ax.grid(axis="x")
-            ax.grid(visible=False, axis="y")
+            _name_rows(ax, twins)
         drawn = [*table["mean"], *table["high"].dropna(), *final[[*ASIDE]].to_numpy().flat]
         scales.error_axis(figure, axes, "error", drawn, across=True)
-        first = next(iter(axes.values()))
-        for metric, label in LABELS.items():
-            first.add_line(Line2D([], [], label=label, **_marker(metric, INK)))
-        drawing.legend(figure, axes)
+        _tell_filled_from_hollow(figure, axes)
     caption = "Mean over seeds, training filled and test hollow; bars are 95 % intervals, small dots single seeds."
     alt = f"Training and test error of each twin. {drawing.read_out(by_depth, ['group', 'twin'], _errors_in_words)}"
     return Picture("error-by-twin", caption, alt, figure, ("by_depth", "final"))
+
+
+def gap_by_twin(comparisons: pd.DataFrame, final: pd.DataFrame) -> Picture:
+    """Draw differences between twins of one depth: a panel per family, a row per pair in its first twin's hue."""
+    table = comparisons[comparisons["metric"].isin(ASIDE)]
+    table = table.assign(mean=table["difference"], gap=table["twin"] + " \N{MINUS SIGN} " + table["other"])
+    pairs = list(dict.fromkeys(table["gap"]))
+    with drawing.styled():
+        figure, axes = drawing.panels(table["group"], height=0.33 * len(pairs) + 0.75)
+        hues = colours.of_twins(final["twin"])
+        for ax, panel in drawing.by_panel(axes, table, "group"):
+            for row in panel.to_dict("records"):
+                y = pairs.index(row["gap"]) + ASIDE[row["metric"]]
+                family = f"{row['group']}, " if len(axes) > 1 else ""
+                words = f"{family}{row['gap']}: {LABELS[row['metric']]} error {points(row['difference'])} points"
+                look = _marker(row["metric"], hues[row["twin"]])
+                _bar(ax, row, y, look, f"{words}{_between(row, apart)}")
+            ax.axvline(0, color=INK, linewidth=0.8)
+            _name_rows(ax, pairs)
+        figure.supxlabel("difference (points)")
+        _tell_filled_from_hollow(figure, axes)
+    caption = "Difference between twins of the same seed, training filled and test hollow; bars are 95 % intervals."
+    told = drawing.read_out(table, ["group", "gap"], _differences_in_words)
+    alt = f"Differences in training and test error between twins, in points. {told}"
+    return Picture("gap-by-twin", caption, alt, figure, ("comparisons",))
+
+
+def _bar(ax: Axes, row: Mapping[Hashable, Any], y: float, look: Mapping[str, Any], words: str) -> None:
+    """Draw a mean in a row, on its interval, and say what both are."""
+    ax.hlines(y, row["low"], row["high"], color=look["color"], linewidth=7, alpha=0.2)
+    ax.plot([row["mean"]], [y], **look)
+    marks.tell_line(ax, [row["low"], row["high"]], [y, y], words)
+    marks.tell(ax, row["mean"], y, [words])
+
+
+def _name_rows(ax: Axes, names: list[str]) -> None:
+    """Name the rows of a panel, from the top."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(axis="x")
+    ax.grid(visible=False, axis="y")
+
+
+def _tell_filled_from_hollow(figure: Figure, axes: drawing.Panels) -> None:
+    """Write the legend of marks of training and test errors."""
+    first = next(iter(axes.values()))
+    for metric, label in LABELS.items():
+        first.add_line(Line2D([], [], label=label, **_marker(metric, INK)))
+    drawing.legend(figure, axes)
 
 
 def _apart(table: pd.DataFrame, key: str, place: str = "group") -> tuple[pd.DataFrame, bool]:
@@ -325,6 +365,11 @@ def _drift_in_words(drift: pd.DataFrame) -> str:
         lines.append(f"{group}, depth {depth}, {twin} and {other}: {', '.join(ends)}{chance}")
     text = "Difference of the loss traces of two twins, as a share of the loss, against iterations, on a log scale. "
     return f"{text}{'. '.join(lines)}."
+
+
+def _differences_in_words(metrics: pd.DataFrame) -> str:
+    differences = metrics.set_index("metric")["difference"].map(points)
+    return ", ".join(f"{differences[metric]} in {label}" for metric, label in LABELS.items() if metric in differences)
 
 
 def _errors_in_words(metrics: pd.DataFrame) -> str:

@@ -32,7 +32,7 @@ from deeptwins.pages.wording import (
 )
 from deeptwins.study import Study
 
-_AGREEMENTS = {"agree": "agree", "differ": "differ"} | dict.fromkeys(VOID, "cannot be compared")
+_AGREEMENTS = {"differ": "differ"} | dict.fromkeys(VOID, "cannot be compared")
 _READINGS = {"agree": " agrees", "differ": " differs", INCONCLUSIVE: ", undecided"} | dict.fromkeys(VOID, "")
 _STATES = {DIVERGED: "diverged", AT_CHANCE: "at chance"}
 _TRENDS = {"rises": "rises with depth", "falls": "falls with depth", "flat": "stays flat"}
@@ -50,7 +50,7 @@ def evidence(study: Study, frames: Frames, findings: Findings) -> list[str]:
     """
     if len(findings.untrained) == len(findings.final):
         return []
-    sentences = _agreements(findings.agreements, findings.drift)
+    sentences = _agreements(study, findings.agreements, findings.drift)
     trended = bool((findings.trends["depths"] > 1).any()) or findings.comparisons.empty
     if trended and (not sentences or any(claim.trend for claim in study.expect)):
         sentences += _trends(study, frames, findings)
@@ -151,6 +151,8 @@ def found(study: Study, findings: Findings) -> str:
 
     That is how it moves with depth; at a single depth, how twins compare with the first.
     """
+    if len(findings.untrained) == len(findings.final):
+        return ""
     trends = findings.trends[(findings.trends["metric"] == "train_error_pct") & (findings.trends["depths"] > 1)]
     table = findings.comparisons[findings.comparisons["metric"] == "train_error_pct"]
     first = next(iter(study.twins))
@@ -166,6 +168,8 @@ def found(study: Study, findings: Findings) -> str:
             clauses.append(f"training error of {twins} {words[verdict]}")
         elif verdict == INCONCLUSIVE:
             clauses.append(f"whether training error of {twins} {undecided}, {cannot_tell(rows['n'].min())}")
+        elif verdict in LOST:
+            clauses.append(f"training error of {twins} cannot be judged, as nets {LOST[verdict]}")
     return f"{capital('; '.join(clauses))}." if clauses else ""
 
 
@@ -212,14 +216,15 @@ def _undecided(cases: Sequence[Mapping[Hashable, Any]], total: int) -> list[str]
     return clauses
 
 
-def _agreements(agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
+def _agreements(study: Study, agreements: pd.DataFrame, drift: pd.DataFrame) -> list[str]:
     """Say in a paragraph per family and pair of twins whether their errors agree, and how far their losses drift."""
     paragraphs = []
     for (group, twin, other), rows in agreements.groupby(["group", "twin", "other"], sort=False):
         metrics = {metric: _agree(cell["verdict"]) for metric, cell in rows.groupby("metric", sort=False)}
         together = _agree(metrics.values())
-        undecided = f"{cannot_tell(rows['n'].min())} whether the twins {twin} and {other} agree"
-        decided = f"the twins {twin} and {other} {_AGREEMENTS.get(together)}"
+        agree = f"agree within {count(study.flat_within_pct, 'point')}"
+        undecided = f"{cannot_tell(rows['n'].min())} whether the twins {twin} and {other} {agree}"
+        decided = f"the twins {twin} and {other} {agree if together == 'agree' else _AGREEMENTS.get(together)}"
         sentences = [undecided if together == INCONCLUSIVE else decided]
         for metric, verdict in metrics.items():
             reading = _READINGS[verdict] if len({*metrics.values()}) > 1 else ""

@@ -58,12 +58,14 @@ def _errors_by_twin(facts: StudyFacts) -> list[SectionPart]:
 
 
 def _differences(facts: StudyFacts) -> list[SectionPart]:
-    """Compare twins depth by depth; drawn are the differences from the study's first twin."""
+    """Compare twins; drawn over depth are the differences from the study's first twin."""
     if not facts.compared:
         return []
     table = facts.findings.comparisons
-    drawn = table[table["other"] == next(iter(facts.study.twins))] if facts.several_depths else table[:0]
-    pictures = [figures.gap_by_depth(drawn)] if len(drawn) else []
+    pictures = [figures.gap_by_twin(table, facts.findings.final)]
+    if facts.several_depths:
+        drawn = table[table["other"] == next(iter(facts.study.twins))]
+        pictures = [figures.gap_by_depth(drawn)] if len(drawn) else []
     return [*pictures, tables.comparisons(table, facts.study.flat_within_pct)]
 
 

@@ -33,7 +33,8 @@ STATISTICS = {"mean": ("layer", "running_mean_error"), "standard deviation": ("l
 def layer_responses(inside: Inside) -> Picture:
     """Draw the response of each 3x3 layer, in order and ranked: two panels per family, a line per net."""
     table = _sides(inside.responses, RESPONSES)
-    figure = _nets(table, _value_axis, ("layer", "standard deviation"), columns=len(RESPONSES), height=2.4)
+    labels = ("layer", "standard deviation")
+    figure = _nets(inside, table, _value_axis, labels, columns=len(RESPONSES), height=2.4)
     after = NORMALIZED if _normalized(inside) else UNNORMALIZED
     caption = (
         f"What leaves each 3x3 layer, {after}, before ReLU: its standard deviation over the test set, median over"
@@ -48,7 +49,7 @@ def branches(inside: Inside) -> Picture:
     """Draw the share of each block's branch: a panel per family, a line per net."""
     table = inside.branches
     table = table.assign(panel=table["group"], place=table["block"], value=table["branch_share"])
-    figure = _nets(table, _value_axis, ("block", "||F(x)|| / ||x||"))
+    figure = _nets(inside, table, _value_axis, ("block", "||F(x)|| / ||x||"))
     caption = (
         "Norm of what each block adds to its shortcut, as a share of its input's, over the test set; median over seeds."
         " A plain block has no shortcut: there it is the norm of what would be added."
@@ -93,7 +94,7 @@ def running_statistics(inside: Inside) -> Picture:
     deepest = statistics[statistics["depth"] == statistics.groupby(["group", "twin"])["depth"].transform("max")]
     table = _sides(deepest, STATISTICS)
     labels = ("layer", "error of running statistics")
-    figure = _nets(table, scales.share_axis, labels, columns=len(STATISTICS), height=2.4)
+    figure = _nets(inside, table, scales.share_axis, labels, columns=len(STATISTICS), height=2.4)
     caption = (
         "Running statistics of batch normalization against precise ones, measured with the final weights; deepest nets,"
         " root mean square over channels, median over seeds. Means are off in precise standard deviations, standard"
@@ -147,6 +148,7 @@ def _sides(table: pd.DataFrame, sides: Mapping[str, tuple[str, str]]) -> pd.Data
 
 
 def _nets(
+    inside: Inside,
     table: pd.DataFrame,
     scale: Callable[[Panels, NDArray[np.float64]], None],
     labels: tuple[str, str],
@@ -158,17 +160,21 @@ def _nets(
     own panels, in which shades are depths.
 
     Args:
+        inside: the twins, each of which looks the same in all figures.
         table: what is drawn: in which `panel`, at which `place` to the right, which `value` above.
         scale: sets the axis of values.
         labels: what is counted to the right, and what the value is.
         layout: of the panels.
     """
-    twins, markers = colours.styles(table["twin"]), colours.markers(table["twin"])
+    drawn = {*table["twin"]}
+    twins = {twin: style for twin, style in colours.styles(inside.twins).items() if twin in drawn}
+    markers = colours.markers(inside.twins)
     depths = table.groupby("twin")["depth"].agg(lambda depths: "/".join(map(str, dict.fromkeys(depths))))
     alone, apart = drawing.one_depth(table), depths.nunique() > 1
     if table.groupby("panel")[["twin", "depth"]].apply(lambda nets: len(nets.drop_duplicates())).max() > MOST_LINES:
         named = table["twin"] + (", depth " + table["twin"].map(depths) if alone and apart else "")
-        return _by_twin(table.assign(panel=drawing.headings(table.assign(twin=named), "panel", "twin")), scale, labels)
+        titles = drawing.headings(table.assign(twin=named), "panel", "twin")
+        return _by_twin(inside, table.assign(panel=titles), scale, labels)
     with drawing.styled():
         figure, axes = drawing.panels(table["panel"], **layout)
         scale(axes, table["value"].to_numpy(float))
@@ -196,10 +202,13 @@ def _nets(
 
 
 def _by_twin(
-    table: pd.DataFrame, scale: Callable[[Panels, NDArray[np.float64]], None], labels: tuple[str, str]
+    inside: Inside,
+    table: pd.DataFrame,
+    scale: Callable[[Panels, NDArray[np.float64]], None],
+    labels: tuple[str, str],
 ) -> Figure:
     """Draw panels of one twin each: a line per net in the shade of its depth or, of one depth, its twin's hue."""
-    twins, depths = colours.of_twins(table["twin"]), colours.ramp(table["depth"].sort_values())
+    twins, depths = colours.of_twins(inside.twins), colours.ramp(table["depth"].sort_values())
     alone = drawing.one_depth(table)
     with drawing.styled():
         figure, axes = drawing.panels(table["panel"])
