@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -34,7 +35,7 @@ from deeptwins.pages import page as pages
 from deeptwins.pages.page import UnwritableError
 from deeptwins.profile import roofline
 from deeptwins.records import profiles
-from deeptwins.study import networks, schema
+from deeptwins.study import networks, places, reference
 from deeptwins.system import signals
 from deeptwins.train.schedule import scheduling
 from deeptwins.train.schedule.scheduling import Outcome
@@ -64,8 +65,9 @@ learning_rate = 0.1
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """The root of a repository with the study `tiny`; the working directory."""
+    """The root of a repository with the study `tiny`, where none ships; the working directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(places, "SHIPPED", tmp_path / "shipped")
     monkeypatch.delenv("DEEPTWINS_DATA", raising=False)
     Path("ablations").mkdir()
     made.load(tmp_path / "ablations", TINY, "tiny")
@@ -179,7 +181,7 @@ def test_without_a_command_there_is_help(call):
     assert code == 0
     assert "deeptwins run smoke" in out
     assert re.findall(r"^  (\w+)  ", out.split("Commands:")[1], re.MULTILINE) == [
-        "list", "run", "report", "diff", "show", "profile", "kernels", "doctor", "schema", "gate"
+        "list", "new", "run", "report", "diff", "show", "profile", "kernels", "doctor", "schema", "gate"
     ]  # fmt: skip
 
 
@@ -236,30 +238,54 @@ def without_torch(monkeypatch):
 
 
 @pytest.mark.usefixtures("without_torch")
-def test_the_schema_needs_no_torch(call):
-    """Without PyTorch the schema is that of the same keys, and takes any name of a shortcut; one line says so."""
-    code, out, err = call("schema")
+def test_the_schema_needs_no_torch(call, monkeypatch):
+    """Without PyTorch, which has the names of shortcuts and the like, the schema is as it shipped; one line says so."""
+    monkeypatch.setattr(places, "SHIPPED", ROOT / "ablations")
+    shipped = ROOT.joinpath("ablations", "study.schema.json").read_text(encoding="utf-8")
+    note = f"without PyTorch, which has the names of parts: as shipped with deeptwins {__version__}\n"
 
-    assert code == 0
-    assert json.loads(out) == schema.schema({})
-    assert err == "without PyTorch the names of shortcuts, block orders and the like are unknown: any is allowed\n"
+    assert call("schema") == (0, shipped, note)
+    assert call("schema", "--markdown") == (0, f"{reference.markdown(json.loads(shipped))}", note)
 
 
-@pytest.mark.parametrize("arguments", [("run", "tiny"), ("show", "resnet-18"), ("profile", "resnet-18"), ("doctor",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [("run", "tiny"), ("show", "resnet-18"), ("profile", "resnet-18"), ("kernels",), ("doctor", "folder:x")],
+    ids=" ".join,
+)
 @pytest.mark.usefixtures("without_torch")
 def test_a_command_that_needs_torch_says_so(call, root, arguments):
-    """Without PyTorch, a command that needs it is refused in one line that says what to install; no log is left."""
-    code, _, err = call(*arguments)
+    """Without PyTorch, a command that needs it is one line that says which extra to install; no log is left."""
+    code, out, err = call(*arguments)
 
-    assert (code, err) == (2, "deeptwins: torch is not installed here, and this command needs it: pip install torch\n")
+    assert (code, out) == (2, "")
+    assert re.fullmatch(
+        r"deeptwins: torch is not installed; it comes with the extra deeptwins\[train\]: .*\[train\]'?\n", err
+    )
     assert not root.joinpath("deeptwins-error.log").exists()
+
+
+@pytest.mark.usefixtures("without_torch")
+def test_doctor_needs_no_torch(call):
+    """Without PyTorch, `doctor` tells the machine and the studies, and what to install to train."""
+    code, out, err = call("doctor")
+    _, as_json, _ = call("doctor", "--json")
+    told = json.loads(as_json)
+
+    assert (code, err) == (0, "")
+    assert re.search(r"^training +torch is not installed", out, re.MULTILINE)
+    assert re.search(r"^studies +tiny$", out, re.MULTILINE)
+    assert "torch is not installed" in told["training"]
+    assert (told["python"], told["studies"], told["datasets"]) == (platform.python_version(), ["tiny"], {})
 
 
 def test_module_and_command_are_the_same(root):
     """`python -m deeptwins` is `deeptwins`."""
     process = python("-m", "deeptwins", "run", "nothing", cwd=root)
 
-    assert process.communicate() == ("", 'deeptwins: no study "nothing" in ablations/; choose from tiny\n')
+    out, err = process.communicate()
+    assert (out, process.returncode) == ("", 2)
+    assert err.startswith('deeptwins: no study "nothing" in ablations/ or ')
     assert process.returncode == 2
 
 
@@ -481,12 +507,12 @@ ANNOUNCED = (
 
 def test_what_will_be_trained_is_told_before_pytorch_is_loaded(call, root):
     """The first output of `run` does not wait for torch: which studies, how much of what, and where."""
-    program = "import sys\nsys.modules['torch'] = None\nfrom deeptwins.cli import main\nmain()"
-    process = python("-c", program, "run", "tiny", cwd=root)
+    (root / "torch.py").write_text("raise ImportError('torch is loaded')", encoding="utf-8")
+    process = python("-m", "deeptwins", "run", "tiny", cwd=root)
     out, err = process.communicate()
 
     assert out == ANNOUNCED
-    assert "torch" in err
+    assert "torch is loaded" in err
 
 
 @pytest.mark.parametrize(

@@ -100,9 +100,10 @@ def _read_commit(source: DiffSource) -> DiffSide:
         raise InputError(f"{line(path)}: not in commit {short}; {choices(known or [FOLDER], path.stem)}")
     if not _has(commit, records):
         raise InputError(f"{records}: not in commit {short}; compare a folder of results, or run the study")
-    with _extracted(commit, path, records) as root:
+    with _extracted(commit, Path("*.toml"), records) as root:  # with the studies that this one may extend
         try:
-            study = studies.load(root / path, source.settings).model_copy(update={"path": path})
+            study = studies.load(root / path, source.settings, folder=root / FOLDER)
+            study = study.model_copy(update={"path": path})
             found = facts.load(study, root / COMMITTED)
         except InputError as error:
             raise InputError(str(error).replace(f"{root}/", f"{short}:")) from None
