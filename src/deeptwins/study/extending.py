@@ -83,7 +83,7 @@ def _base(name: str, files: Sequence[Path], folder: Path) -> Path:
         if not candidates[0].is_file():
             raise InputError(f"{said}: no such file: {line(candidates[0])}")
     else:
-        looked = places.known(folder) | places.known(path.parent)
+        looked = places.known(path.parent, folder)
         candidates = [looked[name]] if name in looked else []
         if name == path.stem:  # changes the study of the same name that it hides
             candidates = [place / f"{name}.toml" for place in (folder, places.SHIPPED)]

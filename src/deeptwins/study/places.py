@@ -30,9 +30,13 @@ def check_name(name: str) -> None:
         raise InputError("other results or pages lie in a folder of this name; rename the study's file")
 
 
-def known(folder: Path = FOLDER) -> dict[str, Path]:
-    """List the studies that a name finds, with their files, by name. One of the folder hides one that ships."""
-    files = {file.stem: file for place in reversed(_places(folder)) for file in place.glob("*.toml")}
+def known(*folders: Path) -> dict[str, Path]:
+    """List the studies that a name finds, with their files, by name.
+
+    Args:
+        folders: where a study hides one of its name in a later folder, or one that ships; by default `FOLDER`.
+    """
+    files = {file.stem: file for place in reversed(_places(*folders or (FOLDER,))) for file in place.glob("*.toml")}
     return dict(sorted(files.items()))
 
 
@@ -78,5 +82,8 @@ def hides(path: Path) -> bool:
 
 def _places(*folders: Path) -> list[Path]:
     """Return the folders that are there, that of the studies that ship last, each once."""
-    there = {place.resolve(): place for place in reversed((*folders, SHIPPED)) if place.is_dir()}
-    return [*there.values()][::-1]
+    there: dict[Path, Path] = {}
+    for place in (*folders, SHIPPED):
+        if place.is_dir():
+            there.setdefault(place.resolve(), place)
+    return [*there.values()]
