@@ -173,7 +173,7 @@ def test_a_key_may_stand_wherever_load_takes_it(tmp_path, changes):
         ('extends = "base"', True),
         ('extends = "base"\nwithout = ["recipe.learning_rate"]\n[recipe]\nlearning_rate = 1', True),
         ('extends = "base"\n[answer]\nmet = "Perhaps."', True),
-        ('extends = "base"\n[twins]\nother = { width = 8 }\n[[vary]]\nfamily = "cifar"\ndepth = [20, 32]\nseed = 0', True),
+        ('extends = "base"\n[twins]\nother = {}\n[[vary]]\nfamily = "cifar"\ndepth = [20, 32]\nseed = 0', True),
         ('without = ["fails_above_pct"]\n' + STUDY, False),
         ("extends = 1", False),
         ('extends = ""', False),
