@@ -9,6 +9,7 @@ from typing import Any
 from deeptwins.errors import InputError, choices, line, shown
 from deeptwins.study import places, toml
 from deeptwins.study.places import FOLDER
+from deeptwins.study.specs import LONGEST_TEXT
 
 EXTENDS, WITHOUT = "extends", "without"
 KEYS = {
@@ -32,10 +33,10 @@ KEYS = {
 }
 """The JSON schema of the keys that only such a study has."""
 
-Content = dict[str, Any]
+TomlTable = dict[str, Any]
 
 
-def merged(path: Path, folder: Path = FOLDER) -> tuple[Content, list[Path]]:
+def merged(path: Path, folder: Path = FOLDER) -> tuple[TomlTable, list[Path]]:
     """Read a study file with all that it extends, directly or through others.
 
     Args:
@@ -81,7 +82,7 @@ def _base(name: str, files: Sequence[Path], folder: Path) -> Path:
     if name.endswith(".toml"):
         candidates = [path.parent / name]
         if not candidates[0].is_file():
-            raise InputError(f"{said}: no such file: {line(candidates[0])}")
+            raise InputError(f"{said}: no such file: {line(candidates[0], LONGEST_TEXT)}")
     else:
         looked = places.known(path.parent, folder)
         candidates = [looked[name]] if name in looked else []
@@ -98,7 +99,7 @@ def _base(name: str, files: Sequence[Path], folder: Path) -> Path:
     return there[0]
 
 
-def _drop(content: Content, key: str, path: Path) -> None:
+def _drop(content: TomlTable, key: str, path: Path) -> None:
     """Leave out a key, given with the tables that it is in."""
     names = key.split(".")
     table: Any = content
@@ -112,7 +113,7 @@ def _drop(content: Content, key: str, path: Path) -> None:
             table = table[name]
 
 
-def _merge(base: Content, change: Content) -> Content:
+def _merge(base: TomlTable, change: TomlTable) -> TomlTable:
     """Merge two tables: the keys of the first keep their order, new ones follow."""
     whole = dict(base)
     for key, value in change.items():
