@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -22,7 +23,7 @@ import made
 import pages_made
 import profiles_made
 import throughput_made
-from deeptwins import __version__, nets, records
+from deeptwins import __version__, nets, records, study
 from deeptwins.cli import app
 from deeptwins.cli.app import COMMANDS
 from deeptwins.cli.pages import PAGES
@@ -34,7 +35,7 @@ from deeptwins.pages import page as pages
 from deeptwins.pages.page import UnwritableError
 from deeptwins.profile import roofline
 from deeptwins.records import profiles
-from deeptwins.study import networks, schema
+from deeptwins.study import known, networks, places, reference
 from deeptwins.system import signals
 from deeptwins.train.schedule import scheduling
 from deeptwins.train.schedule.scheduling import Outcome
@@ -64,8 +65,9 @@ learning_rate = 0.1
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """The root of a repository with the study `tiny`; the working directory."""
+    """The root of a repository with the study `tiny`, where none ships; the working directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(places, "SHIPPED", tmp_path / "shipped")
     monkeypatch.delenv("DEEPTWINS_DATA", raising=False)
     Path("ablations").mkdir()
     made.load(tmp_path / "ablations", TINY, "tiny")
@@ -183,7 +185,7 @@ def test_without_a_command_there_is_help(call):
     assert "..." not in out.split("Commands:")[1]
     assert "deeptwins run smoke" in out
     assert re.findall(r"^  (\w+)  ", out.split("Commands:")[1], re.MULTILINE) == [
-        "list", "run", "report", "diff", "show", "profile", "kernels", "doctor", "schema", "gate"
+        "list", "new", "run", "report", "diff", "show", "profile", "kernels", "doctor", "schema", "gate"
     ]  # fmt: skip
 
 
@@ -241,30 +243,54 @@ def without_torch(monkeypatch):
 
 
 @pytest.mark.usefixtures("without_torch")
-def test_the_schema_needs_no_torch(call):
-    """Without PyTorch the schema is that of the same keys, and takes any name of a shortcut; one line says so."""
-    code, out, err = call("schema")
+def test_the_schema_needs_no_torch(call, monkeypatch):
+    """Without PyTorch, which has the names of shortcuts and the like, the schema is as it shipped; one line says so."""
+    monkeypatch.setattr(places, "SHIPPED", ROOT / "ablations")
+    shipped = ROOT.joinpath("ablations", "study.schema.json").read_text(encoding="utf-8")
+    note = f"without PyTorch, which has the names of parts: as shipped with deeptwins {__version__}\n"
 
-    assert code == 0
-    assert json.loads(out) == schema.schema({})
-    assert err == "without PyTorch the names of shortcuts, block orders and the like are unknown: any is allowed\n"
+    assert call("schema") == (0, shipped, note)
+    assert call("schema", "--markdown") == (0, f"{reference.markdown(json.loads(shipped))}", note)
 
 
-@pytest.mark.parametrize("arguments", [("run", "tiny"), ("show", "resnet-18"), ("profile", "resnet-18"), ("doctor",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [("run", "tiny"), ("show", "resnet-18"), ("profile", "resnet-18"), ("kernels",), ("doctor", "folder:x")],
+    ids=" ".join,
+)
 @pytest.mark.usefixtures("without_torch")
 def test_a_command_that_needs_torch_says_so(call, root, arguments):
-    """Without PyTorch, a command that needs it is refused in one line that says what to install; no log is left."""
-    code, _, err = call(*arguments)
+    """Without PyTorch, a command that needs it is one line that says which extra to install; no log is left."""
+    code, out, err = call(*arguments)
 
-    assert (code, err) == (2, "deeptwins: torch is not installed here, and this command needs it: pip install torch\n")
+    assert (code, out) == (2, "")
+    assert re.fullmatch(
+        r"deeptwins: torch is not installed; it comes with the extra deeptwins\[train\]: .*\[train\]'?\n", err
+    )
     assert not root.joinpath("deeptwins-error.log").exists()
+
+
+@pytest.mark.usefixtures("without_torch")
+def test_doctor_needs_no_torch(call):
+    """Without PyTorch, `doctor` tells the machine and the studies, and what to install to train."""
+    code, out, err = call("doctor")
+    _, as_json, _ = call("doctor", "--json")
+    told = json.loads(as_json)
+
+    assert (code, err) == (0, "")
+    assert re.search(r"^training +torch is not installed", out, re.MULTILINE)
+    assert re.search(r"^studies +tiny$", out, re.MULTILINE)
+    assert "torch is not installed" in told["training"]
+    assert (told["python"], told["studies"], told["datasets"]) == (platform.python_version(), ["tiny"], {})
 
 
 def test_module_and_command_are_the_same(root):
     """`python -m deeptwins` is `deeptwins`."""
     process = python("-m", "deeptwins", "run", "nothing", cwd=root)
 
-    assert process.communicate() == ("", 'deeptwins: no study "nothing" in ablations/; choose from tiny\n')
+    out, err = process.communicate()
+    assert (out, process.returncode) == ("", 2)
+    assert err.startswith('deeptwins: no study "nothing" in ablations/ or ')
     assert process.returncode == 2
 
 
@@ -301,6 +327,112 @@ def test_list_fits_80_columns_and_has_headings_in_order(call, root):
         "Degradation", "Training", "Speed", "Other studies", "Ours"
     ]  # fmt: skip
     assert out.index("\n  depth  ") < out.index("\n  b  ")
+
+
+def test_studies_that_ship_are_found_anywhere(call, root, monkeypatch):
+    """They are listed beside those of ablations/, which come first; one that hides another is told."""
+    monkeypatch.setattr(places, "SHIPPED", root / "shipped")
+    (root / "shipped").mkdir()
+    made.load(root / "shipped", TINY.replace("work", "ship"), "tiny")
+    made.load(root / "shipped", TINY.replace("work", "ship"), "other")
+
+    _, out, _ = call("list")
+    listed = {study["name"]: study["path"] for study in json.loads(call("list", "--json")[1])["studies"]}
+
+    assert re.findall("Does it (.*)", out) == ["ship?", "work?"]
+    assert out.splitlines()[-1] == "tiny: that of ablations/, not the study of this name that ships"
+    assert listed == {"other": f"{root}/shipped/other.toml", "tiny": "ablations/tiny.toml"}
+    assert call("run", "othr")[2] == (
+        f'deeptwins: no study "othr" in ablations/ or {root}/shipped/; did you mean other?\n'
+    )
+    (root / "ablations" / "tiny.toml").write_bytes((root / "shipped" / "tiny.toml").read_bytes())
+    assert "that of ablations/" not in call("list")[1]
+    for path in (root / "ablations").iterdir():
+        path.unlink()
+    (root / "ablations").rmdir()
+    assert [*known()] == ["other", "tiny"]
+    assert call("list")[0] == 0
+
+
+@pytest.fixture
+def shipped(root, monkeypatch):
+    """The studies that ship with the real package."""
+    monkeypatch.setattr(places, "SHIPPED", ROOT / "ablations")
+    return root
+
+
+@pytest.mark.usefixtures("shipped")
+@pytest.mark.parametrize(
+    ("options", "source"),
+    [([], "smoke"), (["--from", "depth"], "depth"), (["--from", "ablations/tiny.toml"], "tiny")],
+)
+def test_a_new_study_is_a_copy(call, root, options, source):
+    """It has the text of the other, comments too, below the line for editors, whose schema is laid beside it."""
+    original = Path("ablations/tiny.toml") if source == "tiny" else ROOT / "ablations" / f"{source}.toml"
+    code, out, err = call("new", "my-study", *options)
+
+    text = Path("ablations/my-study.toml").read_text(encoding="utf-8")
+    body = original.read_text(encoding="utf-8").removeprefix("#:schema ./study.schema.json\n")
+    assert (code, err) == (0, "")
+    assert text == f"#:schema ./study.schema.json\n{body}"
+    assert Path("ablations/study.schema.json").read_bytes() == (ROOT / "ablations/study.schema.json").read_bytes()
+    assert out.splitlines()[0] == f"ablations/my-study.toml: a copy of {original}"
+    assert out.splitlines()[-1] == "  deeptwins run my-study --report"
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_new_study_stands_alone(call):
+    """A copy of a study that extends another has what both say; one that hides a study that ships says so."""
+    code, out, _ = call("new", "depth", "--from", "depth-cifar10")
+
+    copy, original = study.load(Path("ablations/depth.toml")), study.load(ROOT / "ablations/depth-cifar10.toml")
+    assert code == 0
+    assert [run.recipe for run in copy.runs] == [run.recipe for run in original.runs]
+    assert "`deeptwins run depth` means this one" in " ".join(out.split())
+
+
+@pytest.mark.usefixtures("shipped")
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["tiny"], "ablations/tiny.toml: there is such a file, which stays as it is; give another name"),
+        (
+            ["Tiny"],
+            '"Tiny": a study has its file\'s name: at most 60 lower-case letters, digits and hyphens; rename it',
+        ),
+        (
+            ["../x"],
+            '"../x": a study has its file\'s name: at most 60 lower-case letters, digits and hyphens; rename it',
+        ),
+        (["gate"], '"gate": other results or pages lie in a folder of this name; rename the study\'s file'),
+        (["x", "--from", "dept"], f'no study "dept" in ablations/ or {ROOT}/ablations/; did you mean depth?'),
+        (["x", "--from", "bad.toml"], "bad.toml: question: missing"),
+    ],
+)
+def test_a_new_study_takes_no_place_of_another(call, root, arguments, line):
+    """A name that is taken, or that no study can have, and a study that cannot be read: a line, and nothing written."""
+    (root / "bad.toml").write_text("", encoding="utf-8")
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+    assert call("new", *arguments) == (2, "", f"deeptwins: {line}\n")
+    assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_show_prints_a_study_with_all_that_it_extends(call, root):
+    """What it prints is TOML that loads to the same study, with settings if they are given."""
+    odd = 'extends = "tiny"\nsource = "\\u001b[31m \\u200b"\nscale = "' + "\\u200b" * 4000 + '"\n[recipe]\nwidth = 8\n'
+    path = root / "ablations" / "some.toml"
+    path.write_text(odd, encoding="utf-8")
+
+    code, out, err = call("show", "some", "--set", "recipe.shift=1")
+    copy = root / "some.toml"
+    copy.write_text(out, encoding="utf-8")
+    told = json.loads(call("show", "some", "--json")[1])
+
+    original = study.load(path, ["recipe.shift=1"])
+    assert (code, err) == (0, "")
+    assert study.load(copy) == original.model_copy(update={"path": copy, "settings": ()})
+    assert (told["name"], told["path"], told["content"]["recipe"]["width"]) == ("some", "ablations/some.toml", 8)
 
 
 def test_list_shows_the_papers_recipes_on_demand(call, root):
@@ -373,6 +505,8 @@ def asked_by(shell, words):
         ("deeptwins run t", {"tiny", "two"}),
         ("deeptwins report ti", {"tiny"}),
         ("deeptwins show resnet-1", {"resnet-18", "resnet-101", "resnet-152"}),
+        ("deeptwins show t", {"tiny", "two"}),
+        ("deeptwins new x --from ti", {"tiny"}),
         ("deeptwins profile t", {"tiny", "two"}),
         ("deeptwins profile cifar-plain-5", {"cifar-plain-56"}),
         ("deeptwins run --fr", {"--fresh"}),
@@ -506,12 +640,12 @@ ANNOUNCED = (
 
 def test_what_will_be_trained_is_told_before_pytorch_is_loaded(call, root):
     """The first output of `run` does not wait for torch: which studies, how much of what, and where."""
-    program = "import sys\nsys.modules['torch'] = None\nfrom deeptwins.cli import main\nmain()"
-    process = python("-c", program, "run", "tiny", cwd=root)
+    (root / "torch.py").write_text("raise ImportError('torch is loaded')", encoding="utf-8")
+    process = python("-m", "deeptwins", "run", "tiny", cwd=root)
     out, err = process.communicate()
 
     assert out == ANNOUNCED
-    assert "torch" in err
+    assert "torch is loaded" in err
 
 
 @pytest.mark.parametrize(
@@ -547,7 +681,12 @@ def test_what_will_be_trained_is_told_before_pytorch_is_loaded(call, root):
         ("report", "results: no results of a study in ablations/"),
         ("report nothing", 'no study "nothing" in ablations/'),
         ("report tiny", "results/tiny"),
-        ("show frob", 'no network "frob": write resnet-18'),
+        ("show frob", 'no network and no study "frob": choose from cifar-bottleneck-resnet-164, '),
+        ("show tinny", 'no network and no study "tinny": did you mean tiny?'),
+        ("show tiny resnet-18", '"tiny" is a study, which is printed alone: give one name'),
+        ("show tiny --layers", '"tiny" is a study: only --set recipe.KEY=VALUE and --json go with one'),
+        ("show tiny --set width=8", 'ablations/tiny.toml: --set "width=8": write recipe.KEY=VALUE'),
+        ("show gone.toml", "gone.toml: no such file"),
         ("show cifar-plain-21", 'no network "cifar-plain-21": depth = 21: family cifar has depths 6n+2'),
         ("show cifar-resnet-1001", 'no network "cifar-resnet-1001": depth = 1001: family cifar has depths 6n+2'),
         ("show resnet-18 --set width", '--set "width": write KEY=VALUE'),
@@ -1121,7 +1260,9 @@ def test_a_reader_who_leaves_ends_no_command(root, arguments):
 
 
 @pytest.mark.usefixtures("terminal")
-@pytest.mark.parametrize(("number", "module"), [(number, "typer") for number in signals.STOPPING] + [(2, "torch")])
+@pytest.mark.parametrize(
+    ("number", "module"), [(number, "typer") for number in signals.STOPPING] + [(2, "torch.version")]
+)
 def test_a_signal_ends_a_command_while_it_is_imported(root, number, module):
     """From its first moment on, and while PyTorch is loaded: in one line, with the exit code of every interrupt."""
     (root / "sitecustomize.py").write_text(
@@ -1134,7 +1275,7 @@ def test_a_signal_ends_a_command_while_it_is_imported(root, number, module):
     process = python("-m", "deeptwins", "run", "tiny", cwd=root, extra=root)
 
     out, err = process.communicate()
-    assert (out != "", err) == (module == "torch", "deeptwins: interrupted\n")
+    assert (out != "", err) == (module != "typer", "deeptwins: interrupted\n")
     assert process.returncode == 130
     assert not (root / "results").exists()
 

@@ -10,6 +10,7 @@ import pytest
 import made
 from deeptwins.cli import app
 from deeptwins.pages import page as pages
+from deeptwins.study import places
 from deeptwins.system import signals
 from reading import documented_keys
 
@@ -32,6 +33,7 @@ def folder(tmp_path_factory):
 def call(folder, monkeypatch, capsys):
     """Call `deeptwins diff` with arguments; returns exit code, stdout and stderr. No page is left."""
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(places, "SHIPPED", folder / "shipped")
 
     def main(*arguments):
         monkeypatch.setattr(sys, "argv", ["deeptwins", "diff", *arguments])

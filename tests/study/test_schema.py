@@ -167,6 +167,32 @@ def test_a_key_may_stand_wherever_load_takes_it(tmp_path, changes):
     assert (accepted(tmp_path, text), valid(text)) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("text", "fine"),
+    [
+        ('extends = "base"', True),
+        ('extends = "base"\nwithout = ["recipe.learning_rate"]\n[recipe]\nlearning_rate = 1', True),
+        ('extends = "base"\n[answer]\nmet = "Perhaps."', True),
+        ('extends = "base"\n[twins]\nother = {}\n[[vary]]\nfamily = "cifar"\ndepth = [20, 32]\nseed = 0', True),
+        ('without = ["fails_above_pct"]\n' + STUDY, False),
+        ("extends = 1", False),
+        ('extends = ""', False),
+        ('extends = "base"\nwithout = "expect"', False),
+        ('extends = "base"\nwithout = [1]', False),
+        ('extends = "base"\nanything = 1', False),
+        ('extends = "base"\n[recipe]\nanything = 1', False),
+        ('extends = "base"\n[recipe]\niterations = 0', False),
+        ('extends = "base"\n[[vary]]\nfamily = "cifar"\ndepth = 20', False),
+        ('extends = "base"\n[[paper]]\ntwin = "plain"', False),
+    ],
+)
+def test_a_study_that_extends_another_may_lack_what_that_has(tmp_path, text, fine):
+    """Nothing is required of it; what it has is checked as in any study, by `load` and by the schema."""
+    (tmp_path / "base.toml").write_text(STUDY, encoding="utf-8")
+
+    assert (accepted(tmp_path, text), valid(text)) == (fine, fine)
+
+
 def toml(value):
     """Spell a value as TOML does, whose values of these types are JSON's."""
     return json.dumps(value, ensure_ascii=False)

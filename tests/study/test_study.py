@@ -718,8 +718,8 @@ def test_finds_by_name_and_by_path(write, tmp_path):
         study.find("sme", tmp_path)
     with pytest.raises(InputError, match="no such file"):
         study.find("gone.toml", tmp_path)
-    with pytest.raises(InputError, match="no folder"):
-        study.find("some", tmp_path / "nowhere")
+    shipped = study.find("depth", tmp_path / "nowhere")
+    assert shipped.read_bytes() == ROOT.joinpath("ablations", "depth.toml").read_bytes()
 
 
 def test_the_documented_study_is_sound(write):

@@ -95,3 +95,29 @@ def test_every_environment_that_hints_name_exists():
     text = Path(__file__).parents[2].joinpath("tox.ini").read_text(encoding="utf-8")
 
     assert not [name for name in invocation.TOX.values() if f"[testenv:{name}]" not in text]
+
+
+@pytest.mark.parametrize(
+    ("there", "typed"),
+    [
+        (["env/bin/pip"], "pip install 'deeptwins[train]'"),
+        (["elsewhere/bin/pip"], "env/bin/python -m pip install 'deeptwins[train]'"),
+        (["no pip"], "uv pip install --python env/bin/python 'deeptwins[train]'"),
+        (["no pip", "env/uv-receipt.toml"], "uv tool install 'deeptwins[train]'"),
+        (["env/pipx_metadata.json"], "pipx install --force 'deeptwins[train]'"),
+        (["checkout/pyproject.toml", "env/bin/pip"], "pip install -e 'checkout[train]'"),
+        (["pyproject.toml", "env/bin/pip"], "pip install -e '.[train]'"),
+    ],
+)
+def test_an_extra_is_installed_where_deeptwins_is(place, monkeypatch, there, typed):
+    """By pip of this environment, by uv where that has no pip, by what installs tools, or from the checkout."""
+    for path in there:
+        install(place / path)
+    root = place / "checkout" if "checkout/pyproject.toml" in there else place
+    monkeypatch.setattr(invocation, "__file__", str(root / "src/deeptwins/system/invocation.py"))
+    monkeypatch.setattr(invocation, "find_spec", lambda _: None if "no pip" in there else object())
+    monkeypatch.setattr(sys, "prefix", str(place / "env"))
+    monkeypatch.setattr(sys, "executable", str(place / "env/bin/python"))
+    monkeypatch.setenv("PATH", os.pathsep.join(str(place / path / "bin") for path in ("env", "elsewhere")))
+
+    assert invocation.installing("train") == typed

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperArgument
 
 from deeptwins import __version__
-from deeptwins.cli.console import FAILED, LEFT_OUT, answer_programs, refuse, say, tell_refusals
+from deeptwins.cli.console import FAILED, TRAINING, answer_programs, missing, refuse, say, tell_refusals
 from deeptwins.errors import InputError, notes, told
 from deeptwins.system.invocation import program
 
@@ -26,6 +26,7 @@ LOG = Path("deeptwins-error.log")
 COMMANDS = {
     # What the user types: "file:function", or the typer.Typer of a command that has commands of its own.
     "list": "studies:list_",
+    "new": "nets:new",
     "run": "studies:run",
     "report": "studies:report",
     "diff": "diff:diff",
@@ -53,8 +54,8 @@ Version = Annotated[
 def deeptwins(context: typer.Context, *, version: Version = False) -> None:  # noqa: ARG001  `_version` has it
     """Train plain and residual networks side by side, and see what depth does to them.
 
-    A study is a question in one file, ablations/STUDY.toml. `run` trains its networks and leaves records in
-    results/; `report` turns the records into a page in reports/.
+    A study is a question in one file: yours in ablations/, and those that ship. `run` trains its networks and
+    leaves records in results/; `report` turns the records into a page in reports/.
 
     \b
     Begin with:
@@ -62,6 +63,7 @@ def deeptwins(context: typer.Context, *, version: Version = False) -> None:  # n
       deeptwins run smoke          try it, in seconds
       deeptwins run depth          the main study, in minutes
       deeptwins report depth       its page: reports/depth/index.html
+      deeptwins new my-study       begin a study of your own
     """  # noqa: D301  \b keeps the lines of the example apart
     if context.invoked_subcommand is None:
         for text in context.get_help().splitlines():
@@ -115,8 +117,8 @@ def main() -> None:
             context = getattr(error, "ctx", None)
             command = f"{context.command_path if context else 'deeptwins'} --help"
             code = refuse(f"{error.format_message().rstrip('.')}; see `{command}`")
-        elif isinstance(error, ModuleNotFoundError) and error.name in LEFT_OUT:
-            code = refuse(f"{error.name} is not installed here, and this command needs it: pip install {error.name}")
+        elif isinstance(error, ModuleNotFoundError) and error.name in TRAINING:
+            code = refuse(missing(error.name))
         else:
             refuse(_unforeseen(error))
             code = FAILED

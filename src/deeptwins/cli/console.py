@@ -11,13 +11,14 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import typer
 
 from deeptwins.errors import InputError, line, one_line
-from deeptwins.system.invocation import here, hint
+from deeptwins.system.invocation import here, hint, installing
 from deeptwins.system.signals import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # unless an option says otherwise
 FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED = 1, 2, 3, 3  # exit codes, beside `INTERRUPTED`
 LONGEST, LONGEST_CELL = 10_000, 500  # characters of a line, and of a cell of a table
-LEFT_OUT = "torch", "torchvision"  # where pages alone are made (.ci/report-excludes.txt)
+TRAINING = "torch", "torchvision", "triton", "sklearn"  # modules of the extra deeptwins[train] (pyproject.toml)
 PIPED, NARROWEST = 80, 20  # columns that text is wrapped at: where there is no terminal, and at least
 
 
@@ -55,10 +56,26 @@ def stoppable(what: str = "interrupted") -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def say(text: object = "", *, err: bool = False) -> None:
+def needs_training() -> None:
+    """Refuse a command that trains where what that takes is not installed.
+
+    Raises:
+        ModuleNotFoundError: a module is missing; the command line says what to install.
+    """
+    for name in TRAINING:
+        if name != "triton" and find_spec(name) is None:  # which is not there for every system
+            raise ModuleNotFoundError(name=name)
+
+
+def missing(module: str) -> str:
+    """Say that a module of the extra is missing, and what installs it."""
+    return f"{module} is not installed; it comes with the extra deeptwins[train]: {installing('train')}"
+
+
+def say(text: object = "", *, err: bool = False, longest: int = LONGEST) -> None:
     """Print a line, as commands print everything: what a terminal would obey is escaped, and what is long is cut."""
     if err or not _Output.for_programs:
-        typer.echo(line(text, LONGEST), err=err)
+        typer.echo(line(text, longest), err=err)
 
 
 def width() -> int:

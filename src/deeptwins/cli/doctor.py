@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import ABLATIONS, RESULTS, tell, wrap
+from deeptwins.cli.console import ABLATIONS, RESULTS, TRAINING, missing, needs_training, tell, wrap
 from deeptwins.cli.options import AsJson, Data, results_option
 
 Own = Annotated[
@@ -29,25 +31,48 @@ def doctor(
 
     Of datasets in folders, it tells which files are left out.
     """
+    from deeptwins import study
+    from deeptwins.records import host
+
+    found: dict[str, Any]
+    try:
+        found = _of_training(own or [], data)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING or own:
+            raise
+        found = _without_training() | {"training": missing(error.name)}
+    found |= {"load": host.load(), "busy": host.busy(), "free_disk_gib": _free(results)}
+    found["studies"] = [*study.known(ABLATIONS)]
+    tell(lambda: found)
+    _print(found, results)
+
+
+def _of_training(own: Sequence[str], data: Path | None) -> dict[str, Any]:
+    """Tell of this machine what training takes: the device, the versions, the fused ops, the datasets."""
     from deeptwins import data as datasets
     from deeptwins.kernels import IMPLEMENTATIONS, unavailable
     from deeptwins.records import host
     from deeptwins.train import device as devices
 
+    needs_training()
     device = devices.device("auto").type
     found: dict[str, Any] = dict(devices.describe(device))
     found |= {"commit": devices.commit(), "workers": host.cores() if device == "cpu" else 1}
-    found |= {
-        "load": host.load(),
-        "busy": host.busy(),
-        "native_bf16": devices.native_bf16(device),
-        "free_disk_gib": _free(results),
-    }
+    found["native_bf16"] = devices.native_bf16(device)
+    found["training"] = None
     found["fused_ops"] = {name: unavailable(name, device) or "can run" for name in IMPLEMENTATIONS}
-    found["datasets"] = dict(datasets.available(data)) | {name: datasets.look(name, data) for name in own or []}
-    found["studies"] = sorted(path.stem for path in ABLATIONS.glob("*.toml"))
-    tell(lambda: found)
-    _print(found, results)
+    found["datasets"] = dict(datasets.available(data)) | {name: datasets.look(name, data) for name in own}
+    return found
+
+
+def _without_training() -> dict[str, Any]:
+    """Tell of this machine what can be told without PyTorch."""
+    from deeptwins import __version__
+    from deeptwins.records import host
+
+    found: dict[str, Any] = {"cpu": host.processor(), "cores": host.cores(), "memory_gib": host.memory_gib()}
+    found |= {"os": f"{platform.system()} {platform.release()}", "python": platform.python_version()}
+    return found | {"deeptwins": __version__, "native_bf16": host.native_bf16(), "fused_ops": {}, "datasets": {}}
 
 
 def _print(found: dict[str, Any], results: Path) -> None:
@@ -56,17 +81,19 @@ def _print(found: dict[str, Any], results: Path) -> None:
     quiet = "busy: times measured now are too long" if busy else "quiet enough to measure times"
     bf16 = {True: "native", False: "imitated, slowly", None: "not known"}
     rows = found | {
-        "workers": f"{found['workers']} by default",
         "load": f"{found['load']:.1f} on {found['cores']} cores in the last minute; {quiet}",
         "native_bf16": bf16[found["native_bf16"]],
+        "memory_gib": f"{found['memory_gib']} GiB",
         "free_disk_gib": f"{found['free_disk_gib']} GiB where {results}/ lies",
+        "training": found["training"] or "can run",
     }
+    if "workers" in found:
+        rows["workers"] = f"{found['workers']} by default"
     names = {"native_bf16": "bf16", "free_disk_gib": "free disk", "memory_gib": "memory"}
-    rows |= {"memory_gib": f"{found['memory_gib']} GiB"}
     rows = {names.get(key, key): value for key, value in rows.items()}
     rows |= {f"fused op {name}": state for name, state in fused.items()}
     rows |= {f"dataset {name}": state for name, state in datasets.items()}
-    rows["studies"] = ", ".join(studies) or f"none: no folder {ABLATIONS}/ here; go to the repository's root"
+    rows["studies"] = ", ".join(studies)
     widest = max(map(len, rows))
     for key, value in rows.items():
         wrap(f"{key:{widest}}  {'none' if value is None else value}", hanging=widest + 2)

@@ -17,6 +17,7 @@ from deeptwins.cli.options import AsJson, Reports, results_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError, naming
 from deeptwins.pages.wording import count
+from deeptwins.system.invocation import installing
 from deeptwins.system.signals import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def _explained(summary: Path | None, *, bisect: bool, base: str | None) -> Itera
 
 def _check_installed(tier: str) -> None:
     if tier != "exact" and not find_spec("pytest_benchmark"):
-        raise InputError('pytest-benchmark is not installed, and times need it: pip install "deeptwins[gate]"')
+        raise InputError(f"pytest-benchmark is not installed, and times need it: {installing('gate')}")
 
 
 def _chosen(  # noqa: PLR0913

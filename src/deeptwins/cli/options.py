@@ -14,7 +14,9 @@ SEEDS = 100_000  # more is a slip
 
 def complete_study(incomplete: str) -> list[str]:
     """Name the studies that begin so, for a shell; what is a path it completes itself."""
-    return [name for name in sorted(path.stem for path in ABLATIONS.glob("*.toml")) if name.startswith(incomplete)]
+    from deeptwins.study import known
+
+    return [name for name in known(ABLATIONS) if name.startswith(incomplete)]
 
 
 def complete_network(incomplete: str) -> list[str]:
@@ -24,7 +26,7 @@ def complete_network(incomplete: str) -> list[str]:
     return [name for name in NAMES if name.startswith(incomplete)]
 
 
-def complete_profiled(incomplete: str) -> list[str]:
+def complete_shown(incomplete: str) -> list[str]:
     """Name the studies and the networks that begin so."""
     return complete_study(incomplete) + complete_network(incomplete)
 

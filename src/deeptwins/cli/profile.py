@@ -14,7 +14,7 @@ from deeptwins.cli.options import (
     Data,
     DeviceName,
     Reports,
-    complete_profiled,
+    complete_shown,
     image_option,
     results_option,
     settings_option,
@@ -35,7 +35,7 @@ Names = Annotated[
     typer.Argument(
         metavar="STUDY|NETWORK",
         help="depth, cifar-plain-56 or the like; or .toml files.",
-        autocompletion=complete_profiled,
+        autocompletion=complete_shown,
     ),
 ]
 ImagesPerStep = Annotated[

@@ -23,6 +23,7 @@ from deeptwins.cli.console import (
     RESULTS,
     as_typed,
     conclude,
+    needs_training,
     read_duration,
     refuse,
     say,
@@ -124,11 +125,10 @@ def list_(
 
     The `-cifar10` versions, with the recipes of the papers, are left out unless they are begun, or --all is given.
     """
-    from deeptwins.study import order
+    from deeptwins.study import hides, known, order
 
-    if not ABLATIONS.is_dir():
-        raise InputError(f"no folder {ABLATIONS}/ here: go to the repository's root")
-    rows = [_listed(path, results) for path in sorted(ABLATIONS.glob("*.toml"), key=lambda path: path.stem)]
+    files = known(ABLATIONS)
+    rows = [_listed(path, results) for path in files.values()]
     broken = [row for row in rows if row["error"]]
     shown = [row for row in rows if everything or row in broken or _begun(row) or not row["name"].endswith(FULL)]
     read = sorted((row for row in shown if row not in broken), key=lambda row: order(row["group"], row["name"]))
@@ -140,6 +140,8 @@ def list_(
         say(f"  {here('deeptwins list --all')}")
     for row in filter(lambda row: row["aside"], rows):
         wrap(row["aside"])
+    for path in filter(hides, files.values()):
+        wrap(f"{path.stem}: that of {path.parent}/, not the study of this name that ships")
     tell(lambda: {"studies": rows})
     if broken:
         raise typer.Exit(BAD_INPUT)
@@ -222,6 +224,7 @@ def run(  # noqa: PLR0913  every option is a parameter
     begun = time.monotonic()
     limit = math.inf if time_limit is None else read_duration(time_limit)
     chosen = _load(dict.fromkeys(studies), settings, seeds)
+    needs_training()
     for study in chosen:
         for text in _announced(study):
             wrap(text)
@@ -289,10 +292,12 @@ def report(  # noqa: PLR0913  as above
       deeptwins report depth --reports /tmp/pages
       deeptwins report depth --figures pdf
     """  # noqa: D301
+    from deeptwins.study import where
+
     others = [] if studies else sources(results, "study")
     names = list(dict.fromkeys(studies)) if studies else _with_results(results)
     if not names and not others:
-        raise InputError(f"{results}: no results of a study in {ABLATIONS}/; `deeptwins run depth` makes some")
+        raise InputError(f"{results}: no results of a study in {where(ABLATIONS)}; `deeptwins run depth` makes some")
     chosen: list[Study] = []
     for name in names:
         try:
@@ -374,8 +379,10 @@ def _write_pages(
 
 
 def _with_results(results: Path) -> list[str]:
-    """Name the studies that have results, but for those that are not in `ablations/`: they are said to be left out."""
-    known = [path.stem for path in sorted(ABLATIONS.glob("*.toml")) if any((results / path.stem).glob("*.jsonl"))]
-    for name in sorted({path.parent.name for path in results.glob("*/*.jsonl")} - {*known}):
-        say(f"{name}: left out, its study is not in {ABLATIONS}/; name its .toml file", err=True)
-    return known
+    """Name the studies that have results, but for those that no name finds: they are said to be left out."""
+    from deeptwins.study import known, where
+
+    there = [name for name in known(ABLATIONS) if any((results / name).glob("*.jsonl"))]
+    for name in sorted({path.parent.name for path in results.glob("*/*.jsonl")} - {*there}):
+        say(f"{name}: left out, its study is not in {where(ABLATIONS)}; name its .toml file", err=True)
+    return there

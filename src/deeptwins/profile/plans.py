@@ -12,7 +12,7 @@ import torch
 
 from deeptwins.errors import InputError, SpecError, choices, noting, shown
 from deeptwins.nets import inspection
-from deeptwins.study import FOLDER, Study, changed, check_cell, find, load
+from deeptwins.study import FOLDER, Study, changed, check_cell, find, known, load
 from deeptwins.study.networks import EXAMPLES, NAME, named
 from deeptwins.study.specs import Net, Recipe, RunSpec
 from deeptwins.train import checks
@@ -86,14 +86,14 @@ def plans(names: Sequence[str], options: ProfileOptions, folder: Path = FOLDER) 
         InputError: a name is neither a study's nor a network's, or an option is wrong.
     """
     planned, networks = [], []
+    studies = known(folder)
     for name in dict.fromkeys(names):
-        if Path(name).suffix == ".toml" or (folder / f"{name}.toml").is_file():
+        if Path(name).suffix == ".toml" or name in studies:
             planned.append(_of_study(name, options, folder))
         elif NAME.fullmatch(name):
             networks.append(name)
         else:
-            known = [*(path.stem for path in folder.glob("*.toml")), *EXAMPLES]
-            raise InputError(f"no study and no network {shown(name)}: {choices(known, name)}")
+            raise InputError(f"no study and no network {shown(name)}: {choices([*studies, *EXAMPLES], name)}")
     if len(networks) > NETWORKS:
         raise InputError(f"{len(networks)} networks: at most {NETWORKS} stand on one page")
     return [*planned, *([_of_networks(networks, options)] if networks else [])]

@@ -5,12 +5,9 @@ Whatever is wrong is an `InputError` of one line that names the file, the key, t
 
 from __future__ import annotations
 
-import io
 import itertools
-import json
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -18,8 +15,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from deeptwins.errors import InputError, choices, line, shown
-from deeptwins.study import claims
+from deeptwins.study import claims, extending, toml
 from deeptwins.study.claims import MOST_CLAIMS, Expect, Paper
+from deeptwins.study.places import FOLDER, NAME, check_name
 from deeptwins.study.specs import (
     LONGEST_TEXT,
     Checked,
@@ -32,28 +30,20 @@ from deeptwins.study.specs import (
     by_setting,
     unit,
 )
-from deeptwins.system import regular
 
 T = TypeVar("T", bound=BaseModel)
 N = TypeVar("N", Net, Recipe)
 
-FOLDER = Path("ablations")
-NAME = re.compile(r"[a-z][a-z0-9-]{0,59}")  # of a study or a twin: names of folders, of files and of marks on pages
 GROUPS = ("Degradation", "Blocks and shortcuts", "Training", "Speed")
 """Headings of lists of studies and pages, in order; others follow, by name."""
 FIRST = "depth"
 """The study that lists show before the others of its group: the question that all come from."""
 OWN = "Other studies"
+SCHEMA_LINE = "#:schema ./study.schema.json"
+"""The first line of a study, for editors: where the schema lies."""
 
-RESERVED = ("choices", "diff", "gate", "kernels", "performance", "profile", "throughput")
-"""Folders of results and pages that are no study's; nor are those that begin with one of `BEGINNINGS`."""
-BEGINNINGS = ("diff-", "profile-")
-LARGEST_FILE = 2**20  # bytes
-DEEPEST = 8  # tables in tables
 LARGEST_STUDY = 20_000  # nets; more are a slip of the keyboard, and would take long to check
 MOST_SEEDS = 100_000
-# Strings and comments of TOML, in which brackets and dots mean nothing.
-_STRINGS = re.compile(r"""\"{3}(?:\\.|[^\\])*?"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*""", re.DOTALL)
 
 
 class Answer(Checked):
@@ -105,22 +95,23 @@ FROM_OUTSIDE = ("name", "path", "settings", "seeds", "runs")
 """Fields of a study that its file does not have."""
 
 
-def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> Study:
-    """Read and check a study file.
+def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None, folder: Path = FOLDER) -> Study:
+    """Read and check a study file, with all that it extends.
 
     Args:
         path: of the TOML file.
         settings: `recipe.KEY=VALUE` texts that override the recipe.
         seeds: how many seeds, from 0, every grid gets in place of its own.
+        folder: where a study that it extends is looked for by name, after the file's own.
 
     Raises:
         InputError: the file cannot be read, or something in it, in `settings` or in `seeds` is wrong.
     """
     if seeds is not None and not 1 <= seeds <= MOST_SEEDS:
         raise InputError(f"--seeds {shown(seeds)}: give 1 to {MOST_SEEDS:,}")
-    content = _parse(path)
+    content, extended = extending.merged(path, folder)
     try:
-        _check_name(path.stem)
+        check_name(path.stem)
         for setting in settings:
             _override(content, setting)
         for key in FROM_OUTSIDE:
@@ -131,43 +122,49 @@ def load(path: Path, settings: Sequence[str] = (), seeds: int | None = None) -> 
             study = study.model_copy(update={"vary": [{**grid, "seed": list(range(seeds))} for grid in study.vary]})
         runs = _expand(study)
         claims.check([*by_setting(runs).values()], study.expect, study.paper, study.fails_above_pct)
-    except ValidationError as error:
-        raise InputError(f"{path}: {_first(error)}") from None
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    except (ValidationError, InputError) as error:
+        what = _first(error) if isinstance(error, ValidationError) else error
+        raise InputError(f"{path}: {what}{f' ({_origin(extended)})' if extended else ''}") from None
     return study.model_copy(update={"runs": runs})
 
 
-def _check_name(name: str) -> None:
-    """Check the name that a study has from its file, since folders of results and pages get it."""
-    if not NAME.fullmatch(name):
-        raise InputError("a study has its file's name: at most 60 lower-case letters, digits and hyphens; rename it")
-    if name in RESERVED or name.startswith(BEGINNINGS):
-        raise InputError("other results or pages lie in a folder of this name; rename the study's file")
+def written(path: Path, settings: Sequence[str] = ()) -> str:
+    """Write a study as one TOML file, with all that it extends, and with settings; it loads to the same study.
+
+    Raises:
+        InputError: as `load`.
+    """
+    load(path, settings)
+    content, extended = extending.merged(path)
+    for setting in settings:
+        _override(content, setting)
+    head = [SCHEMA_LINE, *([f"# {line(path.name)}, {_origin(extended)}"] if extended else [])]
+    ordered = {key: content[key] for key in Study.model_fields if key in content}
+    return "\n".join([*head, toml.write(ordered)])
+
+
+def copied(path: Path) -> str:
+    """Return the text of a study, for a file of another name; one that extends another is written with it, alone.
+
+    Raises:
+        InputError: as `load`.
+    """
+    load(path)
+    text = toml.read_text(path)
+    if extending.EXTENDS in toml.parse(text):
+        return written(path)
+    first, _, rest = text.partition("\n")
+    return f"{SCHEMA_LINE}\n{rest if first.startswith('#:schema') else text}"
+
+
+def _origin(extended: Sequence[Path]) -> str:
+    """Say what a study has its keys from beside its own file."""
+    return f"with what it has of {', '.join(line(file.name) for file in extended)}"
 
 
 def order(group: str, name: str) -> tuple[int, str, bool, str]:
     """Return the place of a study or page in lists: by group, those of `GROUPS` first; in it `FIRST`, then by name."""
     return (GROUPS.index(group) if group in GROUPS else len(GROUPS), group, name != FIRST, name)
-
-
-def find(name: str, folder: Path = FOLDER) -> Path:
-    """The file of a study given by name or by path.
-
-    Raises:
-        InputError: there is none.
-    """
-    path = Path(name)
-    if path.suffix == ".toml":
-        if path.is_file():
-            return path
-        raise InputError(f"{path}: no such file")
-    if not folder.is_dir():
-        raise InputError(f"no folder {folder}/ here: go to the repository's root, or give the path of a .toml file")
-    known = sorted(file.stem for file in folder.glob("*.toml"))
-    if name not in known:
-        raise InputError(f"no study {shown(name)} in {folder}/; {choices(known, name)}")
-    return folder / f"{name}.toml"
 
 
 def changed(table: N, settings: Sequence[str], name: str = "net") -> N:
@@ -192,42 +189,10 @@ def changed(table: N, settings: Sequence[str], name: str = "net") -> N:
 def _value(text: str) -> Any:  # noqa: ANN401  whatever TOML has
     """Read a value as TOML does, or else as a bare string."""
     try:
-        content = _read_toml(f"value = {text}")
+        content = toml.parse(f"value = {text}")
     except ValueError:
         return text
     return content["value"] if len(content) == 1 else text  # which has further lines
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    """Read a file. One that is no regular file may never end, and one that is large is no study."""
-    try:
-        content = regular.read(path, LARGEST_FILE)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    encoding = json.detect_encoding(content)  # by the byte order mark, or where zeros are: TOML begins as JSON does
-    if not encoding.startswith("utf-8"):
-        raise InputError(f"{path}: in {encoding.upper()}; save it as UTF-8")
-    try:
-        return _read_toml(io.TextIOWrapper(io.BytesIO(content), encoding).read())
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}: not UTF-8 in line {number}; save it as UTF-8") from None
-    except ValueError as error:  # also: too long an integer
-        raise InputError(f"{path}: not TOML: {line(error)}") from None
-
-
-def _read_toml(text: str) -> dict[str, Any]:
-    """Read TOML whose tables are nested as a study's are: deep ones take much more memory than their text.
-
-    Raises:
-        ValueError: it is no TOML, or nested too deeply.
-    """
-    bare = _STRINGS.sub(lambda match: "" if match[0][0] == "#" else "_", text)
-    depths = itertools.accumulate(1 if bracket in "[{" else -1 for bracket in re.findall(r"[][{}]", bare))
-    dots = (part.count(".") for part in re.split(r"[^\w. \t-]+", bare))
-    if max(*depths, *dots, 0, 0) > DEEPEST:
-        raise ValueError(f"nested more than {DEEPEST} deep")
-    return tomllib.loads(text)
 
 
 def _override(content: dict[str, Any], setting: str) -> None:

@@ -13,6 +13,9 @@ A study is one TOML file in `ablations/`; [Studies](studies.md) shows how to wri
 made from the code that checks the files: `deeptwins schema --markdown`. For editors that complete and check keys,
 `deeptwins schema` prints the same as a JSON schema, `ablations/study.schema.json`.
 """
+TOP = """\
+At the top of the file. In a study with `extends` nothing is required, since it has the rest of the study
+that it extends."""
 NET = """\
 These stand in `[twins]`, where twins differ in them; in `[recipe]`, where all twins share them; or in `[[vary]]`, where
 runs differ in them: there a list gives every value a run. `family` and `depth` must be given in one of the three."""
@@ -34,9 +37,10 @@ def markdown(schema: JsonSchema) -> str:
     fields = tables["Fields"]["properties"]
     statements = ", ".join(f"`{key}`" for key in STATEMENTS)
     required = [key for table in (Net, Recipe) for key, field in table.model_fields.items() if field.is_required()]
+    whole, answer = schema["then"], tables["Answer"]
     sections = [
-        ("The study", "At the top of the file:", top, schema["required"]),
-        ("`[answer]`", tables["Answer"]["description"], tables["Answer"]["properties"], tables["Answer"]["required"]),
+        ("The study", TOP, top, whole["required"]),
+        ("`[answer]`", answer["description"], answer["properties"], whole["properties"]["answer"]["required"]),
         ("Fields of a net", NET, {key: fields[key] for key in Net.model_fields}, required),
         ("Fields of the recipe", RECIPE, {key: fields[key] for key in Recipe.model_fields}, required),
         *(

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from deeptwins.study import extending
 from deeptwins.study.claims import STATEMENTS
-from deeptwins.study.files import FROM_OUTSIDE, NAME, Study
+from deeptwins.study.files import FROM_OUTSIDE, Study
+from deeptwins.study.places import NAME
 from deeptwins.study.specs import Net
 
 JsonSchema = dict[str, Any]
@@ -48,7 +50,8 @@ def schema(names: KnownNames) -> JsonSchema:
         where = table["properties"]["where"]
         table["properties"]["where"] = {"$ref": "#/$defs/Fields", "description": where["description"]}
     tables["Expect"]["oneOf"] = [{"required": [statement]} for statement in STATEMENTS]
-    properties = {key: value for key, value in study["properties"].items() if key not in FROM_OUTSIDE}
+    answer = {"required": tables["Answer"].pop("required")}
+    properties = {key: value for key, value in study["properties"].items() if key not in FROM_OUTSIDE} | extending.KEYS
     properties["twins"] |= {
         "additionalProperties": {"$ref": "#/$defs/Twin"},
         "propertyNames": {"pattern": f"^{NAME.pattern}$"},
@@ -59,8 +62,14 @@ def schema(names: KnownNames) -> JsonSchema:
         "$schema": DIALECT,
         "title": "A deeptwins study",
         **_table(properties, "One question, and the nets, recipe and claims that answer it."),
-        "required": [key for key in study["required"] if key not in FROM_OUTSIDE],
-        "allOf": [_given(key, twins=key in Net.model_fields) for key in (*net["required"], *recipe["required"])],
+        # What a study lacks, the one that it extends may have.
+        "if": {"not": {"required": [extending.EXTENDS]}},
+        "then": {
+            "required": [key for key in study["required"] if key not in FROM_OUTSIDE],
+            "properties": {"answer": answer},
+            "allOf": [_given(key, twins=key in Net.model_fields) for key in (*net["required"], *recipe["required"])],
+            "not": {"required": [extending.WITHOUT]},
+        },
         "$defs": {key: tables[key] for key in ("Fields", "Twin", "Grid", "Answer", "Expect", "Paper")},
     }
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 TOX = {"run": "ablate", "report": "report", "gate": "gate"}
@@ -50,11 +51,36 @@ def tox() -> str:
     return next((_shortened(path) for path in places if not shutil.which("tox") and path.is_file()), "tox")
 
 
+def installing(extra: str) -> str:
+    """Write the command that adds an extra of deeptwins to where this one is installed."""
+    package = Path(__file__).parents[1]
+    root, prefix = package.parents[1], Path(sys.prefix)
+    if package.parent.name == "src" and (root / "pyproject.toml").is_file():  # a checkout
+        what = f"-e {shlex.quote(f'{_nearer(root)}[{extra}]')}"
+    else:
+        what = shlex.quote(f"deeptwins[{extra}]")
+    if (prefix / "uv-receipt.toml").is_file():
+        return f"uv tool install {what}"
+    if (prefix / "pipx_metadata.json").is_file():
+        return f"pipx install --force {what}"
+    python, pip = Path(sys.executable), shutil.which("pip")
+    if find_spec("pip") is None:
+        return f"uv pip install --python {_shortened(python)} {what}"
+    if pip is not None and Path(pip).parent == python.parent:
+        return f"pip install {what}"
+    return f"{_shortened(python)} -m pip install {what}"
+
+
 def _same(one: Path, other: Path) -> bool:
     return other.is_file() and one.samefile(other)
 
 
 def _shortened(path: Path) -> str:
     """Write a path from here where it lies below, and so that a shell takes it for one word."""
+    return shlex.quote(str(_nearer(path)))
+
+
+def _nearer(path: Path) -> Path:
+    """Return a path from here where it lies below."""
     inside = path.is_absolute() and path.is_relative_to(Path.cwd())
-    return shlex.quote(str(path.relative_to(Path.cwd()) if inside else path))
+    return path.relative_to(Path.cwd()) if inside else path

@@ -115,6 +115,21 @@ def test_a_commit_has_its_own_study_and_records(repository):
 
 
 @needs_git
+def test_a_study_of_a_commit_extends_what_the_commit_has(repository):
+    """What a study extends is read of the commit, too, not of the folder, where it may have changed or be gone."""
+    git(repository, "checkout", "--quiet", "HEAD~1")
+    Path("ablations/small.toml").rename("ablations/base.toml")
+    Path("ablations/small.toml").write_text('extends = "base"\nscale = "Small."\n', encoding="utf-8")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message=c")
+    shutil.rmtree("ablations")
+
+    study = sources.read("small@HEAD", Path("results")).facts.study
+
+    assert (study.question, study.scale) == ("Who wins?", "Small.")
+
+
+@needs_git
 def test_a_study_of_a_commit_may_be_given_by_its_path(repository, monkeypatch):
     """A .toml file is looked up in the commit, from the working directory on, which may lie below the root."""
     git(repository, "checkout", "--quiet", "HEAD~1")

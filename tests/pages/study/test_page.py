@@ -14,6 +14,7 @@ from deeptwins.errors import InputError
 from deeptwins.pages.page import write as write_page
 from deeptwins.pages.study import prose
 from deeptwins.pages.study.page import PAGE
+from deeptwins.study import places
 from reading import html, markdown
 
 pytestmark = pytest.mark.slow
@@ -229,8 +230,9 @@ def test_growth_is_on_the_page(tmp_path):
 
 @pytest.fixture
 def load(tmp_path, monkeypatch):
-    """Load a study in ablations/ of the working directory, and its records, as the command would."""
+    """Load a study in ablations/ of the repository, the working directory, and its records, as the command would."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(places, "SHIPPED", tmp_path / "ablations")
     (tmp_path / "ablations").mkdir()
     made.small(tmp_path / "ablations", grid=made.ONE_DEPTH)
 
@@ -262,6 +264,17 @@ def test_a_study_given_by_path_is_reproduced_by_path(load, tmp_path):
 
     commands = "deeptwins run 'my studies/small.toml'", "deeptwins report 'my studies/small.toml'"
     assert PAGE.commands(facts).lines == commands
+
+
+def test_a_study_that_does_not_ship_is_reproduced_by_name(load, tmp_path, monkeypatch):
+    """In a folder that is no clone, a study of ablations/ goes by its name, without tox; so does one that hides one."""
+    monkeypatch.setattr(places, "SHIPPED", tmp_path / "shipped")
+    commands = "deeptwins run small", "deeptwins report small"
+
+    assert PAGE.commands(load()).lines == commands
+    (tmp_path / "shipped").mkdir()
+    made.small(tmp_path / "shipped")
+    assert PAGE.commands(load()).lines == commands
 
 
 def test_records_of_more_seeds_than_asked_for_are_reproduced(load, tmp_path):

@@ -96,13 +96,15 @@ def _read_commit(source: DiffSource) -> DiffSide:
     path = Path(source.study) if source.study.endswith(".toml") else FOLDER / f"{source.study}.toml"
     records = COMMITTED / path.stem
     if not _has(commit, path):
-        known = [PurePosixPath(name).stem for name in _listed(commit, FOLDER) if name.endswith(".toml")]
+        known = [PurePosixPath(name).stem for name in _listed(commit, f"{FOLDER}/") if name.endswith(".toml")]
         raise InputError(f"{line(path)}: not in commit {short}; {choices(known or [FOLDER], path.stem)}")
     if not _has(commit, records):
         raise InputError(f"{records}: not in commit {short}; compare a folder of results, or run the study")
-    with _extracted(commit, path, records) as root:
+    extendable = [Path(name) for name in _listed(commit) if name.endswith(".toml")]
+    with _extracted(commit, *extendable, records) as root:
         try:
-            study = studies.load(root / path, source.settings).model_copy(update={"path": path})
+            study = studies.load(root / path, source.settings, folder=root / FOLDER)
+            study = study.model_copy(update={"path": path})
             found = facts.load(study, root / COMMITTED)
         except InputError as error:
             raise InputError(str(error).replace(f"{root}/", f"{short}:")) from None
@@ -125,9 +127,10 @@ def _has(commit: str, path: Path) -> bool:
     return True
 
 
-def _listed(commit: str, folder: Path) -> list[str]:
-    """List what a folder has in a commit."""
-    return git(Path(), "ls-tree", "--name-only", "-z", commit, "--", f"{folder}/").split("\0")
+def _listed(commit: str, folder: str = "") -> list[str]:
+    """List what a folder has in a commit; without one, all files from the working directory on."""
+    what = ["--", folder] if folder else ["-r"]
+    return git(Path(), "ls-tree", "--name-only", "-z", commit, *what).split("\0")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import shlex
 
 from deeptwins.findings.frames import Frames
 from deeptwins.pages.page import Commands
-from deeptwins.study import FOLDER, Study
+from deeptwins.study import Study, known, ships
 
 
 def commands(study: Study, frames: Frames) -> Commands:
@@ -18,7 +18,7 @@ def commands(study: Study, frames: Frames) -> Commands:
         study = study.model_copy(update={"seeds": seeds})
     name = words(study)
     lines = (f"deeptwins run {name}", f"deeptwins report {name}")
-    if not _in_folder(study):
+    if not ships(study.path):
         return Commands("With deeptwins installed:", lines)
     where = "In a clone of the repository. The first line does what the other two do, in an environment of its own."
     return Commands(where, (f"tox -e ablate -- {name}", *lines))
@@ -26,7 +26,7 @@ def commands(study: Study, frames: Frames) -> Commands:
 
 def words(study: Study) -> str:
     """Return what to write after `deeptwins run` or `deeptwins report` to get this study, its settings and seeds."""
-    parts = [study.name if _in_folder(study) else str(study.path)]
+    parts = [study.name if _found(study) else str(study.path)]
     parts += [part for setting in study.settings for part in ("--set", setting)]
     if study.seeds is not None:
         parts += ["--seeds", str(study.seeds)]
@@ -44,6 +44,7 @@ def folder(study: Study) -> str:
     return f"{study.name}-{slug}"
 
 
-def _in_folder(study: Study) -> bool:
-    """Tell whether the study lies in `ablations/`, so that the command line finds it by its name alone."""
-    return study.path.resolve() == (FOLDER / f"{study.name}.toml").resolve()
+def _found(study: Study) -> bool:
+    """Tell whether the command line finds the study by its name alone."""
+    found = known().get(study.name)
+    return found is not None and found.resolve() == study.path.resolve()

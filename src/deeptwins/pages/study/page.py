@@ -18,7 +18,7 @@ from deeptwins.pages.study.inside import words as inside_words
 from deeptwins.pages.study.sections import sections
 from deeptwins.pages.tables import Table
 from deeptwins.pages.wording import count
-from deeptwins.study import FOLDER, Study
+from deeptwins.study import Study
 
 ERRORS = """
 Training error (train_error_pct) is measured after the last iteration on the whole training set, in evaluation mode,
@@ -66,9 +66,9 @@ about them is decided.
 
 
 def find(results: Path) -> list[tuple[Study, Path]]:
-    """List the studies of `ablations/` that have records in a folder of results."""
-    files = sorted(FOLDER.glob("*.toml"), key=lambda path: path.stem)
-    return [(studies.load(path), results) for path in files if any((results / path.stem).glob("*.jsonl"))]
+    """List the studies, of `ablations/` or shipped, that have records in a folder of results."""
+    files = studies.known()
+    return [(studies.load(files[name]), results) for name in files if any((results / name).glob("*.jsonl"))]
 
 
 def _answer(facts: StudyFacts) -> str:
