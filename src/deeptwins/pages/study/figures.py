@@ -24,6 +24,7 @@ LINES: dict[str, dict[str, Any]] = {
 }
 DEPTH_NOTE = "the number at a line's end is its depth"
 FIRST = 2.3  # inches: of a row of panels at the top of a page, which is to fit a screen with what stands above it
+LONGEST = 40  # characters of a pair's name beside its row
 MOST_TOLD = 24  # evaluations of a curve that a pointer shows
 
 
@@ -201,8 +202,11 @@ def gap_by_twin(comparisons: pd.DataFrame, final: pd.DataFrame) -> Picture:
     table = comparisons[comparisons["metric"].isin(ASIDE)]
     table = table.assign(mean=table["difference"], gap=table["twin"] + " \N{MINUS SIGN} " + table["other"])
     pairs = list(dict.fromkeys(table["gap"]))
+    # Names take two lines where they would leave the panel no room.
+    two = max(map(len, pairs)) > LONGEST
+    names = [pair.replace(" \N{MINUS SIGN}", "\n\N{MINUS SIGN}") if two else pair for pair in pairs]
     with drawing.styled():
-        figure, axes = drawing.panels(table["group"], height=0.33 * len(pairs) + 0.75)
+        figure, axes = drawing.panels(table["group"], height=(0.45 if two else 0.33) * len(pairs) + 0.75)
         hues = colours.of_twins(final["twin"])
         for ax, panel in drawing.by_panel(axes, table, "group"):
             for row in panel.to_dict("records"):
@@ -212,7 +216,7 @@ def gap_by_twin(comparisons: pd.DataFrame, final: pd.DataFrame) -> Picture:
                 look = _marker(row["metric"], hues[row["twin"]])
                 _bar(ax, row, y, look, f"{words}{_between(row, apart)}")
             ax.axvline(0, color=INK, linewidth=0.8)
-            _name_rows(ax, pairs)
+            _name_rows(ax, names)
         figure.supxlabel("difference (points)")
         _tell_filled_from_hollow(figure, axes)
     caption = "Difference between twins of the same seed, training filled and test hollow; bars are 95 % intervals."
