@@ -219,11 +219,11 @@ def test_every_command_explains_itself(call, command):
 
 @pytest.mark.parametrize(
     ("arguments", "file"),
-    [((), "ablations/study.schema.json"), (("--markdown",), "docs/keys.md")],
-    ids=["json", "page"],
+    [((), "ablations/study.schema.json"), (("--markdown",), "docs/keys.md"), (("--columns",), "docs/columns.md")],
+    ids=["json", "keys", "columns"],
 )
 def test_the_committed_schema_is_what_the_command_prints(call, arguments, file):
-    """`deeptwins schema` prints the schema that studies name in their first line, and the reference of all keys."""
+    """`deeptwins schema` prints the schema that studies name in their first line, and pages of all keys and columns."""
     assert call("schema", *arguments) == (0, ROOT.joinpath(file).read_text(encoding="utf-8"), "")
 
 

@@ -39,6 +39,7 @@ Diagram = Annotated[
 
 # Of `schema`.
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a page with all keys, for people.")]
+AsColumns = Annotated[bool, typer.Option("--columns", help="Print a page with all columns of exported tables.")]
 
 
 def show(  # noqa: PLR0913  every option is a parameter
@@ -107,8 +108,8 @@ def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> N
         path.write_text(svg, encoding="utf-8")
 
 
-def schema(*, markdown: AsMarkdown = False) -> None:
-    """Print the JSON schema of study files, or a page of all their keys.
+def schema(*, markdown: AsMarkdown = False, columns: AsColumns = False) -> None:
+    """Print the JSON schema of study files, a page of all their keys, or one of all columns of tables.
 
     An editor completes and checks the keys of a study whose first line is `#:schema ./study.schema.json`.
 
@@ -116,7 +117,14 @@ def schema(*, markdown: AsMarkdown = False) -> None:
     Examples:
       deeptwins schema > ablations/study.schema.json
       deeptwins schema --markdown > docs/keys.md
+      deeptwins schema --columns > docs/columns.md
     """  # noqa: D301
+    if columns:
+        from deeptwins.export.columns import markdown as page
+
+        for text_line in page().splitlines():
+            say(text_line)
+        return
     from deeptwins.study import reference
     from deeptwins.study import schema as schemas
 
