@@ -1,8 +1,10 @@
 """Tables: `deeptwins.load`, and the files that `export` writes."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ import deeptwins
 import made
 from deeptwins.export import tables
 from deeptwins.export.columns import COLUMNS
+from places import ROOT
 from refusals import refused
 
 READ = {
@@ -136,3 +139,13 @@ def test_lists_and_tables_are_json(tmp_path, monkeypatch):
 
     assert json.loads(row["milestones"]) == [100, 200]
     assert json.loads(row["stages"])[0]["output"] == [16, 8, 8]
+
+
+def test_the_example_of_the_documents_works(monkeypatch, capsys):
+    """What docs/data.md shows in Python runs as it stands, in the repository."""
+    monkeypatch.chdir(ROOT)
+    (example,) = re.findall(r"```python\n(.*?)```", Path("docs/data.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(example, {})  # noqa: S102  our own text
+    said = capsys.readouterr().out
+
+    assert re.search(r"^56 +plain( +\d\d\.\d+){3}$", said, re.MULTILINE)

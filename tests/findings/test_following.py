@@ -31,7 +31,7 @@ def followed(study, results):
     """Follow a study to its end; returns the names of the runs that were taken each time, and the warnings."""
     taken, warned = [], []
     watched = Watched(study, results)
-    following.follow(watched, lambda paths: taken.append([path.stem for path in paths]), warned.append)
+    following.follow([(watched, lambda paths: taken.append([path.stem for path in paths]))], warned.append)
     return taken, [str(warning) for warning in warned]
 
 

@@ -101,7 +101,7 @@ def export(  # noqa: PLR0913  every option is a parameter
             try:
                 if follow:
                     wrap(f"following {folder}, into {place.where}; Ctrl-C ends it")
-                    following(watched, take, refuse)
+                    following([(watched, take)], refuse)
                 else:
                     take(changed)
             finally:

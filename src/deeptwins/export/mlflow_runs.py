@@ -57,7 +57,7 @@ class MlflowRuns:
         runs[unit.key] = run
 
     def add(self, unit: Unit, points: Sequence[Point]) -> None:
-        """Log points; only then the mark: what a kill has left half done is logged again, which adds nothing."""
+        """Log points, the mark last: what a kill has left half done is logged again, which adds nothing."""
         run = self._runs(unit.study)[unit.key]
         at = int(1000 * unit.started)
         metrics = [
@@ -65,14 +65,16 @@ class MlflowRuns:
             for point in points
             for key, value in point.metrics.items()
         ]
-        for i in range(0, len(metrics), MOST_METRICS):
-            self._client.log_batch(run.info.run_id, metrics=metrics[i : i + MOST_METRICS])
-        ended = at + int(1000 * unit.seconds) if unit.seconds is not None else None
         if unit.over:
+            ended = at + int(1000 * (unit.seconds or 0))
             self._client.set_terminated(run.info.run_id, STATUS.get(unit.status, "FINISHED"), ended)
-        self._client.set_tag(run.info.run_id, "deeptwins.status", unit.status)
-        self._client.set_tag(run.info.run_id, MARK, units.mark(unit))
-        run.data.tags[MARK] = units.mark(unit)
+        while len(metrics) > MOST_METRICS:
+            self._client.log_batch(run.info.run_id, metrics=metrics[:MOST_METRICS])
+            del metrics[:MOST_METRICS]
+        told = {"deeptwins.status": unit.status, MARK: units.mark(unit)}
+        tags = [self._entities.RunTag(key, value) for key, value in told.items()]
+        self._client.log_batch(run.info.run_id, metrics=metrics, tags=tags)
+        run.data.tags[MARK] = told[MARK]
 
     def close(self) -> None:
         """Do nothing: what is logged is logged."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -96,14 +97,15 @@ def client(name: str, extra: str) -> ModuleType:
 
 @contextmanager
 def calling(client: str) -> Iterator[None]:
-    """Tell in one line what a client, or the server behind it, objects to.
+    """Tell in one line what a client, or the server behind it, objects to; what it prints goes nowhere.
 
     Raises:
         InputError: the client fails.
         OSError: a file cannot be written.
     """
     try:
-        yield
+        with redirect_stdout(io.StringIO()):
+            yield
     except InputError:
         raise
     except Exception as error:

@@ -70,26 +70,28 @@ class Watched:
             yield path, (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def follow(watched: Watched, take: Callable[[Sequence[Path]], None], warn: Callable[[InputError], object]) -> None:
-    """Look again and again, until all runs are over.
+def follow(
+    tasks: Sequence[tuple[Watched, Callable[[Sequence[Path]], object]]], warn: Callable[[InputError], object]
+) -> None:
+    """Look again and again, until all runs of all studies are over.
 
     Args:
-        watched: the study's files.
-        take: what is done with the files that have changed, if any have.
-        warn: told once of a damaged file: while there is one, nothing is taken.
+        tasks: the files of each study, and what is done with those that have changed.
+        warn: told once of a damaged file: while a study has one, nothing is done with its files.
     """
-    waiting: dict[Path, None] = {}
+    waiting: list[set[Path]] = [set() for _ in tasks]
     while True:
         begun = time.monotonic()
-        changed = watched.look()
-        for path in changed:
-            if path in watched.damaged:
-                warn(watched.damaged[path])
-        waiting |= dict.fromkeys(changed)
-        if not watched.damaged:
-            if waiting:
-                take(sorted(path for path in waiting if path.exists()))
-                waiting.clear()
-            if watched.done:
-                return
+        for (watched, take), paths in zip(tasks, waiting, strict=True):
+            paths.update(watched.look())
+            for path, error in watched.damaged.items():
+                if path in paths:
+                    warn(error)
+            if watched.damaged:
+                paths -= {*watched.damaged}
+            elif paths:
+                take(sorted(path for path in paths if path.exists()))
+                paths.clear()
+        if all(watched.done for watched, _ in tasks):
+            return
         time.sleep(max(PAUSE_SECONDS, SHARE * (time.monotonic() - begun)))
