@@ -50,9 +50,11 @@ def test_runs_of_another_setting_are_told_and_exported_by_it(small, call, tmp_pa
     _, said, _ = call("small", "--to", "jsonl")
     assert "2 runs with shift 2 (here 0)" in said
 
-    call("small", "--to", "jsonl", "--set", "recipe.shift=2", "--out", "shifted")
-    rows = Path("shifted/small/runs.jsonl").read_text(encoding="utf-8").splitlines()
+    call("small", "--to", "jsonl", "--set", "recipe.shift=2")
+    rows = Path("exports/jsonl/small-shift-2/runs.jsonl").read_text(encoding="utf-8").splitlines()
     assert {json.loads(row)["shift"] for row in rows} == {2}
+    rows = Path("exports/jsonl/small/runs.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(row)["shift"] for row in rows} == {0}
 
 
 def test_following_ends_with_the_study(small, call, tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ def test_importing_deeptwins_loads_neither_pandas_nor_torch():
 @pytest.mark.parametrize("form", READ)
 def test_files_have_what_tables_have(small, tmp_path, form):
     """Every table that has rows is a file with the same columns and numbers; unfinished runs are in it."""
-    target = tables.Tables(form, tmp_path / "out")
+    target = tables.Tables(form, tmp_path / "out" / "small")
     told = target.take(small, tmp_path / "results", ())
     found = deeptwins.load("small", unfinished=True)
 
@@ -96,7 +96,7 @@ def stamps(folder):
 
 def test_only_what_has_changed_is_written(small, tmp_path):
     """Files stay untouched until a record comes; then those that it is in change, and those without a row go."""
-    target, folder = tables.Tables("csv", tmp_path / "out"), tmp_path / "out" / "small"
+    target, folder = tables.Tables("csv", tmp_path / "out"), tmp_path / "out"
     target.take(small, tmp_path / "results", ())
     before = stamps(folder)
     target.take(small, tmp_path / "results", ())
@@ -120,7 +120,7 @@ def test_text_in_csv_is_no_formula(small, tmp_path):
     lines[0]["machine"]["cpu"] = '=HYPERLINK("x")'
     made.write(tmp_path / "results", run, lines)
     for form in ("csv", "jsonl"):
-        tables.Tables(form, tmp_path / "out").take(small, tmp_path / "results", ())
+        tables.Tables(form, tmp_path / "out" / "small").take(small, tmp_path / "results", ())
     csv, jsonl = (tmp_path / "out" / "small" / f"machines.{form}" for form in ("csv", "jsonl"))
 
     assert "'=HYPERLINK" in csv.read_text()

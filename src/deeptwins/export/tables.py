@@ -82,8 +82,7 @@ class Tables:
 
     form: str
     """Of `FORMS`."""
-    out: Path
-    """Their folders' folder."""
+    folder: Path
 
     def take(self, study: Study, results: Path, _changed: Sequence[Path]) -> dict[str, str]:
         """Write the tables anew, as they are now; a file whose content stays the same is not touched.
@@ -93,11 +92,10 @@ class Tables:
             OSError: the folder cannot be written.
         """
         found = tidy(frames.load(study, results, unfinished=True))
-        folder = self.out / study.name
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         told = {}
         for name in COLUMNS:
-            table, path = getattr(found, name), folder / f"{name}.{self.form}"
+            table, path = getattr(found, name), self.folder / f"{name}.{self.form}"
             if table.empty:
                 path.unlink(missing_ok=True)  # of runs that are gone
                 continue

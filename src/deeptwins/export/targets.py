@@ -74,8 +74,9 @@ def place(name: str, out: str | None, results: Path, study: Study) -> Opened:
     if (file or address is None) and Path(file or folder).resolve().is_relative_to(results.resolve()):
         raise InputError(f"--out {out}: in {results}, where records alone may lie; choose another folder")
     if name in TABLES:
+        folder /= _name(study)
         tables: Sink = import_module("deeptwins.export.tables").Tables(name, folder)  # trackers need no pandas
-        return Opened(str(folder / study.name), "file", "", tables)
+        return Opened(str(folder), "file", "", tables)
     make: dict[str, Callable[[], Tracker]] = {
         "tensorboard": lambda: EventFiles(folder),
         "mlflow": lambda: MlflowRuns(address or in_folder(folder)),
@@ -86,3 +87,11 @@ def place(name: str, out: str | None, results: Path, study: Study) -> Opened:
     server = address is not None and file is None  # it shows itself
     shown_by = "" if server else SHOWN_BY[name].format(where=where, study=study.name)
     return Opened(where, "net", shown_by, Tracked(name, make[name]))
+
+
+def _name(study: Study) -> str:
+    """Name the folder of a study's tables as that of its page: another recipe has another."""
+    if not study.settings:
+        return study.name
+    name: str = import_module("deeptwins.pages.study.commands").folder(study)  # takes a second to load
+    return name
