@@ -179,7 +179,7 @@ def test_without_a_command_there_is_help(call):
     assert code == 0
     assert "deeptwins run smoke" in out
     assert re.findall(r"^  (\w+)  ", out.split("Commands:")[1], re.MULTILINE) == [
-        "list", "run", "report", "diff", "show", "profile", "kernels", "doctor", "schema", "gate"
+        "list", "run", "report", "diff", "export", "show", "profile", "kernels", "doctor", "schema", "gate"
     ]  # fmt: skip
 
 
