@@ -185,7 +185,7 @@ def test_without_a_command_there_is_help(call):
     assert "..." not in out.split("Commands:")[1]
     assert "deeptwins run smoke" in out
     assert re.findall(r"^  (\w+)  ", out.split("Commands:")[1], re.MULTILINE) == [
-        "list", "new", "run", "report", "diff", "show", "profile", "kernels", "doctor", "schema", "gate"
+        "list", "new", "run", "report", "diff", "export", "show", "profile", "kernels", "doctor", "schema", "gate"
     ]  # fmt: skip
 
 
@@ -226,11 +226,11 @@ def test_every_command_explains_itself(call, command):
 
 @pytest.mark.parametrize(
     ("arguments", "file"),
-    [((), "ablations/study.schema.json"), (("--markdown",), "docs/keys.md")],
-    ids=["json", "page"],
+    [((), "ablations/study.schema.json"), (("--markdown",), "docs/keys.md"), (("--columns",), "docs/columns.md")],
+    ids=["json", "keys", "columns"],
 )
 def test_the_committed_schema_is_what_the_command_prints(call, arguments, file):
-    """`deeptwins schema` prints the schema that studies name in their first line, and the reference of all keys."""
+    """`deeptwins schema` prints the schema that studies name in their first line, and pages of all keys and columns."""
     assert call("schema", *arguments) == (0, ROOT.joinpath(file).read_text(encoding="utf-8"), "")
 
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "run": "studies:run",
     "report": "studies:report",
     "diff": "diff:diff",
+    "export": "export:export",
     "show": "nets:show",
     "profile": "profile:profile",
     "kernels": "kernels:kernels",

@@ -45,6 +45,7 @@ Diagram = Annotated[
 
 # Of `schema`.
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a page with all keys, for people.")]
+AsColumns = Annotated[bool, typer.Option("--columns", help="Print a page with all columns of exported tables.")]
 
 # Of `new`.
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and hyphens.")]
@@ -168,8 +169,8 @@ def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> N
         path.write_text(svg, encoding="utf-8")
 
 
-def schema(*, markdown: AsMarkdown = False) -> None:
-    """Print the JSON schema of study files, or a page of their keys.
+def schema(*, markdown: AsMarkdown = False, columns: AsColumns = False) -> None:
+    """Print the JSON schema of study files, a page of all their keys, or one of all columns of tables.
 
     An editor completes and checks the keys of a study whose first line is `#:schema ./study.schema.json`.
 
@@ -177,9 +178,17 @@ def schema(*, markdown: AsMarkdown = False) -> None:
     Examples:
       deeptwins schema > ablations/study.schema.json
       deeptwins schema --markdown > docs/keys.md
+      deeptwins schema --columns > docs/columns.md
     """  # noqa: D301
     from deeptwins import __version__
     from deeptwins.study import places, reference
+
+    if columns:
+        from deeptwins.export.columns import markdown as page
+
+        for text_line in page().splitlines():
+            say(text_line)
+        return
     from deeptwins.study import schema as schemas
 
     try:

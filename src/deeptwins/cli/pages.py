@@ -11,9 +11,12 @@ import typer
 
 from deeptwins.cli.console import BAD_INPUT, print_table, refuse, say, tell, wrap
 from deeptwins.errors import InputError
+from deeptwins.pages.wording import count
+from deeptwins.system import signals
 
 if TYPE_CHECKING:
     from deeptwins.pages.page import PageSpec, Written
+    from deeptwins.study import Study
 
 PAGES = {
     "study": "deeptwins.pages.study.page",
@@ -98,6 +101,30 @@ def print_page(written: Written[Any]) -> None:
     for line in written.lines:
         wrap(line)
     say(written.page)
+
+
+def watch_pages(studies: Sequence[Study], results: Path, reports: Path) -> bool:
+    """Write pages of studies as records come, until all runs are over; returns False where it was interrupted before.
+
+    Raises:
+        InputError: the folder of pages cannot be written.
+    """
+    from deeptwins.findings.following import Watched, follow
+    from deeptwins.pages.study.watching import Renewed
+
+    pages = [Renewed(study, results, reports) for study in studies]
+    watched = [Watched(study, results) for study in studies]
+    wrap(f"watching {results}, into {reports}; Ctrl-C ends it")
+    try:
+        with signals.interruptible():
+            follow([(one, page.renew) for one, page in zip(watched, pages, strict=True)], refuse)
+    except KeyboardInterrupt:
+        for page in pages:
+            page.settle()
+        over, asked = (sum(getattr(one, key) for one in watched) for key in ("finished", "asked"))
+        wrap(f"interrupted; {over} of {count(asked, 'run')} are over; the same command goes on")
+        return False
+    return True
 
 
 def _described(kind: str, written: Written[Any]) -> dict[str, Any]:

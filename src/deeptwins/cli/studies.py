@@ -41,9 +41,10 @@ from deeptwins.cli.options import (
     seeds_option,
     settings_option,
 )
-from deeptwins.cli.pages import publish, sources
+from deeptwins.cli.pages import publish, sources, watch_pages
 from deeptwins.errors import InputError, SpecError, noting, one_line
 from deeptwins.pages.wording import count
+from deeptwins.system import signals
 from deeptwins.system.invocation import here
 
 if TYPE_CHECKING:
@@ -111,6 +112,9 @@ PaperFigures = Annotated[
         metavar="pdf|png|svg",
         help="For a paper: also figures like this, and tables as LaTeX. Can be given again.",
     ),
+]
+WatchPages = Annotated[
+    bool, typer.Option("--watch", help="Write the pages again as records come, until all is trained, or Ctrl-C.")
 ]
 StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with 3 when the records contradict a claim.")]
 
@@ -278,19 +282,22 @@ def report(  # noqa: PLR0913  as above
     results: Records = RESULTS,
     reports: ReportedTo = REPORTS,
     figures: PaperFigures = None,
+    watch: WatchPages = False,
     strict: StrictExit = False,
     as_json: AsJson = False,  # noqa: ARG001  see `tell`
 ) -> None:
     """Turn the records of each study into a page.
 
     It opens with the verdict; figures, tables, and how to reproduce them follow. Without STUDY, all other results
-    become pages, too: profiles, timings, compiled kernels, runs of the gate.
+    become pages, too: profiles, timings, compiled kernels, runs of the gate. With --watch, a browser that shows a page
+    shows it anew while its study trains, here or on another machine.
 
     \b
     Examples:
       deeptwins report
       deeptwins report depth --reports /tmp/pages
       deeptwins report depth --figures pdf
+      deeptwins report depth --watch
     """  # noqa: D301
     from deeptwins.study import where
 
@@ -304,6 +311,8 @@ def report(  # noqa: PLR0913  as above
             chosen += _load([name], settings, seeds)
         except InputError as error:
             refuse(error)  # and write the pages of the others
+    if watch and chosen and not watch_pages(chosen, results, reports):
+        raise typer.Exit(signals.INTERRUPTED)
     contradicted = _write_pages(chosen, results, reports, others, figures or ()) if chosen or others else False
     if len(chosen) < len(names):
         raise typer.Exit(BAD_INPUT)

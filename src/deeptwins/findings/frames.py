@@ -52,8 +52,13 @@ class Frames:
     """Runs in the folder whose setting is not the study's (`--set`, or the file has changed): not in the tables."""
 
 
-def load(study: Study, results: Path) -> Frames:
+def load(study: Study, results: Path, *, unfinished: bool = False) -> Frames:
     """Read the records that belong to a study: those of its settings, whatever the seed.
+
+    Args:
+        study: whose records.
+        results: the folder of results.
+        unfinished: whether all tables have runs, too, that have not finished, or have failed.
 
     Raises:
         InputError: there is no folder of results, or a file in it is damaged.
@@ -79,7 +84,7 @@ def load(study: Study, results: Path) -> Frames:
         rows = _rows(spec, labels[spec.setting], lines)
         runs += rows.values()
         machines += _machines(spec, lines)
-        if records.status(lines) in FINISHED:
+        if unfinished or records.status(lines) in FINISHED:
             for kind in OF_TWINS:
                 of_finished[kind] += _joined(rows, lines, kind)
     # Lay the rows out in the study's order.
@@ -210,6 +215,6 @@ def _joined(rows: dict[str, dict[str, Any]], lines: list[records.Record], kind: 
 def _by_layer(gradients: pd.DataFrame) -> pd.DataFrame:
     """One row per evaluation, with its `norms` -> one row per layer, numbered from 1, with its `norm`."""
     if gradients.empty:
-        return gradients.assign(layer=[], norm=[])
+        return gradients.drop(columns="norms", errors="ignore").assign(layer=[], norm=[])
     table = gradients.explode("norms").rename(columns={"norms": "norm"}).astype({"norm": float})
     return table.assign(layer=table.groupby(level=0).cumcount() + 1).reset_index(drop=True)

@@ -169,11 +169,27 @@ def write(spec: PageSpec[Facts], reports: Path, *source: object, forms: Sequence
     """
     facts = spec.load(*source)
     page = compose(spec, facts)
+    index = publish(page, reports, forms)
+    lines = filter(None, (page.answer, *page.verdict)) if spec.lines is None else spec.lines(facts)
+    return Written(facts, tuple(spec.summary(facts)), tuple(lines), index)
+
+
+def publish(page: Page, reports: Path, forms: Sequence[str] = (), refresh: int | None = None) -> Path:
+    """Write the files of a page; returns its `index.html`.
+
+    Args:
+        page: what it says.
+        reports: the folder of all pages.
+        forms: as in `write`.
+        refresh: seconds after which a browser reads it again; None: it does not.
+
+    Raises:
+        UnwritableError: the folder cannot be written.
+    """
     folder = reports / page.name
     with writable(folder):
-        saving.save(folder, _files(page, forms))
-    lines = filter(None, (page.answer, *page.verdict)) if spec.lines is None else spec.lines(facts)
-    return Written(facts, tuple(spec.summary(facts)), tuple(lines), folder / saving.INDEX)
+        saving.save(folder, _files(page, forms, refresh))
+    return folder / saving.INDEX
 
 
 def compose(spec: PageSpec[Facts], facts: Facts) -> Page:
@@ -217,7 +233,7 @@ def _with_figure_apart(sections: Sequence[Section]) -> tuple[Picture, list[Secti
     return figure, [*sections[:at], *kept, *sections[at + 1 :]]
 
 
-def _files(page: Page, forms: Sequence[str]) -> dict[str, bytes]:
+def _files(page: Page, forms: Sequence[str], refresh: int | None) -> dict[str, bytes]:
     """Write the files of a page's folder: their content, by name."""
     pictures = [page.figure, *(picture for section in page.sections for picture in section.pictures)]
     data = {name: table for name, table in page.data.items() if len(table)}
@@ -225,6 +241,7 @@ def _files(page: Page, forms: Sequence[str]) -> dict[str, bytes]:
     parts = [("", (page.figure,), ()), *((part.title, part.pictures, part.tables) for part in page.sections)]
     for_paper = export.files(page.name, parts, forms) if forms else {}
     about: dict[str, Any] = {"page": page, "data": list(data), "for_paper": list(for_paper)}
+    about["refresh"] = refresh
     files = {
         **{f"{picture.name}.svg": str(picture.svg) for picture in pictures},
         **{f"data/{name}.csv": csv(table, float_format="%.6g") for name, table in data.items()},

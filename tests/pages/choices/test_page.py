@@ -73,7 +73,7 @@ def test_the_page_says_what_the_timings_say(usual):
     text = markdown(usual)
     found = rows(text)
 
-    assert "- grouped: **1.50 to 2.00**, times as fast as one after another, 2 nets packed, channels_last" in text
+    assert r"- grouped: **1.50 to 2.00**, times as fast as one after another, 2 nets packed, channels\_last" in text
     assert "- separate: **1.00**, one after another, against themselves: the noise" in text
     assert "2|20|480|248|1.00 (0.90 to 1.10)|2.00 (1.80 to 2.20)" in found
     assert "steps a replay|4||3|2.7 to 3.6|0.75" in found

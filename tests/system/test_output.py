@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deeptwins.cli.output import StandardStream
 from deeptwins.system import signals
+from deeptwins.system.output import StandardStream
 
 
 def printed(output, *texts):

@@ -1,0 +1,3 @@
+from deeptwins.export.tables import load as load
+
+__version__: str

@@ -1,0 +1,122 @@
+"""Runs of a tracker, made what the records say: begun, gone on with, or replaced. Done again, it adds nothing."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+from deeptwins.errors import InputError, one_line
+from deeptwins.export import units
+from deeptwins.export.units import Point, Unit
+from deeptwins.study import Study
+from deeptwins.system.invocation import installing
+
+
+class Tracker(Protocol):
+    """A store of runs: what it has of a unit, and how it gets more."""
+
+    def left(self, unit: Unit) -> str | None:
+        """The mark (`units.mark`) of what it has of a unit, empty if that is of no use; None: it has nothing."""
+
+    def begin(self, unit: Unit) -> None:
+        """Make the unit anew, without points; what it has of it goes."""
+
+    def add(self, unit: Unit, points: Sequence[Point]) -> None:
+        """Take the unit's last points, and those alone, and leave the mark of all; note whether more is to come."""
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+
+
+class Tracked:
+    """Hands the units of a study to a tracker."""
+
+    def __init__(self, client: str, make: Callable[[], Tracker]) -> None:
+        self._client = client
+        with calling(client):
+            self._tracker = make()
+
+    def take(self, study: Study, _results: Path, changed: Sequence[Path]) -> dict[str, str]:
+        """Hand on the units of runs whose records have changed; says what became of each.
+
+        Raises:
+            InputError: a record is damaged, or the tracker fails.
+            OSError: its files cannot be written.
+        """
+        told = {}
+        for path in changed:
+            for unit in units.read(study, path) or ():
+                with calling(self._client):
+                    told[unit.key] = self._hand(unit)
+        return told
+
+    def _hand(self, unit: Unit) -> str:
+        """Hand on a unit; says what became of it."""
+        left = self._tracker.left(unit)
+        lacking = units.lacking(unit, left)
+        if lacking is None:
+            self._tracker.begin(unit)
+            self._tracker.add(unit, unit.points)
+            return "new" if left is None else "replaced"
+        if lacking:
+            self._tracker.add(unit, lacking)
+        return "changed" if lacking else "the same"
+
+    def close(self) -> None:
+        """Write what is still in memory.
+
+        Raises:
+            InputError: the tracker fails.
+        """
+        with calling(self._client):
+            self._tracker.close()
+
+
+def client(name: str, extra: str) -> ModuleType:
+    """Import a module of a tracker's client.
+
+    Args:
+        name: of the module.
+        extra: of deeptwins that brings it.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):  # another module, which the client needs
+            raise
+        missing = name.split(".", maxsplit=1)[0]
+        raise InputError(
+            f"{missing} is not installed; it comes with the extra deeptwins[{extra}]: {installing(extra)}"
+        ) from None
+
+
+@contextmanager
+def calling(client: str) -> Iterator[None]:
+    """Tell in one line what a client, or the server behind it, objects to; what it prints goes nowhere.
+
+    Raises:
+        InputError: the client fails.
+        OSError: a file cannot be written.
+    """
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    except InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno and error.filename:
+            raise
+        raise InputError(f"{client}: {_told(error)}; nothing is lost") from error
+
+
+def _told(error: Exception) -> str:
+    """Say in a line what a client says in many."""
+    return one_line(f"{type(error).__name__}: {error}").rstrip(": ")[:300]

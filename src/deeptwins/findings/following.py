@@ -1,0 +1,97 @@
+"""The records of a study as they come: what has changed since the last look, until all its runs are over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from deeptwins import records
+from deeptwins.errors import InputError
+from deeptwins.records import RunFiles
+from deeptwins.study import Study
+
+PAUSE_SECONDS = 1.0  # between two looks
+SHARE = 5  # times as long as what followed the last look took, at least: those who train need the processor
+
+Stamp = tuple[int, int, int]
+
+
+class Watched:
+    """The files of a study's records, as they were at the last look."""
+
+    def __init__(self, study: Study, results: Path) -> None:
+        self._asked = {RunFiles.of(results, run).records for run in study.runs}
+        self._folder = results / study.name
+        self._stamps: dict[Path, Stamp] = {}
+        self._over: set[Path] = set()
+        self.damaged: dict[Path, InputError] = {}
+        """What was wrong with files at the last look."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every run that the study asks for was over at the last look."""
+        return self._asked <= self._over
+
+    @property
+    def asked(self) -> int:
+        """How many runs the study asks for."""
+        return len(self._asked)
+
+    @property
+    def finished(self) -> int:
+        """How many of them were over at the last look."""
+        return len(self._asked & self._over)
+
+    def look(self) -> list[Path]:
+        """Look: list the files that are new or have changed, sorted. Their content may be newer than this look."""
+        stamps = dict(self._stamped())
+        changed = [path for path, stamp in stamps.items() if stamp != self._stamps.get(path)]
+        self._stamps = stamps
+        self._over &= {*stamps}
+        for path in [*self.damaged]:
+            if path in changed or path not in stamps:
+                del self.damaged[path]
+        for path in changed:
+            self._over.discard(path)
+            try:
+                if records.status(records.read(path)):
+                    self._over.add(path)
+            except InputError as error:
+                self.damaged[path] = error
+        return changed
+
+    def _stamped(self) -> Iterator[tuple[Path, Stamp]]:
+        for path in sorted(self._folder.glob("*.jsonl")):
+            try:
+                status = path.stat()
+            except OSError:  # it has just been replaced, or removed
+                continue
+            yield path, (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def follow(
+    tasks: Sequence[tuple[Watched, Callable[[Sequence[Path]], object]]], warn: Callable[[InputError], object]
+) -> None:
+    """Look again and again, until all runs of all studies are over.
+
+    Args:
+        tasks: the files of each study, and what is done with those that have changed.
+        warn: told once of a damaged file: while a study has one, nothing is done with its files.
+    """
+    waiting: list[set[Path]] = [set() for _ in tasks]
+    while True:
+        begun = time.monotonic()
+        for (watched, take), paths in zip(tasks, waiting, strict=True):
+            paths.update(watched.look())
+            for path, error in watched.damaged.items():
+                if path in paths:
+                    warn(error)
+            if watched.damaged:
+                paths -= {*watched.damaged}
+            elif paths:
+                take(sorted(path for path in paths if path.exists()))
+                paths.clear()
+        if all(watched.done for watched, _ in tasks):
+            return
+        time.sleep(max(PAUSE_SECONDS, SHARE * (time.monotonic() - begun)))
