@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import ABLATIONS, RESULTS, tell, wrap
+from deeptwins.cli.console import ABLATIONS, RESULTS, say, tell, wrap
 from deeptwins.cli.options import AsJson, Data, results_option
+from deeptwins.system.spoken import heard
 
 Own = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DATASET", help="Datasets of your own, as studies name them: folder:PATH."),
+    typer.Argument(
+        metavar="DATASET", help="Datasets of your own, as studies name them: folder:PATH or package.module:attribute."
+    ),
 ]
 ResultsFolder = Annotated[Path, results_option("Where the records of runs go.")]
 
@@ -44,7 +48,8 @@ def doctor(
         "free_disk_gib": _free(results),
     }
     found["fused_ops"] = {name: unavailable(name, device) or "can run" for name in IMPLEMENTATIONS}
-    found["datasets"] = dict(datasets.available(data)) | {name: datasets.look(name, data) for name in own or []}
+    with heard(partial(say, err=True)):
+        found["datasets"] = dict(datasets.available(data)) | {name: datasets.look(name, data) for name in own or []}
     found["studies"] = sorted(path.stem for path in ABLATIONS.glob("*.toml"))
     tell(lambda: found)
     _print(found, results)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from deeptwins.cli.console import LEFT_OUT, print_layers, read_shape, say, tell
 from deeptwins.cli.options import AsJson, complete_network, image_option, settings_option
 from deeptwins.errors import naming, noting
+from deeptwins.system.spoken import heard
 
 if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
@@ -75,7 +77,7 @@ def show(  # noqa: PLR0913  every option is a parameter
     for network in networks:
         net, usual, outputs = named(network, settings or [])
         shape, outputs = usual if image is None else read_shape(image), outputs if classes is None else classes
-        with noting(f"net {network}"):
+        with heard(partial(say, err=True)), noting(f"net {network}"):
             inspection.check_named(network, net)
             traced[network] = inspection.trace(net, shape, outputs)
             drawn[network] = net, inspection.stages(net, shape, outputs)
@@ -122,14 +124,14 @@ def schema(*, markdown: AsMarkdown = False) -> None:
 
     try:
         from deeptwins.nets.building import NAMES
-        from deeptwins.train.optimization import OPTIMIZERS
+        from deeptwins.train.optimization import OPTIMIZERS, SCHEDULES
     except ModuleNotFoundError as error:
         if error.name not in LEFT_OUT:
             raise
         say("without PyTorch the names of shortcuts, block orders and the like are unknown: any is allowed", err=True)
         content = schemas.schema({})
     else:
-        content = schemas.schema({**NAMES, "optimizer": OPTIMIZERS})
+        content = schemas.schema({**NAMES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES})
     text = reference.markdown(content) if markdown else json.dumps(content, indent=2)
     for text_line in text.splitlines():
         say(text_line)
