@@ -34,11 +34,14 @@ def install():
 
 @contextmanager
 def forgotten():
-    """Forget afterwards what is imported inside."""
-    before, path = {*sys.modules}, [*sys.path]
+    """Forget, before and afterwards, the modules of tests, `own...` and `mypkg...`, and where they were found."""
+    path, kept = [*sys.path], {}
+    for name in [name for name in sys.modules if name.startswith(("own", "mypkg"))]:
+        kept[name] = sys.modules.pop(name)
     try:
         yield
     finally:
         sys.path[:] = path
-        for name in {*sys.modules} - before:
+        for name in [name for name in sys.modules if name.startswith(("own", "mypkg"))]:
             del sys.modules[name]
+        sys.modules.update(kept)

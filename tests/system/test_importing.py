@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from deeptwins.errors import InputError
+import parts_made
+from deeptwins.errors import InputError, PartError
 from deeptwins.system.importing import Parts, attribute, exits_raised, is_own
 
 
@@ -14,16 +15,8 @@ def module(tmp_path, monkeypatch):
     """Return a function that writes a module of this name, for this test alone, into the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    before = {*sys.modules}
-
-    def write(name, text):
-        path = tmp_path.joinpath(*name.split(".")).with_suffix(".py")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    yield write
-    for name in {*sys.modules} - before:
-        del sys.modules[name]
+    with parts_made.forgotten():
+        yield lambda name, text: parts_made.write(tmp_path, text, name)
 
 
 @pytest.mark.parametrize("name", ["math:pi", "os.path:join", "a_b.c1:D.e", "mödul:größe"])
@@ -107,11 +100,19 @@ def test_a_table_has_what_ships_and_what_is_of_ones_own(module):
 
 def test_a_function_of_ones_own_is_wrapped_as_the_table_wants_it(module):
     """Where parts are objects, one's own may be one, or the function that makes one."""
-    module("own_parts", "import fractions\nhalf = fractions.Fraction(1, 2)\ndef whole(): ...")
-    table = Parts({}, wrap=type(attribute("own_parts:half")))
-    assert table["own_parts:half"] == 0.5
-    with pytest.raises(TypeError):
-        table["own_parts:whole"]
+    module(
+        "own_parts",
+        "from dataclasses import dataclass\n@dataclass\nclass Kind:\n    make: object\n    flag: int = 0\n"
+        "def double(x): return 2 * x\nflagged = Kind(double, 1)",
+    )
+    table = Parts({}, wrap=attribute("own_parts:Kind"), called=("x",), returns=(int,))
+
+    for name, flag in (("double", 0), ("flagged", 1)):
+        part = table[f"own_parts:{name}"]
+        assert (part.flag, part.make(2)) == (flag, 4)
+        with pytest.raises(PartError, match=rf"own_parts:{name} returns float, and must return int") as refused:
+            part.make(2.0)
+        assert refused.value.place.endswith("own_parts.py:6")
 
 
 def test_ending_python_at_once_can_be_told(monkeypatch):

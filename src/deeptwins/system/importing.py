@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from numbers import Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 FORM = "package.module:attribute"
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_WORDS = {type(None): "nothing", Real: "a number"}
 _LONGEST = 200  # characters of what somebody's code says
 
 
@@ -42,6 +44,7 @@ def attribute(name: str) -> Any:  # noqa: ANN401  whatever somebody has defined
         raise InputError(f"{line(name)}: write {FORM}")
     path, _, inside = name.partition(":")
     found = _module(name, path)
+    OWN_CODE.update(code(top(path)))
     for member in inside.split("."):
         try:
             with exits_raised():
@@ -80,7 +83,6 @@ def _module(name: str, path: str) -> Any:  # noqa: ANN401  a module, or whatever
     if first := next(filter(str.strip, printed), ""):
         sys.modules.pop(path, None)  # so that it is refused again
         raise InputError(f"{name}: prints '{line(first)}' when it is imported: put that into a function")
-    OWN_CODE.update(code(top(path)))
     return module
 
 
@@ -94,11 +96,11 @@ def top(name: str) -> ModuleType:
 
 
 def code(module: ModuleType) -> list[Path]:
-    """Name the folders of a package, or the file of a module; nothing of what is built into Python."""
+    """Name the folders of a package, or the file of a module; nothing of what is not written in Python."""
     if folders := vars(module).get("__path__"):
         return [Path(folder).resolve() for folder in folders]
-    file = vars(module).get("__file__")
-    return [Path(file).resolve()] if file else []
+    file = vars(module).get("__file__") or ""
+    return [Path(file).resolve()] if file.endswith(".py") else []
 
 
 def _said(error: BaseException) -> str:
@@ -196,7 +198,7 @@ class Parts(dict[str, T]):
         def called(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  whatever the part takes and makes
             made = part(*arguments, **options)
             if not isinstance(made, self._returns):
-                wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in self._returns)
+                wanted = " or ".join(_WORDS.get(kind, kind.__name__) for kind in self._returns)
                 raise PartError(f"{name} returns {type(made).__name__}, and must return {wanted}", defined(part))
             return made
 

@@ -36,7 +36,7 @@ def _origin(module: ModuleType) -> Origin:
         "package": package,
         "version": metadata.version(distributions[0]) if distributions else None,
         "sha256": _sha256(files) if files else None,
-        "commit": commit(next(iter(files.values()))) if files else None,
+        "commit": commit(next(iter(files.values())), *map(str, code(module))) if files else None,
     }
 
 
@@ -59,21 +59,18 @@ def _sha256(files: dict[str, Path]) -> str:
     return digest.hexdigest()
 
 
-def commit(file: Path, *written: str) -> str | None:
+def commit(file: Path, *paths: str) -> str | None:
     """Name the commit of the checkout that a file lies in; None where git does not hold the file.
-
-    `-dirty` is appended where files differ.
 
     Args:
         file: of code; an installed copy may lie inside somebody else's repository, which does not hold it.
-        written: folders at the top of the checkout that may differ, as runs themselves write there.
+        paths: as git takes them; `-dirty` is appended where files of these differ.
     """
     folder = str(file.parent)
     if _git(folder, "ls-files", "--error-unmatch", file.name) is None:
         return None
     name = _git(folder, "describe", "--always", "--abbrev=12", "--exclude=*")
-    paths = ("--", ":(top)", *(f":(top,exclude){place}" for place in written))
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", *paths)
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", *paths)
     return f"{name}-dirty" if name and changed else name
 
 

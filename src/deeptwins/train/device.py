@@ -77,7 +77,7 @@ def commit() -> str | None:
 
     `-dirty` is appended when files differ, except in results/ and reports/, where runs themselves write.
     """
-    return origins.commit(Path(__file__), "results", "reports")
+    return origins.commit(Path(__file__), ":(top)", ":(top,exclude)results", ":(top,exclude)reports")
 
 
 def _output(*command: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 from torch import nn
@@ -55,7 +56,7 @@ def steps(recipe: Recipe, iteration: int) -> float:
 
 
 SCHEDULES: Parts[Callable[[Recipe, int], float]] = Parts(
-    {"steps": steps}, called=("recipe", "iteration"), returns=(float, int)
+    {"steps": steps}, called=("recipe", "iteration"), returns=(Real,)
 )
 
 

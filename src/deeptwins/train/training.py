@@ -194,7 +194,8 @@ class Training:
         for name, saved in checked.twins.items():
             twin = self.deepen(name) if saved.grown else self.twins[name]
             checkpoints.check_form(saved.net, twin.net.state_dict())
-            checkpoints.check_optimizer(saved.optimizer, twin.optimizer)
+            if not is_own(self.run.recipe.optimizer):  # which may keep whatever it wants
+                checkpoints.check_optimizer(saved.optimizer, twin.optimizer)
             checkpoints.check_form(saved.seen, twin.seen.cpu())
             twin.net.load_state_dict(saved.net)
             twin.optimizer.load_state_dict(dict(saved.optimizer))

@@ -179,7 +179,8 @@ def _other_code(runs: Sequence[RunSpec], pending: Sequence[RunSpec], results: Pa
             first, *_ = records.read(RunFiles.of(results, run).records)
             changed.update((run.study, package) for package in other_code(first.get("parts"), now))
     return [
-        f"{study}: {number} finished runs were made by another {package}: kept; --fresh trains them anew"
+        f"{study}: {number} finished {'run was' if number == 1 else 'runs were'} made by another {package}: kept;"
+        f" --fresh trains {'it' if number == 1 else 'them'} anew"
         for (study, package), number in changed.items()
     ]
 
