@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import sysconfig
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -29,15 +30,25 @@ def origin(name: str) -> Origin:
 
 @cache  # by the module: what is imported stays what it is, whatever becomes of its files
 def _origin(module: ModuleType) -> Origin:
-    package = module.__name__
-    distributions = metadata.packages_distributions().get(package, [])
     files = _files(module)
     return {
-        "package": package,
-        "version": metadata.version(distributions[0]) if distributions else None,
+        "package": module.__name__,
+        "version": _version(module),
         "sha256": _sha256(files) if files else None,
         "commit": commit(next(iter(files.values())), *map(str, code(module))) if files else None,
     }
+
+
+def _version(module: ModuleType) -> str | None:
+    """Return the version of the distribution that a package was installed with: of its name, or found in a second."""
+    try:
+        return metadata.version(module.__name__)
+    except metadata.PackageNotFoundError:
+        libraries = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+        if not any(place.is_relative_to(library) for place in code(module) for library in libraries):
+            return None
+        distributions = metadata.packages_distributions().get(module.__name__)
+        return metadata.version(distributions[0]) if distributions else None
 
 
 def _files(module: ModuleType) -> dict[str, Path]:
