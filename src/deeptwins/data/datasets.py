@@ -146,7 +146,8 @@ def available(folder: Path | None = None) -> list[tuple[str, str]]:
 
 def is_own(name: str) -> bool:
     """Tell whether a dataset is made by a function of one's own, `package.module:attribute`; imports nothing."""
-    return f"{name.partition(':')[0]}:PATH" not in DATASETS and importing.is_own(name)
+    known = {key.partition(":")[0] for key in DATASETS}
+    return name.partition(":")[0] not in known and importing.is_own(name)
 
 
 def look(name: str, folder: Path | None = None) -> str:

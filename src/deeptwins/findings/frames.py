@@ -14,7 +14,7 @@ import pandas as pd
 from deeptwins import records
 from deeptwins.errors import InputError
 from deeptwins.findings.aside import spec as spec_of
-from deeptwins.records.kinds import OF_TWINS, Origin
+from deeptwins.records.kinds import OF_TWINS, PartCode
 from deeptwins.study import Study
 from deeptwins.study.specs import Net, Recipe, RunSpec
 
@@ -92,7 +92,7 @@ def load(study: Study, results: Path) -> Frames:
     return Frames(
         runs=order.table(runs),
         machines=pd.DataFrame(machines, columns=None if machines else ["run", "commit"]),
-        parts=pd.DataFrame(parts, columns=["run", "part", *Origin.model_fields]),
+        parts=pd.DataFrame(parts, columns=["run", "part", *PartCode.model_fields]),
         epochs=order.of_twins("epoch", of_finished, "iteration"),
         layers=order.of_twins("layer", of_finished, "layer"),
         blocks=order.of_twins("block", of_finished, "block"),

@@ -55,7 +55,7 @@ class TrainedOn(Strict):
     """What a user must know of it."""
 
 
-class Origin(Strict):
+class PartCode(Strict):
     """Which code a part of one's own is."""
 
     package: Text
@@ -102,7 +102,7 @@ class Begun(TrainedAt):
     spec: Outline
     twins: dict[str, TwinSize]
     dataset: TrainedOn
-    parts: dict[Text, Origin] | None = None
+    parts: dict[Text, PartCode] | None = None
     """Parts of one's own, by name, `package.module:attribute`; runs without any lack it."""
 
 

@@ -13,12 +13,13 @@ from types import ModuleType
 from deeptwins.errors import naming
 from deeptwins.system.importing import attribute, code, top
 
-Origin = dict[str, str | None]
-"""`package`, the outermost one of a part; its `version`; `sha256` of its source; `commit`. None: not known."""
 
-
-def origin(name: str) -> Origin:
+def origin(name: str) -> dict[str, str | None]:
     """Say where the code of `package.module:attribute` comes from.
+
+    Returns:
+        Its outermost `package`, or a module in none; the `version` of that; `sha256` of its source; `commit`. What is
+        None is not known.
 
     Raises:
         InputError: it cannot be imported.
@@ -29,7 +30,7 @@ def origin(name: str) -> Origin:
 
 
 @cache  # by the module: what is imported stays what it is, whatever becomes of its files
-def _origin(module: ModuleType) -> Origin:
+def _origin(module: ModuleType) -> dict[str, str | None]:
     files = _files(module)
     return {
         "package": module.__name__,

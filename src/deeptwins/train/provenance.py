@@ -5,7 +5,7 @@ from __future__ import annotations
 from deeptwins import data
 from deeptwins.study.specs import Net, RunSpec
 from deeptwins.system.importing import is_own
-from deeptwins.system.origins import Origin, origin
+from deeptwins.system.origins import origin
 
 
 def own_parts(net: Net) -> list[str]:
@@ -13,7 +13,7 @@ def own_parts(net: Net) -> list[str]:
     return [value for value in vars(net).values() if is_own(value)]
 
 
-def parts(run: RunSpec) -> dict[str, Origin]:
+def parts(run: RunSpec) -> dict[str, dict[str, str | None]]:
     """Say of every part of one's own, by its name, which code it is.
 
     Raises:
