@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).parent
+OWN_CODE: set[Path] = set()
+"""Folders and files of parts of one's own, as far as they were imported."""
 
 
 class InputError(Exception):
@@ -100,21 +102,43 @@ def told(error: BaseException, log: Path) -> str:
     Raises:
         OSError: the log cannot be written.
     """
-    with naming(log):
-        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+    keep(error, log)
     what = one_line(f"{type(error).__name__}: {error}").rstrip(": ")[:200]
-    place = error.place if isinstance(error, PartError) else _place(error)
+    place = error.place if isinstance(error, PartError) else place_of(error)
     return ", ".join([*map(one_line, notes(error)), f"{what} ({one_line(place)})"])
 
 
-def _place(error: BaseException) -> str:
-    """Name file and line of the innermost frame that is of no library: of deeptwins, or of somebody's own part."""
+def keep(error: BaseException, log: Path) -> None:
+    """Write the traceback of an error to a log.
+
+    Raises:
+        OSError: the log cannot be written.
+    """
+    with naming(log):
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+
+
+def of_a_part(error: BaseException) -> bool:
+    """Whether an error is of a part of one's own: a note says so, and it is none of ours that tells what to mend."""
     frames = traceback.extract_tb(error.__traceback__)
+    ours = isinstance(error, InputError) and Path(frames[-1].filename).is_relative_to(_PACKAGE)
+    return bool(notes(error)) and not ours
+
+
+def place_of(error: BaseException) -> str:
+    """Name file and line of the innermost frame of a part of one's own; or else of deeptwins; or else of any code."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return place(error.filename, error.lineno)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if any(Path(frame.filename).is_relative_to(code) for code in OWN_CODE)]
     libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    ours = [Path(frame.filename).is_relative_to(_PACKAGE) for frame in frames]
-    own = [i for i, frame in enumerate(frames) if ours[i] or not frame.filename.startswith((*libraries, "<"))]
-    last = own[-1] if own else -1
-    return place(frames[last].filename, frames[last].lineno)
+    others = [
+        frame
+        for frame in frames
+        if Path(frame.filename).is_relative_to(_PACKAGE) or not frame.filename.startswith((*libraries, "<"))
+    ]
+    last = (own or others or frames)[-1]
+    return place(last.filename, last.lineno)
 
 
 def place(file: str, number: int | None) -> str:

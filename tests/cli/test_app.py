@@ -567,7 +567,7 @@ def test_an_error_in_a_part_is_one_line_and_a_log(call, root, monkeypatch):
     ):
         code, _, err = call(*arguments)
         log = root / "deeptwins-error.log"
-        assert code == 1
+        assert code == 2
         assert re.fullmatch(rf"deeptwins: {where}, ValueError: too many values to unpack .*{place}", err), err
         assert "(one,) = layers" in log.read_text(encoding="utf-8")
         log.unlink()
@@ -591,7 +591,7 @@ def test_a_part_that_ends_python_or_returns_nothing_is_told_by_twin_and_line(cal
 
     code, out, err = call("show", "cifar-resnet-8", "--set", "block_order=broken", "--json")
 
-    assert (code, f"deeptwins: {json.loads(out)['error']}\n") == (1, err)
+    assert (code, f"deeptwins: {json.loads(out)['error']}\n") == (2, err)
     assert err.startswith(f"deeptwins: net cifar-resnet-8, {said}")
     assert f"({__file__}:" in err
 

@@ -98,9 +98,8 @@ def test_a_known_dataset_with_other_content_is_refused(monkeypatch):
 )
 def test_unknown_datasets_are_refused(name, tmp_path):
     """A name that is no dataset is one line; it lists what there is, or says which path is missing."""
-    with pytest.raises(
-        InputError, match=r"choose from digits, .*synthetic$|no such folder, neither here nor in"
-    ) as error:
+    told = r"choose from digits, .*synthetic, or package\.module:attribute$|no such folder, neither here nor in"
+    with pytest.raises(InputError, match=told) as error:
         load(name, tmp_path)
     assert "\n" not in str(error.value)
 

@@ -10,6 +10,7 @@ import pytest
 
 import made
 from deeptwins.export import targets, trackers
+from deeptwins.system.invocation import installing
 from refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of clients, and of what they bring

@@ -1,17 +1,16 @@
-"""Nets for tests: one for every line of their tables, and for those that CONTRIBUTING adds as worked examples."""
+"""Nets for tests: one for every line of their tables, and for the worked examples of parts of one's own."""
 
-import re
 from contextlib import suppress
 
 import torch
 
+import parts_made
 from deeptwins import nets
 from deeptwins.nets import initialization, orders, shortcuts
 from deeptwins.nets.families import FAMILIES
 from deeptwins.nets.norms import NORMS, epsilon
 from deeptwins.study.specs import Net
 from pairwise import cross
-from places import ROOT
 
 TABLES = {
     "shortcut": shortcuts.SHORTCUTS,
@@ -21,37 +20,18 @@ TABLES = {
 }
 
 
-def examples():
-    """Read CONTRIBUTING's worked examples: what they add to which table, by (field, name)."""
-    text = ROOT.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
-    found = {}
-    for module, code, line in re.findall(
-        r"nets/(\w+)\.py`:\n\n```python\n(.*?)```.*?```python\n(.*?)```", text, re.DOTALL
-    ):
-        home = {"shortcuts": shortcuts, "orders": orders, "initialization": initialization}[module]
-        names = {**vars(home)}  # no more: what is pasted into the module has no more
-        exec(code, names)  # noqa: S102  our own text
-        added = eval("{" + line + "}", names)  # noqa: S307
-        field = {"shortcuts": "shortcut", "orders": "block_order", "initialization": "initialization"}[module]
-        found |= {(field, name): value for name, value in added.items()}
-    return found
-
-
-EXAMPLES = examples()
+EXAMPLES = [(field, name) for field, name in parts_made.NAMED.items() if field in TABLES]
+"""The worked examples of docs/parts.md, by the field that takes them."""
 LINES = [(field, name) for field, table in TABLES.items() for name in table]
-
-
-def with_examples(monkeypatch):
-    """Add the worked examples to the tables."""
-    for (field, name), value in EXAMPLES.items():
-        monkeypatch.setitem(TABLES[field], name, value)
+parts_made.install()
+NAMES = {field: [*table, *(name for other, name in EXAMPLES if other == field)] for field, table in TABLES.items()}
 
 
 def spec(family="cifar", depth=None, **fields):
     """Describe a small residual net; where the initialization needs another norm, it has that."""
     fields = {"shortcut": "zero-pad", "width": 4, **fields}
     needed = initialization.INITIALIZATIONS[fields.get("initialization", "he")].norms
-    if "norm" not in fields and "batch" not in needed:
+    if "norm" not in fields and needed and "batch" not in needed:
         fields["norm"] = needed[0]
     return Net(family=family, depth=depth or smallest(family), **fields)
 

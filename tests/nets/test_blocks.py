@@ -5,26 +5,14 @@ import copy
 import pytest
 import torch
 
-import nets_made
 from deeptwins.nets.blocks import blocks
-from nets_made import EXAMPLES, TABLES, build, images, shaken, spec
+from nets_made import NAMES, TABLES, build, images, shaken, spec
 from pairwise import cross, label, pairwise
-
-
-@pytest.fixture(autouse=True)
-def _added(monkeypatch):
-    nets_made.with_examples(monkeypatch)
-
 
 BLOCK = ("shortcut", "block_order", "norm")  # what a block is made of
 
 
-def names(field):
-    """The names of a table, those of the worked examples, too."""
-    return list(dict.fromkeys([*TABLES[field], *(name for other, name in EXAMPLES if other == field)]))
-
-
-@pytest.mark.parametrize("fields", pairwise(cross(**{field: names(field) for field in BLOCK})), ids=label)
+@pytest.mark.parametrize("fields", pairwise(cross(**{field: NAMES[field] for field in BLOCK})), ids=label)
 def test_fused_and_unfused_are_one_net(fields):
     """With the addition fused into the last norm a net has the logits, the gradients, and the running statistics."""
     fused = shaken(build(spec(**fields)).double())

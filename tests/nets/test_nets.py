@@ -1,4 +1,4 @@
-"""Nets: what holds for every line of their tables, and for the lines that CONTRIBUTING adds as worked examples."""
+"""Nets: what holds for every line of their tables, and for the worked examples of parts of one's own."""
 
 import sys
 from contextlib import nullcontext
@@ -8,43 +8,36 @@ import torch
 
 import fused
 import made
-import nets_made
 from deeptwins import nets, study
 from deeptwins.cli import app
+from deeptwins.errors import InputError, SpecError
 from deeptwins.kernels import IMPLEMENTATIONS, BNReLUAdd, unavailable
 from deeptwins.nets import inspection
 from deeptwins.nets.families import FAMILIES
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.study.specs import Net
 from deeptwins.train import checks
-from nets_made import EXAMPLES, LINES, TABLES, build, images, possible, spec
+from nets_made import EXAMPLES, LINES, NAMES, TABLES, build, images, possible, spec
 from pairwise import label, pairwise, singly
 
 NET = Net(family="cifar", depth=8, width=4)
 
 
-@pytest.fixture(autouse=True)
-def _added(monkeypatch):
-    nets_made.with_examples(monkeypatch)
-
-
-every_line = pytest.mark.parametrize(("field", "name"), list(dict.fromkeys([*LINES, *EXAMPLES])))
-with pytest.MonkeyPatch.context() as patch:
-    nets_made.with_examples(patch)
-    BUILT = list(possible(lambda case: spec(**case), family=FAMILIES, **TABLES))
+every_line = pytest.mark.parametrize(("field", "name"), [*LINES, *EXAMPLES])
+BUILT = list(possible(lambda case: spec(**case), family=FAMILIES, **NAMES))
 every_line_once = pytest.mark.parametrize("fields", singly(BUILT), ids=label)
 every_two_lines = pytest.mark.parametrize("fields", pairwise(BUILT), ids=label)
 
 
-def test_contributing_has_worked_examples():
-    """CONTRIBUTING shows how to add a shortcut, a block order and an initialization."""
-    assert [field for field, _ in EXAMPLES] == ["shortcut", "block_order", "initialization"]
+def test_the_documents_have_worked_examples():
+    """The page on parts of one's own shows one of every kind that a net has."""
+    assert {field for field, _ in EXAMPLES} == {*TABLES}
 
 
 def test_every_line_is_in_a_net():
     """The nets that are built below have every family, every line of every table, and every worked example."""
-    for field, table in {"family": FAMILIES, **TABLES}.items():
-        assert {fields[field] for fields in BUILT} == {*table}
+    for field, names in {"family": FAMILIES, **NAMES}.items():
+        assert {fields[field] for fields in BUILT} == {*names}
 
 
 @every_two_lines
@@ -134,13 +127,17 @@ def load(folder, fields):
 
 @every_line
 def test_a_study_may_name_it(tmp_path, field, name):
-    """A study file that names it is accepted; one that misspells it is refused with the list of what there is."""
+    """A study file that names it is accepted; one that misspells it is refused, and told what there is."""
     fields = {
         key: value for key, value in spec(**{field: name}).model_dump(exclude_unset=True).items() if key in TABLES
     }
 
     assert isinstance(load(tmp_path, fields), study.Study)
-    with pytest.raises(ValueError, match=f"{field} = '{name}x': choose from .*{name}"):
+    ships = (field, name) in LINES
+    error, told = (
+        (SpecError, f"'{name}x': choose from .*{name}") if ships else (InputError, f".*mean {name.split(':')[1]}")
+    )
+    with pytest.raises(error, match=f"{field} = {told}"):
         load(tmp_path, {**fields, field: f"{name}x"})
 
 

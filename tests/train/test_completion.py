@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import parts_made
 import tiny
 from deeptwins import records
 from deeptwins.records import RunFiles
@@ -253,6 +254,51 @@ def test_a_checkpoint_without_its_records_is_never_resumed(dataset, results, und
     complete(RUN, dataset, tiny.CPU, results)
 
     assert numbers(results, RUN) == numbers(undisturbed(RUN), RUN)
+
+
+OWN = """
+import torch
+class Counting(torch.optim.Optimizer):
+    def __init__(self, net, recipe):
+        super().__init__(net.parameters(), {"lr": 0.0})
+    @torch.no_grad()
+    def step(self, closure=None):
+        for parameter in self.param_groups[0]["params"]:
+            state = self.state[parameter]
+            state["steps"] = state.get("steps", 0) + 1
+            state["sums"] = state.get("sums", torch.zeros(2)) + 1
+            parameter.sub_(self.param_groups[0]["lr"] / state["steps"] * parameter.grad)
+"""
+
+
+def test_an_optimizer_of_ones_own_goes_on_exactly(dataset, results, undisturbed, monkeypatch):
+    """Whatever numbers and tensors an optimizer keeps, an interrupted run leaves the records of an undisturbed one."""
+    monkeypatch.syspath_prepend(parts_made.write(results, OWN, "own").parent)
+    run = tiny.run_of(tiny.RECIPE.model_copy(update={"optimizer": "own:Counting"}), residual="zero-pad")
+    with parts_made.forgotten():
+        complete(run, dataset, tiny.CPU, results, lambda t: t < 9)
+        asked = []
+        complete(run, dataset, tiny.CPU, results, lambda t: asked.append(t) or True)
+
+        assert asked[0] == 10
+        assert numbers(results, run) == numbers(undisturbed(run), run)
+
+
+def test_other_code_of_ones_own_starts_over(dataset, results, monkeypatch):
+    """A run is continued with the code of one's own that it was begun with; with other code it starts over, once."""
+    code = dict.fromkeys(("version", "commit"), None) | {"package": "mypkg", "sha256": "1" * 64}
+    said, asked = [], []
+    for digit, stop in (("1", 9), ("1", 14), ("2", 4), ("2", 20)):
+        origin = {"mypkg.parts:part": code | {"sha256": digit * 64}}
+        monkeypatch.setattr(completion, "parts", lambda _run, origin=origin: origin)
+        asked.append([])
+        complete(RUN, dataset, tiny.CPU, results, lambda t, s=stop: asked[-1].append(t) or t < s, said.append)
+
+    assert [times[0] for times in asked] == [1, 10, 1, 5]
+    assert [line.partition(": ")[2] for line in said] == [
+        "begun with another mypkg (1111111 -> 2222222); the run starts over"
+    ]
+    assert numbers(results, RUN)[0]["parts"] == origin
 
 
 @pytest.mark.parametrize(("table", "key"), [("machine", "device"), ("dataset", "checksum")])

@@ -8,18 +8,22 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from traceback import walk_tb
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperArgument
 
 from deeptwins import __version__
 from deeptwins.cli.console import FAILED, TRAINING, answer_programs, missing, refuse, say, tell_refusals
-from deeptwins.errors import InputError, notes, told
+from deeptwins.errors import InputError, keep, notes, of_a_part, told
+from deeptwins.system.importing import exits_raised
 from deeptwins.system.invocation import program
+
+T = TypeVar("T")
 
 LOG = Path("deeptwins-error.log")
 
@@ -105,24 +109,14 @@ def main() -> None:
     """Run the command line. What a user can mend is one line on stderr and exit code 2."""
     answer_programs(asked=False)
     try:
-        code = build()(prog_name="deeptwins", standalone_mode=False)
-    except InputError as error:
-        code = refuse(error)
-    except (Exception, SystemExit) as error:  # whatever it is, its traceback is kept
+        with exits_raised():
+            code = build()(prog_name="deeptwins", standalone_mode=False)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever it is, its traceback is kept
         if isinstance(error, SystemExit) and _raised_by(error).is_relative_to(Path(typer.__file__).parent):
             raise  # how typer ends once a shell is answered, or its completion installed
-        if isinstance(error, OSError) and not notes(error):  # else a part of a net has made it
-            name = error.filename or ("standard output" if _output_fails() else None)
-            code = refuse(f"{name}: {error.strerror}" if name else error)
-        elif hasattr(error, "format_message"):  # typer's usage errors: click's class or its own copy, by version
-            context = getattr(error, "ctx", None)
-            command = f"{context.command_path if context else 'deeptwins'} --help"
-            code = refuse(f"{error.format_message().rstrip('.')}; see `{command}`")
-        elif isinstance(error, ModuleNotFoundError) and error.name in TRAINING:
-            code = refuse(missing(error.name))
-        else:
-            refuse(_unforeseen(error))
-            code = FAILED
+        code = _answer(error)
     finally:
         with suppress(OSError):  # told below
             tell_refusals()
@@ -137,16 +131,51 @@ def _raised_by(error: BaseException) -> Path:
     return Path(frame.f_code.co_filename)
 
 
+def _answer(error: BaseException) -> int:
+    """Say what went wrong; returns the exit code."""
+    if of_a_part(error):
+        return refuse(_unforeseen(error))
+    if isinstance(error, InputError):
+        text = ", ".join([*notes(error), str(error)])
+        if error.__cause__ is not None:  # what a module raised when it was imported
+            with suppress(OSError):
+                text += f"; the whole traceback: {_logged(partial(keep, error.__cause__))[1]}"
+        return refuse(text)
+    if isinstance(error, OSError):
+        name = error.filename or ("standard output" if _output_fails() else None)
+        return refuse(f"{name}: {error.strerror}" if name else error)
+    if hasattr(error, "format_message"):  # typer's usage errors: click's class or its own copy, by version
+        context = getattr(error, "ctx", None)
+        command = f"{context.command_path if context else 'deeptwins'} --help"
+        return refuse(f"{error.format_message().rstrip('.')}; see `{command}`")
+    if isinstance(error, ModuleNotFoundError) and error.name in TRAINING:
+        return refuse(missing(error.name))
+    refuse(_unforeseen(error))
+    return FAILED
+
+
 def _unforeseen(error: BaseException) -> str:
-    """Say what went wrong in a part of a net, or in deeptwins itself, and keep the whole traceback in a file."""
+    """Say what went wrong in a part of one's own, or in deeptwins itself, and keep the whole traceback in a file."""
+    try:
+        text, log = _logged(partial(told, error))
+    except OSError:
+        raise error from None
+    return f"{text}; the whole traceback: {log}"
+
+
+def _logged(write: Callable[[Path], T]) -> tuple[T, Path]:
+    """Write a log here, or where it can be written.
+
+    Raises:
+        OSError: nothing can be written.
+    """
     from tempfile import gettempdir
 
-    for log in (LOG, Path(gettempdir(), LOG)):
-        try:
-            return f"{told(error, log)}; the whole traceback: {log}"
-        except OSError:  # nothing can be written here
-            continue
-    raise error
+    try:
+        return write(LOG), LOG
+    except OSError:
+        log = Path(gettempdir(), LOG)
+        return write(log), log
 
 
 def _output_fails() -> bool:

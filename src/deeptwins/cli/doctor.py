@@ -5,17 +5,21 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import ABLATIONS, RESULTS, TRAINING, missing, needs_training, tell, wrap
+from deeptwins.cli.console import ABLATIONS, RESULTS, TRAINING, missing, needs_training, say, tell, wrap
 from deeptwins.cli.options import AsJson, Data, results_option
+from deeptwins.system.spoken import heard
 
 Own = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DATASET", help="Datasets of your own, as studies name them: folder:PATH."),
+    typer.Argument(
+        metavar="DATASET", help="Datasets of your own, as studies name them: folder:PATH or package.module:attribute."
+    ),
 ]
 ResultsFolder = Annotated[Path, results_option("Where the records of runs go.")]
 
@@ -61,7 +65,8 @@ def _of_training(own: Sequence[str], data: Path | None) -> dict[str, Any]:
     found["native_bf16"] = devices.native_bf16(device)
     found["training"] = None
     found["fused_ops"] = {name: unavailable(name, device) or "can run" for name in IMPLEMENTATIONS}
-    found["datasets"] = dict(datasets.available(data)) | {name: datasets.look(name, data) for name in own}
+    with heard(partial(say, err=True)):
+        found["datasets"] = dict(datasets.available(data)) | {name: datasets.look(name, data) for name in own}
     return found
 
 

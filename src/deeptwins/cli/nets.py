@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from deeptwins.cli.console import ABLATIONS, TRAINING, print_layers, read_shape,
 from deeptwins.cli.options import AsJson, complete_shown, complete_study, image_option, settings_option
 from deeptwins.errors import InputError, choices, naming, noting, shown
 from deeptwins.system.invocation import here
+from deeptwins.system.spoken import heard
 
 if TYPE_CHECKING:
     from deeptwins.nets.inspection import Layer
@@ -137,7 +139,7 @@ def _show_networks(  # noqa: PLR0913, PLR0917
             raise InputError(f"no network and no study {shown(network)}: {choices(known, network)}")
         net, usual, outputs = named(network, settings)
         shape, outputs = usual if image is None else read_shape(image), outputs if classes is None else classes
-        with noting(f"net {network}"):
+        with heard(partial(say, err=True)), noting(f"net {network}"):
             inspection.check_named(network, net)
             traced[network] = inspection.trace(net, shape, outputs)
             drawn[network] = net, inspection.stages(net, shape, outputs)
@@ -193,14 +195,14 @@ def schema(*, markdown: AsMarkdown = False, columns: AsColumns = False) -> None:
 
     try:
         from deeptwins.nets.building import NAMES
-        from deeptwins.train.optimization import OPTIMIZERS
+        from deeptwins.train.optimization import OPTIMIZERS, SCHEDULES
     except ModuleNotFoundError as error:
         if error.name not in TRAINING:
             raise
         say(f"without PyTorch, which has the names of parts: as shipped with deeptwins {__version__}", err=True)
         content = json.loads(places.SHIPPED.joinpath(SCHEMA).read_text(encoding="utf-8"))
     else:
-        content = schemas.schema({**NAMES, "optimizer": OPTIMIZERS})
+        content = schemas.schema({**NAMES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES})
     text = reference.markdown(content) if markdown else json.dumps(content, indent=2)
     for text_line in text.splitlines():
         say(text_line)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, as_typed, read_shape, stoppable
+from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, as_typed, read_shape, say, stoppable
 from deeptwins.cli.options import (
     Data,
     DeviceName,
@@ -21,6 +22,7 @@ from deeptwins.cli.options import (
 )
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError
+from deeptwins.system.spoken import heard
 
 if TYPE_CHECKING:
     import torch
@@ -106,9 +108,10 @@ def profile(  # noqa: PLR0913  every option is a parameter
     accelerator = devices.device(device)
     options = profile_plans.ProfileOptions(tuple(settings or ()), batch, shape, tuple(words))
     # Check all plans before the first of them takes its minutes.
-    plans = profile_plans.plans(names, options, ABLATIONS)
-    for plan in plans:
-        plan.check(accelerator)
+    with heard(partial(say, err=True)):
+        plans = profile_plans.plans(names, options, ABLATIONS)
+        for plan in plans:
+            plan.check(accelerator)
     for plan in plans:
         _profile(plan, accelerator, steps, data, results, reports)
 
@@ -122,11 +125,17 @@ def _profile(  # noqa: PLR0913, PLR0917
 
     path = profiles.path_of(results, plan.name)
     tables.prepare(path)  # refuses a folder that cannot be written before minutes of profiling
-    with (
-        stoppable(),
-        typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar,
-    ):
-        record = measure.profile(plan, device, steps, data, lambda: bar.update(1))
+    printed: list[str] = []  # by parts of one's own: shown once the bar is gone
+    try:
+        with (
+            stoppable(),
+            typer.progressbar(length=len(plan.subjects), label=f"profiling {plan.name}", file=sys.stderr) as bar,
+            heard(printed.append),
+        ):
+            record = measure.profile(plan, device, steps, data, lambda: bar.update(1))
+    finally:
+        for text in printed:
+            say(text, err=True)
     tables.write(path, record)
     publish("profile", reports, (path,))
 

@@ -46,6 +46,7 @@ from deeptwins.errors import InputError, SpecError, noting, one_line
 from deeptwins.pages.wording import count
 from deeptwins.system import signals
 from deeptwins.system.invocation import here
+from deeptwins.system.spoken import heard
 
 if TYPE_CHECKING:
     from deeptwins.cli.pages import Source
@@ -367,8 +368,8 @@ def _check(studies: Iterable[Study], device: str) -> None:
     accelerator = devices.device(device)
     for study in studies:
         try:
-            check_names(study.recipe)  # also of what every twin has its own of
-            with noting(f"study {study.name}"):
+            with heard(say), noting(f"study {study.name}"):
+                check_names(study.recipe)  # also of what every twin has its own of
                 for run in study.runs:
                     checks.check(run, accelerator)
         except SpecError as error:

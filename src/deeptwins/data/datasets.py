@@ -16,7 +16,9 @@ from torch import Tensor
 from deeptwins.data import images, layouts
 from deeptwins.data.files import Labels, Part, RawDataset, cache_folder
 from deeptwins.data.images import Images
-from deeptwins.errors import InputError
+from deeptwins.data.own import read_own
+from deeptwins.errors import InputError, of_a_part
+from deeptwins.system import importing
 
 # Checksums of the originals as downloaded, in the order of `_ordered`. torchvision checks cifar100 itself.
 CHECKSUMS = {
@@ -116,8 +118,12 @@ def load(name: str, folder: Path | None = None, image_size: int | None = None, v
                 return _held_out(original, validation)
         return _held_out(_dataset(name, raw, image_size), validation)
     except OSError as error:
+        if of_a_part(error):
+            raise
         raise InputError(f"{error.filename or name}: {error.strerror or error}") from None
-    except MemoryError:
+    except MemoryError as error:
+        if of_a_part(error):
+            raise
         raise InputError(f"{name}: does not fit into memory; a smaller recipe.image_size may") from None
 
 
@@ -138,6 +144,12 @@ def available(folder: Path | None = None) -> list[tuple[str, str]]:
     return rows
 
 
+def is_own(name: str) -> bool:
+    """Tell whether a dataset is made by a function of one's own, `package.module:attribute`; imports nothing."""
+    known = {key.partition(":")[0] for key in DATASETS}
+    return name.partition(":")[0] not in known and importing.is_own(name)
+
+
 def look(name: str, folder: Path | None = None) -> str:
     """Say where a dataset `KIND:PATH` lies, how many images it has, and what else to know of its files; decodes none.
 
@@ -147,6 +159,8 @@ def look(name: str, folder: Path | None = None) -> str:
     try:
         raw = _raw(name, folder)
     except OSError as error:
+        if of_a_part(error):
+            raise
         raise InputError(f"{error.filename or name}: {error.strerror or error}") from None
     images_of = f"{len(raw.train.labels):,} images for training, {len(raw.test.labels):,} for test"
     return "; ".join((f"{raw.where}: {images_of}", *raw.notes))
@@ -176,9 +190,12 @@ def _raw(name: str, folder: Path | None) -> RawDataset:
     """Find a dataset by the name that studies give it, read what is not its images, and check its labels."""
     kind, colon, path = name.partition(":")
     key = f"{kind}:PATH" if colon else kind
-    if key not in DATASETS or (colon and not path):
-        raise InputError(f"no dataset {name!r}: choose from {', '.join(DATASETS)}")
-    raw = DATASETS[key](path or name, folder)
+    if is_own(name):
+        raw = read_own(name, folder)
+    elif key not in DATASETS or (colon and not path):
+        raise InputError(f"no dataset {name!r}: choose from {', '.join(DATASETS)}, or {importing.FORM}")
+    else:
+        raw = DATASETS[key](path or name, folder)
     present, classes = len(np.unique(raw.train.labels)), _classes(raw)
     if present == 1:
         reason = f"{raw.where}: all training images are of one class, so there is nothing to learn: give two or more"

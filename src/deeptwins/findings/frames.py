@@ -14,7 +14,7 @@ import pandas as pd
 from deeptwins import records
 from deeptwins.errors import InputError
 from deeptwins.findings.aside import spec as spec_of
-from deeptwins.records.kinds import OF_TWINS
+from deeptwins.records.kinds import OF_TWINS, PartCode
 from deeptwins.study import Study
 from deeptwins.study.specs import Net, Recipe, RunSpec
 
@@ -32,6 +32,8 @@ class Frames:
     """One row per run and twin: net, recipe, size, initial weights, data, status, seconds (of the whole run)."""
     machines: pd.DataFrame
     """One row per run and machine, or commit, that trained a part of it: the machine's fields, and the commit."""
+    parts: pd.DataFrame
+    """One row per run and part of one's own: `part`, `package.module:attribute`, and the code that it was."""
     epochs: pd.DataFrame
     """One row per twin and evaluation, of finished runs only: the last record of an unfinished run is no result."""
     layers: pd.DataFrame
@@ -69,6 +71,7 @@ def load(study: Study, results: Path, *, unfinished: bool = False) -> Frames:
     labels = _labels(study.runs)
     runs: list[dict[str, Any]] = []
     machines: list[dict[str, Any]] = []
+    parts: list[dict[str, Any]] = []
     of_finished: dict[str, list[dict[str, Any]]] = {kind: [] for kind in OF_TWINS}
     aside: list[RunSpec] = []
     for path in sorted(folder.glob("*.jsonl")):
@@ -84,6 +87,7 @@ def load(study: Study, results: Path, *, unfinished: bool = False) -> Frames:
         rows = _rows(spec, labels[spec.setting], lines)
         runs += rows.values()
         machines += _machines(spec, lines)
+        parts += [{"run": spec.id, "part": part, **code} for part, code in (lines[0].get("parts") or {}).items()]
         if unfinished or records.status(lines) in FINISHED:
             for kind in OF_TWINS:
                 of_finished[kind] += _joined(rows, lines, kind)
@@ -93,6 +97,7 @@ def load(study: Study, results: Path, *, unfinished: bool = False) -> Frames:
     return Frames(
         runs=order.table(runs),
         machines=pd.DataFrame(machines, columns=None if machines else ["run", "commit"]),
+        parts=pd.DataFrame(parts, columns=["run", "part", *PartCode.model_fields]),
         epochs=order.of_twins("epoch", of_finished, "iteration"),
         layers=order.of_twins("layer", of_finished, "layer"),
         blocks=order.of_twins("block", of_finished, "block"),

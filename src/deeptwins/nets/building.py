@@ -13,6 +13,7 @@ from deeptwins.nets.norms import NORMS
 from deeptwins.nets.orders import BLOCK_ORDERS
 from deeptwins.nets.shortcuts import SHORTCUTS
 from deeptwins.study.specs import Net
+from deeptwins.system.importing import check_name
 
 NAMES: dict[str, Collection[str]] = {
     "family": FAMILIES,
@@ -27,10 +28,14 @@ NAMES: dict[str, Collection[str]] = {
 
 
 def check_names(fields: Mapping[str, object]) -> None:
-    """Raise SpecError, naming field, value and what is allowed, for a name that does not exist."""
+    """Raise SpecError, naming field, value and what is allowed, for a name that does not exist.
+
+    Raises:
+        InputError: a part of one's own cannot be imported, or be called as it must.
+    """
     for field, names in NAMES.items():
-        if (name := fields.get(field)) is not None and name not in names:
-            raise SpecError(f"{field} = {name!r}: choose from {', '.join(names)}")
+        if (name := fields.get(field)) is not None:
+            check_name(field, name, names)
 
 
 def check(net: Net) -> None:
@@ -41,7 +46,7 @@ def check(net: Net) -> None:
     check_growth(net)
     # The initialization fits the norm and the order of blocks.
     needed = INITIALIZATIONS[net.initialization].norms
-    if net.norm not in needed:
+    if needed is not None and net.norm not in needed:
         raise SpecError(f"initialization = {net.initialization!r}: needs norm = {' or '.join(map(repr, needed))}")
     learns = net.shortcut == "none" or BLOCK_ORDERS[net.block_order].learns_from_zero
     if INITIALIZATIONS[net.initialization].zeroes and not learns:

@@ -14,21 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from deeptwins.nets.blocks import Block, blocks
-from deeptwins.nets.norms import NORMS
+from deeptwins.system.importing import Parts
 
 
 @dataclass(frozen=True)
 class Initialization:
     """What is changed in a net whose weights are He's, whose norms are the identity and whose biases are 0."""
 
-    change: Callable[[nn.Module], None]
-    """Changes the weights of a net."""
+    change: Callable[[nn.Module, int], object]
+    """Changes the weights of a net, which came from this seed."""
     scale: float | None = None
     """The initial value of a learned scalar that every residual branch is multiplied by; None: there is none."""
     zeroes: bool = False
     """Whether the last thing in a residual branch that scales starts at 0."""
-    norms: tuple[str, ...] = tuple(NORMS)
-    """The norms that it can be used with."""
+    norms: tuple[str, ...] | None = None
+    """The norms that it can be used with; None: any."""
 
 
 def he_normal(weight: Tensor, generator: torch.Generator) -> None:
@@ -40,11 +40,11 @@ def he_normal(weight: Tensor, generator: torch.Generator) -> None:
     weight.normal_(0.0, math.sqrt(2.0 / fan_in), generator=generator)
 
 
-def he(_net: nn.Module) -> None:
+def he(_net: nn.Module, _seed: int) -> None:
     """Leave the net as it is: He et al. 2015, "Delving deep into rectifiers"."""
 
 
-def zero_gamma(net: nn.Module) -> None:
+def zero_gamma(net: nn.Module, _seed: int) -> None:
     """Let every residual branch start at 0 by the last thing in it that scales.
 
     Goyal et al. 2017, "Accurate, large minibatch SGD", section 5.1. Blocks without a shortcut are left as they are.
@@ -54,7 +54,7 @@ def zero_gamma(net: nn.Module) -> None:
             zero_branch(block)
 
 
-def fixup(net: nn.Module) -> None:
+def fixup(net: nn.Module, _seed: int) -> None:
     """Scale residual branches of m layers by L^(-1 / (2m - 2)), of L branches, and zero their last convolution.
 
     Zhang et al. 2019, "Fixup initialization", section 3.2; the linear map starts at 0, too. Blocks without a shortcut
@@ -69,15 +69,20 @@ def fixup(net: nn.Module) -> None:
     net.get_parameter("linear.weight").zero_()
 
 
-INITIALIZATIONS: dict[str, Initialization] = {
-    "he": Initialization(he),
-    "zero-gamma": Initialization(zero_gamma, zeroes=True),
-    "fixup": Initialization(fixup, scale=1.0, zeroes=True, norms=("scalar",)),
-    # De and Smith 2020, "Batch normalization biases residual blocks towards the identity function", section 4.
-    "skipinit": Initialization(he, scale=0.0, norms=("none", "scalar")),
-    # Bachlechner et al. 2020, "ReZero is all you need", equation 1.
-    "rezero": Initialization(he, scale=0.0),
-}
+INITIALIZATIONS = Parts(
+    {
+        "he": Initialization(he),
+        "zero-gamma": Initialization(zero_gamma, zeroes=True),
+        "fixup": Initialization(fixup, scale=1.0, zeroes=True, norms=("scalar",)),
+        # De and Smith 2020, "Batch normalization biases residual blocks towards the identity function", section 4.
+        "skipinit": Initialization(he, scale=0.0, norms=("none", "scalar")),
+        # Bachlechner et al. 2020, "ReZero is all you need", equation 1.
+        "rezero": Initialization(he, scale=0.0),
+    },
+    wrap=Initialization,
+    called=("net", "seed"),
+    returns=(type(None), nn.Module),
+)
 
 
 def zero_branch(block: Block) -> None:
@@ -98,7 +103,7 @@ def initialize(net: nn.Module, initialization: str, seed: int) -> None:
                 he_normal(parameter, _generator(seed, name))
             else:
                 parameter.fill_(start.get(leaf, 1.0 if leaf == "weight" else 0.0))
-    INITIALIZATIONS[initialization].change(net)
+    INITIALIZATIONS[initialization].change(net, seed)
 
 
 def weights_sha256(net: nn.Module) -> str:

@@ -77,7 +77,8 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> tuple[Layer, .
     def look(name: str) -> Callable[[nn.Module, Any, Tensor | Fork], None]:
         def note(module: nn.Module, _inputs: object, output: Tensor | Fork) -> None:
             tensor = output[0] if isinstance(output, tuple) else output
-            seen.append((name, module, tuple(tensor.shape[1:])))
+            if tensor is not None:  # a shortcut may add nothing
+                seen.append((name, module, tuple(tensor.shape[1:])))
 
         return note
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from deeptwins.kernels import BNReLUAdd
 from deeptwins.kernels.bn_relu_add.definition import Output, ReLUOrder
 from deeptwins.study.specs import Net
+from deeptwins.system.importing import Parts
 
 
 def epsilon(norm: nn.BatchNorm2d) -> float:
@@ -63,12 +64,11 @@ class GhostBatchNorm(BatchNorm):
         return (y, y) if fork else y
 
 
-class Bias(nn.Module):
-    """A bias, addition, ReLU: the end of a layer without normalization. One bias per channel, or one for all."""
+class Norm(nn.Module):
+    """Normalization, addition, ReLU: the end of a layer. What normalizes it is `normalize`."""
 
-    def __init__(self, channels: int, order: ReLUOrder) -> None:
+    def __init__(self, order: ReLUOrder) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.empty(channels))
         self.order = order
 
     def forward(self, x: Tensor, residual: Tensor | None = None, *, fork: bool = False, relu: bool = True) -> Output:
@@ -82,6 +82,18 @@ class Bias(nn.Module):
         return (y, y) if fork else y
 
     def normalize(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        raise NotImplementedError
+
+
+class Bias(Norm):
+    """A bias, addition, ReLU: the end of a layer without normalization. One bias per channel, or one for all."""
+
+    def __init__(self, channels: int, order: ReLUOrder) -> None:
+        super().__init__(order)
+        self.bias = nn.Parameter(torch.empty(channels))
+
+    def normalize(self, x: Tensor) -> Tensor:
         """Add the bias alone."""
         return x + self.bias[:, None, None]
 
@@ -93,11 +105,18 @@ def batch(channels: int, net: Net, order: ReLUOrder) -> nn.Module:
     return GhostBatchNorm(channels, net.norm_batch, order, net.fused_op)
 
 
-NORMS: dict[str, Callable[[int, Net, ReLUOrder], nn.Module]] = {
-    "batch": batch,
-    # No normalization, and one bias per channel.
-    "none": lambda channels, _net, order: Bias(channels, order),
-    # No normalization, one bias for all channels, and one before each convolution: Zhang et al. 2019, "Fixup
-    # initialization", section 3.2, rule 3; the linear map has its own bias instead.
-    "scalar": lambda _channels, _net, order: Bias(1, order),
-}
+Maker = Callable[[int, Net, ReLUOrder], nn.Module]
+"""Makes what follows a convolution: its channels, the net, whether the end of a block adds or rectifies first."""
+
+NORMS: Parts[Maker] = Parts(
+    {
+        "batch": batch,
+        # No normalization, and one bias per channel.
+        "none": lambda channels, _net, order: Bias(channels, order),
+        # No normalization, one bias for all channels, and one before each convolution: Zhang et al. 2019, "Fixup
+        # initialization", section 3.2, rule 3; the linear map has its own bias instead.
+        "scalar": lambda _channels, _net, order: Bias(1, order),
+    },
+    called=("channels", "net", "order"),
+    returns=(nn.Module,),
+)

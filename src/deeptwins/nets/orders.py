@@ -12,6 +12,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deeptwins.system.importing import Parts
+
 ConvNorm = tuple[nn.Module, nn.Module]
 """A convolution, and the norm behind it or before it."""
 Layers = Sequence[ConvNorm]
@@ -92,10 +94,16 @@ def _fused(layers: Layers, x: Tensor, added: Tensor | None) -> tuple[Tensor, Ten
     return norm(conv(_activated(inner, x)), added, fork=True)  # type: ignore[no-any-return]
 
 
-BLOCK_ORDERS = {
-    "original": BlockOrder(original, close=_rectified, fused=_fused),
-    "norm-after-addition": BlockOrder(norm_after_addition, close=_normalized, ends_in_norm=False),
-    "relu-before-addition": BlockOrder(relu_before_addition, fused=_fused, closing="relu-add", learns_from_zero=False),
-    "relu-pre-activation": BlockOrder(relu_pre_activation, ending="relu"),
-    "full-pre-activation": BlockOrder(full_pre_activation, before=True, ends_in_norm=False, ending="norm"),
-}
+BLOCK_ORDERS = Parts(
+    {
+        "original": BlockOrder(original, close=_rectified, fused=_fused),
+        "norm-after-addition": BlockOrder(norm_after_addition, close=_normalized, ends_in_norm=False),
+        "relu-before-addition": BlockOrder(
+            relu_before_addition, fused=_fused, closing="relu-add", learns_from_zero=False
+        ),
+        "relu-pre-activation": BlockOrder(relu_pre_activation, ending="relu"),
+        "full-pre-activation": BlockOrder(full_pre_activation, before=True, ends_in_norm=False, ending="norm"),
+    },
+    wrap=BlockOrder,
+    called=("layers", "x"),
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,15 +9,25 @@ from typing import Any, NoReturn, cast
 
 from torch import Tensor, nn
 
-from deeptwins.errors import PartError, place
+from deeptwins.errors import PartError
 from deeptwins.nets.blocks import Block, blocks
 from deeptwins.study.specs import Net
+from deeptwins.system.importing import check_call, defined
 
 
 def watch(model: nn.Module, net: Net) -> None:
     """Let the parts of a net's blocks check what they return, whenever the net is run: a PartError tells it."""
     for block in blocks(model):
+        _check_calls(block, net)
         _watch(block, net)
+
+
+def _check_calls(block: Block, net: Net) -> None:
+    """Check that shortcut and norms can be called as blocks call them."""
+    check_call(f"shortcut = {net.shortcut!r}", block.shortcut.forward, ("x",))
+    for _, norm in block.layers:
+        if not isinstance(norm, nn.Identity):
+            check_call(f"norm = {net.norm!r}", norm.forward, ("x", "residual"), "fork", "relu")
 
 
 def _watch(block: Block, net: Net) -> None:
@@ -64,7 +73,4 @@ def _look(name: str, part: Callable[..., Any], output: object, shape: tuple[int,
 def _refuse(name: str, part: Callable[..., Any], output: object, wanted: str) -> NoReturn:
     """Say what a part returns, what it must, and where it is defined."""
     returned = f"a tensor of the shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-    code = inspect.unwrap(part).__code__
-    raise PartError(
-        f"{name} returns {returned}, and must return {wanted}", place(code.co_filename, code.co_firstlineno)
-    )
+    raise PartError(f"{name} returns {returned}, and must return {wanted}", defined(part))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from deeptwins.nets.convolutions import Conv2d, conv
 from deeptwins.nets.norms import NORMS
 from deeptwins.study.specs import Net
+from deeptwins.system.importing import Parts
 
 Way = tuple[Tensor | None, Tensor | float | None]
 """What a shortcut returns: what is added to the branch, and what the branch is multiplied by."""
@@ -148,17 +149,22 @@ def projection(transition: Transition, net: Net) -> nn.Module:
     return Projection(transition, net) if transition.changes else ZeroPad(transition)
 
 
-SHORTCUTS: dict[str, Shortcut] = {
-    "none": Shortcut(lambda _transition, _net: NoShortcut(), copies=True, keeps_sign=True),
-    "zero-pad": Shortcut(lambda transition, _net: ZeroPad(transition), copies=True, keeps_sign=True),
-    "projection": Shortcut(projection, copies=True),
-    "projections": Shortcut(Projection),
-    "scaled": Shortcut(lambda transition, _net: Scaled(transition, 0.5, 1.0), keeps_sign=True),
-    # A gate that is frozen half open.
-    "frozen-gate": Shortcut(lambda transition, _net: Scaled(transition, 0.5, 0.5), keeps_sign=True),
-    "gate": Shortcut(lambda transition, net: Gated(transition, net.gate_bias, exclusive=True), keeps_sign=True),
-    "shortcut-gate": Shortcut(
-        lambda transition, net: Gated(transition, net.gate_bias, exclusive=False), keeps_sign=True
-    ),
-    "dropout": Shortcut(lambda transition, _net: Dropped(transition), keeps_sign=True),
-}
+SHORTCUTS = Parts(
+    {
+        "none": Shortcut(lambda _transition, _net: NoShortcut(), copies=True, keeps_sign=True),
+        "zero-pad": Shortcut(lambda transition, _net: ZeroPad(transition), copies=True, keeps_sign=True),
+        "projection": Shortcut(projection, copies=True),
+        "projections": Shortcut(Projection),
+        "scaled": Shortcut(lambda transition, _net: Scaled(transition, 0.5, 1.0), keeps_sign=True),
+        # A gate that is frozen half open.
+        "frozen-gate": Shortcut(lambda transition, _net: Scaled(transition, 0.5, 0.5), keeps_sign=True),
+        "gate": Shortcut(lambda transition, net: Gated(transition, net.gate_bias, exclusive=True), keeps_sign=True),
+        "shortcut-gate": Shortcut(
+            lambda transition, net: Gated(transition, net.gate_bias, exclusive=False), keeps_sign=True
+        ),
+        "dropout": Shortcut(lambda transition, _net: Dropped(transition), keeps_sign=True),
+    },
+    wrap=Shortcut,
+    called=("transition", "net"),
+    returns=(nn.Module,),
+)

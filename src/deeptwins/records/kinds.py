@@ -55,6 +55,18 @@ class TrainedOn(Strict):
     """What a user must know of it."""
 
 
+class PartCode(Strict):
+    """Which code a part of one's own is."""
+
+    package: Text
+    """The outermost package that it lies in, or a module in none."""
+    version: Text | None
+    """Of the distribution that it was installed with."""
+    sha256: Digest | None
+    """Of the package's Python files: for each, in the order of their names, its SHA-256 and its name."""
+    commit: Text | None
+
+
 class TrainedAt(Strict):
     """Where a part of the run was trained."""
 
@@ -90,6 +102,8 @@ class Begun(TrainedAt):
     spec: Outline
     twins: dict[str, TwinSize]
     dataset: TrainedOn
+    parts: dict[Text, PartCode] | None = None
+    """Parts of one's own, by name, `package.module:attribute`; runs without any lack it."""
 
 
 class Moved(TrainedAt):

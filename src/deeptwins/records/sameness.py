@@ -1,10 +1,13 @@
-"""Whether the runs of a study saw the same images."""
+"""Whether the runs of a study saw the same images, and were made by the same code of one's own parts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+UNKNOWN = "unknown code"
+DIGITS = 7  # of a hash, as git shows
 
 
 class Seen(NamedTuple):
@@ -30,4 +33,43 @@ def mixed(runs: Iterable[Seen]) -> list[str]:
         f" {len(counts)} checksums ({', '.join(f'{number} of {text[:15]}' for text, number in counts.items())})."
         for (dataset, _), counts in checksums.items()
         if len(counts) > 1
+    ]
+
+
+def code(parts: Mapping[str, Any] | None) -> dict[str, str]:
+    """Name the code of each package that parts of one's own lie in: the first digits of its hash.
+
+    Args:
+        parts: of a run's first record.
+    """
+    return {origin["package"]: (origin["sha256"] or UNKNOWN)[:DIGITS] for origin in (parts or {}).values()}
+
+
+def other_code(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> list[str]:
+    """Say of each package whose code has changed from one to the other, as `mypkg (1a2b3c4 -> 5d6e7f8)`.
+
+    Args:
+        before: the parts of a run's first record.
+        now: those that the same run would have now.
+    """
+    had, has = code(before), code(now)
+    changed = {package: (had.get(package, UNKNOWN), digits) for package, digits in has.items()}
+    return [f"{package} ({old} -> {new})" for package, (old, new) in changed.items() if old != new]
+
+
+def mixed_code(runs: Iterable[Mapping[str, Any] | None]) -> list[str]:
+    """Say in a sentence per package that runs were made by different code; nothing where all were by the same.
+
+    Args:
+        runs: the parts of the first record of each run of one study.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for parts in runs:
+        for package, digits in code(parts).items():
+            counts.setdefault(package, Counter())[digits] += 1
+    return [
+        f"Not all runs were made by the same code, so that their errors may not compare: {package} was changed between"
+        f" runs ({', '.join(f'{number} by {digits}' for digits, number in versions.items())})."
+        for package, versions in counts.items()
+        if len(versions) > 1
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deeptwins.study.claims import STATEMENTS
-from deeptwins.study.schema import JsonSchema
+from deeptwins.study.schema import OWN, JsonSchema
 from deeptwins.study.specs import UNSET, Net, Recipe
 
 INTRODUCTION = """\
@@ -74,6 +74,8 @@ def _value(field: JsonSchema) -> str:
         return ", or ".join(map(_value, field["anyOf"]))
     if "enum" in field or "const" in field:
         return ", ".join(f"`{_toml(value)}`" for value in field.get("enum", [field.get("const")]))
+    if field.get("pattern") == OWN:
+        return "`package.module:attribute`"
     kind = field.get("type", "object")
     if kind == "array":
         return f"list of: {_value(field['items'])}" if "$ref" not in field["items"] else "tables"

@@ -14,12 +14,14 @@ from deeptwins.study.claims import STATEMENTS
 from deeptwins.study.files import FROM_OUTSIDE, Study
 from deeptwins.study.places import NAME
 from deeptwins.study.specs import Net
+from deeptwins.system.importing import Parts
 
 JsonSchema = dict[str, Any]
 KnownNames = Mapping[str, Collection[str]]
 """The names that fields may have as values, by field: those of shortcuts, families and so on."""
 
 DIALECT = "http://json-schema.org/draft-07/schema#"  # the newest that editors of TOML know
+OWN = r"^\w+(\.\w+)*:\w+(\.\w+)*$"  # `package.module:attribute`
 UNVARIED = "milestones"  # its value is a list: a grid has one
 
 
@@ -35,7 +37,7 @@ def schema(names: KnownNames) -> JsonSchema:
     for table in (net, recipe, tables["Expect"]):  # what was published may be of any other net
         for key, field in table["properties"].items():
             if key in names:
-                field["enum"] = [*names[key]]
+                _name(field, names[key])
     # Tables of any fields of nets and recipes: of all twins, of one, of a grid, and of the runs that a claim is about.
     fields: JsonSchema = {**net["properties"], **recipe["properties"]}
     seed = run["properties"]["seed"] | {"description": "What the initial weights and the batches are drawn from."}
@@ -92,6 +94,13 @@ def _tidy(schema: Any) -> Any:  # noqa: ANN401  whatever JSON has
     if len(possible) == 1:
         return possible[0] | tidy
     return tidy | ({"anyOf": possible} if possible else {})
+
+
+def _name(field: JsonSchema, names: Collection[str]) -> None:
+    """Let a field have one of these names, and that of a part of one's own, where the table takes such."""
+    del field["type"]
+    known = {"type": "string", "enum": [*names]}
+    field |= {"anyOf": [known, {"type": "string", "pattern": OWN}]} if isinstance(names, Parts) else known
 
 
 def _table(properties: JsonSchema, description: str, required: Sequence[str] = ()) -> JsonSchema:

@@ -87,7 +87,8 @@ class Recipe(Checked):
     """How a net is trained; the same for all twins of a run. Budgets are in iterations, sizes in pixels."""
 
     dataset: DatasetName
-    """`digits`, `synthetic`, `fashion-mnist`, `cifar10`, `cifar100`, or your own: `folder:PATH`, `parquet:PATH`."""
+    """`digits`, `synthetic`, `fashion-mnist`, `cifar10`, `cifar100`, or your own: `folder:PATH`, `parquet:PATH`, or
+    `package.module:attribute`."""
     iterations: Annotated[Count, unit("iterations")]
     """How long a net is trained: one iteration is one step on one batch."""
     batch_size: BatchSize
@@ -96,6 +97,8 @@ class Recipe(Checked):
     """The learning rate after the warm-up and before the first milestone."""
     optimizer: str = "sgd"
     """`sgd`, or `adam`, which has moments of its own and takes no `momentum`."""
+    schedule: str = "steps"
+    """The learning rate of each iteration: `steps`, which rises in the warm-up and falls at milestones."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The momentum of SGD."""
     weight_decay: NotNegative = 0.0

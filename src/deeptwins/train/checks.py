@@ -10,7 +10,8 @@ from deeptwins.errors import InputError, SpecError, noting
 from deeptwins.kernels import unavailable
 from deeptwins.nets.inspection import size, stages
 from deeptwins.study.specs import RunSpec
-from deeptwins.train.optimization import OPTIMIZERS
+from deeptwins.system.importing import check_name, is_own
+from deeptwins.train.optimization import OPTIMIZERS, SCHEDULES, learning_rate
 
 
 def check(run: RunSpec, device: torch.device) -> None:
@@ -20,8 +21,11 @@ def check(run: RunSpec, device: torch.device) -> None:
             nets.check(net)
         if reason := unavailable(net.fused_op, device.type):
             raise SpecError(f"fused_op = {net.fused_op!r}: {reason}")
-    if run.recipe.optimizer not in OPTIMIZERS:
-        raise SpecError(f"optimizer = {run.recipe.optimizer!r}: choose from {', '.join(OPTIMIZERS)}")
+    check_name("optimizer", run.recipe.optimizer, OPTIMIZERS)
+    check_name("schedule", run.recipe.schedule, SCHEDULES)
+    if is_own(run.recipe.schedule):
+        for iteration in sorted({0, *run.recipe.milestones, run.recipe.iterations - 1}):
+            learning_rate(run.recipe, iteration)
     if run.recipe.optimizer == "adam" and run.recipe.momentum:
         raise SpecError(f"momentum = {run.recipe.momentum}: adam has moments of its own; leave it out")
 
@@ -46,7 +50,7 @@ def check_sizes(run: RunSpec, dataset: Dataset, name: str) -> None:
     for twin, net in run.twins.items():
         if net.norm != "batch" or (net.norm_batch or run.recipe.batch_size) > 1:
             continue
-        with noting(f"twin {twin}"):
+        with noting(f"study {name}"), noting(f"twin {twin}"):
             last = stages(net, dataset.image, dataset.classes)[-1]
         if last["output"][1:] == [1, 1]:
             key = f"twins.{twin}.norm_batch" if net.norm_batch else "recipe.batch_size"
@@ -54,6 +58,19 @@ def check_sizes(run: RunSpec, dataset: Dataset, name: str) -> None:
                 f"{name}: {key} = 1: the last stage of {twin} leaves one pixel of an image, and batch normalization"
                 f" needs two values; give 2 or more; {images}"
             )
+
+
+def try_parts(run: RunSpec, dataset: Dataset) -> None:
+    """Make the nets and optimizers of a run that need an initialization or an optimizer of one's own.
+
+    Raises:
+        Exception: of any kind, which the part raised; a note says of which twin it is.
+    """
+    for twin, net in run.twins.items():
+        if is_own(net.initialization) or is_own(run.recipe.optimizer):
+            with noting(f"twin {twin}"):
+                model = nets.build(net, dataset.image[0], dataset.classes, run.seed)
+                OPTIMIZERS[run.recipe.optimizer](model, run.recipe)
 
 
 def cost(run: RunSpec, dataset: Dataset) -> float:

@@ -16,11 +16,13 @@ from deeptwins import records
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
 from deeptwins.records import Record, RunFiles
+from deeptwins.records.sameness import other_code
 from deeptwins.study.specs import RunSpec
 from deeptwins.train import checkpoints, growth, measuring
 from deeptwins.train import device as devices
 from deeptwins.train.device import configure
 from deeptwins.train.feeds import Feeds
+from deeptwins.train.provenance import parts
 from deeptwins.train.training import Standing, Training
 
 CHECKPOINT_SECONDS = 15.0  # how much work a kill may cost, at most, while writing a checkpoint takes little
@@ -117,9 +119,10 @@ def _resumed(begin: Callable[[], Training], files: RunFiles, say: Callable[[str]
     recorded = records.read(files.records)
     header = _header(training)
     here = {key: header[key] for key in ("machine", "commit")}
+    other = _difference(recorded[0], header) if recorded else None
     try:
         state = checkpoints.load(files)
-        if state is not None and recorded and _same_numbers(recorded[0], header):
+        if state is not None and recorded and not other:
             identity = _identity(training.run, training.stream.dataset)
             if state.get("of") != identity or state.get("after") not in records.hashes(files.records):
                 raise checkpoints.set_aside(files, "checkpoint of another run, or of other records")
@@ -144,8 +147,8 @@ def _resumed(begin: Callable[[], Training], files: RunFiles, say: Callable[[str]
         say(str(checkpoints.set_aside(files)))
         training = begin()
     # Start over. The checkpoint goes before the records: without them it must never be used.
-    if recorded and not _same_numbers(recorded[0], header):
-        say(f"{files.records}: begun on another device or other images; the run starts over")
+    if other:
+        say(f"{files.records}: begun {other}; the run starts over")
     files.checkpoint.unlink(missing_ok=True)
     files.records.unlink(missing_ok=True)
     records.append(files.records, header)
@@ -158,11 +161,14 @@ def _identity(run: RunSpec, dataset: Dataset) -> dict[str, str]:
     return {"study": run.study, "run": run.id, "spec": spec, "dataset": dataset.checksum}
 
 
-def _same_numbers(one: Record, other: Record) -> bool:
-    """Whether two headers are of runs that leave the same numbers."""
-    same_device = one["machine"]["device"] == other["machine"]["device"]
-    same_images = one["dataset"]["checksum"] == other["dataset"]["checksum"]
-    return bool(same_device and same_images)
+def _difference(one: Record, other: Record) -> str | None:
+    """Say why two headers are of runs that may not leave the same numbers; None: they do."""
+    if one["machine"]["device"] != other["machine"]["device"]:
+        return "on another device"
+    if one["dataset"]["checksum"] != other["dataset"]["checksum"]:
+        return "on other images"
+    changed = other_code(one.get("parts"), other.get("parts"))
+    return f"with another {' and '.join(changed)}" if changed else None
 
 
 def _lasts(record: Record, iteration: int) -> bool:
@@ -177,7 +183,7 @@ def _now() -> str:
 
 
 def _header(training: Training) -> Record:
-    dataset = training.stream.dataset
+    dataset, own = training.stream.dataset, parts(training.run)
     return {
         "kind": "run",
         "schema": records.SCHEMA,
@@ -197,4 +203,5 @@ def _header(training: Training) -> Record:
         },
         "machine": devices.describe(training.device.type),
         "commit": devices.commit(),
+        **({"parts": own} if own else {}),
     }

@@ -15,6 +15,7 @@ from deeptwins import __version__
 from deeptwins.errors import InputError
 from deeptwins.records import host
 from deeptwins.study.specs import Recipe
+from deeptwins.system import origins
 
 
 def device(name: str) -> torch.device:
@@ -76,14 +77,7 @@ def commit() -> str | None:
 
     `-dirty` is appended when files differ, except in results/ and reports/, where runs themselves write.
     """
-    source = Path(__file__).parent
-    if _output("git", "-C", str(source), "ls-files", "--error-unmatch", Path(__file__).name) is None:
-        return None  # an installed copy that happens to lie inside somebody else's repository
-    name = _output("git", "-C", str(source), "describe", "--always", "--abbrev=12", "--exclude=*")
-    written = [f":(top,exclude){folder}" for folder in ("results", "reports")]
-    paths = ("--", ":(top)", *written)
-    changed = _output("git", "-C", str(source), "status", "--porcelain", "--untracked-files=no", *paths)
-    return f"{name}-dirty" if name and changed else name
+    return origins.commit(Path(__file__), ":(top)", ":(top,exclude)results", ":(top,exclude)reports")
 
 
 def _output(*command: str) -> str | None:

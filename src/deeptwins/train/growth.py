@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from deeptwins.errors import noting
 from deeptwins.nets import growing
 from deeptwins.records import Record
 from deeptwins.train.measuring import clean, images_at_once
@@ -33,10 +34,11 @@ def grow(training: Training) -> Iterator[Record]:
             continue
         shallow_twin.lane.finish()
         shallow = shallow_twin.net
-        before = clean(training, shallow, "train").tolist()
-        twin = training.deepen(name)
-        growing.grow(shallow, twin.net, _images(training))
-        difference = growing.largest_difference(shallow, twin.net, _images(training))
+        with noting(f"twin {name}"):
+            before = clean(training, shallow, "train").tolist()
+            twin = training.deepen(name)
+            growing.grow(shallow, twin.net, _images(training))
+            difference = growing.largest_difference(shallow, twin.net, _images(training))
         if difference > SAME_OUTPUTS[training.run.recipe.precision]:
             raise RuntimeError(f"{name}: its logits differ by {difference:.1e} after growth; they must be the same")
         after = clean(training, twin.net, "train").tolist()

@@ -1,13 +1,17 @@
-"""How weights move: optimizers by name, and the learning rate. To add an optimizer, name it in `OPTIMIZERS`."""
+"""How weights move: optimizers, and schedules of the learning rate. To add one, name it in the table of its kind."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 from torch import nn
 
+from deeptwins.errors import PartError, noting
 from deeptwins.study.specs import Recipe
+from deeptwins.system.importing import Parts, defined
 
 
 def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -38,12 +42,33 @@ def adam(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam}
+OPTIMIZERS: Parts[Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = Parts(
+    {"sgd": sgd, "adam": adam}, called=("net", "recipe"), returns=(torch.optim.Optimizer,)
+)
 
 
-def learning_rate(recipe: Recipe, iteration: int) -> float:
-    """The rate of an iteration (from 0): a warm-up to the full rate, times `decay` from each milestone on."""
+def steps(recipe: Recipe, iteration: int) -> float:
+    """Return the rate of an iteration (from 0): a warm-up to the full rate, times `decay` from each milestone on."""
     if recipe.warmup_rate is not None and iteration < recipe.warmup:
         return recipe.warmup_rate
     warm = min(1.0, (iteration + 1) / recipe.warmup) if recipe.warmup else 1.0
     return recipe.learning_rate * warm * recipe.decay ** sum(iteration >= milestone for milestone in recipe.milestones)
+
+
+SCHEDULES: Parts[Callable[[Recipe, int], float]] = Parts(
+    {"steps": steps}, called=("recipe", "iteration"), returns=(Real,)
+)
+
+
+def learning_rate(recipe: Recipe, iteration: int) -> float:
+    """The learning rate of an iteration (from 0), as the recipe's schedule says.
+
+    Raises:
+        PartError: a schedule of one's own says what is no rate.
+    """
+    schedule = SCHEDULES[recipe.schedule]
+    with noting(f"schedule = {recipe.schedule!r}"):
+        rate = schedule(recipe, iteration)
+        if not 0 <= rate < math.inf:
+            raise PartError(f"returns {rate} for iteration {iteration}, and must return 0 or more", defined(schedule))
+    return float(rate)

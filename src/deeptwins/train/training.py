@@ -26,10 +26,12 @@ from deeptwins.errors import noting
 from deeptwins.nets.initialization import weights_sha256
 from deeptwins.nets.inspection import size, stages
 from deeptwins.study.specs import Net, RunSpec
+from deeptwins.system.importing import is_own
 from deeptwins.train import checkpoints
 from deeptwins.train.feeds import Feed, Feeds
 from deeptwins.train.lanes import STEPS, Lane, Mark, finished
 from deeptwins.train.optimization import OPTIMIZERS
+from deeptwins.train.provenance import own_parts
 
 
 class Standing(NamedTuple):
@@ -92,9 +94,11 @@ class Training:
                 parameters, flops = size(spec, dataset.image, dataset.classes)
                 self.header[name] = {"parameters": parameters, "flops": flops, "weights_sha256": weights_sha256(net)}
                 self.header[name]["stages"] = stages(spec, dataset.image, dataset.classes)
+                optimizer = OPTIMIZERS[run.recipe.optimizer](net, run.recipe)
             seen = torch.zeros(3, dtype=torch.float64, device=device)
-            optimizer = OPTIMIZERS[run.recipe.optimizer](net, run.recipe)
-            self.twins[name] = Twin(net, optimizer, seen, capture=capture)
+            # A graph would repeat forever what a part of one's own did in Python when it was captured.
+            captured = capture and not own_parts(spec) and not is_own(run.recipe.optimizer)
+            self.twins[name] = Twin(net, optimizer, seen, capture=captured)
 
     @property
     def training(self) -> list[Twin]:
@@ -190,7 +194,8 @@ class Training:
         for name, saved in checked.twins.items():
             twin = self.deepen(name) if saved.grown else self.twins[name]
             checkpoints.check_form(saved.net, twin.net.state_dict())
-            checkpoints.check_optimizer(saved.optimizer, twin.optimizer)
+            if not is_own(self.run.recipe.optimizer):  # which may keep whatever it wants
+                checkpoints.check_optimizer(saved.optimizer, twin.optimizer)
             checkpoints.check_form(saved.seen, twin.seen.cpu())
             twin.net.load_state_dict(saved.net)
             twin.optimizer.load_state_dict(dict(saved.optimizer))
@@ -204,8 +209,9 @@ class Training:
         """
         twin = self.twins[name]
         known = {key: twin.optimizer.state[p] for key, p in twin.net.named_parameters() if p in twin.optimizer.state}
-        net = self._build(self.run.twins[name])
-        optimizer = OPTIMIZERS[self.run.recipe.optimizer](net, self.run.recipe)
+        with noting(f"twin {name}"):
+            net = self._build(self.run.twins[name])
+            optimizer = OPTIMIZERS[self.run.recipe.optimizer](net, self.run.recipe)
         for key, parameter in net.named_parameters():
             if key in known:
                 optimizer.state[parameter] = known[key]

@@ -8,7 +8,7 @@ from deeptwins.pages.page import write
 from deeptwins.pages.study import provenance, remarks
 from deeptwins.pages.study.page import PAGE
 from made import paper
-from reading import html, markdown
+from reading import html, markdown, rows
 
 SCALE = f'scale = "Ours are small."\n{made.BOUND}\n'
 FAR = 'dataset = "cifar10"'
@@ -187,6 +187,29 @@ def test_diverging_in_the_last_evaluation_is_said(tmp_path):
     (remark,) = remarks.remarks(study, data, derive.derive(study, data))
 
     assert remark == "1 of 12 nets diverged; an error of 100 % stands for theirs."
+
+
+def test_other_code_is_said(tmp_path):
+    """That runs were made by different code of one's own stands above the verdict, and in the table of provenance."""
+    study = made.small(tmp_path)
+    results = made.results(tmp_path, study)
+    part = {"package": "mypkg", "version": "1.2", "sha256": "1" * 64, "commit": None}
+    for digit, run in zip("112222", study.runs, strict=True):
+        first, *rest = made.records(run)
+        first["parts"] = dict.fromkeys(("mypkg.a:one", "mypkg.b:two"), part | {"sha256": digit * 64})
+        made.write(results, run, [first, *rest])
+
+    (caution,) = remarks.cautions(frames.load(study, results))
+    written = write(PAGE, tmp_path / "reports", study, results)
+
+    assert caution == (
+        "Not all runs were made by the same code, so that their errors may not compare: mypkg was changed between runs"
+        " (2 by 1111111, 4 by 2222222)."
+    )
+    assert markdown(written).index(caution) < markdown(written).index("Without shortcuts, training error")
+    assert (
+        "code of mypkg|mypkg.a:one, mypkg.b:two: version 1.2, source 111111111111; version 1.2, source 222222222222"
+    ) in rows(markdown(written))
 
 
 def test_other_data_is_said(tmp_path):

@@ -24,11 +24,13 @@ import pytest
 import cramped
 import hesitant
 import made
+import parts_made
 from deeptwins import data, records, study
 from deeptwins.errors import InputError
 from deeptwins.records import RunFiles
 from deeptwins.records.locks import claimed
 from deeptwins.system import disk, signals
+from deeptwins.system.origins import origin
 from deeptwins.train.schedule import forking, scheduling, session, workers
 from deeptwins.train.schedule.jobs import Jobs
 from deeptwins.train.schedule.scheduling import Outcome, train_all
@@ -449,6 +451,84 @@ def test_an_error_fails_its_run_alone(tmp_path, monkeypatch):
     log = tmp_path / "results" / "tiny" / f"{broken[0].id}.log"
     assert "Traceback" in log.read_text()
     assert f"failed: {end['reason']} ({log})" in watch.text
+
+
+OWN = """
+import os
+import torch
+from mypkg.parts import Signum
+
+class Talking(Signum):
+    def step(self, closure=None):
+        super().step()
+        print("stepped\\x1b[2J")
+
+class Leaving(Signum):
+    def step(self, closure=None):
+        os._exit(3)
+
+class Lost(Signum):
+    def step(self, closure=None):
+        raise FileNotFoundError("lost")
+"""
+
+
+@pytest.fixture
+def folder_of_parts(tmp_path, monkeypatch):
+    """The current folder, with parts of one's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    parts_made.write(tmp_path)
+    parts_made.write(tmp_path, OWN, "own")
+    with parts_made.forgotten():
+        yield tmp_path
+
+
+def test_parts_of_ones_own_are_trained_by_workers(folder_of_parts):
+    """Every example of the documents is trained by a worker; what one prints is a line; an error ends its run alone."""
+    parts = "".join(f'{field} = "{name}"\n' for field, name in parts_made.NAMED.items() if field != "optimizer")
+    text = (
+        parts_made.STUDY.split("[recipe]")[0]
+        .replace("20", "8")
+        .replace("[0, 1, 2]", "0")
+        .replace("seed = ", 'optimizer = ["own:Talking", "own:Leaving", "own:Lost"]\nseed = ')
+    )
+    text = text.replace("identity = ", 'plain = { shortcut = "none" }\n#').replace("weighted = {", "ours = {")
+    fields = parts.replace('shortcut = "mypkg.parts:Weighted"\n', "")
+    recipe = "[recipe]\niterations = 2\nbatch_size = 64\nlearning_rate = 0.01\nmomentum = 0.9\nwidth = 4\n"
+    runs, watch = load(folder_of_parts, f"{text}{recipe}{fields}").runs, Watch()
+
+    assert train(folder_of_parts, runs, watch) == Outcome(total=3, done=1, diverged=0, failed=2)
+
+    header, *_ = numbers(folder_of_parts, runs)[0]
+    assert {*header["parts"]} == {"own:Talking", *parts_made.NAMED.values()} - {parts_made.NAMED["optimizer"]}
+    assert (header["dataset"]["classes"], header["dataset"]["image"]) == (3, [1, 8, 6])
+    assert watch.lines.count("stepped\\x1b[2J") == 4
+    for run, told in zip(runs[1:], ("SystemExit: 3", "FileNotFoundError: lost"), strict=True):
+        *_, end = numbers(folder_of_parts, [run])[0]
+        assert re.fullmatch(rf"twin plain, {told} \({folder_of_parts}/own.py:\d+\)", end["reason"])
+        assert "Traceback" in RunFiles.of(folder_of_parts / "results", run).log.read_text()
+
+
+def test_runs_that_other_code_made_are_kept_and_told(folder_of_parts):
+    """A finished run that other code of one's own made is told, and kept; one that the same code made is not."""
+    text = TINY.replace("momentum = 0.9", 'schedule = "own:rate"')
+    parts_made.write(folder_of_parts, "def rate(recipe, iteration): return 0.1", "own")
+    runs, watch = load(folder_of_parts, text).runs, Watch()
+    for run, digest in zip(runs, ("1" * 64, origin("own:rate")["sha256"]), strict=True):
+        first, *lines = made.records(run)
+        code = {"package": "own", "version": None, "sha256": digest, "commit": None}
+        made.write(folder_of_parts / "results", run, [first | {"parts": {"own:rate": code}}, *lines])
+    before = numbers(folder_of_parts, runs)
+
+    assert train(folder_of_parts, runs, watch) == Outcome(total=2, done=2, diverged=0, failed=0)
+
+    now = origin("own:rate")["sha256"][:7]
+    assert watch.lines == [
+        f"tiny: 1 finished run was made by another own (1111111 -> {now}): kept; --fresh trains it anew",
+        "2 of 2 runs were finished before",
+    ]
+    assert numbers(folder_of_parts, runs) == before
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class Drawn:
     def inside(self) -> tuple[str, ...]:
         """The operations of a block in order; `+` is the addition, if there is a shortcut."""
         net, layers = self.net, self.stages[0]["layers"]
-        inner, last, after = ORDERS.get(net.block_order, ("conv", "conv", net.block_order))
+        inner, last, after = ORDERS.get(net.block_order, ("conv", "conv", _short(net.block_order)))
         words = [*inner.split() * (layers - 1), *last.split()]
         if net.shortcut != "none":
             # What the branch is multiplied by, then the addition.
@@ -98,13 +98,18 @@ class Drawn:
             words.append("+")
         words += after.split()
         # Convolutions go by their size, where it is known, and the norm by its name.
-        sizes, norm = iter(SIZES.get(layers, ())), NORMS.get(net.norm, net.norm)
+        sizes, norm = iter(SIZES.get(layers, ())), NORMS.get(net.norm, _short(net.norm))
         return tuple(next(sizes, "conv") if word == "conv" else norm if word == "norm" else word for word in words)
 
     @property
     def around(self) -> str | None:
         """What is added, if there is a shortcut."""
-        return None if self.net.shortcut == "none" else SHORTCUTS.get(self.net.shortcut, self.net.shortcut)
+        return None if self.net.shortcut == "none" else SHORTCUTS.get(self.net.shortcut, _short(self.net.shortcut))
+
+
+def _short(name: str) -> str:
+    """Name a part in a drawing: one's own, `package.module:attribute`, by its attribute."""
+    return name.rpartition(":")[2]
 
 
 def deepest(runs: pd.DataFrame) -> list[Drawn]:

@@ -131,6 +131,7 @@ def origin(frames: Frames) -> Table:
         ("device", distinct(machines["device"]) + (f": {distinct(gpus)}" if len(gpus) else "")),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)),
         ("commit", distinct(machines["commit"].dropna()) or "not known"),
+        *((f"code of {name}", _code(its)) for name, its in frames.parts.groupby("package")),
         ("training time", spent(frames)),
     ]
     if date:
@@ -143,6 +144,16 @@ def _images(run: Mapping[Hashable, Any]) -> str:
     notes = f" ({run['notes']})" if run["notes"] else ""
     images = f"{run['train_images']:,} training and {run['test_images']:,} test images"
     return f"{run['dataset']}: {images}, {run['classes']} classes, {run['image']}, {run['checksum']}{notes}"
+
+
+def _code(parts: pd.DataFrame) -> str:
+    """Say which code a package of one's own was, once for all of its parts that were used."""
+    keys = {"version": "version", "sha256": "source", "commit": "commit"}
+    codes = [
+        ", ".join(f"{word} {part[key][:12]}" for key, word in keys.items() if part[key])
+        for part in parts.to_dict("records")
+    ]
+    return f"{', '.join(dict.fromkeys(parts['part']))}: {distinct(codes) or 'not known'}"
 
 
 def _minutes(seconds: float) -> str:

@@ -13,7 +13,7 @@ from deeptwins.findings.frames import Frames
 from deeptwins.findings.judging import DIFFERENT, FAILS_HERE, FAILS_THERE, NO_SUCH, ONE_HERE, TOO_IMPRECISE
 from deeptwins.pages.study.tables import METRICS
 from deeptwins.pages.wording import apart, count, interval, listed, percent, place_of, points, published, within
-from deeptwins.records.sameness import Seen, mixed
+from deeptwins.records.sameness import Seen, mixed, mixed_code
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS
 
@@ -40,10 +40,11 @@ def remarks(study: Study, frames: Frames, findings: Findings) -> list[str]:
 
 
 def cautions(frames: Frames) -> list[str]:
-    """Say, above the verdict, that runs were trained on different data."""
+    """Say, above the verdict, that runs were trained on different data, or by different code."""
     runs = frames.runs.drop_duplicates("run")
     sizes = [None if pd.isna(size) else int(size) for size in runs["image_size"]]
-    return mixed(map(Seen, runs["dataset"], sizes, runs["checksum"]))
+    code = [{row["part"]: row for row in its.to_dict("records")} for _, its in frames.parts.groupby("run", sort=False)]
+    return mixed(map(Seen, runs["dataset"], sizes, runs["checksum"])) + mixed_code(code)
 
 
 def _against_paper(study: Study, findings: Findings) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from deeptwins import records
-from deeptwins.errors import InputError, notes, told
+from deeptwins.errors import InputError, of_a_part, told
 from deeptwins.records import RunFiles
 from deeptwins.records.locks import claimed
 from deeptwins.study.specs import RunSpec
@@ -87,10 +87,10 @@ class Attempt:
                     leftover.unlink(missing_ok=True)
                 try:
                     return Reply((yield from turns()))
-                except (InputError, GeneratorExit):
+                except GeneratorExit:
                     raise
                 except BaseException as error:  # whatever it is, also `sys.exit` in a block, it ends this run alone
-                    if isinstance(error, OSError) and not notes(error):  # else a part of a net has made it
+                    if isinstance(error, OSError | InputError) and not of_a_part(error):
                         raise
                     if isinstance(error, torch.OutOfMemoryError) and not self._alone():
                         return Reply("crowded")

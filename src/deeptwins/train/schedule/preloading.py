@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-with suppress(Exception, SystemExit):
+with suppress(BaseException):
     import torch._dynamo  # noqa: F401  PyTorch does so when the first optimizer is made, and that takes seconds
 
     import deeptwins.train.schedule.workers  # noqa: F401

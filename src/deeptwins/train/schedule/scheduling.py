@@ -19,11 +19,13 @@ from deeptwins.data import Dataset
 from deeptwins.errors import InputError, noting
 from deeptwins.records import RunFiles, host
 from deeptwins.records.locks import claimed
-from deeptwins.records.sameness import Seen, mixed
-from deeptwins.study.specs import RunSpec
+from deeptwins.records.sameness import Seen, mixed, other_code
+from deeptwins.study.specs import RunSpec, by_setting
 from deeptwins.system import disk
+from deeptwins.system.spoken import heard
 from deeptwins.train import checks
 from deeptwins.train import device as devices
+from deeptwins.train.provenance import parts
 from deeptwins.train.schedule.crew import Crew, Team
 from deeptwins.train.schedule.jobs import Job, Jobs
 from deeptwins.train.schedule.progress import Display
@@ -81,16 +83,9 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     accelerator = devices.device(device)
     pending, ended = _pending(runs, results, fresh=fresh)
     # Load every dataset once, and check that the runs go with it.
-    datasets: dict[DatasetKey, Dataset] = {}
-    for run in pending:
-        if dataset_key(run) not in datasets:
-            name, image_size, validation = dataset_key(run)
-            datasets[dataset_key(run)] = data.load(name, data_folder, image_size, validation)
-    costs = []
-    for run in pending:
-        with noting(f"study {run.study}"):
-            checks.check_sizes(run, datasets[dataset_key(run)], run.study)
-            costs.append(checks.cost(run, datasets[dataset_key(run)]))
+    with heard(display.say):
+        datasets = _load(pending, data_folder)
+        costs = [_check(run, datasets[dataset_key(run)]) for run in pending]
     # Order them: the longest first. Runs that are trained together see the same batches if they are of one seed.
     labels = dict(zip(((run.study, run.id) for run in runs), _labels(runs), strict=True))
     jobs = [Job(run, labels[run.study, run.id], cost) for run, cost in zip(pending, costs, strict=True)]
@@ -107,7 +102,7 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
     # Train.
     out_of_time = False
     with display:
-        for text in _changed(runs, pending, results, datasets):
+        for text in _changed(runs, pending, results, datasets) + _other_code(runs, pending, results):
             display.say(text)
         if before := ended.total():
             display.say(f"{before} of {len(runs)} runs were finished before")
@@ -139,6 +134,25 @@ def _pending(runs: Sequence[RunSpec], results: Path, *, fresh: bool) -> tuple[li
     return pending, ended
 
 
+def _load(runs: Sequence[RunSpec], folder: Path | None) -> dict[DatasetKey, Dataset]:
+    """Load every dataset once, and try the parts of one's own that need one."""
+    datasets: dict[DatasetKey, Dataset] = {}
+    for key in dict.fromkeys(map(dataset_key, runs)):
+        name, image_size, validation = key
+        datasets[key] = data.load(name, folder, image_size, validation)
+    for run in by_setting(runs).values():
+        with noting(f"study {run.study}"):
+            checks.try_parts(run, datasets[dataset_key(run)])
+    return datasets
+
+
+def _check(run: RunSpec, dataset: Dataset) -> float:
+    """Check that a run goes with its dataset; returns its cost, in FLOPs."""
+    checks.check_sizes(run, dataset, run.study)
+    with noting(f"study {run.study}"):
+        return checks.cost(run, dataset)
+
+
 def _changed(
     runs: Sequence[RunSpec], pending: Sequence[RunSpec], results: Path, datasets: Mapping[DatasetKey, Dataset]
 ) -> list[str]:
@@ -155,6 +169,20 @@ def _changed(
                 seen += _seen(records.read(path), settings)
         sentences += [f"{study}: {text}" for text in mixed(seen)]
     return sentences
+
+
+def _other_code(runs: Sequence[RunSpec], pending: Sequence[RunSpec], results: Path) -> list[str]:
+    """Say of finished runs that other code of one's own parts made them."""
+    changed = Counter[tuple[str, str]]()
+    for run in runs:
+        if run not in pending and (now := parts(run)):
+            first, *_ = records.read(RunFiles.of(results, run).records)
+            changed.update((run.study, package) for package in other_code(first.get("parts"), now))
+    return [
+        f"{study}: {number} finished {'run was' if number == 1 else 'runs were'} made by another {package}: kept;"
+        f" --fresh trains {'it' if number == 1 else 'them'} anew"
+        for (study, package), number in changed.items()
+    ]
 
 
 def _seen(lines: Sequence[records.Record], settings: set[str]) -> list[Seen]:

@@ -18,6 +18,7 @@ from deeptwins.train.schedule.workers import Message, Worker
 from deeptwins.train.training import Standing
 
 DEATHS = 3  # of workers, on one run
+KILLED = "killed by SIGKILL"  # as the system does where memory is too little
 RESERVE, LEAST_S, MOST_S = 0.05, 5.0, 30.0  # of the time until a deadline, kept to save the runs in hand
 PARTING_S = 2.0  # before a deadline: for the processes to be gone by then
 AGAIN_S = 2.0  # how soon a run that another deeptwins trains is looked at again
@@ -135,7 +136,8 @@ class Session:
                 self._jobs.put_back(job)
                 self._display.say(f"{job.label}: its worker died ({how}); the run goes on from its checkpoint")
                 continue
-            reason = f"{DEATHS} workers died of it, the last one {how}; too little memory?"
+            likely = "too little memory?" if how == KILLED else "does a part of your own end Python?"
+            reason = f"{DEATHS} workers died of it, the last one {how}; {likely}"
             self._conclude(job, give_up(self._files(job), reason, time.monotonic() - job.given_at))
 
     def _conclude(self, job: Job, reply: Reply) -> None:

@@ -7,13 +7,12 @@ Through its pipe it gets one `Assignment` per run, and None when it is to save a
 from __future__ import annotations
 
 import gc
-import io
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import parent_process
@@ -27,13 +26,16 @@ import torch
 from deeptwins.data import Dataset
 from deeptwins.errors import InputError
 from deeptwins.study.specs import RunSpec
+from deeptwins.system.importing import exits_raised
 from deeptwins.system.signals import STOPPING
+from deeptwins.system.spoken import Spoken
 from deeptwins.train import completion
 from deeptwins.train.feeds import Feeds
 from deeptwins.train.schedule.attempts import Assignment, Attempt, Reply
 from deeptwins.train.schedule.forking import CONTEXT, signals_blocked
 from deeptwins.train.training import Standing
 
+_leave = os._exit  # which ends a worker, whatever its runs make of it: see `exits_raised`
 _SENDING = threading.RLock()  # a block may print in a thread of its own
 REPORT_S = 0.2  # how often a worker reports its iterations and looks into its pipe
 
@@ -99,27 +101,14 @@ def serve(pipe: Connection, equipment: Equipment) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    sys.stdout = sys.stderr = Spoken(partial(_send, pipe))
+    sys.stdout = sys.stderr = Spoken(partial(_send, pipe))  # lines above the parent's bars
     if equipment.device.type == "cpu":
         # One core per worker; and sums are split in one way only: numbers do not depend on the number of cores.
         torch.set_num_threads(1)
     company = Company(pipe, equipment)
-    while company.listen():
-        company.train()
-
-
-class Spoken(io.TextIOBase):
-    """Stands for the terminal in a worker: what a block prints, or warns of, is a line above the parent's bars."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say, self._begun = say, ""
-
-    def write(self, text: str) -> int:
-        """Say the lines that are complete."""
-        *lines, self._begun = (self._begun + text).split("\n")
-        for text_line in lines:
-            self._say(text_line)
-        return len(text)
+    with exits_raised():
+        while company.listen():
+            company.train()
 
 
 class Company:
@@ -180,7 +169,7 @@ def _send(pipe: Connection, message: str | Message) -> None:
         with _SENDING:
             pipe.send(message)
     except OSError:
-        os._exit(1)  # nobody listens any more
+        _leave(1)  # nobody listens any more
 
 
 def _die_with_parent() -> None:
@@ -188,4 +177,4 @@ def _die_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        _leave(1)

@@ -1,0 +1,25 @@
+"""The parts of one's own that a run is made of, and the code that they come from."""
+
+from __future__ import annotations
+
+from deeptwins import data
+from deeptwins.study.specs import Net, RunSpec
+from deeptwins.system.importing import is_own
+from deeptwins.system.origins import origin
+
+
+def own_parts(net: Net) -> list[str]:
+    """Name the parts of one's own that a net has, `package.module:attribute` each."""
+    return [value for value in vars(net).values() if is_own(value)]
+
+
+def parts(run: RunSpec) -> dict[str, dict[str, str | None]]:
+    """Say of every part of one's own, by its name, which code it is.
+
+    Raises:
+        InputError: one cannot be imported.
+    """
+    names = [name for net in run.twins.values() for name in own_parts(net)]
+    names += [name for name in (run.recipe.optimizer, run.recipe.schedule) if is_own(name)]
+    names += [run.recipe.dataset] if data.is_own(run.recipe.dataset) else []
+    return {name: origin(name) for name in sorted({*names})}
