@@ -120,6 +120,14 @@ COLUMNS: dict[str, Columns] = {
         "deeptwins": Described("text?", "", "Version."),
         "commit": Described("text?", "", "Of deeptwins, where it runs from a repository."),
     },
+    "parts": {
+        "run": _KEYS["run"],
+        "part": Described("text", "", "A part of one's own: `package.module:attribute`."),
+        "package": Described("text", "", "The package or module that it is in."),
+        "version": Described("text?", "", "Of the distribution that brought it; none: it is not installed."),
+        "sha256": Described("text?", "", "Of the package's source files."),
+        "commit": Described("text?", "", "Of the repository that it lies in."),
+    },
     "epochs": {
         **_KEYS,
         "iteration": _AFTER,
@@ -182,6 +190,7 @@ COLUMNS: dict[str, Columns] = {
 ROWS = {
     "runs": "A row per run and twin: the net, the recipe, the data, and what became of the run.",
     "machines": "A row per run and machine, or commit, that trained a part of it.",
+    "parts": "A row per run and part of one's own: the code that it was.",
     "epochs": "A row per twin and evaluation.",
     "layers": "A row per twin and layer, after training.",
     "blocks": "A row per twin and block, after training.",
