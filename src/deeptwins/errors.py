@@ -103,12 +103,14 @@ def told(error: BaseException, log: Path) -> str:
     with naming(log):
         log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
     what = one_line(f"{type(error).__name__}: {error}").rstrip(": ")[:200]
-    place = error.place if isinstance(error, PartError) else _place(error)
+    place = error.place if isinstance(error, PartError) else place_of(error)
     return ", ".join([*map(one_line, notes(error)), f"{what} ({one_line(place)})"])
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Name file and line of the innermost frame that is of no library: of deeptwins, or of somebody's own part."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return place(error.filename, error.lineno)
     frames = traceback.extract_tb(error.__traceback__)
     libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     ours = [Path(frame.filename).is_relative_to(_PACKAGE) for frame in frames]
