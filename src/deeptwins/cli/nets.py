@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deeptwins.study.specs import Net
 
 CLASSES, WIDTH = 1_000_000, 4096  # more is a slip
-
+Described = list[dict[str, Any]]
 
 Networks = Annotated[
     list[str],
@@ -71,17 +71,16 @@ def show(  # noqa: PLR0913  every option is a parameter
 
     if width is not None:
         settings = [*(settings or []), f"width={width}"]
-    traced, drawn = {}, {}
+    rows, drawn = {}, {}
     for network in networks:
         net, usual, outputs = named(network, settings or [])
         shape, outputs = usual if image is None else read_shape(image), outputs if classes is None else classes
         with noting(f"net {network}"):
             inspection.check_named(network, net)
-            traced[network] = inspection.trace(net, shape, outputs)
-            drawn[network] = net, inspection.stages(net, shape, outputs)
+            rows[network] = (inspection.trace if layers else inspection.parts)(net, shape, outputs)
+            drawn[network] = net, inspection.stages(net, shape, outputs), inspection.children(net, shape, outputs)
     if diagram is not None:
         _draw(drawn, diagram)
-    rows = {network: trace if layers else inspection.parts(trace) for network, trace in traced.items()}
     for i, network in enumerate(rows):
         if len(rows) > 1:
             if i:
@@ -97,11 +96,11 @@ def _described(name: str, rows: Sequence[Layer]) -> dict[str, Any]:
     return {"name": name, "parameters": parameters, "flops": flops, "rows": [vars(row) for row in rows]}
 
 
-def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> None:
-    """Write a diagram of nets, with their stages, to an SVG file."""
+def _draw(nets: Mapping[str, tuple[Net, Described, Described]], path: Path) -> None:
+    """Write a diagram of nets, with their stages or what they consist of, to an SVG file."""
     from deeptwins.pages.study import diagram
 
-    drawn = [diagram.Drawn(name, net, stages) for name, (net, stages) in nets.items()]
+    drawn = [diagram.Drawn(name, *described) for name, described in nets.items()]
     svg = diagram.draw(drawn).svg
     with naming(path):
         path.write_text(svg, encoding="utf-8")

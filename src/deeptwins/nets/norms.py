@@ -17,7 +17,7 @@ from deeptwins.kernels.bn_relu_add.definition import Output, ReLUOrder
 from deeptwins.study.specs import Net
 
 
-def epsilon(norm: nn.BatchNorm2d) -> float:
+def epsilon(norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> float:
     """What a batch normalization adds to the variance."""
     return norm.epsilon if isinstance(norm, BNReLUAdd) else norm.eps
 
