@@ -258,7 +258,7 @@ def children(net: Net, image: tuple[int, int, int], classes: int) -> list[dict[s
     """Describe what a net of one's own consists of: name, kind, shape of the output, parameters. Of others nothing."""
     if not net.is_own:
         return []
-    parts = outline(net, image, classes).parts[:CHILDREN]
+    parts = [part for part in outline(net, image, classes).parts if part.name != ITSELF][:CHILDREN]
     return [
         {"name": part.name, "kind": part.kind, "output": list(part.output), "parameters": part.parameters}
         for part in parts

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from deeptwins.errors import InputError
-from deeptwins.nets.initialization import generator, he_normal
-from deeptwins.nets.own.making import make
+from deeptwins.nets.initialization import INITIALIZATIONS, generator, he_normal
+from deeptwins.nets.own.making import make, telling
 from deeptwins.study.specs import Net
+from deeptwins.system.importing import is_own
 
 _REDRAWN = WeakKeyDictionary[nn.Module, tuple[str, ...]]()
 
@@ -46,6 +47,10 @@ def build(net: Net, channels: int, classes: int, seed: int) -> nn.Module:
         third = make(net, channels, classes, seed=f"run {seed}")
         for name in drawn:
             one.get_buffer(name).copy_(third.get_buffer(name))
+    if is_own(net.initialization):
+        change: Callable[..., object] = INITIALIZATIONS[net.initialization].change
+        with telling(net.initialization):
+            change(one, seed)
     one.register_forward_pre_hook(_in_usual_order)
     _REDRAWN[one] = (*names, *drawn)
     return one
