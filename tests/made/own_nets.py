@@ -34,6 +34,7 @@ class Small(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def forward(self, x):
+        """Images (N, C, H, W) -> logits (N, classes)."""
         x = self.stem(x) * self.gain + self.place
         for conv, norm in zip(self.convs, self.norms, strict=True):
             y = F.relu(norm(conv(x)))
@@ -42,7 +43,7 @@ class Small(nn.Module):
         return self.head(y[:, self.order] + self.token + self.words(torch.tensor([1])))
 
 
-def small(channels, classes, depth, width, skip=True):
+def small(channels, classes, depth, width, *, skip=True):
     """Make a net that has parameters of every kind."""
     return Small(channels, classes, depth, width, skip)
 
@@ -50,7 +51,7 @@ def small(channels, classes, depth, width, skip=True):
 def before_others(channels, classes, depth, width):
     """Make the same net after drawing something else."""
     torch.rand(7 * depth)
-    random.random()
+    random.random()  # noqa: S311
     np.random.rand(3)  # noqa: NPY002
     return Small(channels, classes, depth, width, skip=True)
 
@@ -63,10 +64,11 @@ class Table(nn.Module):
         self.table = nn.Parameter(0.1 * torch.randn(channels, classes))
 
     def forward(self, x):
+        """Images (N, C, H, W) -> logits (N, classes)."""
         return x.mean((2, 3)) @ self.table
 
 
-def bare(channels, classes, depth, width):  # noqa: ARG001
+def bare(channels, classes, depth, width):
     """Make a net without any convolution, linear map or norm."""
     return Table(channels, classes)
 
@@ -75,11 +77,12 @@ class Drawing(Table):
     """Draws in training, from the generators of Python and of NumPy."""
 
     def forward(self, x):
-        factor = random.random() + np.random.rand() if self.training else 1.0  # noqa: NPY002
+        """Images (N, C, H, W) -> logits (N, classes)."""
+        factor = random.random() + np.random.rand() if self.training else 1.0  # noqa: NPY002, S311
         return factor * super().forward(x)
 
 
-def drawing(channels, classes, depth, width):  # noqa: ARG001
+def drawing(channels, classes, depth, width):
     """Make a net that draws in training."""
     return Drawing(channels, classes)
 
@@ -92,17 +95,18 @@ class Returning(nn.Module):
         self.linear, self.change, self.only = nn.Linear(channels, classes), change, training
 
     def forward(self, x):
+        """Images (N, C, H, W) -> logits (N, classes)."""
         logits = self.linear(x.mean((2, 3)))
         return self.change(logits) if self.training or not self.only else logits
 
 
-def returns(channels, classes, depth, width, what="tuple", training=False):  # noqa: ARG001, FBT002
+def returns(channels, classes, depth, width, what="tuple", training=False):  # noqa: PLR0913, PLR0917  # noqa: FBT002
     """Make a net that returns what it must not."""
     changes = {"tuple": lambda y: (y, y), "shape": lambda y: y[:, 1:], "one": lambda y: y[:1], "int": torch.Tensor.long}
     return Returning(channels, classes, changes[what], training=training)
 
 
-def fails(channels, classes, depth, width, how="make"):  # noqa: ARG001
+def fails(channels, classes, depth, width, *, how="make"):
     """Fail, in some way, when made or run."""
     if how == "make":
         raise KeyError(depth)
@@ -138,11 +142,12 @@ class Attending(nn.Module):
         self.head = nn.Linear(8, classes)
 
     def forward(self, x):
+        """Images (N, C, H, W) -> logits (N, classes)."""
         x = self.body(x).transpose(1, 2)
         return self.head(self.attention(x, x, x)[0].mean(1))
 
 
-def wrapped(channels, classes, depth, width):  # noqa: ARG001
+def wrapped(channels, classes, depth, width):
     """Make a net that is all there is in another one."""
 
     class Wrapper(nn.Module):
@@ -151,6 +156,7 @@ def wrapped(channels, classes, depth, width):  # noqa: ARG001
             self.net = Attending(channels, classes)
 
         def forward(self, x):
+            """Images (N, C, H, W) -> logits (N, classes)."""
             return self.net(x)
 
     return Wrapper()

@@ -138,9 +138,7 @@ def _labels(specs: Sequence[RunSpec]) -> dict[str, str]:
         fields[spec.setting] |= {key: (value,) for key, value in spec.recipe.model_dump().items()}
         cells[fields[spec.setting]["family"]][fields[spec.setting]["depth"]].add(spec.setting)
     keys = {family: _distinguishing(list(depths.values()), fields) for family, depths in cells.items()}
-    return {
-        setting: ", ".join(_told(key, row[key]) for key in keys[row["family"]]) for setting, row in fields.items()
-    }
+    return {setting: ", ".join(_told(key, row[key]) for key in keys[row["family"]]) for setting, row in fields.items()}
 
 
 def _told(key: str, values: Sequence[Any]) -> str:

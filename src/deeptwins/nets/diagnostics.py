@@ -9,7 +9,7 @@ In a net of one's own, every convolution and linear map is a layer, in the order
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -156,6 +156,17 @@ def responses_and_shares(net: ResNet, batches: Batches) -> tuple[dict[str, float
     return _deviations(responses), dict(zip(inputs, shares.tolist(), strict=True))
 
 
+def _norms_before(modules: Iterable[tuple[str, nn.Module]], norms: Mapping[str, str]) -> dict[str, str]:
+    """Give batch normalizations that no layer has to the first layer behind each that has none: names, by layer."""
+    found, waiting = {}, None
+    for name, module in modules:
+        if isinstance(module, BATCH_NORMS) and name not in norms.values():
+            waiting = name
+        elif waiting is not None and isinstance(module, LAYERS) and name not in norms:
+            found[name], waiting = waiting, None
+    return found
+
+
 def _deviations(responses: Totals) -> dict[str, float]:
     """Compute the standard deviations of responses over all images, pixels and channels."""
     if not responses:
@@ -197,13 +208,7 @@ def own_responses(net: nn.Module, batches: Batches) -> tuple[dict[str, float], d
             hooks.enter_context(module.register_forward_hook(hook))
         for x, _ in batches:
             net(x)
-    waiting = None
-    for name, module in modules:
-        if isinstance(module, BATCH_NORMS) and name not in norms.values():
-            waiting = name
-        elif waiting is not None and isinstance(module, LAYERS) and name not in norms:
-            norms[name], waiting = waiting, None
-    return _deviations(own) | _deviations(normalized), norms
+    return _deviations(own) | _deviations(normalized), norms | _norms_before(modules, norms)
 
 
 @torch.inference_mode()
@@ -294,7 +299,9 @@ def moments(total: Tensor) -> tuple[Tensor, Tensor]:
 def _as_defined(net: nn.Module) -> Iterator[None]:
     """Put a net into evaluation mode, computing by definition: nothing is fused, no kernel compiled for this."""
     options = {nn.Module: ("training", False), Block: ("fuse", False), BNReLUAdd: ("implementation", "eager")}
-    set_to = [(module, *option) for module in net.modules() for kind, option in options.items() if isinstance(module, kind)]
+    set_to = [
+        (module, *option) for module in net.modules() for kind, option in options.items() if isinstance(module, kind)
+    ]
     before = [(module, key, getattr(module, key)) for module, key, _ in set_to]
     fast = torch.backends.mha.get_fastpath_enabled()
     try:

@@ -36,7 +36,8 @@ class Limited(Checked):
         """Whether the statement is about a run."""
         net, recipe = run.twins[self.twin], run.recipe
         return all(
-            getattr(net if key in Net.model_fields else recipe, key) == _kept(value) for key, value in self.where.items()
+            getattr(net if key in Net.model_fields else recipe, key) == _kept(value)
+            for key, value in self.where.items()
         )
 
 

@@ -83,7 +83,7 @@ class Checked(BaseModel):
     )
 
 
-class Net(Checked):
+class Net(Checked):  # noqa: PLW1641  pydantic makes `__hash__` of what is frozen
     """What a net is. The twins of a run differ in some of these fields.
 
     Which names exist for shortcuts and the like, the tables of `deeptwins.nets` say.
@@ -145,7 +145,6 @@ class Net(Checked):
     """
     fused_op: str = "auto"
     """What computes batch normalization, addition and ReLU. `auto`: Triton on a GPU that can run it, else `eager`."""
-
 
     @property
     def is_own(self) -> bool:

@@ -68,7 +68,7 @@ def test_every_layer_and_norm_is_measured():
     with torch.no_grad():
         net.eval()
         stem = net.stem(x)
-        y = net.norms[1](net.convs[1]((stem * net.gain + net.place)))  # the first norm has a gamma of zero
+        y = net.norms[1](net.convs[1](stem * net.gain + net.place))  # the first norm has a gamma of zero
 
     assert [row["layer"] for row in layers.values()] == [1, 2, 3, 4]
     assert [*layers] == ["stem", "convs.0", "convs.1", "head"]

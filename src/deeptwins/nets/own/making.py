@@ -92,7 +92,9 @@ def make(net: Net, channels: int, classes: int, seed: str) -> nn.Module:
         raise InputError(f"{net.family}: returns {type(model).__name__}, and must return a torch.nn.Module")
     for name, parameter in model.named_parameters():
         if isinstance(parameter, UninitializedTensorMixin):
-            raise InputError(f"{net.family}: the parameter {name} has no shape yet: give its layer the size of its input")
+            raise InputError(
+                f"{net.family}: the parameter {name} has no shape yet: give its layer the size of its input"
+            )
         if parameter.dtype != torch.float32:
             raise InputError(f"{net.family}: the parameter {name} is of {parameter.dtype}; nets are trained in float32")
         if parameter.isnan().any():
@@ -189,7 +191,7 @@ def _nan_in_new_memory() -> Iterator[None]:
     """Fill what `torch.empty` gives with NaN: then it is no accident what a parameter holds that nobody has filled."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])

@@ -42,7 +42,7 @@ def build(net: Net, channels: int, classes: int, seed: int) -> nn.Module:
         odd = next(form for form in [*forms[0], *forms[1]] if (form in forms[0]) != (form in forms[1]))
         raise InputError(f"{net.family}: makes another net each time: {odd[0]} is not the same; draw no shapes")
     names = _redraw_parameters(one, dict(other.named_parameters()), seed)
-    drawn = [name for name, buffer in one.named_buffers() if not _same(buffer, other.get_buffer(name)).all()]
+    drawn = [name for name, buffer in one.named_buffers() if not _same(buffer, other.get_buffer(name))]
     if drawn:
         third = make(net, channels, classes, seed=f"run {seed}")
         for name in drawn:
@@ -60,35 +60,33 @@ def _values(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _same(one: Tensor, other: Tensor) -> Tensor:
-    """Tell where two tensors have the same values; NaN is the same as NaN."""
-    return (one == other) | (one.isnan() & other.isnan())
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two buffers have the same values; NaN is the same as NaN."""
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def _redraw_parameters(model: nn.Module, others: dict[str, Tensor], seed: int) -> list[str]:
     """Draw the values anew that differ from those of another construction; name the parameters that have any."""
     names = []
     for name, parameter in model.named_parameters():
-        drawn = ~_same(parameter, others[name])
+        drawn = parameter != others[name]
         if drawn.any():
             prefix, _, leaf = name.rpartition(".")
-            fill = _rule(model.get_submodule(prefix), leaf, torch.cat([parameter[drawn], others[name][drawn]]))
-            fresh = torch.empty(parameter.shape)
-            fill(fresh, generator(seed, name))
+            fresh = torch.zeros(parameter.shape)  # which a bias stays
+            if isinstance(model.get_submodule(prefix), nn.Conv2d | nn.Linear) and leaf == "weight":
+                he_normal(fresh, generator(seed, name))
+            elif leaf != "bias":
+                fresh.normal_(*_drawn_like(parameter[drawn], others[name][drawn]), generator=generator(seed, name))
             parameter.copy_(torch.where(drawn, fresh, parameter))
             names.append(name)
     return names
 
 
-def _rule(module: nn.Module, leaf: str, values: Tensor) -> Callable[[Tensor, torch.Generator], object]:
-    """Choose how a parameter is drawn, given the values that were drawn for it."""
-    if isinstance(module, nn.Conv2d | nn.Linear) and leaf == "weight":
-        return he_normal
-    if leaf == "bias":
-        return lambda tensor, _: tensor.zero_()
-    deviation, mean = (float(f"{value.item():.0e}") for value in torch.std_mean(values.double(), correction=0))
-    centre = mean if abs(mean) > deviation / 2 else 0.0  # a scale that is drawn about 1 stays about 1
-    return lambda tensor, draw: tensor.normal_(centre, deviation, generator=draw)
+def _drawn_like(*values: Tensor) -> tuple[float, float]:
+    """Take mean and standard deviation of values that were drawn, to one digit; the mean is 0 unless it is large."""
+    both = torch.std_mean(torch.cat(values).double(), correction=0)
+    deviation, mean = (float(f"{value.item():.0e}") for value in both)
+    return mean if abs(mean) > deviation / 2 else 0.0, deviation  # a scale that is drawn about 1 stays about 1
 
 
 def _in_usual_order(_model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

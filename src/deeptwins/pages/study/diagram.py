@@ -128,7 +128,9 @@ def deepest(runs: pd.DataFrame) -> list[Drawn]:
     described = runs[known & (runs["depth"] == depths)]
     rows = described.drop_duplicates(["group", "twin"]).to_dict("records")
     nets = [Net(**{key: row[key] for key in FIELDS if pd.notna(row[key])}) for row in rows]
-    return [Drawn(row["twin"], net, row["stages"] or (), row["children"] or ()) for row, net in zip(rows, nets, strict=True)]
+    return [
+        Drawn(row["twin"], net, row["stages"] or (), row["children"] or ()) for row, net in zip(rows, nets, strict=True)
+    ]
 
 
 def draw(nets: Sequence[Drawn]) -> Picture:
@@ -264,7 +266,9 @@ def _outline(ax: Axes, top: float, drawn: Drawn) -> None:
 
 def _rows(children: Sequence[dict[str, Any]]) -> list[list[tuple[float, list[str]]]]:
     """Lay out what a net of one's own consists of in rows of boxes: their widths, and lines of text, the last below."""
-    boxes = [[line(child["name"], LETTERS), line(child["kind"], LETTERS), _shape(child["output"])] for child in children]
+    boxes = [
+        [line(child["name"], LETTERS), line(child["kind"], LETTERS), _shape(child["output"])] for child in children
+    ]
     if len(boxes) > DRAWN:
         boxes[DRAWN:] = [["...", f"{len(children) - DRAWN} more", ""]]
     rows: list[list[tuple[float, list[str]]]] = [[]]
