@@ -100,7 +100,7 @@ class Returning(nn.Module):
         return self.change(logits) if self.training or not self.only else logits
 
 
-def returns(channels, classes, depth, width, what="tuple", training=False):  # noqa: PLR0913, PLR0917  # noqa: FBT002
+def returns(channels, classes, depth, width, *, what="tuple", training=False):  # noqa: PLR0913
     """Make a net that returns what it must not."""
     changes = {"tuple": lambda y: (y, y), "shape": lambda y: y[:, 1:], "one": lambda y: y[:1], "int": torch.Tensor.long}
     return Returning(channels, classes, changes[what], training=training)

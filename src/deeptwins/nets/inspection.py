@@ -63,7 +63,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Outline:
+class Traced:
     """A net of one's own: its modules that compute something or have parameters, and what it consists of at the top."""
 
     layers: tuple[Layer, ...]
@@ -116,7 +116,7 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> tuple[Layer, .
 
 
 @lru_cache(maxsize=1024)
-def outline(net: Net, image: tuple[int, int, int], classes: int) -> Outline:
+def outline(net: Net, image: tuple[int, int, int], classes: int) -> Traced:
     """Run a net of one's own on images (C, H, W) in evaluation mode, and list its modules in order of execution.
 
     Raises:
@@ -156,7 +156,7 @@ def outline(net: Net, image: tuple[int, int, int], classes: int) -> Outline:
         row = Layer(name, type(module).__name__, output, parameters[name], own[name] // making.IMAGES)
         if row.parameters or row.flops or not ([*module.children()] or isinstance(module, nn.Identity)):
             rows.append(row)
-    return Outline(tuple(replace(row, name=row.name or ITSELF) for row in rows), tuple(_consists(model, rows, outputs)))
+    return Traced(tuple(replace(row, name=row.name or ITSELF) for row in rows), tuple(_consists(model, rows, outputs)))
 
 
 def _around(name: str, known: Mapping[str, object]) -> str:

@@ -12,6 +12,7 @@ does, or that CUDA cannot capture for another reason: they are issued as they ar
 
 from __future__ import annotations
 
+import pickle
 import random
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -215,6 +216,6 @@ def _seed(number: int) -> None:
 
 def _states(device: torch.device) -> tuple[object, torch.Tensor]:
     """The states of the random generators of host and device, which on a CPU are one: the host's."""
-    numbers = np.random.get_state()  # noqa: NPY002
-    host = torch.get_rng_state().numpy().tobytes(), random.getstate(), [str(numbers[0]), [*numbers[1]], *numbers[2:]]
+    others = pickle.dumps((random.getstate(), np.random.get_state()))  # noqa: NPY002
+    host = torch.get_rng_state().numpy().tobytes(), others
     return host, torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.empty(0)

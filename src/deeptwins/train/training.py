@@ -231,7 +231,7 @@ class Training:
         dataset = self.stream.dataset
         net = nets.build(spec, dataset.image[0], dataset.classes, self.run.seed).to(self.device)
         # The order of memory in a net of one's own is its author's.
-        return net if spec.is_own else net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return net if spec.is_own else net.to(memory_format=torch.channels_last)
 
     def _step(self, twin: Twin, feed: Feed, place: int) -> None:
         """Train a twin on one batch of the feed: what a lane may capture."""

@@ -63,7 +63,7 @@ def test_nets_without_layers_have_a_page(tmp_path):
 
     assert "Layer responses" not in text
     assert "Gradients" not in text
-    assert "Errors of the twins" in text
+    assert "Learning curves" in text
 
 
 def test_options_tell_groups_apart(tmp_path):

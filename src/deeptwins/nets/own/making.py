@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deeptwins.errors import InputError, SpecError, choices, line, place_of
@@ -91,7 +91,7 @@ def make(net: Net, channels: int, classes: int, seed: str) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InputError(f"{net.family}: returns {type(model).__name__}, and must return a torch.nn.Module")
     for name, parameter in model.named_parameters():
-        if isinstance(parameter, UninitializedTensorMixin):
+        if is_lazy(parameter):
             raise InputError(
                 f"{net.family}: the parameter {name} has no shape yet: give its layer the size of its input"
             )

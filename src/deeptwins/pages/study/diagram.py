@@ -153,7 +153,7 @@ def _figure(nets: Sequence[Drawn]) -> Canvas:
     drawings: list[tuple[list[str], str, float, Callable[[Axes, float], None]]] = []
     for same in _alike(nets, lambda net: net.outline):
         what, height = f"{same[0].net.family}, depth {same[0].net.depth}", ARC + BLOCK + 2 * LINE
-        drawing = partial(_outline, drawn=same[0])
+        drawing: Callable[[Axes, float], None] = partial(_outline, drawn=same[0])
         if same[0].net.is_own:
             rows = _rows(same[0].children)
             height, drawing = len(rows) * (CHILD + LINE + SPACE), partial(_children, rows=rows)

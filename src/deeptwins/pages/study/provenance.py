@@ -57,13 +57,13 @@ def nets(runs: pd.DataFrame) -> Table:
     own = runs["family"].map(is_own).astype(bool)
     runs = runs.assign(shortcut=runs["shortcut"].mask(own, NOT_OURS))
     rows = [{key: cell[key] for key in cell} | net for net, cell in grouped(runs, ["group", "depth", "twin"])]
-    words = (
+    words = [
         *NET,
         Column("shortcut", "shortcut", distinct),
         Column("initial weights (SHA-256, per seed)", "weights_sha256", _hashes),
-    )
+    ]
     if own.any():
-        words = (*words, Column("drawn anew", "redrawn", lambda number: f"{distinct(number)} parameters and buffers"))
+        words.append(Column("drawn anew", "redrawn", lambda number: f"{distinct(number)} parameters and buffers"))
     numbers = (Column("parameters", "parameters", _sizes), Column("FLOPs", "flops", _sizes))
     return Table.of(rows, "Nets; FLOPs are of one image forward, two per multiply-add", words, numbers)
 
