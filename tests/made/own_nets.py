@@ -39,7 +39,7 @@ class Small(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             y = F.relu(norm(conv(x)))
             x = x + self.scales * y if self.skip else y
-        y = x.view(len(x), x.shape[1], -1).mean(2)  # `view` needs the usual order of memory
+        y = x.view(len(x), -1).view(x.shape).mean((2, 3))  # `view` needs the usual order of memory
         return self.head(y[:, self.order] + self.token + self.words(torch.tensor([1])))
 
 
@@ -160,3 +160,9 @@ def wrapped(channels, classes, depth, width):
             return self.net(x)
 
     return Wrapper()
+
+
+def before(channels, classes, depth, width):
+    """Make a net that begins with a norm."""
+    first = nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, width, 3), nn.BatchNorm2d(width)
+    return nn.Sequential(*first, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))

@@ -103,3 +103,15 @@ def test_a_net_without_layers_leaves_nothing_to_measure():
 
     assert look(net) == []
     assert diagnostics.gradient_norms(net) == []
+
+
+def test_a_norm_that_no_layer_feeds_is_measured_too():
+    """Its statistics stand with the next layer that has no norm of its own, each norm once."""
+    net = nets.build(own_nets.spec("before"), 3, 5, 0)
+    with torch.no_grad():
+        net[0].running_mean.fill_(9.0)
+    first, last = (row for row in look(net) if row["kind"] == "layer")
+
+    assert (first["name"], last["name"]) == ("2", "6")
+    assert 0 < first["running_mean_error"] < 2
+    assert last["running_mean_error"] > 5
