@@ -255,10 +255,11 @@ def stages(net: Net, image: tuple[int, int, int], classes: int) -> list[dict[str
 
 
 def children(net: Net, image: tuple[int, int, int], classes: int) -> list[dict[str, Any]]:
-    """Describe what a net of one's own consists of: name, kind, shape of the output, parameters. Of others nothing."""
+    """Describe what a net of one's own consists of: name, kind, shape of the output, parameters. Of others none."""
     if not net.is_own:
         return []
-    parts = [part for part in outline(net, image, classes).parts if part.name != ITSELF][:CHILDREN]
+    parts = outline(net, image, classes).parts
+    parts = tuple(part for part in parts if part.name != ITSELF)[:CHILDREN] or parts  # of a net without modules, itself
     return [
         {"name": part.name, "kind": part.kind, "output": list(part.output), "parameters": part.parameters}
         for part in parts

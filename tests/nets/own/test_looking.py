@@ -56,7 +56,8 @@ def test_a_net_consists_of_what_is_at_its_top():
     ]
     small = [(child["name"], child["kind"]) for child in inspection.children(own_nets.spec(depth=3), IMAGE, 5)]
     assert ("convs", "3 Conv2d") in small
-    assert inspection.children(own_nets.spec("bare"), IMAGE, 5) == []
+    itself = {"name": "the net itself", "kind": "Table", "output": [5], "parameters": 15}
+    assert inspection.children(own_nets.spec("bare"), IMAGE, 5) == [itself]
 
 
 def test_every_layer_and_norm_is_measured():

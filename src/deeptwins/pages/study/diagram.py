@@ -156,7 +156,7 @@ def _figure(nets: Sequence[Drawn]) -> Canvas:
         drawing: Callable[[Axes, float], None] = partial(_outline, drawn=same[0])
         if same[0].net.is_own:
             rows = _rows(same[0].children)
-            height, drawing = len(rows) * (CHILD + LINE + SPACE), partial(_children, rows=rows)
+            height, drawing = len(rows) * (CHILD + LINE + SPACE) - SPACE, partial(_children, rows=rows)
         drawings.append((_names(same), what, height, drawing))
     for same in _blocks(nets):
         height = OPERATION + (ARC + LINE if same[0].around else 0)
