@@ -1067,6 +1067,22 @@ def test_show_takes_another_image_width_and_classes(call):
     assert "BatchNorm" not in other
 
 
+def test_show_takes_nets_of_ones_own(call, root):
+    """`module:function-DEPTH` is a network: by what it consists of, layer by layer, drawn, and refused in one line."""
+    options = ("--input", "3x6x10", "--classes", "5", "--width", "4")
+    code, out, _ = call("show", "own_nets:small-3", *options, "--set", "options.skip=false", "--diagram", "nets.svg")
+    _, layers, _ = call("show", "own_nets:small-3", *options, "--layers")
+    refused, _, err = call("show", "own_nets:small-3", *options, "--set", "options.skpi=false")
+
+    assert code == 0
+    assert re.search(r"^convs +3 Conv2d +4x2x4 +432 +6,912$", out, re.MULTILINE)
+    assert re.search(r"^convs.2 +Conv2d +4x2x4 +144 +2,304$", layers, re.MULTILINE)
+    assert out.splitlines()[-1].split() == layers.splitlines()[-1].split()
+    assert "own_nets:small, depth 3" in root.joinpath("nets.svg").read_text(encoding="utf-8")
+    assert (refused, err.count("\n")) == (2, 1)
+    assert "options.skpi: own_nets:small has no such option; did you mean skip?" in err
+
+
 def test_show_draws_nets_side_by_side(call, root):
     """Several nets are shown below each other, and --diagram draws them into one file."""
     code, out, _ = call("show", "cifar-plain-56", "cifar-resnet-56", "--diagram", "nets.svg")

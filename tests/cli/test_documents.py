@@ -18,7 +18,12 @@ DOCUMENTS = sorted(
 ENVIRONMENTS = configparser.ConfigParser(interpolation=None)
 ENVIRONMENTS.read(ROOT / "tox.ini", encoding="utf-8")
 STUDIES = {path.stem for path in ROOT.glob("ablations/*.toml")}
-NAMES = STUDIES | {*networks.NAMES, "plain-order", "weighted"}  # the last are studies that documents write
+NAMES = STUDIES | {
+    *networks.NAMES,
+    "plain-order",
+    "weighted",
+    "residual-path.toml",
+}  # some that documents write
 
 
 def commands(text):

@@ -52,7 +52,7 @@ def test_every_net_of_a_study_can_be_shown():
     for net in named:
         nets.check(net)
     for net in {net.model_copy(update={"depth": smallest(net.family), "grown_from": None}) for net in named}:
-        assert inspection.parts(inspection.trace(net, (1, 32, 32), 10))[-1].output == (10,)
+        assert inspection.parts(net, (1, 32, 32), 10)[-1].output == (10,)
 
 
 def test_parts_sum_up_layers():
@@ -60,7 +60,7 @@ def test_parts_sum_up_layers():
     net = spec(depth=14, block_order="full-pre-activation", shortcut="projections", stem="imagenet")
     layers = inspection.trace(net, (3, 32, 32), 7)
 
-    parts = inspection.parts(layers)
+    parts = inspection.parts(net, (3, 32, 32), 7)
 
     assert [part.name for part in parts] == [
         "stem", "stage 1", "stage 2", "stage 3", "last norm", "average pooling", "flatten", "linear"

@@ -25,6 +25,8 @@ SCHEMA = "study.schema.json"
 SMALLEST = "smoke"
 """The study that a new one is a copy of, unless it is told otherwise: it takes seconds."""
 
+Described = list[dict[str, Any]]
+
 Shown = Annotated[
     list[str],
     typer.Argument(
@@ -128,24 +130,23 @@ def _show_networks(  # noqa: PLR0913, PLR0917
     """Print the stages or layers of networks, and draw them."""
     from deeptwins import study
     from deeptwins.nets import inspection
-    from deeptwins.study.networks import EXAMPLES, NAME, named
+    from deeptwins.study.networks import EXAMPLES, NAME, OWN, named
 
     if width is not None:
         settings = [*settings, f"width={width}"]
-    traced, drawn = {}, {}
+    rows, drawn = {}, {}
     for network in networks:
-        if NAME.fullmatch(network) is None:
+        if NAME.fullmatch(network) is None and OWN.fullmatch(network) is None:
             known = [*study.known(ABLATIONS), *EXAMPLES]
             raise InputError(f"no network and no study {shown(network)}: {choices(known, network)}")
         net, usual, outputs = named(network, settings)
         shape, outputs = usual if image is None else read_shape(image), outputs if classes is None else classes
         with heard(partial(say, err=True)), noting(f"net {network}"):
             inspection.check_named(network, net)
-            traced[network] = inspection.trace(net, shape, outputs)
-            drawn[network] = net, inspection.stages(net, shape, outputs)
+            rows[network] = (inspection.trace if layers else inspection.parts)(net, shape, outputs)
+            drawn[network] = net, inspection.stages(net, shape, outputs), inspection.children(net, shape, outputs)
     if diagram is not None:
         _draw(drawn, diagram)
-    rows = {network: trace if layers else inspection.parts(trace) for network, trace in traced.items()}
     for i, network in enumerate(rows):
         if len(rows) > 1:
             if i:
@@ -161,11 +162,11 @@ def _described(name: str, rows: Sequence[Layer]) -> dict[str, Any]:
     return {"name": name, "parameters": parameters, "flops": flops, "rows": [vars(row) for row in rows]}
 
 
-def _draw(nets: Mapping[str, tuple[Net, list[dict[str, Any]]]], path: Path) -> None:
-    """Write a diagram of nets, with their stages, to an SVG file."""
+def _draw(nets: Mapping[str, tuple[Net, Described, Described]], path: Path) -> None:
+    """Write a diagram of nets, with their stages or what they consist of, to an SVG file."""
     from deeptwins.pages.study import diagram
 
-    drawn = [diagram.Drawn(name, net, stages) for name, (net, stages) in nets.items()]
+    drawn = [diagram.Drawn(name, *described) for name, described in nets.items()]
     svg = diagram.draw(drawn).svg
     with naming(path):
         path.write_text(svg, encoding="utf-8")

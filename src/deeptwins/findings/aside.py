@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,7 +14,7 @@ from deeptwins.errors import InputError, line
 from deeptwins.records import RunFiles
 from deeptwins.records.fields import place
 from deeptwins.study import Study
-from deeptwins.study.specs import UNSET, Net, RunSpec, by_setting
+from deeptwins.study.specs import UNSET, Net, RunSpec, by_setting, option_words
 
 KINDS = 3  # of differences that are named; of more, the number is given
 
@@ -74,5 +75,7 @@ def _fields(run: RunSpec) -> dict[str, str]:
     return fields | {key: _value(key, value) for key, value in run.recipe.model_dump().items()}
 
 
-def _value(key: str, value: object) -> str:
+def _value(key: str, value: Any) -> str:  # noqa: ANN401  that of any field
+    if key == "options":
+        return line(option_words(value)) or "none"
     return UNSET[key] if value is None else line(str(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from deeptwins.errors import InputError
 from deeptwins.findings.aside import spec as spec_of
 from deeptwins.records.kinds import OF_TWINS, PartCode
 from deeptwins.study import Study
-from deeptwins.study.specs import Net, Recipe, RunSpec
+from deeptwins.study.specs import Net, Recipe, RunSpec, option_words
 
 FINISHED = ("done", "diverged")
 # What the oldest records of layers lack: all their layers were of 3x3.
@@ -142,17 +143,19 @@ def _labels(specs: Sequence[RunSpec]) -> dict[str, str]:
     fields: dict[str, dict[str, Any]] = {}
     cells: dict[Any, dict[Any, set[str]]] = defaultdict(lambda: defaultdict(set))  # family -> depth -> settings
     for spec in specs:
-        nets = [net.model_dump() for net in spec.twins.values()]
-        fields[spec.setting] = {key: tuple(net[key] for net in nets) for key in Net.model_fields}
+        nets = spec.twins.values()
+        fields[spec.setting] = {key: tuple(getattr(net, key) for net in nets) for key in Net.model_fields}
         fields[spec.setting] |= {key: (value,) for key, value in spec.recipe.model_dump().items()}
         cells[fields[spec.setting]["family"]][fields[spec.setting]["depth"]].add(spec.setting)
     keys = {family: _distinguishing(list(depths.values()), fields) for family, depths in cells.items()}
-    return {
-        setting: ", ".join(
-            f"{key.replace('_', ' ')} {'/'.join(dict.fromkeys(map(str, row[key])))}" for key in keys[row["family"]]
-        )
-        for setting, row in fields.items()
-    }
+    return {setting: ", ".join(_told(key, row[key]) for key in keys[row["family"]]) for setting, row in fields.items()}
+
+
+def _told(key: str, values: Sequence[Any]) -> str:
+    """Write a field with its value, or with those of the twins: `width 32`, `skip = true`."""
+    if key == "options":
+        return " / ".join(dict.fromkeys(option_words(value) or "no options" for value in values))
+    return f"{key.replace('_', ' ')} {'/'.join(dict.fromkeys(map(str, values)))}"
 
 
 def _distinguishing(cells: Sequence[set[str]], fields: dict[str, dict[str, Any]]) -> list[str]:
@@ -186,9 +189,12 @@ def _rows(spec: RunSpec, label: str, lines: list[records.Record]) -> dict[str, d
             "seed": spec.seed,
             "twin": twin,
             **net.model_dump(),
+            "options": json.dumps(dict(net.options)),
             **spec.recipe.model_dump(),
             **{key: first["twins"][twin][key] for key in ("parameters", "flops", "weights_sha256")},
-            "stages": first["twins"][twin].get("stages"),  # older records lack it
+            "stages": first["twins"][twin].get("stages"),  # older records lack it, and nets of one's own
+            "children": first["twins"][twin].get("children"),  # of these alone
+            "redrawn": len(first["twins"][twin].get("redrawn") or ()),
             "checksum": data["checksum"],
             "train_images": data["train"],
             "test_images": data["test"],

@@ -15,6 +15,7 @@ from deeptwins.findings.comparisons import CELL
 from deeptwins.findings.frames import Frames
 from deeptwins.findings.rows import grouped
 from deeptwins.findings.statistics import SEEDS_FOR_INTERVAL, t_interval
+from deeptwins.system.importing import is_own
 
 PAPER_KERNEL = 3  # pixels: figure 7 of the paper is of 3x3 layers
 TENFOLD = 10.0  # a norm that shrinks by so much from the last layers to the first vanishes; one that grows so explodes
@@ -51,8 +52,12 @@ def derive(frames: Frames) -> Inside:
 
 
 def responses(layers: pd.DataFrame) -> pd.DataFrame:
-    """Take the response of each 3x3 layer, the median over seeds; `rank` 1 is the largest of its net."""
-    table = _medians(layers[layers["kernel"] == PAPER_KERNEL], "layer", "response_std")
+    """Take the response of each 3x3 layer, the median over seeds; `rank` 1 is the largest of its net.
+
+    Of nets of one's own, it is the response of every layer.
+    """
+    own = layers["family"].map(is_own).astype(bool)
+    table = _medians(layers[own | (layers["kernel"] == PAPER_KERNEL)], "layer", "response_std")
     ranks = table.groupby(CELL, sort=False)["response_std"].rank(ascending=False, method="first")
     return table.assign(rank=ranks.astype(int))
 

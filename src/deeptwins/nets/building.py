@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from torch import nn
+
 from deeptwins.errors import SpecError
 from deeptwins.kernels import IMPLEMENTATIONS
 from deeptwins.nets.families import FAMILIES, ResNet
@@ -11,6 +13,7 @@ from deeptwins.nets.growing import check_growth
 from deeptwins.nets.initialization import INITIALIZATIONS, initialize
 from deeptwins.nets.norms import NORMS
 from deeptwins.nets.orders import BLOCK_ORDERS
+from deeptwins.nets.own import making, weights
 from deeptwins.nets.shortcuts import SHORTCUTS
 from deeptwins.study.specs import Net
 from deeptwins.system.importing import check_name
@@ -41,6 +44,11 @@ def check_names(fields: Mapping[str, object]) -> None:
 def check(net: Net) -> None:
     """Raise SpecError, naming field, value and what is allowed, for a net that cannot be built."""
     check_names(vars(net))
+    if net.is_own:
+        making.check(net)
+        return
+    if net.options:
+        raise SpecError(f"options: of no use with family = {net.family!r}, only with a net of your own")
     # Depth and growth are possible.
     FAMILIES[net.family](net.depth)
     check_growth(net)
@@ -60,9 +68,11 @@ def check(net: Net) -> None:
         raise SpecError(f"norm_batch = {net.norm_batch}: needs norm = 'batch'")
 
 
-def build(net: Net, channels: int, classes: int, seed: int) -> ResNet:
+def build(net: Net, channels: int, classes: int, seed: int) -> nn.Module:
     """Build a net on the CPU with the initial weights of this seed."""
     check(net)
+    if net.is_own:
+        return weights.build(net, channels, classes, seed)
     model = ResNet(net, channels, classes)
     initialize(model, net.initialization, seed)
     return model

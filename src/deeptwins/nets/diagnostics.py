@@ -2,12 +2,14 @@
 
 None of it slows training down: gradients are those that a step has left behind, and the rest is measured once, at the
 end of a run. The net stays as it was, and nothing is drawn at random. `docs/method.md` has the formulas.
+
+In a net of one's own, every convolution and linear map is a layer, in the order in which the net has them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deeptwins.nets.blocks import Fork, Join, blocks
+from deeptwins.kernels import BNReLUAdd
+from deeptwins.nets.blocks import Block, Fork, Join, blocks
 from deeptwins.nets.families import ResNet
 from deeptwins.nets.norms import epsilon
 
@@ -24,6 +27,10 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 Statistics = dict[str, tuple[Tensor, Tensor]]
 """By the name of each batch normalization: mean and variance per channel of what arrives at it, float64 (C,)."""
 
+LAYERS = (nn.Conv2d, nn.Linear)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+NORMS = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+BatchNormalization = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 DIGITS = 4  # significant digits in a record: more than a figure shows, and files stay small
 
 
@@ -41,18 +48,21 @@ class DepthLayer:
 
     @property
     def kernel(self) -> int | None:
-        """The size of the convolution, in pixels."""
-        return self.weights.kernel_size[0] if isinstance(self.weights, nn.Conv2d) else None
+        """The side of the convolution, in pixels; None: it is not square, or no convolution."""
+        sizes = {*self.weights.kernel_size} if isinstance(self.weights, nn.Conv2d) else set()
+        return sizes.pop() if len(sizes) == 1 else None
 
 
-def layers(net: ResNet) -> list[DepthLayer]:
-    """List the layers that make a net's depth, in order, without those on shortcuts."""
+def layers(net: nn.Module) -> list[DepthLayer]:
+    """List the layers that make a net's depth, in order, without those on shortcuts; of one's own, all of them."""
+    if not isinstance(net, ResNet):
+        return [DepthLayer(module, nn.Identity()) for module in net.modules() if isinstance(module, LAYERS)]
     inner = [DepthLayer(*layer) for block in blocks(net) for layer in block.layers]
     last = net.ending if isinstance(net.ending, nn.Module) else nn.Identity()
     return [DepthLayer(net.conv, net.bn), *inner, DepthLayer(net.linear, last)]
 
 
-def look(net: ResNet, test: Batches, training: Batches, count: Callable[[], Tensor]) -> Iterator[dict[str, Any]]:
+def look(net: nn.Module, test: Batches, training: Batches, count: Callable[[], Tensor]) -> Iterator[dict[str, Any]]:
     """Look inside a trained net: yield the records of its layers, its blocks, and its error with precise statistics.
 
     Args:
@@ -63,14 +73,19 @@ def look(net: ResNet, test: Batches, training: Batches, count: Callable[[], Tens
     """
     # Measure.
     names = {module: name for name, module in net.named_modules()}
-    responses, shares = responses_and_shares(net, test)
+    if isinstance(net, ResNet):
+        responses, shares = responses_and_shares(net, test)
+        norms = {names[layer.norm]: names[layer.norm] for layer in layers(net) if layer.responds}
+    else:
+        responses, norms = own_responses(net, test)
+        shares = {}
     precise = precise_statistics(net, training)
     errors = running_errors(net, precise)
     # Write down what was measured, by layer and by block.
     for i, layer in enumerate(layers(net), 1):
-        if layer.responds:
-            name = names[layer.norm]
-            means, deviations = errors.get(name, (math.nan, math.nan))
+        name = names[layer.norm if layer.responds else layer.weights]
+        if name in responses:
+            means, deviations = errors.get(norms.get(name, ""), (math.nan, math.nan))
             yield {
                 "kind": "layer",
                 "layer": i,
@@ -94,17 +109,19 @@ def rounded(value: float) -> float | None:
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
-def gradient_norms(net: ResNet) -> list[float | None]:
+def gradient_norms(net: nn.Module) -> list[float | None]:
     """Measure the L2 norm of each layer's weight gradient, as the last step left it; None where it left none.
 
     These gradients are without weight decay, which the optimizer adds. The host waits for the device once.
     """
-    gradients = [layer.weights.get_parameter("weight").grad for layer in layers(net)]
+    parameters = [dict(layer.weights.named_parameters(recurse=False)).get("weight") for layer in layers(net)]
+    gradients = [None if parameter is None else parameter.grad for parameter in parameters]
     measured = [torch.linalg.vector_norm(gradient.float()) for gradient in gradients if gradient is not None]
     values = iter(torch.stack(measured).tolist() if measured else [])
     norms = [math.nan if gradient is None else next(values) for gradient in gradients]
     # A block that was dropped from the step has no gradient, or one of zeros.
-    return [None if net.drops and norm == 0 else rounded(norm) for norm in norms]
+    drops = isinstance(net, ResNet) and net.drops
+    return [None if drops and norm == 0 else rounded(norm) for norm in norms]
 
 
 @torch.inference_mode()
@@ -135,13 +152,67 @@ def responses_and_shares(net: ResNet, batches: Batches) -> tuple[dict[str, float
             hooks.enter_context(block.join.register_forward_pre_hook(joining(names[block])))
         for x, _ in batches:
             net(x)
-    deviations = torch.stack([moments(total.sum(1))[1].sqrt() for total in responses.values()])
     shares = torch.stack([(branches[name][2].sum() / total[2].sum()).sqrt() for name, total in inputs.items()])
-    return dict(zip(responses, deviations.tolist(), strict=True)), dict(zip(inputs, shares.tolist(), strict=True))
+    return _deviations(responses), dict(zip(inputs, shares.tolist(), strict=True))
+
+
+def _norms_before(modules: Iterable[tuple[str, nn.Module]], norms: Mapping[str, str]) -> dict[str, str]:
+    """Give batch normalizations that no layer has to the first layer behind each that has none: names, by layer."""
+    found, waiting = {}, None
+    for name, module in modules:
+        if isinstance(module, BATCH_NORMS) and name not in norms.values():
+            waiting = name
+        elif waiting is not None and isinstance(module, LAYERS) and name not in norms:
+            found[name], waiting = waiting, None
+    return found
+
+
+def _deviations(responses: Totals) -> dict[str, float]:
+    """Compute the standard deviations of responses over all images, pixels and channels."""
+    if not responses:
+        return {}
+    deviations = torch.stack([moments(total.sum(1))[1].sqrt() for total in responses.values()])
+    return dict(zip(responses, deviations.tolist(), strict=True))
 
 
 @torch.inference_mode()
-def precise_statistics(net: ResNet, batches: Batches) -> Statistics:
+def own_responses(net: nn.Module, batches: Batches) -> tuple[dict[str, float], dict[str, str]]:
+    """Measure the response of each layer of a net of one's own that is used, by its name, and find its norm's name.
+
+    A layer's norm is the one that takes its output, as it is; the response is the norm's output then, and else the
+    layer's own. A batch normalization that takes something else is that of the first layer behind it without a norm.
+    """
+    own, normalized, norms = Totals(), Totals(), dict[str, str]()
+    latest: list[tuple[str, Tensor]] = []  # the layer that was called last, and its output
+
+    def answering(name: str) -> Callable[[nn.Module, object, object], None]:
+        def note(_layer: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, Tensor):
+                latest[:] = [(name, output)]
+                own.add(name, output.reshape(1, 1, -1))
+
+        return note
+
+    def normalizing(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+        def note(_norm: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+            if latest and inputs and inputs[0] is latest[0][1] and isinstance(output, Tensor):
+                norms[latest[0][0]] = name
+                normalized.add(latest[0][0], output.reshape(1, 1, -1))
+
+        return note
+
+    modules = [(name, module) for name, module in net.named_modules() if isinstance(module, (*LAYERS, *NORMS))]
+    with _as_defined(net), ExitStack() as hooks:
+        for name, module in modules:
+            hook = (answering if isinstance(module, LAYERS) else normalizing)(name)
+            hooks.enter_context(module.register_forward_hook(hook))
+        for x, _ in batches:
+            net(x)
+    return _deviations(own) | _deviations(normalized), norms | _norms_before(modules, norms)
+
+
+@torch.inference_mode()
+def precise_statistics(net: nn.Module, batches: Batches) -> Statistics:
     """Measure mean and variance of what arrives at each batch normalization, over all batches, with fixed weights.
 
     Kaiming He's release of the paper's nets normalizes by such statistics, and not by running averages ("precise BN").
@@ -164,12 +235,13 @@ def precise_statistics(net: ResNet, batches: Batches) -> Statistics:
     return {name: moments(total) for name, total in totals.items()}
 
 
-def batch_norms(net: nn.Module) -> dict[str, nn.BatchNorm2d]:
-    """List the batch normalizations of a net by name, with those on shortcuts."""
-    return {name: module for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)}
+def batch_norms(net: nn.Module) -> dict[str, BatchNormalization]:
+    """List the batch normalizations of a net that have running statistics by name, with those on shortcuts."""
+    named = net.named_modules()
+    return {name: norm for name, norm in named if isinstance(norm, BATCH_NORMS) and norm.running_mean is not None}
 
 
-def running_errors(net: ResNet, precise: Statistics) -> dict[str, tuple[float, float]]:
+def running_errors(net: nn.Module, precise: Statistics) -> dict[str, tuple[float, float]]:
     """Measure how far running statistics lie from precise ones, by the norm's name: errors of means and of deviations.
 
     Both are root mean squares over channels: of (running mean - precise mean) / precise standard deviation, and of the
@@ -187,10 +259,12 @@ def running_errors(net: ResNet, precise: Statistics) -> dict[str, tuple[float, f
 
 
 @contextmanager
-def normalized_by(net: ResNet, precise: Statistics) -> Iterator[None]:
+def normalized_by(net: nn.Module, precise: Statistics) -> Iterator[None]:
     """Let a net normalize by precise statistics in evaluation mode, and afterwards by its running ones again."""
     before = []
-    for name, norm in batch_norms(net).items():
+    norms = batch_norms(net)
+    for name in precise:
+        norm = norms[name]
         for key, value in zip(("running_mean", "running_var"), precise[name], strict=True):
             buffer = norm.get_buffer(key)
             before.append((buffer, buffer.clone()))
@@ -206,9 +280,10 @@ class Totals(dict[str, Tensor]):
     """Count, sum and sum of squares per channel, by name: float64 (3, C), on the device."""
 
     def add(self, name: str, x: Tensor) -> None:
-        """Add a batch (N, C, H, W). It is squared in float32, or in float64 if that is its type."""
-        sums = x.sum((0, 2, 3), dtype=torch.float64)
-        squares = x.to(torch.promote_types(x.dtype, torch.float32)).square().sum((0, 2, 3), dtype=torch.float64)
+        """Add a batch (N, C, ...). It is squared in float32, or in float64 if that is its type."""
+        others = [0, *range(2, x.ndim)]
+        sums = x.sum(others, dtype=torch.float64)
+        squares = x.to(torch.promote_types(x.dtype, torch.float32)).square().sum(others, dtype=torch.float64)
         total = torch.stack([torch.full_like(sums, x.numel() // x.shape[1]), sums, squares])
         self[name] = self[name] + total if name in self else total
 
@@ -221,16 +296,20 @@ def moments(total: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def _as_defined(net: ResNet) -> Iterator[None]:
+def _as_defined(net: nn.Module) -> Iterator[None]:
     """Put a net into evaluation mode, computing by definition: nothing is fused, no kernel compiled for this."""
-    options = {"training": False, "fuse": False, "implementation": "eager"}
-    before = [
-        (module, key, getattr(module, key)) for module in net.modules() for key in options if hasattr(module, key)
+    options = {nn.Module: ("training", False), Block: ("fuse", False), BNReLUAdd: ("implementation", "eager")}
+    set_to = [
+        (module, *option) for module in net.modules() for kind, option in options.items() if isinstance(module, kind)
     ]
+    before = [(module, key, getattr(module, key)) for module, key, _ in set_to]
+    fast = torch.backends.mha.get_fastpath_enabled()
     try:
-        for module, key, _ in before:
-            setattr(module, key, options[key])
+        torch.backends.mha.set_fastpath_enabled(False)  # which calls no layers
+        for module, key, value in set_to:
+            setattr(module, key, value)
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for module, key, value in before:
             setattr(module, key, value)

@@ -17,6 +17,7 @@ from deeptwins.nets.norms import NORMS
 from deeptwins.nets.orders import BLOCK_ORDERS
 from deeptwins.nets.shortcuts import Transition
 from deeptwins.study.specs import Net
+from deeptwins.system.importing import Parts
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,14 @@ def _three_stages(family: str, depth: int, layers: int) -> StagePlan:
     return StagePlan((n, n, n), bottleneck=layers == 3)  # noqa: PLR2004
 
 
-FAMILIES: dict[str, Callable[[int], StagePlan]] = {
-    "cifar": cifar,
-    "cifar-bottleneck": cifar_bottleneck,
-    "imagenet": imagenet,
-}
+FAMILIES = Parts[Callable[[int], StagePlan]](
+    {
+        "cifar": cifar,
+        "cifar-bottleneck": cifar_bottleneck,
+        "imagenet": imagenet,
+    }
+)
+"""Those that ship. A name of one's own is that of a function that makes a whole net: see `own`."""
 
 
 class ResNet(nn.Module):

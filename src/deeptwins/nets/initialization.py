@@ -100,7 +100,7 @@ def initialize(net: nn.Module, initialization: str, seed: int) -> None:
         for name, parameter in module.named_parameters(prefix, recurse=False):
             leaf = name.rpartition(".")[2]
             if isinstance(module, nn.Conv2d | nn.Linear) and parameter.ndim > 1:
-                he_normal(parameter, _generator(seed, name))
+                he_normal(parameter, generator(seed, name))
             else:
                 parameter.fill_(start.get(leaf, 1.0 if leaf == "weight" else 0.0))
     INITIALIZATIONS[initialization].change(net, seed)
@@ -115,6 +115,7 @@ def weights_sha256(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _generator(seed: int, name: str) -> torch.Generator:
+def generator(seed: int, name: str) -> torch.Generator:
+    """Make the generator that the parameter of a name is drawn from."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))

@@ -18,7 +18,7 @@ from deeptwins.study.specs import Net
 from deeptwins.system.importing import Parts
 
 
-def epsilon(norm: nn.BatchNorm2d) -> float:
+def epsilon(norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> float:
     """What a batch normalization adds to the variance."""
     return norm.epsilon if isinstance(norm, BNReLUAdd) else norm.eps
 

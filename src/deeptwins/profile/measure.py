@@ -133,7 +133,7 @@ def _measure(
         net=label,
         family=net.family,
         depth=net.depth,
-        shortcut=net.shortcut,
+        shortcut="-" if net.is_own else net.shortcut,
         parameters=sum(parameter.numel() for parameter in twin.net.parameters()),
         dataset=recipe.dataset,
         image="x".join(map(str, dataset.image)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ import torch
 from deeptwins.errors import InputError, SpecError, choices, noting, shown
 from deeptwins.nets import inspection
 from deeptwins.study import FOLDER, Study, changed, check_cell, find, known, load
-from deeptwins.study.networks import EXAMPLES, NAME, named
-from deeptwins.study.specs import Net, Recipe, RunSpec
+from deeptwins.study.networks import EXAMPLES, NAME, OWN, named
+from deeptwins.study.specs import Net, Recipe, RunSpec, option_words
 from deeptwins.train import checks
 
 NETWORKS = 6  # on a page, at most: their names name it
@@ -90,7 +91,7 @@ def plans(names: Sequence[str], options: ProfileOptions, folder: Path = FOLDER) 
     for name in dict.fromkeys(names):
         if Path(name).suffix == ".toml" or name in studies:
             planned.append(_of_study(name, options, folder))
-        elif NAME.fullmatch(name):
+        elif NAME.fullmatch(name) or OWN.fullmatch(name):
             networks.append(name)
         else:
             raise InputError(f"no study and no network {shown(name)}: {choices([*studies, *EXAMPLES], name)}")
@@ -128,16 +129,17 @@ def _subjects(study: Study) -> Iterator[Subject]:
 
 def _fields(net: Net, recipe: Recipe) -> dict[str, Any]:
     """Tabulate all that a step depends on."""
-    return {**net.model_dump(), **recipe.model_dump(include={*COSTS})}
+    return {**net.model_dump(), "options": option_words(net.options), **recipe.model_dump(include={*COSTS})}
 
 
 def _changed(settings: Sequence[str]) -> set[str]:
     """Name the fields that settings change, but for those that a page shows anyway."""
-    return {setting.removeprefix("recipe.").split("=")[0] for setting in settings} - SHOWN
+    return {re.split("[.=]", setting.removeprefix("recipe."))[0] for setting in settings} - SHOWN
 
 
 def _label(name: str, fields: dict[str, Any], named: set[str]) -> str:
-    return ", ".join([name, *(f"{key} {value}" for key, value in fields.items() if key in named)])
+    told = (value if key == "options" else f"{key} {value}" for key, value in fields.items() if key in named)
+    return ", ".join([name, *told])
 
 
 def _of_networks(names: list[str], options: ProfileOptions) -> Plan:
@@ -160,7 +162,7 @@ def _of_networks(names: list[str], options: ProfileOptions) -> Plan:
         run = RunSpec(study="profile", seed=0, twins={name: net}, recipe=recipe)
         label = _label(name, _fields(net, recipe), _changed(options.settings))
         subjects.append(Subject(label, run, image, classes))
-    return Plan("-".join(names), _command(names, options), tuple(subjects))
+    return Plan("-".join(names).replace(":", "."), _command(names, options), tuple(subjects))
 
 
 def _command(names: list[str], options: ProfileOptions) -> str:

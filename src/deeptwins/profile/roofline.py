@@ -61,7 +61,7 @@ def least_bytes(net: Net, image: tuple[int, int, int], batch: int, itemsize: int
     """Count the least bytes that a training step of a net with batch normalization must move: a model.
 
     Every convolution's output is passed over 9 times in a plain net and 10 times in a residual one; weights, statistics
-    and the ends of the net, which are small beside them, are left out.
+    and the ends of the net, which are small beside them, are left out. It is no model of a net of one's own: 0.
 
     Args:
         net: the net.
@@ -69,6 +69,8 @@ def least_bytes(net: Net, image: tuple[int, int, int], batch: int, itemsize: int
         batch: images.
         itemsize: bytes per element of an activation.
     """
+    if net.is_own:
+        return 0
     layers = trace(net, image, 1)
     elements = sum(math.prod(layer.output) for layer in layers if layer.kind.endswith("Conv2d"))
     plain = net.shortcut == "none" and (net.grown_with or "none") == "none"

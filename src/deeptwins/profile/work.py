@@ -23,6 +23,14 @@ KINDS = {  # by a word in an op's name, the first that fits
     "batch_norm": "normalization",
     "relu": "ReLU",
     "threshold": "ReLU",
+    # In nets of one's own.
+    "layer_norm": "normalization",
+    "group_norm": "normalization",
+    "attention": "attention",
+    "softmax": "attention",
+    "gelu": "activation",
+    "silu": "activation",
+    "mm": "matrix product",
 }
 ALLOCATES = ("empty", "new_empty")  # ops whose names begin so move nothing
 OVERWRITES = {"zero_", "fill_", "copy_"}  # write what they do not read

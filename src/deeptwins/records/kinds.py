@@ -27,6 +27,17 @@ class Stage(Strict):
     """Blocks that growth adds."""
 
 
+class Child(Strict):
+    """What a net of one's own consists of at the top, in order of execution."""
+
+    name: Text
+    kind: Text
+    """Its class; of a sequence, those of what is in it."""
+    output: list[FromZero]
+    """The shape of what it returned last, without the batch."""
+    parameters: FromZero
+
+
 class TwinSize(Strict):
     """What a twin is before it is trained."""
 
@@ -35,7 +46,11 @@ class TwinSize(Strict):
     """Of the forward pass of one image."""
     weights_sha256: Digest
     stages: list[Stage] | None = None
-    """The oldest records lack it."""
+    """The oldest records lack it, and those of nets of one's own."""
+    children: list[Child] | None = None
+    """Of a net of one's own."""
+    redrawn: list[Text] | None = None
+    """Of a net of one's own: the names of parameters and buffers whose values were drawn anew."""
 
 
 class TrainedOn(Strict):

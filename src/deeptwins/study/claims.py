@@ -36,10 +36,16 @@ class Limited(Checked):
         """Whether the statement is about a run."""
         net, recipe = run.twins[self.twin], run.recipe
         return all(
-            getattr(net if key in Net.model_fields else recipe, key)
-            == (tuple(value) if isinstance(value, list) else value)
+            getattr(net if key in Net.model_fields else recipe, key) == _kept(value)
             for key, value in self.where.items()
         )
+
+
+def _kept(value: Any) -> Any:  # noqa: ANN401  whatever TOML has
+    """Return a value as a net or a recipe keeps it: a list as a tuple, a table as its sorted pairs."""
+    if isinstance(value, dict):
+        return tuple(sorted((key, _kept(part)) for key, part in value.items()))
+    return tuple(value) if isinstance(value, list) else value
 
 
 class Expect(Limited):

@@ -44,6 +44,7 @@ SCHEMA_LINE = "#:schema ./study.schema.json"
 
 LARGEST_STUDY = 20_000  # nets; more are a slip of the keyboard, and would take long to check
 MOST_SEEDS = 100_000
+_KEY = r"([A-Za-z_-]+?)(?:(?<=options)\.(\w+))?"  # of a setting: a field, or one of the options
 
 
 class Answer(Checked):
@@ -175,11 +176,12 @@ def changed(table: N, settings: Sequence[str], name: str = "net") -> N:
     """
     fields: dict[str, Any] = table.model_dump()
     for setting in settings:
-        match = re.fullmatch(r"([A-Za-z_-]+)=(.+)", setting, re.DOTALL)
+        match = re.fullmatch(rf"{_KEY}=(.+)", setting, re.DOTALL)
         if match is None:
             raise InputError(f"--set {shown(setting)}: write KEY=VALUE")
-        _known(name, [match[1]], {*fields})
-        fields[match[1]] = _value(match[2])
+        key, option, text = match.groups()
+        _known(name, [key], {*fields})
+        fields[key] = _value(text) if option is None else _joined(dict(fields[key]), {option: _value(text)})
     try:
         return type(table)(**fields)
     except ValidationError as error:
@@ -199,17 +201,17 @@ def _override(content: dict[str, Any], setting: str) -> None:
     """Apply one `recipe.KEY=VALUE`; VALUE is TOML, or else a bare string."""
     if len(setting) > LONGEST_TEXT or not setting.isprintable():
         raise InputError(f"--set {shown(setting)}: at most {LONGEST_TEXT:,} printable characters")
-    match = re.fullmatch(r"recipe\.([A-Za-z_-]+)=(.+)", setting)
+    match = re.fullmatch(rf"recipe\.{_KEY}=(.+)", setting)
     if match is None:
         raise InputError(f"--set {shown(setting)}: write recipe.KEY=VALUE")
-    key, text = match.groups()
+    key, option, text = match.groups()
     value = _value(text)
     grids, recipe = content.get("vary"), content.setdefault("recipe", {})
     for i, grid in enumerate(grids if isinstance(grids, list) else []):
         if isinstance(grid, dict) and key in grid:
             raise InputError(f"--set {shown(setting)}: vary[{i}] varies {key}")
     if isinstance(recipe, dict):  # else `Study` refuses it
-        recipe[key] = value
+        recipe[key] = value if option is None else _joined(recipe.get(key), {option: value})
 
 
 def _expand(study: Study) -> list[RunSpec]:
@@ -261,10 +263,21 @@ def _cell(study: Study, i: int, varied: Mapping[str, Any]) -> RunSpec:
             raise InputError(f"{where}.{_first(error)}") from None
 
     build(Net, {"family": "", "depth": 1, **common})  # also what every twin has its own of
-    twins = {name: build(Net, {**common, **twin}, name) for name, twin in study.twins.items()}
+    twins = {name: build(Net, _with(common, twin), name) for name, twin in study.twins.items()}
     recipe = build(Recipe, {key: value for key, value in fields.items() if key in Recipe.model_fields})
     check_cell({f"twins.{name}": net for name, net in twins.items()}, recipe)
     return build(RunSpec, {"study": study.name, "seed": seed, "twins": twins, "recipe": recipe})
+
+
+def _with(common: Mapping[str, Any], twin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what all twins share with a twin's own fields; its options are added to those that all share."""
+    own = {"options": _joined(common.get("options"), twin["options"])} if "options" in twin else {}
+    return {**common, **twin, **own}
+
+
+def _joined(shared: Any, own: Any) -> Any:  # noqa: ANN401  whatever TOML has: `Net` refuses what is no table
+    """Add a table to another one, if there is one."""
+    return {**shared, **own} if isinstance(shared, dict) and isinstance(own, dict) else own
 
 
 def check_cell(nets: Mapping[str, Net], recipe: Recipe) -> None:

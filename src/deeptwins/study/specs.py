@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from deeptwins.system.importing import is_own
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 CountFromZero = Annotated[int, Field(ge=0, le=10**9)]
-Depth = Annotated[int, Field(ge=1, le=10_000, json_schema_extra={"unit": "layers"})]
+DEEPEST = 10_000
+Depth = Annotated[int, Field(ge=1, le=DEEPEST, json_schema_extra={"unit": "layers"})]
 Size = Annotated[int, Field(ge=1, le=4096)]
 BatchSize = Annotated[int, Field(ge=1, le=65_536, json_schema_extra={"unit": "images"})]
 Shift = Annotated[int, Field(ge=0, le=4096, json_schema_extra={"unit": "pixels"})]
@@ -24,12 +28,51 @@ Name = Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f/]*$")]  # it 
 DatasetName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 
 LONGEST_TEXT = 4000  # characters
+MOST_OPTIONS = 100  # of a net; and values in a list
+LONGEST_NUMBER = 10**18
 LONGEST_SLUG = 120  # characters: a file with this name, and more behind it, can be made on every file system
 
 
 def unit(name: str) -> Any:  # noqa: ANN401  as pydantic's own
     """Say in which unit a field is, for the reference of all keys."""
     return Field(json_schema_extra={"unit": name})
+
+
+OptionValue = bool | int | float | str
+OptionPairs = tuple[tuple[str, OptionValue | tuple[OptionValue, ...]], ...]
+_SCALAR = {"type": ["boolean", "integer", "number", "string"]}
+
+
+def option_pairs(table: object) -> OptionPairs:
+    """Return a table of options as pairs, sorted by name, which can be hashed; pairs as they are.
+
+    Raises:
+        PydanticCustomError: it is no table of names with values, or lists of values, of the simple types of TOML.
+    """
+    pairs = tuple(table.items()) if isinstance(table, Mapping) else table
+    if not isinstance(pairs, tuple) or len(pairs) > MOST_OPTIONS:
+        raise PydanticCustomError("options", f"Input should be a table, of at most {MOST_OPTIONS} options")
+    kept: dict[str, Any] = {}
+    for name, value in pairs:
+        if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST_SLUG:
+            raise PydanticCustomError("options", f"Input should have names of parameters; {str(name)[:40]!r} is none")
+        values = value if isinstance(value, list | tuple) else [value]
+        if len(values) > MOST_OPTIONS or not all(map(_is_option, values)):
+            message = f"Input should have true, false, a finite number, a text, or a list of these; {name} has not"
+            raise PydanticCustomError("options", message)
+        kept[name] = tuple(values) if isinstance(value, list | tuple) else value
+    return tuple(sorted(kept.items()))
+
+
+def _is_option(value: object) -> bool:
+    if isinstance(value, int | float):  # also true and false
+        return -LONGEST_NUMBER <= value <= LONGEST_NUMBER
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT
+
+
+def option_words(pairs: OptionPairs) -> str:
+    """Write options as TOML does: `skip = false, stages = [2, 2]`; empty without any."""
+    return ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in pairs)
 
 
 class Checked(BaseModel):
@@ -40,14 +83,17 @@ class Checked(BaseModel):
     )
 
 
-class Net(Checked):
+class Net(Checked):  # noqa: PLW1641  pydantic makes `__hash__` of what is frozen
     """What a net is. The twins of a run differ in some of these fields.
 
     Which names exist for shortcuts and the like, the tables of `deeptwins.nets` say.
     """
 
     family: Name
-    """The plan of the layers: `cifar` (6n+2 layers, three stages), `cifar-bottleneck` (9n+2) or `imagenet` (four)."""
+    """The plan of the layers: `cifar` (6n+2 layers, three stages), `cifar-bottleneck` (9n+2) or `imagenet` (four).
+
+    Or a net of your own, `package.module:function`: it has `depth`, `width`, `options`, `initialization` alone.
+    """
     depth: Depth
     """Layers with weights on the longest path, as the papers count them: 20, 32, 44, 56, ... or 18, 34, 50, ..."""
     width: Annotated[Size, unit("channels")] = 16
@@ -79,8 +125,39 @@ class Net(Checked):
     """The depth at first. At the recipe's `grow_at` blocks are added that change no output. By default none are."""
     grown_with: str | None = None
     """The shortcut of the added blocks; by default the net's own."""
+    options: Annotated[
+        OptionPairs,
+        BeforeValidator(option_pairs),
+        PlainSerializer(dict, return_type=dict, when_used="json"),
+        WithJsonSchema(
+            {
+                "type": "object",
+                "additionalProperties": {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]},
+                "propertyNames": {"pattern": r"^[^\W\d]\w*$"},
+                "maxProperties": MOST_OPTIONS,
+            }
+        ),
+        Field(json_schema_extra={"default": {}}),
+    ] = ()
+    """What a net of your own is made with besides: names and values, such as `{ skip = false }`.
+
+    Those of a twin are added to those that all twins share.
+    """
     fused_op: str = "auto"
     """What computes batch normalization, addition and ReLU. `auto`: Triton on a GPU that can run it, else `eager`."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a net of the user's own, of which deeptwins knows no stages and blocks."""
+        return is_own(self.family)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all fields are equal, and options of the same types: to Python `1` and `true` are the same."""
+        return super().__eq__(other) and isinstance(other, Net) and repr(self.options) == repr(other.options)
+
+
+OF_OWN_NETS = ("family", "depth", "width", "initialization", "options")
+"""The fields that a net of one's own has. The others are of no use with it."""
 
 
 class Recipe(Checked):
@@ -156,7 +233,8 @@ class RunSpec(Checked):
         """
         fields = self.model_dump(mode="json", exclude={"study"}, exclude_defaults=True)
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
-        nets = "-".join(dict.fromkeys(f"{net.family}-{net.depth}" for net in self.twins.values()))
+        families = (f"{net.family.replace(':', '.')}-{net.depth}" for net in self.twins.values())
+        nets = "-".join(dict.fromkeys(families))
         return f"{nets[:LONGEST_SLUG]}-seed{self.seed}-{digest}"
 
     @property

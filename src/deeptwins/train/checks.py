@@ -9,6 +9,7 @@ from deeptwins.data import Dataset
 from deeptwins.errors import InputError, SpecError, noting
 from deeptwins.kernels import unavailable
 from deeptwins.nets.inspection import size, stages
+from deeptwins.nets.own.making import check_training
 from deeptwins.study.specs import RunSpec
 from deeptwins.system.importing import check_name, is_own
 from deeptwins.train.optimization import OPTIMIZERS, SCHEDULES, learning_rate
@@ -39,7 +40,8 @@ def check_sizes(run: RunSpec, dataset: Dataset, name: str) -> None:
         name: what the user knows the run by.
 
     Raises:
-        InputError: images are shifted out of sight, or a batch normalization has one value to normalize by.
+        InputError: images are shifted out of sight, a batch normalization has one value to normalize by, or a net of
+            one's own cannot be trained on such images.
     """
     _, height, width = dataset.image
     images = f"those of {dataset.name} are {height}x{width}"
@@ -48,6 +50,10 @@ def check_sizes(run: RunSpec, dataset: Dataset, name: str) -> None:
             f"{name}: recipe.shift = {run.recipe.shift}: must be less than the images are high and wide; {images}"
         )
     for twin, net in run.twins.items():
+        if net.is_own:
+            with noting(f"twin {twin}"):
+                check_training(net, dataset.image, dataset.classes, min(run.recipe.batch_size, 2))
+            continue
         if net.norm != "batch" or (net.norm_batch or run.recipe.batch_size) > 1:
             continue
         with noting(f"study {name}"), noting(f"twin {twin}"):

@@ -64,6 +64,8 @@ def advance(  # noqa: PLR0913, PLR0917  a caller binds them all once, with parti
     while not training.finished:
         # Train, and measure where a measurement is due.
         training.advance()
+        for text in training.refusals():
+            say(f"{run.id}: {text}")
         if training.due:
             records.append(files.records, *measuring.evaluate(training), *measuring.gradients(training))
         if growth.due(training):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from torch import Tensor
 
 from deeptwins.errors import noting
-from deeptwins.nets import growing
+from deeptwins.nets import ResNet, growing
 from deeptwins.records import Record
 from deeptwins.train.measuring import clean, images_at_once
 from deeptwins.train.training import Training
@@ -33,11 +34,11 @@ def grow(training: Training) -> Iterator[Record]:
         if spec.grown_from is None or shallow_twin.diverged_at is not None:
             continue
         shallow_twin.lane.finish()
-        shallow = shallow_twin.net
+        shallow = cast("ResNet", shallow_twin.net)
         with noting(f"twin {name}"):
             before = clean(training, shallow, "train").tolist()
             twin = training.deepen(name)
-            growing.grow(shallow, twin.net, _images(training))
+            growing.grow(shallow, cast("ResNet", twin.net), _images(training))
             difference = growing.largest_difference(shallow, twin.net, _images(training))
         if difference > SAME_OUTPUTS[training.run.recipe.precision]:
             raise RuntimeError(f"{name}: its logits differ by {difference:.1e} after growth; they must be the same")

@@ -6,16 +6,24 @@ graph, and replayed as one launch. On a CPU the work is simply called.
 
 A graph reads new values (batches, learning rates, weights) only from the memory that it was captured with. What it
 draws at random on the device depends on the seed at the time of the replay. Work that draws on the host decides by the
-draw what to launch: it is never captured.
+draw what to launch: it is never captured. Nor are the steps of a net of one's own that wait for the device, as `item`
+does, or that CUDA cannot capture for another reason: they are issued as they are.
 """
 
 from __future__ import annotations
 
+import pickle
+import random
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
+import numpy as np
 import torch
 from torch import nn
+
+from deeptwins.errors import line
 
 # Steps in one replay at most. More of them would save little: at 8 the host issues a replay of eight nets in less time
 # than the device needs for one step of one of them.
@@ -34,13 +42,21 @@ Mark = torch.cuda.Event | None
 class Lane:
     """Steps in order. `with lane:` makes its stream the current one."""
 
-    def __init__(self, device: torch.device, parameters: Sequence[nn.Parameter] = (), *, capture: bool = True) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        parameters: Sequence[nn.Parameter] = (),
+        *,
+        capture: bool = True,
+        watched: bool = False,
+    ) -> None:
         """Open a lane on a device.
 
         Args:
             device: of all that its steps use.
             parameters: the parameters whose gradients its steps leave behind.
             capture: whether its steps may be captured.
+            watched: whether its steps may do what cannot be captured, so that the first of them are watched.
         """
         self.device = device
         self._parameters = parameters
@@ -53,7 +69,10 @@ class Lane:
         self._replays: dict[tuple[int, int], Replay] = {}  # by first place and number of steps
         self._warm = 0  # steps issued so far
         self._capture = capture
+        self._watched = watched
         self._draws = False  # at random, on the device
+        self.refusal: str | None = None
+        """Why its steps could not be captured, where they should have been."""
 
     def __enter__(self) -> None:
         """Issue what follows on this lane."""
@@ -79,15 +98,14 @@ class Lane:
             seeds: one per step, for what it draws at random; none if it draws nothing.
         """
         with self:
-            if not self._capture or self._warm < WARMUP:
+            if self._capture and self._warm >= WARMUP and self._prepared(step, count):
+                for first, steps in self._blocks(count):
+                    if self._draws:
+                        _seed(seeds[first])
+                    self._replays[first, steps]()
+            else:
                 for place in range(count):
                     self._issue(step, place, seeds)
-            elif self._draws:
-                for place in range(count):
-                    torch.manual_seed(seeds[place])
-                    self._replay(step, place, 1)
-            else:
-                self._replay(step, 0, count)
 
     def mark(self) -> Mark:
         """Mark how far the work on this lane has been issued."""
@@ -109,28 +127,40 @@ class Lane:
         if not seeds:
             step(place)
         else:
-            torch.manual_seed(seeds[place])
+            _seed(seeds[place])
             if self._warm < WARMUP:
                 host, device = _states(self.device)
-                step(place)
+                if _waits(partial(step, place), self.device if self._watched else None):
+                    self._refuse("it waits for the device")
                 host_after, device_after = _states(self.device)
-                self._capture &= torch.equal(host, host_after)
+                self._capture &= host == host_after
                 self._draws |= not torch.equal(device, device_after)
                 self._capture &= not self._draws or DRAWS_APART
             else:
                 step(place)
         self._warm += 1
 
-    def _replay(self, step: PlacedStep, first: int, count: int) -> None:
-        """Replay some steps; the first time, capture them."""
-        if (first, count) not in self._replays:
+    def _blocks(self, count: int) -> list[tuple[int, int]]:
+        """Cut steps into replays, by first place and number: those that draw one by one, each with its seed."""
+        return [(place, 1) for place in range(count)] if self._draws else [(0, count)]
 
-            def work() -> None:
-                for place in range(first, first + count):
-                    step(place)
+    def _prepared(self, step: PlacedStep, count: int) -> bool:
+        """Capture the replays of some steps that have not been; say whether that is possible."""
+        for first, steps in self._blocks(count):
+            if (first, steps) not in self._replays:
+                work = partial(_each, step, range(first, first + steps))
+                try:
+                    self._replays[first, steps] = self._captured(work)
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError as error:  # nothing has been done yet
+                    self._refuse(line(error))
+                    return False
+        return True
 
-            self._replays[first, count] = self._captured(work)
-        self._replays[first, count]()
+    def _refuse(self, reason: str) -> None:
+        """Issue all steps to come as they are."""
+        self.refusal, self._capture = reason, False
 
     def _captured(self, work: Replay) -> Replay:
         """Capture work without doing it; the function that is returned does it."""
@@ -156,7 +186,36 @@ def finished(mark: Mark) -> None:
         mark.synchronize()
 
 
-def _states(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def _each(step: PlacedStep, places: Iterable[int]) -> None:
+    for place in places:
+        step(place)
+
+
+def _waits(work: Replay, device: torch.device | None) -> bool:
+    """Do some work, and tell whether the host waits for a device in it; without a device, it is not asked."""
+    if device is None or device.type != "cuda":
+        work()
+        return False
+    before = torch.cuda.get_sync_debug_mode()
+    try:
+        torch.cuda.set_sync_debug_mode("warn")
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            work()
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+    return any("synchronizing" in str(warning.message) for warning in warned)
+
+
+def _seed(number: int) -> None:
+    """Seed all that a step may draw from: a net of one's own may use Python's generator or NumPy's."""
+    torch.manual_seed(number)
+    random.seed(number)
+    np.random.seed(number % 2**32)  # noqa: NPY002
+
+
+def _states(device: torch.device) -> tuple[object, torch.Tensor]:
     """The states of the random generators of host and device, which on a CPU are one: the host's."""
-    host = torch.get_rng_state()
+    others = pickle.dumps((random.getstate(), np.random.get_state()))  # noqa: NPY002
+    host = torch.get_rng_state().numpy().tobytes(), others
     return host, torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.empty(0)

@@ -17,14 +17,15 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from deeptwins import nets, records
 from deeptwins.data import Dataset
 from deeptwins.data.stream import Stream
 from deeptwins.errors import noting
 from deeptwins.nets.initialization import weights_sha256
-from deeptwins.nets.inspection import size, stages
+from deeptwins.nets.inspection import children, size, stages
+from deeptwins.nets.own.weights import redrawn
 from deeptwins.study.specs import Net, RunSpec
 from deeptwins.system.importing import is_own
 from deeptwins.train import checkpoints
@@ -45,7 +46,7 @@ class Standing(NamedTuple):
 class Twin:
     """One net of a run in training."""
 
-    net: nets.ResNet
+    net: nn.Module
     optimizer: torch.optim.Optimizer
     seen: Tensor
     """Sums over the batches since the last evaluation, on the device: images, errors, loss, float64 (3,)."""
@@ -58,7 +59,8 @@ class Twin:
 
     def __post_init__(self) -> None:
         """Open the lane, once all that its steps use exists."""
-        self.lane = Lane(self.seen.device, [*self.net.parameters()], capture=self.capture)
+        own = not isinstance(self.net, nets.ResNet)
+        self.lane = Lane(self.seen.device, [*self.net.parameters()], capture=self.capture, watched=own)
 
 
 class Training:
@@ -93,7 +95,11 @@ class Training:
                 net = self._build(first)
                 parameters, flops = size(spec, dataset.image, dataset.classes)
                 self.header[name] = {"parameters": parameters, "flops": flops, "weights_sha256": weights_sha256(net)}
-                self.header[name]["stages"] = stages(spec, dataset.image, dataset.classes)
+                if spec.is_own:
+                    self.header[name]["children"] = children(spec, dataset.image, dataset.classes)
+                    self.header[name]["redrawn"] = [*redrawn(net)]
+                else:
+                    self.header[name]["stages"] = stages(spec, dataset.image, dataset.classes)
                 optimizer = OPTIMIZERS[run.recipe.optimizer](net, run.recipe)
             seen = torch.zeros(3, dtype=torch.float64, device=device)
             # A graph would repeat forever what a part of one's own did in Python when it was captured.
@@ -165,6 +171,15 @@ class Training:
         enabled = self.run.recipe.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
+    def refusals(self) -> list[str]:
+        """Say once of each twin why its steps could not be captured, where they should have been."""
+        said = []
+        for name, twin in self.twins.items():
+            if twin.lane.refusal is not None:
+                said.append(f"twin {name}: no CUDA graph, so its steps take longer: {twin.lane.refusal}")
+                twin.lane.refusal = None
+        return said
+
     def state(self) -> dict[str, Any]:
         """Everything that decides the numbers to come, as `torch.load` reads it with `weights_only`."""
         for twin in self.twins.values():
@@ -218,10 +233,11 @@ class Training:
         deep = self.twins[name] = Twin(net, optimizer, twin.seen, twin.diverged_at, grown=True, capture=twin.capture)
         return deep
 
-    def _build(self, spec: Net) -> nets.ResNet:
+    def _build(self, spec: Net) -> nn.Module:
         dataset = self.stream.dataset
-        net = nets.build(spec, dataset.image[0], dataset.classes, self.run.seed)
-        return net.to(self.device).to(memory_format=torch.channels_last)
+        net = nets.build(spec, dataset.image[0], dataset.classes, self.run.seed).to(self.device)
+        # The order of memory in a net of one's own is its author's.
+        return net if spec.is_own else net.to(memory_format=torch.channels_last)
 
     def _step(self, twin: Twin, feed: Feed, place: int) -> None:
         """Train a twin on one batch of the feed: what a lane may capture."""
@@ -233,7 +249,9 @@ class Training:
         # Backward.
         twin.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if twin.net.drops:  # as in the paper's code, momentum and weight decay go on for blocks that were dropped
+        if (
+            isinstance(twin.net, nets.ResNet) and twin.net.drops
+        ):  # as in the paper's code, momentum and weight decay go on for blocks that were dropped
             for parameter in twin.net.parameters():
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         # Move the weights at the iteration's learning rate.

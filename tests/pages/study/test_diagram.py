@@ -10,6 +10,7 @@ from deeptwins.pages.page import write
 from deeptwins.pages.study import diagram
 from deeptwins.pages.study.diagram import Drawn
 from deeptwins.pages.study.page import PAGE
+from deeptwins.study.specs import Net
 from pairwise import cross, label, pairwise
 from reading import html
 
@@ -145,6 +146,7 @@ def test_the_deepest_of_each_group_are_drawn():
             "seed": seed,
             **net.model_dump(),
             "stages": inspection.stages(net, (3, 8, 8), 10),
+            "children": None,
         }
         for seed in (0, 1)
         for group, net in (("a", spec(depth=8)), ("a", spec(depth=14)), ("b", spec(depth=8)))
@@ -178,3 +180,46 @@ def test_a_page_has_the_nets_where_records_describe_them(tmp_path):
         assert "stages" not in (page.parent / "data" / "runs.csv").read_text(encoding="utf-8")
         if described:
             assert "cifar, depth 20" in (page.parent / "nets.svg").read_text(encoding="utf-8")
+
+
+OWN = [
+    {"name": f"part{i}", "kind": "3 <Block>", "output": [16, 8, 8 - i % 2] if i else [], "parameters": 5}
+    for i in range(30)
+]
+
+
+def own_net(children=OWN, **fields):
+    """What is drawn of a net of one's own."""
+    return Drawn("twin", Net(family="nowhere.nets:make", depth=3, **fields), [], children)
+
+
+def test_a_net_of_ones_own_is_drawn_by_what_it_consists_of():
+    """Each part is a box with its name and class, above its output; of many some are drawn, and the rest counted."""
+    words = texts([own_net(OWN[:3])])
+    assert words[:2] == ["twin", "nowhere.nets:make, depth 3"]
+    assert words[2:] == ["part0\n3 <Block>", "no tensor", "part1\n3 <Block>", "16x8x7", "part2\n3 <Block>", "16x8x8"]
+    assert diagram.draw([own_net(OWN[:2])]).alt == (
+        "twin: nowhere.nets:make, depth 3: part0 (3 <Block>) to no tensor, part1 (3 <Block>) to 16x8x7."
+    )
+    assert "...\n6 more" in texts([own_net()])
+    assert "and 6 more." in diagram.draw([own_net()]).alt
+
+
+def test_all_boxes_of_a_net_of_ones_own_lie_in_the_picture():
+    """However many parts there are, and however long their names, boxes do not overlap and none leaves the picture."""
+    longer = [{**child, "name": child["name"] * (1 + i % 5)} for i, child in enumerate(OWN)]
+    figure = diagram.draw([own_net(longer)]).figure
+    ax = figure.axes[0]
+    boxes = [patch.get_bbox() for patch in ax.patches]
+
+    assert len(boxes) == 25
+    assert all(ax.get_xlim()[0] <= box.x0 < box.x1 <= ax.get_xlim()[1] for box in boxes)
+    assert all(ax.get_ylim()[0] <= box.y0 < box.y1 <= ax.get_ylim()[1] for box in boxes)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
+def test_nets_of_ones_own_stand_beside_those_that_ship():
+    """A picture may have both; twins that consist of the same are drawn once."""
+    words = texts([own_net(OWN[:1]), Drawn("other", own_net().net, [], OWN[:1]), drawn(spec(depth=8), "shipped")])
+    assert words[0] == "twin, other"
+    assert "shipped" in words

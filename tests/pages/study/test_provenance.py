@@ -19,7 +19,7 @@ def test_the_table_of_the_recipe(tmp_path):
 
     rows = dict(provenance.recipe(data.runs).rows)
 
-    assert rows.keys() == {*Recipe.model_fields, *Net.model_fields} - {"dataset", "family", "depth"}
+    assert rows.keys() == {*Recipe.model_fields, *Net.model_fields} - {"dataset", "family", "depth", "options"}
     assert rows["iterations"] == "240 (240.0 epochs)"
     assert rows["milestones"] == "100, 200"
     assert rows["learning_rate"] == "varies: 0.05 or 0.1"

@@ -81,9 +81,14 @@ def _summed(ops: pd.DataFrame, key: str) -> pd.DataFrame:
 
 
 def _order(place: str) -> tuple[int, ...]:
-    """Sort layers as they are stacked; a shortcut, which runs before its block, counts at the block's end."""
-    numbers = tuple(map(int, re.findall(r"\d+", place)))
-    return (1, *numbers) if numbers else (ORDER.index(place) if place in ORDER else len(ORDER),)
+    """Sort layers as they are stacked; a shortcut, which runs before its block, counts at the block's end.
+
+    Those of nets of one's own stay in the order in which they run.
+    """
+    if place in ORDER:
+        return (ORDER.index(place),)
+    stacked = re.fullmatch(r"stage (\d+), block (\d+), layer (\d+)", place)
+    return (ORDER.index("stages"), *map(int, stacked.groups() if stacked else ()))
 
 
 def _places(profile: Profile) -> list[str]:

@@ -130,8 +130,8 @@ def work_table(steps: pd.DataFrame) -> Table:
     numbers = (
         LAUNCHES,
         Column("MB moved by operations", "bytes", _in(MB)),
-        Column("least MB (modelled)", "least_bytes", _in(MB)),
-        *([Column("least MB at copy speed (ms)", "least_us", _in(MS))] if _known(steps) else []),
+        Column("least MB (modelled)", "least_bytes", _modelled(MB)),
+        *([Column("least MB at copy speed (ms)", "least_us", _modelled(MS))] if _known(steps) else []),
         Column("GFLOP", "flops", _in(GFLOP)),
     )
     return Table.of(steps, "What a step launches, moves and computes", [Column("net", "net")], numbers)
@@ -243,6 +243,11 @@ def kernel_name(name: str) -> str:
 def _in(unit: float) -> Callable[[float], str]:
     """Write amounts of such a unit."""
     return lambda value: amount(value / unit)
+
+
+def _modelled(unit: float) -> Callable[[float], str]:
+    """Write amounts of such a unit that a model gives; it gives none for nets of one's own."""
+    return lambda value: amount(value / unit) if value else "-"
 
 
 def _numbers(rows: pd.DataFrame) -> Sequence[Column]:

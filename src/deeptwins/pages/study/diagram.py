@@ -1,6 +1,7 @@
 """Diagrams of nets: their stages and blocks, twin by twin, and what is inside a block. Drawn from records alone.
 
-A new shortcut, block order or norm is drawn by its name, until the tables below say how to draw it better.
+A new shortcut, block order or norm is drawn by its name, until the tables below say how to draw it better. A net of
+one's own is drawn by what it consists of at the top.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, PathPatch, Rectangle
 from matplotlib.path import Path
 
+from deeptwins.errors import line
 from deeptwins.pages.colours import CHANCE, DASHED, INK, Shade, ramp
 from deeptwins.pages.drawing import WIDTH, Picture, styled
 from deeptwins.pages.marks import Canvas
@@ -58,6 +60,7 @@ GAP, SPACE = 0.13, 0.2  # between boxes, between drawings
 PLUS = 0.09  # radius
 STEM, POOL, LINEAR = 0.66, 0.62, 0.5  # their widths
 CHARACTERS = 72  # of a title, in a line
+CHILD, LETTERS, DRAWN = 0.42, 24, 24  # of what a net of one's own consists of: height, letters in a line, how many
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,14 @@ class Drawn:
     net: Net
     stages: Sequence[dict[str, Any]]
     """Of each stage: `blocks`, `layers` (of a block), `output` [C, H, W]; of a net that is grown, blocks `added`."""
+    children: Sequence[dict[str, Any]] = ()
+    """What a net of one's own consists of, in order: `name`, `kind`, `output`."""
 
     @property
     def outline(self) -> Hashable:
         """What nets that look the same from outside have in common."""
+        if self.net.is_own:
+            return self.net.family, self.net.depth, repr(self.children)
         plain = tuple(kind.around is None for kind in self.kinds)
         return self.net.family, self.net.depth, self.net.stem, plain, repr(self.stages)
 
@@ -79,8 +86,11 @@ class Drawn:
     def kinds(self) -> tuple[Drawn, ...]:
         """Its kinds of blocks, each as a net that has no other.
 
-        There are two where the blocks that are added when it grows have another shortcut, else one.
+        There are two where the blocks that are added when it grows have another shortcut, else one. Of a net of one's
+        own nothing is known about its blocks.
         """
+        if self.net.is_own:
+            return ()
         added = self.net.grown_with or self.net.shortcut
         if added == self.net.shortcut:
             return (self,)
@@ -116,19 +126,27 @@ def deepest(runs: pd.DataFrame) -> list[Drawn]:
     """Choose from the runs of a study what to draw: each twin's deepest net in each group, if records describe it.
 
     Args:
-        runs: one row per run and twin, with the fields of its net, and its `stages` or None.
+        runs: one row per run and twin, with the fields of its net, and its `stages` or `children`, or None.
     """
     depths = runs.groupby(["group", "twin"])["depth"].transform("max")
-    described = runs[runs["stages"].notna() & (runs["depth"] == depths)]
+    known = runs["stages"].notna() | runs["children"].notna()
+    described = runs[known & (runs["depth"] == depths)]
     rows = described.drop_duplicates(["group", "twin"]).to_dict("records")
     nets = [Net(**{key: row[key] for key in FIELDS if pd.notna(row[key])}) for row in rows]
-    return [Drawn(row["twin"], net, row["stages"]) for row, net in zip(rows, nets, strict=True)]
+    return [
+        Drawn(row["twin"], net, row["stages"] or (), row["children"] or ()) for row, net in zip(rows, nets, strict=True)
+    ]
 
 
 def draw(nets: Sequence[Drawn]) -> Picture:
     """Draw nets below each other, then the inside of their blocks; those that look the same are drawn once."""
-    caption = "The deepest nets; a box is a block, below a stage is its output."
-    if any(net.around for net in nets):
+    caption = "The deepest nets"
+    if not all(net.net.is_own for net in nets):
+        caption += "; a box is a block, below a stage is its output"
+    if any(net.net.is_own for net in nets):
+        caption += "; a net of one's own is drawn by what it consists of, each part above its output"
+    caption += "."
+    if any(net.around for net in nets if not net.net.is_own):
         caption += " Dashed shortcuts change the shape."
     if any(stage.get("added") for net in nets for stage in net.stages):
         caption += " The last box of a stage stands for the blocks that were added when the net was grown."
@@ -140,7 +158,11 @@ def _figure(nets: Sequence[Drawn]) -> Canvas:
     drawings: list[tuple[list[str], str, float, Callable[[Axes, float], None]]] = []
     for same in _alike(nets, lambda net: net.outline):
         what, height = f"{same[0].net.family}, depth {same[0].net.depth}", ARC + BLOCK + 2 * LINE
-        drawings.append((_names(same), what, height, partial(_outline, drawn=same[0])))
+        drawing: Callable[[Axes, float], None] = partial(_outline, drawn=same[0])
+        if same[0].net.is_own:
+            rows = _rows(same[0].children)
+            height, drawing = len(rows) * (CHILD + LINE + SPACE) - SPACE, partial(_children, rows=rows)
+        drawings.append((_names(same), what, height, drawing))
     for same in _blocks(nets):
         height = OPERATION + (ARC + LINE if same[0].around else 0)
         drawings.append((_names(same), "inside a block", height, partial(_inside, drawn=same[0])))
@@ -166,6 +188,9 @@ def _in_words(nets: Sequence[Drawn]) -> str:
     texts = []
     for same in _alike(nets, lambda net: net.outline):
         net = same[0]
+        if net.net.is_own:
+            texts.append(f"{' '.join(_names(same))}: {net.net.family}, depth {net.net.depth}: {_parts(net.children)}.")
+            continue
         shortcuts = ("without shortcuts" if kind.around is None else "with shortcuts" for kind in net.kinds)
         what = f"{net.net.family}, depth {net.net.depth}, blocks {', those added '.join(shortcuts)}"
         texts.append(f"{' '.join(_names(same))}: {what}: {', '.join(map(_stage, net.stages))}.")
@@ -173,6 +198,17 @@ def _in_words(nets: Sequence[Drawn]) -> str:
         added = "" if same[0].around is None else f", + adds {same[0].around}"
         texts.append(f"Inside a block of {' '.join(_names(same))}: {' - '.join(same[0].inside)}{added}.")
     return " ".join(texts)
+
+
+def _parts(children: Sequence[dict[str, Any]]) -> str:
+    """Say in words what a net of one's own consists of."""
+    words = [f"{child['name']} ({child['kind']}) to {_shape(child['output'])}" for child in children[:DRAWN]]
+    left = len(children) - DRAWN
+    return ", ".join([*words, *([f"and {left} more"] if left > 0 else [])])
+
+
+def _shape(output: Sequence[int]) -> str:
+    return "x".join(map(str, output)) or "no tensor"
 
 
 def _stage(stage: dict[str, Any]) -> str:
@@ -231,6 +267,37 @@ def _outline(ax: Axes, top: float, drawn: Drawn) -> None:
     x = _box(ax, (x + GAP, y), (POOL, BLOCK), "average\npool")
     _line(ax, x, x + GAP, y)
     _box(ax, (x + GAP, y), (LINEAR, BLOCK), "linear")
+
+
+def _rows(children: Sequence[dict[str, Any]]) -> list[list[tuple[float, list[str]]]]:
+    """Lay out what a net of one's own consists of in rows of boxes: their widths, and lines of text, the last below."""
+    boxes = [
+        [line(child["name"], LETTERS), line(child["kind"], LETTERS), _shape(child["output"])] for child in children
+    ]
+    if len(boxes) > DRAWN:
+        boxes[DRAWN:] = [["...", f"{len(children) - DRAWN} more", ""]]
+    rows: list[list[tuple[float, list[str]]]] = [[]]
+    for texts in boxes:
+        width = 0.16 + 0.068 * max(map(len, texts))
+        if rows[-1] and sum(box + 2 * GAP for box, _ in rows[-1]) + width > WIDTH - 2 * GAP:
+            rows.append([])
+        rows[-1].append((width, texts))
+    return rows
+
+
+def _children(ax: Axes, top: float, rows: Sequence[Sequence[tuple[float, list[str]]]]) -> None:
+    """Draw the rows of boxes below a height, each above what leaves it."""
+    for i, row in enumerate(rows):
+        x, y = 0.02, top - i * (CHILD + LINE + SPACE) - CHILD / 2
+        for j, (width, texts) in enumerate(row):
+            if i or j:
+                _line(ax, x, x + 2 * GAP, y)
+                x += 2 * GAP
+            end = _box(ax, (x, y), (width, CHILD), "\n".join(texts[:2]))
+            ax.text((x + end) / 2, y - CHILD / 2 - 0.03, texts[2], ha="center", va="top", fontsize=8)
+            x = end
+        if i < len(rows) - 1:
+            _line(ax, x, x + GAP, y)
 
 
 def _boxes(drawn: Drawn) -> list[list[int]]:

@@ -122,7 +122,7 @@ def _method(facts: StudyFacts) -> list[str]:
 
 def _data(facts: StudyFacts) -> Mapping[str, pd.DataFrame]:
     tables = {
-        "runs": facts.frames.runs.drop(columns=["stages", "notes", "chance_pct"]),
+        "runs": facts.frames.runs.drop(columns=["stages", "children", "notes", "chance_pct"]),
         "machines": facts.frames.machines,
     }
     for part in (facts.findings, facts.inside):

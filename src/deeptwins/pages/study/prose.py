@@ -31,6 +31,7 @@ from deeptwins.pages.wording import (
     within,
 )
 from deeptwins.study import Study
+from deeptwins.system.importing import is_own
 
 _AGREEMENTS = {"differ": "differ"} | dict.fromkeys(VOID, "cannot be compared")
 _READINGS = {"agree": " agrees", "differ": " differs", INCONCLUSIVE: ", undecided"} | dict.fromkeys(VOID, "")
@@ -303,7 +304,8 @@ def _by_shortcut(study: Study, frames: Frames) -> dict[str, str]:
     shortcuts = frames.runs.groupby("twin", sort=False)["shortcut"].agg(lambda names: "/".join(dict.fromkeys(names)))
     without = [twin for twin in study.twins if shortcuts.get(twin) == "none"]
     others = [twin for twin in study.twins if twin not in without]
-    if len(without) != 1 or not shortcuts[others].is_unique:
+    own = frames.runs["family"].map(is_own).any()  # whose shortcuts nobody here knows
+    if own or len(without) != 1 or not shortcuts[others].is_unique:
         return dict.fromkeys(study.twins, "")
     if len(others) == 1:
         return {without[0]: "without shortcuts", others[0]: "with shortcuts"}

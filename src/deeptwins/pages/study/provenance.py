@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -13,9 +14,12 @@ from deeptwins.pages.study.tables import METRICS, NET
 from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import count, number
 from deeptwins.records.benchmarks import distinct
-from deeptwins.study.specs import UNSET, Net, Recipe
+from deeptwins.study.specs import OF_OWN_NETS, UNSET, Net, Recipe, option_pairs, option_words
+from deeptwins.system.importing import is_own
 
 _IN_OTHER_TABLES = ("dataset", "family", "depth")
+NOT_OURS = "-"
+"""Stands for a field that a net does not have."""
 _HASHES = 3
 
 
@@ -50,20 +54,28 @@ def single_runs(final: pd.DataFrame, machines: pd.DataFrame) -> Table:
 
 def nets(runs: pd.DataFrame) -> Table:
     """Tabulate the nets and the hashes of their initial weights."""
+    own = runs["family"].map(is_own).astype(bool)
+    runs = runs.assign(shortcut=runs["shortcut"].mask(own, NOT_OURS))
     rows = [{key: cell[key] for key in cell} | net for net, cell in grouped(runs, ["group", "depth", "twin"])]
-    words = (
+    words = [
         *NET,
         Column("shortcut", "shortcut", distinct),
         Column("initial weights (SHA-256, per seed)", "weights_sha256", _hashes),
-    )
+    ]
+    if own.any():
+        words.append(Column("drawn anew", "redrawn", lambda number: f"{distinct(number)} parameters and buffers"))
     numbers = (Column("parameters", "parameters", _sizes), Column("FLOPs", "flops", _sizes))
     return Table.of(rows, "Nets; FLOPs are of one image forward, two per multiply-add", words, numbers)
 
 
 def recipe(runs: pd.DataFrame) -> Table:
-    """Tabulate how the nets were made and trained: every setting once, by twin where twins differ."""
+    """Tabulate how the nets were made and trained: every setting once, by twin where twins differ.
+
+    What no net has is left out: nets of one's own have few of the fields.
+    """
     table = pd.DataFrame([_settings(run) for run in runs.to_dict("records")])
-    rows = [{"key": key, "value": _by_twin(table[key], runs["twin"])} for key in table]
+    some = [key for key in table if (table[key] != NOT_OURS).any()]
+    rows = [{"key": key, "value": _by_twin(table[key], runs["twin"])} for key in some]
     columns = (Column("key", "key"), Column("value", "value"))
     return Table.of(rows, "Recipe, by the keys of a study file", columns)
 
@@ -88,10 +100,16 @@ def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
             texts[key] = unset
         elif key != "grown_with":
             texts[key] = f"{run[key]:g}"
+    texts |= {
+        "grown_with": UNSET["grown_from"] if pd.isna(run["grown_from"]) else texts["grown_with"],
+        "options": option_words(option_pairs(json.loads(run["options"]))) or NOT_OURS,
+    }
+    if is_own(run["family"]):
+        texts |= {key: NOT_OURS for key in Net.model_fields if key in texts and key not in OF_OWN_NETS}
+        texts["options"] = texts["options"].replace(NOT_OURS, "none")
     return texts | {
         "iterations": f"{run['iterations']:,} ({epochs:.1f} epochs)",
         "milestones": ", ".join(map(str, run["milestones"])) or "none",
-        "grown_with": UNSET["grown_from"] if pd.isna(run["grown_from"]) else texts["grown_with"],
         "image_size": texts["image_size"] if pd.isna(run["image_size"]) else count(run["image_size"], "pixel"),
         "shift": f"augmentation by up to {count(run['shift'], 'pixel')}" if run["shift"] else "no augmentation",
         "flip": "augmentation of one image in two" if run["flip"] else "no augmentation",

@@ -17,6 +17,7 @@ from deeptwins.pages import colours, drawing, marks, scales
 from deeptwins.pages.drawing import MOST_LINES, Panels, Picture
 from deeptwins.pages.study.figures import in_words, net_words
 from deeptwins.pages.study.inside.words import two_digits
+from deeptwins.system.importing import is_own
 
 RESPONSES = {"in order": ("layer", "response_std"), "ranked": ("rank", "response_std")}
 # The later the evaluation, the longer the dashes.
@@ -35,9 +36,8 @@ def layer_responses(inside: Inside) -> Picture:
     table = _sides(inside.responses, RESPONSES)
     labels = ("layer", "standard deviation")
     figure = _nets(inside, table, _value_axis, labels, columns=len(RESPONSES), height=2.4)
-    after = NORMALIZED if _normalized(inside) else UNNORMALIZED
     caption = (
-        f"What leaves each 3x3 layer, {after}, before ReLU: its standard deviation over the test set, median over"
+        f"What leaves {_responding(inside)}: its standard deviation over the test set, median over"
         " seeds; in order of the layers, and ranked."
     )
     medians = _medians_in_words(inside.responses, "response_std")
@@ -103,6 +103,16 @@ def running_statistics(inside: Inside) -> Picture:
     medians = _medians_in_words(deepest, "running_mean_error")
     alt = f"Error of running means and standard deviations by layer; of means, median over layers: {medians}"
     return Picture("running-statistics", caption, alt, figure, ("running_statistics",))
+
+
+def _responding(inside: Inside) -> str:
+    """Say what has a response."""
+    own = inside.responses["family"].map(is_own)
+    ours = f"each 3x3 layer, {NORMALIZED if _normalized(inside) else UNNORMALIZED}, before ReLU"
+    theirs = "each convolution and linear map, after the norm that takes its output, if one does"
+    if own.all():
+        return theirs
+    return f"{ours}, and of nets of one's own {theirs}" if own.any() else ours
 
 
 def _normalized(inside: Inside) -> bool:
