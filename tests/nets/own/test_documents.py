@@ -19,8 +19,8 @@ TEXT = ROOT.joinpath("docs/nets.md").read_text(encoding="utf-8")
 @pytest.fixture(autouse=True)
 def package(tmp_path, monkeypatch):
     """Write the document's modules and studies into a folder, and work there."""
-    for name, code in re.findall(r"`(mynets/\w+\.py)`.*?```python\n(.*?)```", TEXT, re.DOTALL):
-        path = tmp_path / name
+    for name, code in re.findall(r"In the module `mynets\.(\w+)`.*?```python\n(.*?)```", TEXT, re.DOTALL):
+        path = tmp_path / "mynets" / f"{name}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(code, encoding="utf-8")
     for name, text in re.findall(r"`([\w-]+\.toml)`.*?```toml\n(.*?)```", TEXT, re.DOTALL):

@@ -20,7 +20,7 @@ def weights(name="small", seed=0, **fields):
     return nets.build(own_nets.spec(name, **fields), 3, 10, seed).state_dict()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**63 - 1), st.sampled_from(["small", "before_others"]))
 def test_what_two_nets_share_starts_equal(depth, other_depth, seed, name):
     """Parameters that two nets share by name and shape are equal to the bit, whatever else they have or draw."""
