@@ -102,8 +102,10 @@ class Training:
                     self.header[name]["stages"] = stages(spec, dataset.image, dataset.classes)
                 optimizer = OPTIMIZERS[run.recipe.optimizer](net, run.recipe)
             seen = torch.zeros(3, dtype=torch.float64, device=device)
-            # A graph would repeat forever what a part of one's own did in Python when it was captured.
-            captured = capture and not own_parts(spec) and not is_own(run.recipe.optimizer)
+            # A graph would repeat forever what a part of one's own did in Python when it was captured. The first steps of
+            # whole nets are watched instead.
+            inside = {*own_parts(spec)} - {spec.family, spec.initialization}
+            captured = capture and not inside and not is_own(run.recipe.optimizer)
             self.twins[name] = Twin(net, optimizer, seen, capture=captured)
 
     @property

@@ -15,7 +15,7 @@ OTHERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("field", Net.model_fields.keys() - {*OF_OWN_NETS})
+@pytest.mark.parametrize("field", sorted(Net.model_fields.keys() - {*OF_OWN_NETS}))
 def test_fields_of_the_nets_that_ship_are_refused(field):
     """A field that means nothing for a net of one's own is refused, whichever it is."""
     with pytest.raises(SpecError, match=f"^{field} = .*: of no use with a net of your own, family = 'own_nets:small'$"):

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -147,23 +146,8 @@ def telling(name: str) -> Iterator[None]:
     except (KeyboardInterrupt, InputError):
         raise
     except BaseException as error:
-        _end_outside(error)
         what = "ends Python" if isinstance(error, SystemExit) else line(f"{type(error).__name__}: {error}", 200)
         raise InputError(f"{name}: {what.rstrip(': ')} ({place_of(error)})") from error
-
-
-def _end_outside(error: BaseException) -> None:
-    """Let an error's traceback end in somebody's code, or in a library's, and not in what watches them from here."""
-    frames = [*_frames(error.__traceback__)]
-    outside = [frame for frame in frames if frame.tb_frame.f_code.co_filename != __file__]
-    if outside:
-        outside[-1].tb_next = None
-
-
-def _frames(traceback: TracebackType | None) -> Iterator[TracebackType]:
-    while traceback is not None:
-        yield traceback
-        traceback = traceback.tb_next
 
 
 @contextmanager
