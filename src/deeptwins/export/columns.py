@@ -89,7 +89,11 @@ COLUMNS: dict[str, Columns] = {
         "parameters": Described("integer", "", "Learned numbers of the net."),
         "flops": Described("integer", "FLOPs", "Of the forward pass of one image; two a multiply-add."),
         "weights_sha256": Described("text", "", "SHA-256 of the initial weights."),
-        "stages": Described("text?", "", "The net's stages, as JSON; the oldest records lack it."),
+        "stages": Described(
+            "text?", "", "The net's stages, as JSON; nets of one's own and the oldest records lack it."
+        ),
+        "children": Described("text?", "", "What a net of one's own consists of, as JSON; others lack it."),
+        "redrawn": Described("text?", "", "Which of its parameters and buffers were drawn anew, as JSON."),
         "checksum": Described("text", "", "Of the dataset's images."),
         "train_images": Described("integer", "images", "Trained on."),
         "test_images": Described("integer", "images", "Tested on."),

@@ -102,8 +102,8 @@ class Training:
                     self.header[name]["stages"] = stages(spec, dataset.image, dataset.classes)
                 optimizer = OPTIMIZERS[run.recipe.optimizer](net, run.recipe)
             seen = torch.zeros(3, dtype=torch.float64, device=device)
-            # A graph would repeat forever what a part of one's own did in Python when it was captured. The first steps of
-            # whole nets are watched instead.
+            # A graph would repeat forever what a part of one's own did in Python when it was captured. Of whole nets
+            # the first steps are watched.
             inside = {*own_parts(spec)} - {spec.family, spec.initialization}
             captured = capture and not inside and not is_own(run.recipe.optimizer)
             self.twins[name] = Twin(net, optimizer, seen, capture=captured)
