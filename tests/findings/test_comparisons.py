@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made
-from deeptwins.findings import comparisons, statistics
+from deeptwins.findings import comparisons, judging, statistics
 from deeptwins.findings.rows import Difference, Trend, cells, table
 
 NAN = math.nan
@@ -201,6 +201,24 @@ def test_twins_of_different_depths_are_paired_by_run():
     assert list(rows["depth_other"]) == [20, 20]
 
 
+def test_twins_of_different_families_are_compared_apart():
+    """A twin that fixes its family is compared with each family of the other; claims find the pair from either side."""
+    grid = "".join(
+        f'[[vary]]\nfamily = "{f}"\ndepth = {d}\nseed = [0, 1]\n' for f, d in (("cifar", 20), ("imagenet", 18))
+    )
+    claims = '[[expect]]\ntwin = "b"\nbelow = "a"\n[[expect]]\ntwin = "a"\nagrees_with = "b"\n'
+    study = made.load_text(f'[twins]\na = {{}}\nb = {{ family = "my:net", depth = 2 }}\n{grid}', claims)
+    last = only_training(made.last(study, lambda run, twin: run.twins[twin].depth + run.seed))
+    claimed = comparisons.scopes(study, last)
+
+    rows = comparisons.comparisons(last, [("b", "a")], 1.0)
+
+    found = {(row.group, row.group_other, row.depth, row.over_seeds.difference, row.over_seeds.n) for row in rows}
+    assert found == {("my:net", "cifar", 20, -18, 2), ("my:net", "imagenet", 18, -16, 2)}
+    assert all(row.is_claimed_by(claim, places) for row in rows for claim, places in claimed)
+    assert {row.group for row in judging.agreements(claimed, rows)} == {"cifar", "imagenet"}
+
+
 def test_twins_that_fix_their_depth_count_once():
     """Twins that both fix their depth are in several runs of a seed, with the same numbers, and are one pair."""
     twins = "[twins]\na = { depth = 20 }\nb = { depth = 56 }\nc = {}\n"
@@ -241,7 +259,7 @@ def test_a_comparison_is_mutual(errors, within):
 def test_mirrored_twice_a_difference_is_itself():
     """Every field that belongs to a twin is the other's once mirrored, and everything else stays."""
     (row,) = comparisons.judge(made.asked("ab"), only_training(made.last(made.asked("ab"))))[1]
-    row = replace(row, depth_twin=56, verdict="above")
+    row = replace(row, depth_twin=56, family_other="my:net", group_other="my:net, x 1", verdict="above")
     mirrored, estimate = row.mirrored(), row.over_seeds
 
     assert mirrored.mirrored() == row
@@ -249,6 +267,7 @@ def test_mirrored_twice_a_difference_is_itself():
     assert comparisons.between([row], "a", "b") == [mirrored]
     assert not comparisons.between([row], "a", "c")
     assert (mirrored.twin, mirrored.other, mirrored.depth_other) == ("a", "b", 56)
+    assert (mirrored.family, mirrored.group, mirrored.group_other) == ("my:net", "my:net, x 1", "cifar")
     assert (mirrored.mean, mirrored.other_mean, mirrored.verdict) == (row.other_mean, row.mean, "below")
     assert mirrored.over_seeds.bootstrap_low == -estimate.bootstrap_high
     assert mirrored.over_seeds.bootstrap_high == -estimate.bootstrap_low

@@ -46,7 +46,7 @@ def pair(table: pd.DataFrame, twin: str, other: str, *on: str) -> pd.DataFrame:
     left, right = table[table["twin"] == twin], table[table["twin"] == other]
     both = left.merge(right, on=["run", *on], suffixes=("", "_other"))
     depths = {"depth_twin": both["depth"], "depth": both[["depth", "depth_other"]].max(axis=1)}
-    return both.assign(**depths).drop_duplicates([*PLACE, "depth_twin", "depth_other", "seed", *on])
+    return both.assign(**depths).drop_duplicates([*PLACE, "group_other", "depth_twin", "depth_other", "seed", *on])
 
 
 def scopes(study: Study, last: pd.DataFrame) -> list[tuple[Expect, Places]]:
@@ -133,7 +133,8 @@ def trends(last: pd.DataFrame, margin: float) -> list[Trend]:
 def comparisons(last: pd.DataFrame, pairs: Iterable[tuple[str, str]], margin: float) -> list[Difference]:
     """Describe how each metric of a twin differs from another's: twin minus other in points, paired by run."""
     rows = []
-    keys, metrics, rounding = [*PLACE, "depth_twin", "depth_other"], measured(last), _rounding(last)
+    keys = [*PLACE, "family_other", "group_other", "depth_twin", "depth_other"]
+    metrics, rounding = measured(last), _rounding(last)
     for twin, other in pairs:
         for place, cell in grouped(pair(last, twin, other), keys):
             states = cell[["state", "state_other"]].to_numpy(object)
@@ -156,8 +157,8 @@ def comparisons(last: pd.DataFrame, pairs: Iterable[tuple[str, str]], margin: fl
                     verdict=learning.void(states[measured_in_both].tolist()) or NOT_TESTED,
                 )
                 rows.append(row)
-    order = list(dict.fromkeys(zip(last["group"], last["depth"], strict=True)))
-    return sorted(rows, key=lambda row: order.index((row.group, row.depth)))
+    order = list(dict.fromkeys(last["group"]))
+    return sorted(rows, key=lambda row: (order.index(row.group), row.depth))
 
 
 def between(compared: Iterable[Difference], twin: str, other: str) -> list[Difference]:

@@ -310,7 +310,10 @@ def _effects(places: Sequence[_Place], a: Sequence[Difference], b: Sequence[Diff
         for other in comparisons.between(b, one.twin, one.other):
             nets = [(row.depth_twin, row.depth_other, row.metric) for row in (one, other)]
             cells = [
-                ((row.family, row.group, row.depth_twin, row.twin), (row.family, row.group, row.depth_other, row.other))
+                (
+                    (row.family, row.group, row.depth_twin, row.twin),
+                    (row.family_other, row.group_other, row.depth_other, row.other),
+                )
                 for row in (one, other)
             ]
             if nets[0] == nets[1] and {*zip(*cells, strict=True)} <= paired:

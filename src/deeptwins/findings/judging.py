@@ -63,9 +63,12 @@ def agreements(claimed: Iterable[tuple[Expect, Places]], compared: Sequence[Diff
         for row in between(compared, claim.twin, claim.agrees_with)
         if _covers(claim, places, row)
     ]
-    order = list(dict.fromkeys((row.group, row.depth) for row in compared))
-    rows.sort(key=lambda row: order.index((row.group, row.depth)))
-    keys = [(row.group, row.depth, row.depth_twin, row.depth_other, row.twin, row.other, row.metric) for row in rows]
+    order = list(dict.fromkeys(group for row in compared for group in (row.group, row.group_other)))
+    rows.sort(key=lambda row: (order.index(row.group), row.depth))
+    keys = [
+        (row.group, row.group_other, row.depth, row.depth_twin, row.depth_other, row.twin, row.other, row.metric)
+        for row in rows
+    ]
     return [row for i, row in enumerate(rows) if keys.index(keys[i]) == i]  # each once, though two claims name it
 
 
@@ -304,7 +307,7 @@ def _paired(
     for row in _beside(comparisons(last, [(value.twin, baseline.twin)], study.flat_within_pct), value):
         ours = (
             outcomes[row.group, row.metric, row.twin, row.depth_twin],
-            outcomes[row.group, row.metric, row.other, row.depth_other],
+            outcomes[row.group_other, row.metric, row.other, row.depth_other],
         )
         reading = _trained(value, ours[0], study.fails_above_pct)
         is_open = (row.group, row.depth_twin, row.depth_other, row.metric) in undecided

@@ -123,6 +123,9 @@ class Difference:
     group: str
     depth: int
     """The deeper one's."""
+    family_other: str
+    group_other: str
+    """The other's, which may be of another family."""
     depth_twin: int
     depth_other: int
     twin: str
@@ -140,12 +143,18 @@ class Difference:
 
     def is_claimed_by(self, claim: Expect, places: Places) -> bool:
         """Whether a claim, which is about these places, is about this pair of twins."""
-        return {claim.twin, claim.other} == {self.twin, self.other} and (self.group, self.depth) in places
+        return {claim.twin, claim.other} == {self.twin, self.other} and bool(
+            {(self.group, self.depth), (self.group_other, self.depth)} & places
+        )
 
     def mirrored(self) -> Difference:
         """Return the same difference seen from the other twin: other minus twin."""
         return replace(
             self,
+            family=self.family_other,
+            family_other=self.family,
+            group=self.group_other,
+            group_other=self.group,
             depth_twin=self.depth_other,
             depth_other=self.depth_twin,
             twin=self.other,

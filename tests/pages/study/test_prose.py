@@ -242,6 +242,18 @@ def comparing(folder, *twins, grid=made.ONE_DEPTH, level=None, keys=""):
     return verdicts(folder, study, level or (lambda run, twin: made.SEVEN[twin][run.seed]))
 
 
+def test_verdict_on_twins_of_different_families(tmp_path):
+    """The sentence names the family of both, and has the other's own error."""
+    study = made.load_text(f'[twins]\na = {{}}\nb = {{ family = "my:net", depth = 2 }}\n{made.ONE_DEPTH}', keys="")
+
+    (sentence,) = verdicts(tmp_path, study, lambda run, twin: {"a": 2, "b": 9}[twin])
+
+    assert sentence == (
+        "Twins of the my:net family: training error of a (cifar family) is 2.0 % (3 seeds). Higher: b (+7.0 points,"
+        " 95 % interval 7.0 to 7.0)."
+    )
+
+
 def test_verdict_on_twins_at_one_depth(tmp_path):
     """The sentence sorts twins by how they compare with the first, each with its difference and interval."""
     (sentence,) = comparing(tmp_path, *made.SEVEN)

@@ -12,7 +12,7 @@ from deeptwins.findings.derive import Findings
 from deeptwins.findings.learning import DIVERGED, UNTRAINED, VOID
 from deeptwins.findings.rows import NOT_TESTED
 from deeptwins.pages.study.tables import METRICS, corrected
-from deeptwins.pages.wording import apart, capital, count, decimals_apart, of_group, percent, points
+from deeptwins.pages.wording import apart, capital, count, decimals_apart, of_group, percent, place_of, points, within
 from deeptwins.study import Study
 from deeptwins.study.claims import FAILS
 
@@ -25,7 +25,7 @@ def comparisons(study: Study, findings: Findings) -> list[str]:
     """
     stated = [claim.metric for claim in study.expect if not claim.trend and not claim.agrees_with]
     table = findings.comparisons[findings.comparisons["metric"].isin(stated or ["train_error_pct"])]
-    place, keys = ["group", "depth", "other", "metric"], ("group", "depth", "twin", "metric")
+    place, keys = ["group", "group_other", "depth", "other", "metric"], ("group", "depth", "twin", "metric")
     agreed = pd.MultiIndex.from_frame(findings.agreements[[*place, "twin"]])
     pairs = pd.MultiIndex.from_frame(table[[*place, "twin"]])
     table = table[(table["verdict"] != NOT_TESTED) & ~pairs.isin(agreed)]
@@ -37,10 +37,10 @@ def comparisons(study: Study, findings: Findings) -> list[str]:
         for row in findings.by_depth.to_dict("records")
     }
     paragraphs = []
-    for (group, depth, other, metric), rows in table.groupby(place, sort=False):
+    for (group, group_other, depth, other, metric), rows in table.groupby(place, sort=False):
         compared = zip(rows["twin"], rows["depth_twin"], strict=True)
         depth_other = rows["depth_other"].iloc[0]
-        baseline, lost_too = cells[group, depth_other, other, metric], seeds[group, other, depth_other]
+        baseline, lost_too = cells[group_other, depth_other, other, metric], seeds[group_other, other, depth_other]
         outcomes = {
             twin: cells[group, own_depth, twin, metric] | {"neither": len(seeds[group, twin, own_depth] & lost_too)}
             for twin, own_depth in compared
@@ -49,9 +49,12 @@ def comparisons(study: Study, findings: Findings) -> list[str]:
         fails = f": it {_failing(study)}" if baseline["outcome"] == FAILS else ""
         if DIVERGED in baseline:
             fails = f" in the mean, as it diverged in {baseline[DIVERGED]} of {count(baseline['n'], 'seed')}"
-        error = f"{METRICS[str(metric)]} of {other}{at} is {percent(baseline['mean'])}{fails} ({_seeds(rows['n'])})"
+        groups, alike = findings.final["group"], group_other == group
+        of = other if alike else f"{other}{within(group_other, groups)}"
+        error = f"{METRICS[str(metric)]} of {of}{at} is {percent(baseline['mean'])}{fails} ({_seeds(rows['n'])})"
         text = ". ".join([error, *_against(study, rows, outcomes)])
-        paragraphs.append(of_group(group, findings.final["group"], f"{text}."))
+        whose = of_group(group, groups, f"{text}.")
+        paragraphs.append(whose if alike else f"Twins of the {place_of(group, groups)}: {text}.")
     return paragraphs
 
 
