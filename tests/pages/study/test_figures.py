@@ -124,6 +124,16 @@ def test_learning_curves_of_one_depth_have_their_twins_colours(tmp_path):
     assert [bool(ax.get_xlabel()) for ax in figure.axes] == [False, False, True, True, True]
 
 
+def test_a_curve_of_one_evaluation_is_a_dot(findings):
+    """A line through one point would not be seen."""
+    once = findings.curves.groupby(["family", "group", "depth", "twin"], sort=False, as_index=False).tail(1)
+
+    lines = [line for ax in figures.learning_curves(once).figure.axes for line in ax.lines if len(line.get_xdata())]
+
+    assert lines
+    assert all(line.get_marker() == "." for line in lines)
+
+
 def test_low_errors_stay_legible_beside_high_ones(pictures):
     """An error of 2 % beside one of 60 % stands clear of the axis: at least a tenth of the panel's height."""
     ax = pictures["error-by-depth"].figure.axes[0]

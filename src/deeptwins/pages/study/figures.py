@@ -78,7 +78,8 @@ def learning_curves(curves: pd.DataFrame) -> Picture:
             palette = dict.fromkeys(panel["depth"], hues[panel["twin"].iloc[0]]) if alone else shades
             for error, look in LINES.items():
                 for depth, line in panel.groupby("depth"):
-                    ax.plot(line["iteration"], line[error], color=palette[depth], **look)
+                    dot = {"marker": ".", "markersize": 6} if len(line) == 1 else {}  # a line of one point is none
+                    ax.plot(line["iteration"], line[error], color=palette[depth], **look | dot)
             _tell_curves(ax, panel, table)
             scales.iteration_axis(ax)
         scales.name_x_once(axes)
