@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,12 @@ class Frames:
     """Runs that the study file asks for and that have not finished."""
     aside: list[RunSpec]
     """Runs in the folder whose setting is not the study's (`--set`, or the file has changed): not in the tables."""
+
+    @property
+    def codes(self) -> list[dict[str, dict[Hashable, Any]]]:
+        """The code of each run's parts of one's own, as in its first record; of those runs that have any."""
+        by_run = self.parts.groupby("run", sort=False)
+        return [{str(row["part"]): row for row in rows.to_dict("records")} for _, rows in by_run]
 
 
 def load(study: Study, results: Path, *, unfinished: bool = False) -> Frames:

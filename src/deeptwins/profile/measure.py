@@ -25,6 +25,7 @@ from deeptwins.records import host
 from deeptwins.records.profiles import KernelTime, Op, Profile, Rate, Step
 from deeptwins.train import checks, growth, lanes, training
 from deeptwins.train import device as devices
+from deeptwins.train.provenance import parts
 
 STEPS, WARMUP = 5, 2
 RANDOM_BYTES = 2**26  # of images, at most, unless a batch has more
@@ -86,6 +87,7 @@ def profile(
         date=datetime.now(UTC).date().isoformat(),
         commit=devices.commit(),
         machine={**devices.describe(device.type), "load": load},
+        parts={name: code for subject in plan.subjects for name, code in parts(subject.run).items()},
         threads=threads,
         steps=steps,
         rates=tuple(rates.values()),

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field
 from deeptwins.errors import InputError
 from deeptwins.records import tables
 from deeptwins.records.fields import Amount, FromZero, Positive, Row, Text
+from deeptwins.records.kinds import PartCode
 
 SCHEMA = 1
 COMMAND = "deeptwins profile"
@@ -123,6 +124,8 @@ class Profile(Row):
     """UTC."""
     commit: str | None
     machine: Mapping[str, str | int | float | None]
+    parts: Mapping[Text, PartCode] = Field(default_factory=dict)
+    """Parts of one's own, by name, and their code."""
     threads: FromZero
     """Of the CPU."""
     steps: Annotated[int, Field(ge=1)]

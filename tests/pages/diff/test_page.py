@@ -97,6 +97,20 @@ def test_other_data_are_said_first(root):
     ]
 
 
+def test_other_code_is_said(root):
+    """That the sides were made by different code of a part of one's own is a caution; the same code is none."""
+    for at, digit in (("one", "1"), ("other", "2")):
+        study = made.load(Path("ablations"), Path("ablations/small.toml").read_text(), "small")
+        for run in study.runs:
+            first, *rest = made.records(run)
+            part = {"package": "mypkg", "version": None, "sha256": digit * 64, "commit": None}
+            made.write(Path(at), run, [first | {"parts": {"mypkg.a:one": part}}, *rest])
+
+    assert words.cautions(loaded("small@one", "small@one")) == []
+    (caution,) = words.cautions(loaded("small@one", "small@other"))
+    assert caution.endswith("mypkg was changed between runs (6 by 1111111, 6 by 2222222).")
+
+
 def test_runs_that_have_not_finished_are_said(root):
     """A side that is not complete says so."""
     assert words.cautions(loaded("small", "small@lost/results")) == ["B is not complete: 4 of 6 runs have finished."]

@@ -42,6 +42,15 @@ def test_the_verdict(usual):
     assert "- cifar-resnet-8: **125 ms**, per step, 16 % of the roofline\n- cifar-plain-8: **100 ms**" in text
 
 
+def test_the_code_of_parts_of_ones_own_is_named(tmp_path):
+    """The table of provenance says which code a part of one's own was, with what is known of it."""
+    part = {"package": "mypkg", "version": "1.2", "sha256": "1" * 64, "commit": None}
+
+    text = markdown(written(tmp_path, made(parts={"mypkg.a:one": part})))
+
+    assert "code of mypkg.a:one|version 1.2, source 111111111111" in rows(text)
+
+
 @pytest.mark.parametrize(
     ("load", "cores", "told"), [(1.01, 2, True), (1.0, 2, False), (5.0, 64, False), (None, 2, False)]
 )

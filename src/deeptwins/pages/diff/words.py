@@ -57,6 +57,11 @@ def _data(facts: DiffFacts) -> list[str]:
     return said
 
 
+def _code(facts: DiffFacts) -> list[str]:
+    """Say that runs were made by different code of one's own parts."""
+    return sameness.mixed_code(parts for _, side in facts.sides for parts in side.facts.frames.codes)
+
+
 def _others(facts: DiffFacts) -> str:
     """Say that nets are apart in another error."""
     some = facts.found.nets
@@ -144,8 +149,8 @@ def _diagnostics(facts: DiffFacts) -> list[str]:
 
 
 def cautions(facts: DiffFacts) -> list[str]:
-    """Say what makes the two sides hard to compare: other images, or runs that have not finished."""
-    said = _data(facts)
+    """Say what makes the two sides hard to compare: other images, other code, or runs that have not finished."""
+    said = _data(facts) + _code(facts)
     for letter, side in facts.sides:
         frames = side.facts.frames
         if frames.missing:

@@ -43,8 +43,7 @@ def cautions(frames: Frames) -> list[str]:
     """Say, above the verdict, that runs were trained on different data, or by different code."""
     runs = frames.runs.drop_duplicates("run")
     sizes = [None if pd.isna(size) else int(size) for size in runs["image_size"]]
-    code = [{row["part"]: row for row in its.to_dict("records")} for _, its in frames.parts.groupby("run", sort=False)]
-    return mixed(map(Seen, runs["dataset"], sizes, runs["checksum"])) + mixed_code(code)
+    return mixed(map(Seen, runs["dataset"], sizes, runs["checksum"])) + mixed_code(frames.codes)
 
 
 def _against_paper(study: Study, findings: Findings) -> list[str]:
