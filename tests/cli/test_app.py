@@ -87,6 +87,18 @@ def call(root, monkeypatch, capsys):
     return main
 
 
+CRASH = "import ctypes; from deeptwins.cli import app; app.build = lambda: lambda **_: ctypes.string_at(0); app.main()"
+
+
+def test_what_crashes_python_is_told():
+    """Where somebody's code crashes Python, its file and line are printed: no command ends without a word."""
+    ended = subprocess.run([sys.executable, "-c", CRASH], capture_output=True, text=True, check=False)  # noqa: S603
+
+    assert ended.returncode < 0
+    assert "Fatal Python error: Segmentation fault" in ended.stderr
+    assert 'File "<string>", line 1' in ended.stderr
+
+
 def python(*arguments, extra=".", **options):
     """Start a Python that finds what this one finds, and first what is in another folder."""
     path = os.pathsep.join(map(os.path.abspath, (extra, *sys.path)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import inspect
 import os
 import re
@@ -108,6 +109,8 @@ def _help(command: Callable[..., Any]) -> str:
 def main() -> None:
     """Run the command line. What a user can mend is one line on stderr and exit code 2."""
     answer_programs(asked=False)
+    if sys.__stderr__ and not faulthandler.is_enabled():
+        faulthandler.enable(sys.__stderr__)  # where a part of one's own crashes Python, its line is printed
     try:
         with exits_raised():
             code = build()(prog_name="deeptwins", standalone_mode=False)
