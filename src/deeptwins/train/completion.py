@@ -76,12 +76,8 @@ def advance(  # noqa: PLR0913, PLR0917  a caller binds them all once, with parti
         # Save, when that is due or this turn is the last one.
         now = time.monotonic()
         if not go_on or now - saved >= pause:
-            state = training.state()  # waits for the device, which is no time lost
-            now = time.monotonic()
-            belongs = {"of": _identity(run, dataset), "after": records.last_hash(files.records)}
-            checkpoints.save(files, {**state, **belongs, "seconds": seconds + now - started})
-            saved = time.monotonic()
-            pause = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
+            took = _save(training, files, seconds - started)
+            saved, pause = time.monotonic(), max(CHECKPOINT_SECONDS, took / CHECKPOINT_SHARE)
         if not go_on:
             return "stopped"
         # Keep the host from running far ahead of the device.
@@ -96,6 +92,22 @@ def advance(  # noqa: PLR0913, PLR0917  a caller binds them all once, with parti
     files.checkpoint.unlink(missing_ok=True)
     status: Status = end["status"]
     return status
+
+
+def _save(training: Training, files: RunFiles, before: float) -> float:
+    """Save a checkpoint; returns how many seconds that took.
+
+    Args:
+        training: to be saved.
+        files: of the run.
+        before: seconds spent on the run so far, less the time of the monotonic clock.
+    """
+    state = training.state()  # waits for the device, which is no time lost
+    now = time.monotonic()
+    identity = _identity(training.run, training.stream.dataset)
+    belongs = {"of": identity, "after": records.last_hash(files.records)}
+    checkpoints.save(files, {**state, **belongs, "seconds": before + now})
+    return time.monotonic() - now
 
 
 def _end(training: Training) -> dict[str, Any]:
