@@ -125,19 +125,24 @@ def of_a_part(error: BaseException) -> bool:
     return bool(notes(error)) and not ours
 
 
+def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """List the frames of an error that are of parts of one's own, the innermost last."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [frame for frame in frames if any(Path(frame.filename).is_relative_to(code) for code in OWN_CODE)]
+
+
 def place_of(error: BaseException) -> str:
     """Name file and line of the innermost frame of a part of one's own; or else of deeptwins; or else of any code."""
     if isinstance(error, SyntaxError) and error.filename:
         return place(error.filename, error.lineno)
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if any(Path(frame.filename).is_relative_to(code) for code in OWN_CODE)]
     libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     others = [
         frame
         for frame in frames
         if Path(frame.filename).is_relative_to(_PACKAGE) or not frame.filename.startswith((*libraries, "<"))
     ]
-    last = (own or others or frames)[-1]
+    last = (own_frames(error) or others or frames)[-1]
     return place(last.filename, last.lineno)
 
 

@@ -68,6 +68,24 @@ class Table(nn.Module):
         return x.mean((2, 3)) @ self.table
 
 
+class Shared(nn.Module):
+    """Two modules around one and the same linear map."""
+
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(channels, channels))
+        self.second = nn.Sequential(self.first[0], nn.Linear(channels, classes))
+
+    def forward(self, x):
+        """Images (N, C, H, W) -> logits (N, classes)."""
+        return self.second(self.first(x.mean((2, 3))))
+
+
+def shared(channels, classes, depth, width):
+    """Make a net in which two modules share a third."""
+    return Shared(channels, classes)
+
+
 def bare(channels, classes, depth, width):
     """Make a net without any convolution, linear map or norm."""
     return Table(channels, classes)

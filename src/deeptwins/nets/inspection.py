@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from deeptwins.errors import InputError, SpecError, shown
+from deeptwins.errors import InputError, SpecError, own_frames, shown
 from deeptwins.nets.blocks import Fork, Join
 from deeptwins.nets.building import check
 from deeptwins.nets.families import FAMILIES, ResNet
@@ -87,7 +87,7 @@ def trace(net: Net, image: tuple[int, int, int], classes: int) -> tuple[Layer, .
             x = torch.empty(1, *image)
         watch(model, net)
     except (RuntimeError, TypeError) as error:
-        if "overflow" not in str(error).lower():
+        if "overflow" not in str(error).lower() or own_frames(error):
             raise  # an error in a part of the net, such as a block of one's own
         raise InputError(f"width {net.width}, {classes} classes: {str(error).splitlines()[0]}") from None
     # Note every layer that computes something, when it is called.
@@ -126,35 +126,38 @@ def outline(net: Net, image: tuple[int, int, int], classes: int) -> Traced:
     _check_image(image)
     model = making.make(net, image[0], classes, seed="one").eval()
     outputs: dict[str, tuple[int, ...]] = {}  # in the order in which they end; the last output of each
+    flops, running = Counter[str](), [""]  # of each module, without those that it calls; the innermost is the last
+    counter = FlopCounterMode(display=False)
 
-    def look(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def note(_module: nn.Module, _inputs: object, output: object) -> None:
+    def count() -> None:
+        flops[running[-1]] += counter.get_total_flops() - flops.total()
+
+    def look(module: nn.Module, name: str) -> None:
+        def begin(_module: nn.Module, _inputs: object) -> None:
+            count()
+            running.append(name)
+
+        def end(_module: nn.Module, _inputs: object, output: object) -> None:
+            count()
+            running.pop()
             tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
             outputs[name] = tuple(tensors[0].shape[1:]) if tensors else ()
 
-        return note
+        module.register_forward_pre_hook(begin)
+        module.register_forward_hook(end, always_call=True)
 
     for name, module in model.named_modules():
-        module.register_forward_hook(look(name))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        look(module, name)
+    with torch.no_grad(), counter:
         making.run(model, net, image, classes)
-    root = type(model).__name__
-    flops = {
-        name.removeprefix(root).removeprefix("."): sum(ops.values())
-        for name, ops in counter.get_flop_counts().items()
-        if name.split(".")[0] == root
-    }
     # What lies in a module that is never called belongs to the one around it.
-    own: Counter[str] = Counter(flops)
-    for name in flops.keys() - {""}:
-        own[_around(name.rpartition(".")[0], flops)] -= flops[name]
     parameters = Counter[str]()
     for name, parameter in model.named_parameters():
         parameters[_around(name.rpartition(".")[0], outputs)] += parameter.numel()
     rows = []
     for name, output in outputs.items():
         module = model.get_submodule(name)
-        row = Layer(name, type(module).__name__, output, parameters[name], own[name] // making.IMAGES)
+        row = Layer(name, type(module).__name__, output, parameters[name], flops[name] // making.IMAGES)
         if row.parameters or row.flops or not ([*module.children()] or isinstance(module, nn.Identity)):
             rows.append(row)
     return Traced(tuple(replace(row, name=row.name or ITSELF) for row in rows), tuple(_consists(model, rows, outputs)))

@@ -46,17 +46,13 @@ def attribute(name: str) -> Any:  # noqa: ANN401  whatever somebody has defined
     found = _module(name, path)
     OWN_CODE.update(code(top(path)))
     for member in inside.split("."):
-        try:
-            with exits_raised():
+        with telling(name):  # a module may make its members when they are asked for
+            try:
                 found = getattr(found, member)
-        except AttributeError:
-            close = difflib.get_close_matches(member, dir(found), 1)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            raise InputError(f"{name}: nothing of the name {member!r} in {path}{meant}") from None
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a module may make its members when they are asked for
-            raise InputError(f"{name}: {_said(error)}") from error
+            except AttributeError:
+                close = difflib.get_close_matches(member, dir(found), 1)
+                meant = f"; did you mean {close[0]}?" if close else ""
+                raise InputError(f"{name}: nothing of the name {member!r} in {path}{meant}") from None
     return found
 
 
@@ -69,17 +65,13 @@ def _module(name: str, path: str) -> Any:  # noqa: ANN401  a module, or whatever
     printed: list[str] = []
     terminal = sys.stderr  # which is not that any more while the module is imported
     warn = Spoken(lambda text: terminal.write(f"{line(text, _LONGEST)}\n"))
-    try:
-        with exits_raised(), Spoken(printed.append) as heard, redirect_stdout(heard), redirect_stderr(warn):
+    with telling(name), Spoken(printed.append) as heard, redirect_stdout(heard), redirect_stderr(warn):
+        try:
             module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
-            raise InputError(f"{name}: {_said(error)}") from error
-        raise InputError(f"{name}: no module {error.name!r}, neither installed nor in this folder") from None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # whatever a module may do
-        raise InputError(f"{name}: {_said(error)}") from error
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+                raise
+            raise InputError(f"{name}: no module {error.name!r}, neither installed nor in this folder") from None
     if first := next(filter(str.strip, printed), ""):
         sys.modules.pop(path, None)  # so that it is refused again
         raise InputError(f"{name}: prints '{line(first)}' when it is imported: put that into a function")
@@ -103,10 +95,17 @@ def code(module: ModuleType) -> list[Path]:
     return [Path(file).resolve()] if file.endswith(".py") else []
 
 
-def _said(error: BaseException) -> str:
-    """Say what somebody's module raised, and where."""
-    what = "ends Python" if isinstance(error, SystemExit) else line(f"{type(error).__name__}: {error}", _LONGEST)
-    return f"{what.rstrip(': ')} ({place_of(error)})"
+@contextmanager
+def telling(name: str) -> Iterator[None]:
+    """Turn whatever somebody's code raises inside into one line: an InputError, whose cause it is."""
+    try:
+        with exits_raised():
+            yield
+    except (KeyboardInterrupt, InputError):
+        raise
+    except BaseException as error:
+        what = "ends Python" if isinstance(error, SystemExit) else line(f"{type(error).__name__}: {error}", _LONGEST)
+        raise InputError(f"{name}: {what.rstrip(': ')} ({place_of(error)})") from error
 
 
 @contextmanager
@@ -182,13 +181,12 @@ class Parts(dict[str, T]):
             whole: Any = part
             first = dataclasses.fields(whole)[0].name
             return dataclasses.replace(whole, **{first: self._checked(name, getattr(whole, first))})
-        if not callable(part):
-            raise InputError(f"{name}: of the type {type(part).__name__}; it must be a function or a class")
         function = self._checked(name, part)
         return function if kind is None else kind(function)
 
     def _checked(self, name: str, part: Callable[..., Any]) -> Callable[..., Any]:
         """Check how a part can be called, and let it check what it returns."""
+        check_callable(name, part)
         if self._called:
             check_call(name, part, self._called)
         if not self._returns:
@@ -222,12 +220,23 @@ def check_name(field: str, name: object, names: Collection[str]) -> None:
             raise InputError(f"{field} = {error}") from error.__cause__
 
 
+def check_callable(name: str, part: object) -> None:
+    """Refuse a part that is neither a function nor a class.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if not callable(part):
+        raise InputError(f"{name}: of the type {type(part).__name__}; it must be a function or a class")
+
+
 def check_call(name: str, part: Callable[..., Any], called: Sequence[str], *options: str) -> None:
     """Refuse a part that cannot be called with these arguments in order, and these options by name.
 
     Raises:
-        InputError: it has another signature.
+        InputError: it is no function or class, or has another signature.
     """
+    check_callable(name, part)
     try:
         signature = inspect.signature(part)
     except (TypeError, ValueError):  # of what is not written in Python

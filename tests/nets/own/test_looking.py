@@ -46,6 +46,13 @@ def test_products_outside_layers_are_counted():
     assert rows["net.attention"].parameters == 4 * width * (width + 1)  # its output map is never called
 
 
+def test_products_of_a_shared_module_are_its_own():
+    """A module inside two others has the FLOPs of all its calls, and these none of them."""
+    rows = {layer.name: layer.flops for layer in inspection.trace(own_nets.spec("shared"), IMAGE, 5)}
+
+    assert rows == {"first.0": 2 * 2 * 3 * 3, "second.1": 2 * 3 * 5}
+
+
 def test_a_net_consists_of_what_is_at_its_top():
     """One module alone is looked into; parts have the order in which they run, and the shape that leaves them last."""
     children = inspection.children(own_nets.spec("wrapped"), IMAGE, 5)

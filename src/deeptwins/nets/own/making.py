@@ -6,8 +6,8 @@ import hashlib
 import inspect
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -18,9 +18,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from deeptwins.errors import InputError, SpecError, choices, line, place_of
+from deeptwins.errors import InputError, SpecError, choices
 from deeptwins.study.specs import OF_OWN_NETS, Net
-from deeptwins.system.importing import attribute, exits_raised, is_own
+from deeptwins.system.importing import attribute, check_call, is_own, telling
 
 IMAGES = 2  # that a net is tried on: what it returns must tell them apart
 CALLED = ("channels", "classes", "depth", "width")
@@ -47,27 +47,20 @@ def check(net: Net) -> None:
 
 def _check_call(net: Net, function: Callable[..., Any]) -> None:
     """Refuse what cannot be called, or not like this."""
-    if not callable(function):
-        raise SpecError(f"family = {net.family!r}: of the type {type(function).__name__}; it must be a function")
     options = dict(net.options)
     if twice := [name for name in options if name in CALLED]:
         raise SpecError(f"options.{twice[0]}: given to every net of your own; use the field of a net, or another name")
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # of what is written in C: the call will tell
-        return
-    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    parameters: Mapping[str, inspect.Parameter] = {}
+    with suppress(TypeError, ValueError):  # no function, or written in C
+        parameters = inspect.signature(function).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    names = {name for name, parameter in signature.parameters.items() if parameter.kind in by_name} - {*CALLED}
-    for name in options if inspect.Parameter.VAR_KEYWORD not in kinds else ():
+    names = {name for name, parameter in parameters.items() if parameter.kind in by_name} - {*CALLED}
+    for name in options if parameters and inspect.Parameter.VAR_KEYWORD not in kinds else ():
         if name not in names:
             known = choices(names, name) if names else "it has none"
             raise SpecError(f"options.{name}: {net.family} has no such option; {known}")
-    try:
-        signature.bind(1, 2, depth=net.depth, width=net.width, **options)
-    except TypeError as error:
-        called = ", ".join(["channels", "classes", "depth=...", "width=...", *(f"{name}=..." for name in options)])
-        raise SpecError(f"family = {net.family!r}: cannot be called ({called}): {line(error)}") from None
+    check_call(f"family = {net.family}", function, CALLED[:2], *CALLED[2:], *options)
 
 
 def make(net: Net, channels: int, classes: int, seed: str) -> nn.Module:
@@ -135,19 +128,6 @@ def check_training(net: Net, image: tuple[int, int, int], classes: int, images: 
 def _options(net: Net) -> dict[str, Any]:
     """Return the options as the study file has them."""
     return {name: [*value] if isinstance(value, tuple) else value for name, value in net.options}
-
-
-@contextmanager
-def telling(name: str) -> Iterator[None]:
-    """Turn whatever somebody's code raises inside into one line: an InputError, whose cause it is."""
-    try:
-        with exits_raised():
-            yield
-    except (KeyboardInterrupt, InputError):
-        raise
-    except BaseException as error:
-        what = "ends Python" if isinstance(error, SystemExit) else line(f"{type(error).__name__}: {error}", 200)
-        raise InputError(f"{name}: {what.rstrip(': ')} ({place_of(error)})") from error
 
 
 @contextmanager

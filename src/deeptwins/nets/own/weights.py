@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from deeptwins.errors import InputError
 from deeptwins.nets.initialization import INITIALIZATIONS, generator, he_normal
-from deeptwins.nets.own.making import make, telling
+from deeptwins.nets.own.making import make
 from deeptwins.study.specs import Net
-from deeptwins.system.importing import is_own
+from deeptwins.system.importing import is_own, telling
 
 _REDRAWN = WeakKeyDictionary[nn.Module, tuple[str, ...]]()
 
