@@ -22,6 +22,7 @@ from deeptwins.profile import clock, roofline
 from deeptwins.profile import ops as profile_ops
 from deeptwins.profile.plans import RANDOM, Plan, Subject
 from deeptwins.records import host
+from deeptwins.records.kinds import PartCode
 from deeptwins.records.profiles import KernelTime, Op, Profile, Rate, Step
 from deeptwins.train import checks, growth, lanes, training
 from deeptwins.train import device as devices
@@ -87,7 +88,11 @@ def profile(
         date=datetime.now(UTC).date().isoformat(),
         commit=devices.commit(),
         machine={**devices.describe(device.type), "load": load},
-        parts={name: code for subject in plan.subjects for name, code in parts(subject.run).items()},
+        parts={
+            name: PartCode.model_validate(code)
+            for subject in plan.subjects
+            for name, code in parts(subject.run).items()
+        },
         threads=threads,
         steps=steps,
         rates=tuple(rates.values()),
