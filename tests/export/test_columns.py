@@ -1,5 +1,7 @@
 """Columns: what is promised of the tables is what they have."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -63,3 +65,27 @@ def test_what_is_no_column_of_ours_comes_last_as_it_is():
 
     assert [*table] == [*COLUMNS["machines"], "tpu"]
     assert (table["tpu"][0], table["cores"][0], table["commit"].isna()[0]) == (4, 2, True)
+
+
+def test_a_net_of_ones_own_has_its_columns(tmp_path):
+    """What it consists of is JSON, and how much of it was drawn anew is a number; other nets have none and 0."""
+    twins = 'own = { family = "nowhere.nets:make" }\nplain = { family = "cifar" }'
+    asked = made.small(tmp_path, twins, "[[vary]]\ndepth = 8\nseed = 0\n")
+    first, *lines = made.records(asked.runs[0])
+    child = {"name": "body", "kind": "Block", "output": [8], "parameters": 10}
+    first["twins"]["own"] |= {"children": [child], "redrawn": ["a", "b"]}
+    made.write(tmp_path / "results", asked.runs[0], [first, *lines])
+
+    runs = tables.tidy(frames.load(asked, tmp_path / "results")).runs.set_index("twin")
+
+    assert (runs["redrawn"]["own"], runs["redrawn"]["plain"]) == (2, 0)
+    assert json.loads(runs["children"]["own"]) == [child]
+    assert runs["children"].isna()["plain"]
+
+
+def test_the_document_names_every_table():
+    """docs/data.md says of each table what a row is."""
+    text = ROOT.joinpath("docs", "data.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+
+    assert {*COLUMNS} <= {name.strip(" `") for row in rows for name in row.split(",")}

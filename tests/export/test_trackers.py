@@ -2,6 +2,7 @@
 
 import json
 import struct
+import subprocess
 import sys
 from collections import defaultdict
 from importlib.util import find_spec
@@ -203,11 +204,13 @@ def test_a_client_that_is_not_installed_is_named(tmp_path, monkeypatch, name):
         ("wandb", "x/../results"),
         ("mlflow", "results/m"),
         ("mlflow", "sqlite:///results/m.db"),
+        ("mlflow", "file://{here}/results/m"),
     ],
 )
 def test_no_export_lies_among_results(tmp_path, monkeypatch, name, out):
     """A folder or file in the folder of results is refused, whatever it is called."""
     monkeypatch.chdir(tmp_path)
+    out = out.format(here=tmp_path)
 
     assert refused(targets.place, name, out, tmp_path / "results", made.small(tmp_path)) == (
         f"--out {out}: in {tmp_path}/results, where records alone may lie; choose another folder"
@@ -238,3 +241,51 @@ def test_what_a_client_objects_to_is_one_line(error, said):
     error = FileNotFoundError(2, "No such file or directory", "x")
     with pytest.raises(FileNotFoundError):
         hand()
+
+
+@pytest.mark.parametrize(
+    ("given", "where", "shown_by"),
+    [
+        ((None, None), "sqlite:///exports/mlflow/mlflow.db", "sqlite:///exports/mlflow/mlflow.db"),
+        ((None, "databricks"), "databricks", ""),
+        ((None, "http://127.0.0.1:9"), "http://127.0.0.1:9", ""),
+        ((None, "my runs"), "my runs", "'my runs'"),
+        (("a b", "databricks"), "sqlite:///a b/mlflow.db", "'sqlite:///a b/mlflow.db'"),
+        (("databricks", None), "databricks", ""),
+    ],
+)
+def test_the_store_of_mlflow_is_the_one_that_is_named(tmp_path, monkeypatch, given, where, shown_by):
+    """Without --out it is what MLflow's variable says, as MLflow reads it; what shows it can be typed as it is."""
+    out, variable = given
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if variable:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
+    opened = []
+    monkeypatch.setattr(targets, "MlflowRuns", opened.append)
+
+    place = targets.place("mlflow", out, tmp_path / "results", made.small(tmp_path))
+
+    assert (place.where, place.shown_by) == (where, shown_by and f"mlflow server --backend-store-uri {shown_by}")
+    assert opened == [where.replace("sqlite:///", f"sqlite:///{tmp_path}/")]
+
+
+LOCKS = "import fcntl, sys; file = open(sys.argv[1], 'ab'); fcntl.lockf(file, fcntl.LOCK_EX, 1, 0); print(); input()"
+
+
+@pytest.mark.parametrize(
+    ("name", "lock"), [("EventFiles", "out/.small.lock"), ("MlflowRuns", "out/mlflow.db.small.lock")]
+)
+def test_two_exports_of_a_study_to_one_place_do_not_write_at_once(tmp_path, monkeypatch, name, lock):
+    """While another process has it, an export is refused in a line; when that has ended, it goes."""
+    study, path = made.small(tmp_path), tmp_path / lock
+    monkeypatch.setattr(targets, name, lambda _: None)
+    form = {"EventFiles": "tensorboard", "MlflowRuns": "mlflow"}[name]
+    path.parent.mkdir()
+    said = f"{path}: another export of this study to there is under way; it has the same numbers"
+
+    with subprocess.Popen([sys.executable, "-c", LOCKS, path], stdin=-1, stdout=-1) as other:  # noqa: S603
+        other.stdout.readline()
+        assert refused(targets.place, form, str(tmp_path / "out"), tmp_path / "results", study) == said
+        other.communicate(b"\n")
+    targets.place(form, str(tmp_path / "out"), tmp_path / "results", study)

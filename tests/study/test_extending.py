@@ -185,7 +185,7 @@ def test_a_study_may_extend_the_one_that_it_hides(folder):
         ('extends = ""', 'extends = "": should be the name of a study, or the path of its file'),
         (
             'extends = "\\u001b"',
-            'extends = "\\u001b": no such study in {here}/; choose from base, broken, circle, some',
+            'extends = "\\u001b": no such study in {here}/; choose from base, broken, circle,',
         ),
         ('without = ["scale"]', "without: of no use without extends"),
         ('extends = "base"\nwithout = "scale"', 'without = "scale": should be a list of keys, such as recipe.warmup'),
@@ -195,6 +195,12 @@ def test_a_study_may_extend_the_one_that_it_hides(folder):
         ),
         ('extends = "base"\nwithout = ["scale.x"]', 'without: "scale.x" is not in the extended study'),
         ('extends = "broken"', "not TOML"),
+        ('extends = "folder"', "{here}/folder.toml: a folder, not a regular file"),
+        ('extends = "folder.toml"', "{here}/folder.toml: a folder, not a regular file"),
+        ('extends = "loop"', 'extends = "loop": Too many levels of symbolic links'),
+        ('extends = "dangling"', 'extends = "dangling": no such file: {here}/dangling.toml'),
+        (f'extends = "{"x" * 300}.toml"', "File name too long"),
+        ('extends = "\\u0000.toml"', "no such file: {here}/"),
         (
             'extends = "base"\n[recipe]\ndepth = 8',
             "vary[0].depth: given in [recipe] too; give it once (with what it has of base.toml)",
@@ -210,6 +216,9 @@ def test_what_cannot_be_extended_is_one_line(folder, text, told):
     write(folder / "base.toml", BASE)
     write(folder / "broken.toml", "question =")
     write(folder / "circle.toml", 'extends = "some"')
+    folder.joinpath("folder.toml").mkdir()
+    for name, target in {"loop": "loop.toml", "dangling": "gone"}.items():
+        folder.joinpath(f"{name}.toml").symlink_to(target)
     path = write(folder / "some.toml", text)
 
     with pytest.raises(InputError) as error:

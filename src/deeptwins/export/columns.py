@@ -93,7 +93,9 @@ COLUMNS: dict[str, Columns] = {
             "text?", "", "The net's stages, as JSON; nets of one's own and the oldest records lack it."
         ),
         "children": Described("text?", "", "What a net of one's own consists of, as JSON; others lack it."),
-        "redrawn": Described("text?", "", "Which of its parameters and buffers were drawn anew, as JSON."),
+        "redrawn": Described(
+            "integer", "", "Parameters and buffers of a net of one's own that were drawn anew; others have 0."
+        ),
         "checksum": Described("text", "", "Of the dataset's images."),
         "train_images": Described("integer", "images", "Trained on."),
         "test_images": Described("integer", "images", "Tested on."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,6 +20,7 @@ from deeptwins.study import Study
 
 FOLDER = Path("exports")
 TABLES = ("csv", "parquet", "jsonl")
+DATABRICKS = "databricks"  # the one address of a server that looks like a folder
 
 
 class Sink(Protocol):
@@ -66,13 +68,13 @@ def place(name: str, out: str | None, results: Path, study: Study) -> Opened:
     Raises:
         InputError: the folder lies in that of results, the client is not installed, or it fails.
     """
-    if name == "mlflow":
-        out = out or os.environ.get("MLFLOW_TRACKING_URI")
-    address = out if name == "mlflow" and out and "://" in out else None
-    file = address.removeprefix("sqlite:///") if address and address.startswith("sqlite:") else None
-    folder = Path(out or FOLDER / name)
-    if (file or address is None) and Path(file or folder).resolve().is_relative_to(results.resolve()):
-        raise InputError(f"--out {out}: in {results}, where records alone may lie; choose another folder")
+    address = None
+    if name == "mlflow":  # which reads its variable itself, whatever is in it
+        uri = out is not None and ("://" in out or out == DATABRICKS)
+        address = out if uri else os.environ.get("MLFLOW_TRACKING_URI") if out is None else None
+    file, folder = _file(address) if address else None, Path(out or FOLDER / name)
+    if (file or not address) and Path(file or folder).resolve().is_relative_to(results.resolve()):
+        raise InputError(f"--out {address or out}: in {results}, where records alone may lie; choose another folder")
     if name in TABLES:
         folder /= _name(study)
         tables: Sink = import_module("deeptwins.export.tables").Tables(name, folder)  # trackers need no pandas
@@ -84,9 +86,22 @@ def place(name: str, out: str | None, results: Path, study: Study) -> Opened:
         "wandb": lambda: WandbRuns(folder),
     }
     where = str(folder) if name != "mlflow" else address or f"sqlite:///{folder / DATABASE}"
-    server = address is not None and file is None  # it shows itself
-    shown_by = "" if server else SHOWN_BY[name].format(where=where, study=study.name)
-    return Opened(where, "net", shown_by, Tracked(name, make[name]))
+    server = bool(address) and file is None  # it shows itself
+    shown_by = "" if server else SHOWN_BY[name].format(where=shlex.quote(where), study=study.name)
+    if name == "mlflow":
+        beside = Path(file) if file else folder / DATABASE
+        lock = None if server else beside.with_name(f"{beside.name}.{study.name}.lock")
+    else:
+        lock = folder / f".{study.name}.lock"
+    return Opened(where, "net", shown_by, Tracked(name, make[name], lock))
+
+
+def _file(address: str) -> str | None:
+    """Return the file or folder of a store's address; None: it is that of a server."""
+    for scheme in ("sqlite:///", "file://"):
+        if address.startswith(scheme):
+            return address.removeprefix(scheme)
+    return None if "://" in address or address == DATABRICKS else address
 
 
 def _name(study: Study) -> str:

@@ -8,12 +8,13 @@ from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from deeptwins.errors import InputError, one_line
 from deeptwins.export import units
 from deeptwins.export.units import Point, Unit
 from deeptwins.study import Study
+from deeptwins.system import disk, regular
 from deeptwins.system.invocation import installing
 
 
@@ -36,10 +37,21 @@ class Tracker(Protocol):
 class Tracked:
     """Hands the units of a study to a tracker."""
 
-    def __init__(self, client: str, make: Callable[[], Tracker]) -> None:
+    def __init__(self, client: str, make: Callable[[], Tracker], lock: Path | None = None) -> None:
+        """Open a tracker.
+
+        Args:
+            client: its name.
+            make: opens it.
+            lock: the file that keeps others from writing the same; None where there is no place for one.
+
+        Raises:
+            InputError: the client is not installed, or fails, or another export is under way.
+        """
         self._client = client
         with calling(client):
             self._tracker = make()
+        self._locked = _lock(lock) if lock else None
 
     def take(self, study: Study, _results: Path, changed: Sequence[Path]) -> dict[str, str]:
         """Hand on the units of runs whose records have changed; says what became of each.
@@ -75,6 +87,20 @@ class Tracked:
         """
         with calling(self._client):
             self._tracker.close()
+        if self._locked:
+            self._locked.close()
+
+
+def _lock(path: Path) -> BinaryIO:
+    """Lock a file against other processes until it is closed: two that find nothing would write everything twice."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        regular.check(path)
+    file = path.open("ab")
+    if disk.lock(file, 0) is False:
+        file.close()
+        raise InputError(f"{path}: another export of this study to there is under way; it has the same numbers")
+    return file
 
 
 def client(name: str, extra: str) -> ModuleType:

@@ -79,20 +79,23 @@ def _base(name: str, files: Sequence[Path], folder: Path) -> Path:
     """Find what the last file extends: beside it, else as every study is found. A file's own name is another's."""
     path = files[-1]
     said = f"{path}: {EXTENDS} = {shown(name)}"
+    looked = {} if name.endswith(".toml") else places.known(path.parent, folder)
     if name.endswith(".toml"):
         candidates = [path.parent / name]
-        if not candidates[0].is_file():
-            raise InputError(f"{said}: no such file: {line(candidates[0], LONGEST_TEXT)}")
+    elif name == path.stem:  # changes the study of the same name that it hides
+        candidates = [file for place in (folder, places.SHIPPED) if (file := place / f"{name}.toml").is_file()]
+    elif name in looked:
+        candidates = [looked[name]]
     else:
-        looked = places.known(path.parent, folder)
-        candidates = [looked[name]] if name in looked else []
-        if name == path.stem:  # changes the study of the same name that it hides
-            candidates = [place / f"{name}.toml" for place in (folder, places.SHIPPED)]
-    there = [file for file in candidates if file.is_file() and not file.samefile(path)]
-    if not there and candidates:
-        raise InputError(f"{said}: the study extends itself")
-    if not there:
         raise InputError(f"{said}: no such study in {places.where(path.parent, folder)}; {choices(looked, name)}")
+    try:
+        there = [file for file in candidates if not file.samefile(path)]
+    except (FileNotFoundError, ValueError):  # a name may have what no name of a file has
+        raise InputError(f"{said}: no such file: {line(candidates[0], LONGEST_TEXT)}") from None
+    except OSError as error:
+        raise InputError(f"{said}: {error.strerror}") from None
+    if not there:
+        raise InputError(f"{said}: the study extends itself")
     if any(there[0].samefile(file) for file in files):
         circle = " -> ".join(line(file.name) for file in [*files, there[0]])
         raise InputError(f"{said}: the studies extend each other: {circle}")
