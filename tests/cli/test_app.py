@@ -341,6 +341,14 @@ def test_list_fits_80_columns_and_has_headings_in_order(call, root):
     assert out.index("\n  depth  ") < out.index("\n  b  ")
 
 
+def test_list_keeps_a_cost_in_one_line(call, root):
+    """One that is too long for its column stands in a line of its own, below the state."""
+    cost = "4 min on 2 CPU cores, in Triton's interpreter: TRITON_INTERPRET=1"
+    made.load(root / "ablations", TINY.replace("a moment", cost), "kernel")
+
+    assert f"  kernel{' ' * 29}2 runs to do\n      {cost}\n      Does it work?\n" in call("list")[1]
+
+
 def test_studies_that_ship_are_found_anywhere(call, root, monkeypatch):
     """They are listed beside those of ablations/, which come first; one that hides another is told."""
     monkeypatch.setattr(places, "SHIPPED", root / "shipped")
@@ -487,7 +495,12 @@ def test_programs_get_one_json_object(call, root):
 
 
 @pytest.mark.parametrize(
-    "command", [["show", "frob"], ["report", "frob"], ["diff", "tiny", "frob"], ["gate"], ["doctor", "folder:frob"]]
+    "command",
+    [
+        *[["show", "frob"], ["report", "frob"], ["diff", "tiny", "frob"], ["gate"], ["doctor", "folder:frob"]],
+        *[["list", "--frob"], ["lst"], ["show"], ["diff", "tiny"], ["report", "--seeds", "0"], ["run", "tiny"]],
+    ],
+    ids=" ".join,
 )
 def test_programs_are_told_what_is_wrong(call, command):
     """Where a command fails, what people read on stderr is the object on stdout, too."""
@@ -495,6 +508,36 @@ def test_programs_are_told_what_is_wrong(call, command):
 
     assert code == 2
     assert f"deeptwins: {json.loads(out)['error']}\n" == err
+
+
+WAITING = [
+    *["show resnet-18", "profile resnet-18", "profile --timings x.json", "kernels", "kernels --no-compile"],
+    *["schema", "list", "report", "report tiny", "diff tiny tiny", "export tiny --to csv", "gate page"],
+    "gate import a.json b.json",
+]
+
+
+@pytest.fixture
+def nothing_loads(root, monkeypatch):
+    """Results of a study, and an environment where PyTorch and pandas are not to be had."""
+    made.results(root, study.load(root / "ablations" / "tiny.toml"))
+    sides = r"deeptwins\.(nets|train|kernels|data|profile|findings|pages|export|gate)\b"
+    for name in [name for name in sys.modules if re.match(sides, name)]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("torch", "pandas"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.parametrize("arguments", WAITING)
+@pytest.mark.usefixtures("nothing_loads")
+def test_who_waits_at_a_terminal_is_told_for_what(call, monkeypatch, arguments):
+    """Before a command loads PyTorch or pandas, or reads records, a line says so on a terminal, and nowhere else."""
+    piped = call(*arguments.split())[2]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    seen = call(*arguments.split())[2]
+
+    assert not re.search(r" \.\.\.$", piped, re.MULTILINE)
+    assert re.match(r"(loading|reading|writing) .* \.\.\.\n", seen)
 
 
 def test_the_version_is_told(call):

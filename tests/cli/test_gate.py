@@ -555,6 +555,7 @@ def test_sigterm_keeps_what_was_measured(project):
 
     assert code == 130
     assert "No verdict, the run ended early: interrupted" in out
+    assert out.count("ended early") == 1
     assert len(project.stored()[0].benchmarks[0].pairs) >= 1
     assert len(project.git("worktree", "list").splitlines()) == 1
 

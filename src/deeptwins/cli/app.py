@@ -148,6 +148,8 @@ def _answer(error: BaseException) -> int:
         name = error.filename or ("standard output" if _output_fails() else None)
         return refuse(f"{name}: {error.strerror}" if name else error)
     if hasattr(error, "format_message"):  # typer's usage errors: click's class or its own copy, by version
+        if "--json" in sys.argv[1:]:
+            answer_programs(asked=True)  # as the option itself does, which a wrong word may have kept from being read
         context = getattr(error, "ctx", None)
         command = f"{context.command_path if context else 'deeptwins'} --help"
         return refuse(f"{error.format_message().rstrip('.')}; see `{command}`")

@@ -78,6 +78,12 @@ def say(text: object = "", *, err: bool = False, longest: int = LONGEST) -> None
         typer.echo(line(text, longest), err=err)
 
 
+def beginning(what: str) -> None:
+    """Say what a command does in its first seconds, where somebody watches a terminal and has nothing to read yet."""
+    if sys.stderr.isatty():
+        say(f"{what} ...", err=True)
+
+
 def width() -> int:
     """Count the columns that text has."""
     return max(NARROWEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else PIPED
@@ -100,9 +106,9 @@ def wrap(text: object, *, hanging: int | None = None) -> None:
 def answer_programs(asked: bool) -> bool:  # noqa: FBT001  as typer calls it
     """Choose whether standard output is for programs: nothing but what `tell` prints, or for people."""
     _Output.for_programs, _Output.refusals = asked, []
-    if asked:  # what anything else prints, a block of one's own say, goes where people see it
+    if asked and not _Output.stream:  # what anything else prints, a block of one's own say, goes where people see it
         _Output.stream, sys.stdout = sys.stdout, sys.stderr
-    elif _Output.stream:
+    elif _Output.stream and not asked:
         _Output.stream, sys.stdout = None, _Output.stream
     return asked
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import CONTRADICTED, REPORTS, RESULTS, stoppable, tell, width
+from deeptwins.cli.console import CONTRADICTED, REPORTS, RESULTS, beginning, stoppable, tell, width
 from deeptwins.cli.options import AsJson, Reports, complete_study, results_option
 from deeptwins.cli.pages import print_index, print_page, spec_of
 
@@ -49,6 +49,7 @@ def diff(  # noqa: PLR0913  every option is a parameter
       deeptwins diff depth depth@results/reference
       deeptwins diff depth@HEAD~50 depth@results/reference
     """  # noqa: D301
+    beginning(f"reading {a} and {b}")
     from deeptwins.pages.diff import text
     from deeptwins.pages.page import write
 

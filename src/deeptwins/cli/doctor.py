@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import ABLATIONS, RESULTS, TRAINING, missing, needs_training, say, tell, wrap
+from deeptwins.cli.console import ABLATIONS, RESULTS, TRAINING, beginning, missing, needs_training, say, tell, wrap
 from deeptwins.cli.options import AsJson, Data, results_option
 from deeptwins.system.spoken import heard
 
@@ -53,12 +53,13 @@ def doctor(
 
 def _of_training(own: Sequence[str], data: Path | None) -> dict[str, Any]:
     """Tell of this machine what training takes: the device, the versions, the fused ops, the datasets."""
+    needs_training()
+    beginning("loading PyTorch")
     from deeptwins import data as datasets
     from deeptwins.kernels import IMPLEMENTATIONS, unavailable
     from deeptwins.records import host
     from deeptwins.train import device as devices
 
-    needs_training()
     device = devices.device("auto").type
     found: dict[str, Any] = dict(devices.describe(device))
     found |= {"commit": devices.commit(), "workers": host.cores() if device == "cpu" else 1}

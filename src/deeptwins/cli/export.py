@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptwins.cli.console import ABLATIONS, RESULTS, refuse, say, wrap
+from deeptwins.cli.console import ABLATIONS, RESULTS, beginning, refuse, say, wrap
 from deeptwins.cli.options import complete_study, results_option, settings_option
 from deeptwins.errors import InputError
 from deeptwins.pages.wording import count
@@ -80,6 +80,7 @@ def export(  # noqa: PLR0913  every option is a parameter
     from deeptwins.findings.following import Watched
     from deeptwins.findings.following import follow as following
 
+    beginning(f"reading {results}/")
     chosen = studies.load(studies.find(study, ABLATIONS), settings or [])
     folder, watched = results / chosen.name, Watched(chosen, results)
     changed = [] if follow else watched.look()

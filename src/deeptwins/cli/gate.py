@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from deeptwins.cli.console import BAD_INPUT, REPORTS, RESULTS, read_duration, refuse, say, stoppable, tell, wrap
+from deeptwins.cli.console import (
+    BAD_INPUT,
+    REPORTS,
+    RESULTS,
+    beginning,
+    read_duration,
+    refuse,
+    say,
+    stoppable,
+    tell,
+    wrap,
+)
 from deeptwins.cli.options import AsJson, Reports, results_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError, naming
@@ -164,6 +175,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
 @app.command()
 def page(results: GateRuns = RESULTS, reports: Reports = REPORTS) -> None:
     """Write the page from the stored runs, without measuring."""
+    beginning(f"reading {results}/")
     publish("performance", reports, (results,))
 
 
@@ -191,6 +203,7 @@ def import_(
     """  # noqa: D301
     if len(files) % 2:
         raise InputError(f"{count(len(files), 'file')}: base and head must come in pairs")
+    beginning("reading the files")
     from deeptwins.gate.formats.imports import imported
 
     if code := _conclude(imported(files[::2], files[1::2]), results, reports, summary):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deeptwins.cli.console import REPORTS, RESULTS, stoppable
+from deeptwins.cli.console import REPORTS, RESULTS, beginning, stoppable
 from deeptwins.cli.options import Reports, results_option
 from deeptwins.cli.pages import publish
 
@@ -38,6 +38,7 @@ def kernels(
       deeptwins kernels
       deeptwins kernels --no-compile --timings timings.json
     """  # noqa: D301
+    beginning("loading PyTorch and Triton" if compiling else f"reading {results}/")
     if timings is not None:
         from deeptwins.pages.kernels.page import keep_timings
 

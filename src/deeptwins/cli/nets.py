@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptwins.cli.console import ABLATIONS, TRAINING, print_layers, read_shape, say, tell, wrap
+from deeptwins.cli.console import ABLATIONS, TRAINING, beginning, print_layers, read_shape, say, tell, wrap
 from deeptwins.cli.options import AsJson, complete_shown, complete_study, image_option, settings_option
 from deeptwins.errors import InputError, choices, naming, noting, shown
 from deeptwins.system.invocation import here
@@ -95,6 +95,7 @@ def show(  # noqa: PLR0913  every option is a parameter
         _check_alone(names, studies[0], given=(image, classes, width, diagram, layers or None))
         _print_study(study.find(studies[0], ABLATIONS), settings or [])
         return
+    beginning("loading PyTorch")
     _show_networks(names, image, classes, width, settings or [], diagram, layers=layers)
 
 
@@ -194,6 +195,7 @@ def schema(*, markdown: AsMarkdown = False, columns: AsColumns = False) -> None:
         return
     from deeptwins.study import schema as schemas
 
+    beginning("loading PyTorch, for the names of parts")
     try:
         from deeptwins.nets.building import NAMES
         from deeptwins.train.optimization import OPTIMIZERS, SCHEDULES

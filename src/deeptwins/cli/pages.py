@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from deeptwins.cli.console import BAD_INPUT, print_table, refuse, say, tell, wrap
+from deeptwins.cli.console import ABLATIONS, BAD_INPUT, print_table, refuse, say, tell, wrap
 from deeptwins.errors import InputError
 from deeptwins.pages.wording import count
 from deeptwins.system import signals
@@ -89,6 +89,16 @@ def publish(
 def sources(results: Path, *without: str) -> list[Source]:
     """List what a folder of results has for pages, in the order of `PAGES`, but for some kinds."""
     return [(kind, source) for kind in PAGES if kind not in without for source in spec_of(kind).find(results)]
+
+
+def with_results(results: Path) -> list[str]:
+    """Name the studies that have results, but for those that no name finds: they are said to be left out."""
+    from deeptwins.study import known, where
+
+    there = [name for name in known(ABLATIONS) if any((results / name).glob("*.jsonl"))]
+    for name in sorted({path.parent.name for path in results.glob("*/*.jsonl")} - {*there}):
+        say(f"{name}: left out, its study is not in {where(ABLATIONS)}; name its .toml file", err=True)
+    return there
 
 
 def print_page(written: Written[Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, as_typed, read_shape, say, stoppable
+from deeptwins.cli.console import ABLATIONS, REPORTS, RESULTS, as_typed, beginning, read_shape, say, stoppable
 from deeptwins.cli.options import (
     Data,
     DeviceName,
@@ -92,11 +92,13 @@ def profile(  # noqa: PLR0913  every option is a parameter
       deeptwins profile --timings throughput.json
     """  # noqa: D301
     if timings:
+        beginning("writing the pages")
         _show(timings, results, reports)
     if not names:
         if not timings:
             raise InputError("Missing argument 'STUDY|NETWORK', or --timings FILE; see `deeptwins profile --help`")
         return
+    beginning("loading PyTorch")
     from deeptwins.profile import measure
     from deeptwins.profile import plans as profile_plans
     from deeptwins.train import device as devices

@@ -22,6 +22,7 @@ from deeptwins.cli.console import (
     REPORTS,
     RESULTS,
     as_typed,
+    beginning,
     conclude,
     needs_training,
     read_duration,
@@ -41,7 +42,7 @@ from deeptwins.cli.options import (
     seeds_option,
     settings_option,
 )
-from deeptwins.cli.pages import publish, sources, watch_pages
+from deeptwins.cli.pages import publish, sources, watch_pages, with_results
 from deeptwins.errors import InputError, SpecError, noting, one_line
 from deeptwins.pages.wording import count
 from deeptwins.system import signals
@@ -57,7 +58,7 @@ FULL = "-cifar10"  # ends the names of studies with the paper's recipe
 STATES = ("done", "diverged", "failed", "unfinished")
 TWINS = 5  # named at most
 DEVICES = {"auto": "a GPU if there is one, or else on the CPU", "cpu": "the CPU", "cuda": "a GPU"}
-COST = 25  # columns of a cost, at least where one is longer
+COST = 25  # columns of a cost; a longer one has a line of its own
 
 Records = Annotated[Path, results_option("Where the records of runs lie.")]
 Settings = Annotated[
@@ -132,6 +133,8 @@ def list_(
     """
     from deeptwins.study import hides, known, order
 
+    if results.exists():
+        beginning(f"reading {results}/")
     files = known(ABLATIONS)
     rows = [_listed(path, results) for path in files.values()]
     broken = [row for row in rows if row["error"]]
@@ -184,8 +187,11 @@ def _print_group(group: str | None, rows: Sequence[Mapping[str, Any]], shown: Se
         if row["error"]:
             wrap(f"  {row['name']}: {row['error']}", hanging=6)
             continue
-        wrap(f"  {row['name']:{names}}  {row['cost'] or '-':{min(costs, COST)}}  {_state(row)}", hanging=names + 4)
-        wrap(f"      {row['question']}")
+        cost = row["cost"] or "-"
+        beside, below = ("", [cost]) if len(cost) > COST else (cost, [])
+        wrap(f"  {row['name']:{names}}  {beside:{min(costs, COST)}}  {_state(row)}", hanging=names + 4)
+        for text in (*below, row["question"]):
+            wrap(f"      {text}")
     say()
 
 
@@ -302,8 +308,9 @@ def report(  # noqa: PLR0913  as above
     """  # noqa: D301
     from deeptwins.study import where
 
+    beginning(f"reading {results}/")
     others = [] if studies else sources(results, "study")
-    names = list(dict.fromkeys(studies)) if studies else _with_results(results)
+    names = list(dict.fromkeys(studies)) if studies else with_results(results)
     if not names and not others:
         raise InputError(f"{results}: no results of a study in {where(ABLATIONS)}; `deeptwins run depth` makes some")
     chosen: list[Study] = []
@@ -386,13 +393,3 @@ def _write_pages(
     """Write and print the page of each study, and write others; says whether the records contradict a claim."""
     pages = publish("study", reports, *((study, results) for study in studies), others=others, forms=forms)
     return any(page.facts.contradicted for page in pages)
-
-
-def _with_results(results: Path) -> list[str]:
-    """Name the studies that have results, but for those that no name finds: they are said to be left out."""
-    from deeptwins.study import known, where
-
-    there = [name for name in known(ABLATIONS) if any((results / name).glob("*.jsonl"))]
-    for name in sorted({path.parent.name for path in results.glob("*/*.jsonl")} - {*there}):
-        say(f"{name}: left out, its study is not in {where(ABLATIONS)}; name its .toml file", err=True)
-    return there

@@ -233,7 +233,11 @@ def test_the_order_of_benchmarks_means_nothing(ratios, rng):
         (made.run(of()), 0, "No slowdown: 1 benchmark within 3 %."),
         (made.run(of(SLOW, SLOW)), 1, "Slower: b by "),
         (made.run(of(SLOW)), 3, "Inconclusive: b: "),
-        (made.run(of(), failure="the worker of head was killed."), 2, "Ended early: the worker of head was killed."),
+        (
+            made.run(of(), failure="the worker of head was killed."),
+            2,
+            "No verdict, the run ended early: the worker of head was killed.",
+        ),
         (made.run(), 4, "Nothing was measured."),
         (made.run(expected=()), 4, "Nothing was measured."),
         (made.run(of(), expected=("b", "a")), 4, "Not measured: a (not in head)."),
@@ -282,7 +286,7 @@ def test_the_gravest_code_holds_and_all_is_said():
     ]
 
     assert [one.code for one in result] == [2, 1, 4, 3, 0]
-    begins = ["Ended early: ", "Slower: slow", "Not measured: gone", "Inconclusive: doubt"]
+    begins = ["No verdict, the run ended early: ", "Slower: slow", "Not measured: gone", "Inconclusive: doubt"]
     *grave, last = result[0].lines
     assert all(line.startswith(begin) for line, begin in zip(grave, begins, strict=True))
     assert [one.lines[0] for one in result[1:4]] == grave[1:]

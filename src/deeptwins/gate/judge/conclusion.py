@@ -60,7 +60,9 @@ def conclude(run: Run) -> Conclusion:
         code = UNDECIDED if "inconclusive" in verdicts else FINE
 
     # The sentences. What is wrong comes first; that nothing is worse does so only where all is fine.
-    lines = [] if run.failure is None else [f"Ended early: {run.failure.strip().removesuffix('.')}."]
+    lines = (
+        [] if run.failure is None else [f"No verdict, the run ended early: {run.failure.strip().removesuffix('.')}."]
+    )
     lines += _confirmed(judged, "regressed")
     lines += sentences.differing("Worse", worse)
     lines += ["Nothing was measured."] if nothing else []
@@ -72,17 +74,13 @@ def conclude(run: Run) -> Conclusion:
         harmless.append(f"New, and so not compared: {sentences.names([*new.values()])}.")
     no_worse = _no_worse(run, judged, different, alone=code == FINE)
     lines += no_worse + harmless if code == FINE else harmless + no_worse
-    answer = _answer(code, judged, len(worse), run.failure, len(missing), nothing=nothing) or lines[0]
+    answer = _answer(code, judged, len(worse), len(missing), nothing=nothing) or lines[0]
     return Conclusion(code, answer, tuple(lines), tuple(judged), tuple(different))
 
 
-def _answer(  # noqa: PLR0913
-    code: int, judged: Sequence[Judged], worse: int, failure: str | None, missing: int, *, nothing: bool
-) -> str:
+def _answer(code: int, judged: Sequence[Judged], worse: int, missing: int, *, nothing: bool) -> str:
     """Sum up several sentences in one; empty where the first of them says it."""
     slower = [(one.id, one.estimate) for one in judged if one.verdict == "regressed" and one.estimate]
-    if failure is not None:
-        return f"No verdict, the run ended early: {failure.strip().removesuffix('.')}."
     if code == SLOWER and len(slower) + worse > 1:
         return sentences.several(slower, worse)
     if code == OTHERS and (nothing or missing > 1):
