@@ -52,6 +52,9 @@ def derive(study: Study, frames: Frames) -> Findings:
     trends, differences = judge(study, last)
     nets = final(last)
     errors = by_depth(nets, study.fails_above_pct)
+    # Only claims about gradients need their flow, which takes a good part of all the time.
+    asked = any(claim.gradients for claim, _ in claimed)
+    flow = gradient_flow(frames.gradients if asked else frames.gradients.iloc[:0])
     return Findings(
         final=nets.drop(columns=learning.COLUMNS),
         untrained=untrained(nets),
@@ -60,9 +63,7 @@ def derive(study: Study, frames: Frames) -> Findings:
         comparisons=table(Difference, differences),
         agreements=table(Difference, judging.agreements(claimed, differences)),
         drift=drift(_implementations(study, claimed), frames.epochs),
-        claims=judging.claims(
-            claimed, Evidence(trends, differences, errors, states(nets), gradient_flow(frames.gradients))
-        ),
+        claims=judging.claims(claimed, Evidence(trends, differences, errors, states(nets), flow)),
         against_paper=judging.against_paper(study, last, errors),
         across_scales=judging.across_scales(study, last, errors, differences),
         curves=curves(frames.epochs),
