@@ -53,8 +53,9 @@ def corrected(row: Mapping[Any, Any]) -> bool:
 
 
 def spread(row: Mapping[Any, Any]) -> str:
-    """Write the interval of a difference; what is the same to the bit, or cannot be judged, has none."""
-    return NONE if row["result"] in {SAME, OPEN} else apart(row["low"], row["high"])
+    """Write the interval of a difference, as `errors` does that; what is the same, or cannot be judged, has none."""
+    decimals = decimals_adding(row["mean_b"], row["mean_a"])
+    return NONE if row["result"] in {SAME, OPEN} else apart(row["low"], row["high"], decimals)
 
 
 def result(row: Mapping[Any, Any], found: Contrast) -> str:

@@ -12,7 +12,7 @@ from deeptwins.findings.contrast import APART, OPEN, SAME, WITHIN
 from deeptwins.pages.diff import tables
 from deeptwins.pages.diff.facts import SHOWN, DiffFacts
 from deeptwins.pages.study.tables import METRICS
-from deeptwins.pages.wording import apart, count, listed, p_value
+from deeptwins.pages.wording import count, listed, p_value
 from deeptwins.records import sameness
 from deeptwins.records.sameness import Seen
 
@@ -26,14 +26,15 @@ def answer(facts: DiffFacts) -> str:
 
 def _answer(facts: DiffFacts) -> str:
     total, counts, name = len(facts.headline), facts.counts, METRICS[HEADLINE]
-    nets, verb = ("The one net", "is") if total == 1 else (f"All {total} nets", "are")
     if counts[SAME] == total:
-        return f"{nets} that A and B share {verb} the same to the bit, in {seeds(facts)}."
+        which = "the one net" if total == 1 else f"all {total} nets"
+        return f"Errors and losses of {which} that A and B share are the same to the bit, in {seeds(facts)}."
     if counts[OPEN] == total:
         reasons = dict.fromkeys(tables.why_open(row) for row in facts.headline.to_dict("records"))
         return f"Whether A and B are apart cannot be judged: {listed(reasons)}."
     if counts[APART] == total:
-        return f"{nets} that A and B share {verb} apart in {name}."
+        nets = "The one net that A and B share is" if total == 1 else f"All {total} nets that A and B share are"
+        return f"{nets} apart in {name}."
     named = {WITHIN: "within seeds", SAME: "the same to the bit", OPEN: "not judged"}
     some = {text: counts[result] for result, text in named.items() if counts[result]}
     rest = listed(f"{number} {text}" for text, number in some.items())
@@ -106,7 +107,7 @@ def _furthest(facts: DiffFacts) -> list[str]:
 def _difference(row: Mapping[Any, Any]) -> str:
     """Say how a net differs."""
     a, b, difference = tables.errors(row)
-    evidence = f"95 % interval {apart(row['low'], row['high'])}, {count(row['n'], 'seed')}"
+    evidence = f"95 % interval {tables.spread(row)}, {count(row['n'], 'seed')}"
     return f"{tables.net(row)}, {a} % in A and {b} % in B, {difference} points ({evidence})"
 
 
@@ -140,12 +141,12 @@ def _result(text: str) -> str:
 
 
 def _diagnostics(facts: DiffFacts) -> list[str]:
-    """Say which diagnostics differ where all errors and losses are the same."""
+    """Name the other numbers, diagnostics, that differ where all errors and losses are the same."""
     numbers = facts.found.numbers
     if facts.counts[SAME] < len(facts.headline):
         return []
     differ = numbers.loc[numbers["same"] < numbers["nets"], "number"]
-    return [f"Numbers that are no error or loss differ: {listed(differ)}."] if len(differ) else []
+    return [f"In some nets other recorded numbers differ: {listed(differ)}."] if len(differ) else []
 
 
 def cautions(facts: DiffFacts) -> list[str]:

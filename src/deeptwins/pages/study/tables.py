@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, get_args
 
 import pandas as pd
@@ -13,6 +14,7 @@ from deeptwins.findings.learning import DIVERGED, UNTRAINED, VOID
 from deeptwins.findings.rows import NOT_TESTED, grouped
 from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import (
+    PUBLISHED,
     apart,
     count,
     decimals_adding,
@@ -242,9 +244,9 @@ def paper(table: pd.DataFrame) -> Table:
     words = (*NET, _METRIC, Column("source", "source"))
     numbers = (
         Column("paper (%)", "paper", published),
-        Column("ours (%)", "mean", number),
-        Column("95 % interval", ("low", "high"), interval),
-        Column("difference", "difference", points),
+        Column("ours (%)", "mean", partial(number, decimals=PUBLISHED)),
+        Column("95 % interval", ("low", "high"), partial(interval, decimals=PUBLISHED)),
+        Column("difference", "difference", partial(points, decimals=PUBLISHED)),
         SEEDS,
         _READING,
     )
@@ -320,7 +322,7 @@ def _published_difference(row: Mapping[Any, Any]) -> str:
     """Write the difference of published values: to two decimals, since that is how they are published."""
     if pd.isna(row["other"]) or FAILS in {row["paper"], row["paper_other"]}:
         return "-"
-    return f"{round(row['paper'] - row['paper_other'], 2) + 0.0:+.2f}"
+    return f"{round(row['paper'] - row['paper_other'], PUBLISHED) + 0.0:+.{PUBLISHED}f}"
 
 
 def _ours(row: Mapping[Any, Any]) -> dict[str, str]:
@@ -331,7 +333,7 @@ def _ours(row: Mapping[Any, Any]) -> dict[str, str]:
         mean, other = row["mean"], row["other_mean"]
         decimals = decimals_adding(mean, other)
         errors = f"{number(mean, decimals)} against {number(other, decimals)}"
-        cells = (errors, difference(mean, other, decimals), apart(row["low"], row["high"]))
+        cells = (errors, difference(mean, other, decimals), apart(row["low"], row["high"], decimals))
     return dict(zip(_OURS, cells, strict=True))
 
 

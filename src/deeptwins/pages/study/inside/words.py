@@ -86,23 +86,24 @@ def flows(gradient_flow: pd.DataFrame) -> Table:
         SEEDS,
     )
     caption = (
-        "Gradient norms of the deepest nets: first tenth of the layers divided by last tenth, geometric mean over seeds"
+        "Gradient norms of the deepest nets, of each layer the median over the study's evaluations: first tenth of the"
+        " layers divided by last tenth, geometric mean over seeds"
     )
     return Table.of(gradient_flow, caption, (*NET, gradients), numbers)
 
 
 def precise(precise: pd.DataFrame) -> Table:
     """Tabulate test errors with running and with precise statistics."""
-    both = ("running_pct", "precise_pct")
+    shown = precise.assign(decimals=list(map(decimals_adding, precise["precise_pct"], precise["running_pct"])))
     numbers = (
-        Column("running (%)", both, lambda running, exact: number(running, decimals_adding(exact, running))),
-        Column("precise (%)", both, lambda running, exact: number(exact, decimals_adding(exact, running))),
-        Column("points", both, lambda running, exact: difference(exact, running, decimals_adding(exact, running))),
-        Column("95 % interval", ("low", "high"), interval),
+        Column("running (%)", ("running_pct", "decimals"), number),
+        Column("precise (%)", ("precise_pct", "decimals"), number),
+        Column("points", ("precise_pct", "running_pct", "decimals"), difference),
+        Column("95 % interval", ("low", "high", "decimals"), interval),
         SEEDS,
     )
     caption = "Test error with running and with precise statistics, paired by seed; points: precise - running"
-    return Table.of(precise, caption, NET, numbers)
+    return Table.of(shown, caption, NET, numbers)
 
 
 def two_digits(value: float) -> str:
