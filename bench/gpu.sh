@@ -174,7 +174,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 with open("pyproject.toml", "rb") as file:
     project = tomllib.load(file)
-needed = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
+needed = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["train"]]
+needed += project["dependency-groups"]["test"]
 needed += [need for need in project["dependency-groups"]["bench"] if isinstance(need, str)]
 missing = []
 for need in needed:
@@ -186,7 +187,7 @@ for need in needed:
         if not marker or sys.platform == "linux":
             missing.append(name)
 if missing:
-    sys.exit(f"bench/gpu.sh: {sys.executable} lacks {', '.join(missing)}; see [project] and the group bench of pyproject.toml")
+    sys.exit(f"bench/gpu.sh: {sys.executable} lacks {', '.join(missing)}; see [project], its extra train and the group bench of pyproject.toml")
 END
 mkdir -p "$folder"
 unpack || exit 2

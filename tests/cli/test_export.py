@@ -90,7 +90,7 @@ def test_ctrl_c_ends_following_in_one_line(small, call, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["smal", "--to", "csv"], 'no study "smal" in ablations/; did you mean small?'),
+        (["smal", "--to", "csv"], 'no study "smal" in ablations/ or '),
         (["small"], "Missing option '--to'. Choose from: csv, parquet, jsonl, tensorboard, mlflow,"),
         (["small", "--to", "csv", "--out", "results/x"], "--out results/x: in results, where records alone may lie;"),
         (["small", "--to", "csv", "--results", "no"], "no/small: no records; `deeptwins run small` makes some, and"),

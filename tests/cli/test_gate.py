@@ -18,7 +18,7 @@ import forked
 import gate_made as made
 from deeptwins.cli import app, console
 from deeptwins.gate import runs
-from deeptwins.gate.compare import comparison, disturbances, processes
+from deeptwins.gate.compare import comparison, disturbances, processes, selftest
 from deeptwins.gate.judge.conclusion import conclude
 from reading import documented_keys
 from repositories import git
@@ -644,7 +644,7 @@ def test_an_anchor_judges_nothing(project):
 
 def test_the_self_test_goes_on(project, monkeypatch):
     """Trials are ordinary runs, and what is done is not done again."""
-    monkeypatch.setattr("deeptwins.gate.compare.selftest.MUTATIONS", {})
+    monkeypatch.setattr(selftest, "MUTATIONS", {})
     project.write("bench/gate.txt", "\n".join(NAMES[:2]))
     project.commit()
 

@@ -62,7 +62,7 @@ def export(  # noqa: PLR0913  every option is a parameter
     results: ExportedRecords = RESULTS,
     follow: Follow = False,
 ) -> None:
-    """Write the numbers of a study as tables, or hand them to a tracker.
+    """Write a study's numbers as tables, or to a tracker.
 
     A tracker gets a run per net of each run: settings, errors and losses by iteration, final errors, seed, commit.
     Done again, only what has changed is written. Unfinished runs go as far as they are. With --follow, it goes on

@@ -25,7 +25,7 @@ SCHEMA = "study.schema.json"
 SMALLEST = "smoke"
 """The study that a new one is a copy of, unless it is told otherwise: it takes seconds."""
 
-Described = list[dict[str, Any]]
+Rows = list[dict[str, Any]]
 
 Shown = Annotated[
     list[str],
@@ -142,8 +142,9 @@ def _show_networks(  # noqa: PLR0913, PLR0917
             raise InputError(f"no network and no study {shown(network)}: {choices(known, network)}")
         net, usual, outputs = named(network, settings)
         shape, outputs = usual if image is None else read_shape(image), outputs if classes is None else classes
-        with heard(partial(say, err=True)), noting(f"net {network}"):
+        with heard(partial(say, err=True)):
             inspection.check_named(network, net)
+        with heard(partial(say, err=True)), noting(f"net {network}"):
             rows[network] = (inspection.trace if layers else inspection.parts)(net, shape, outputs)
             drawn[network] = net, inspection.stages(net, shape, outputs), inspection.children(net, shape, outputs)
     if diagram is not None:
@@ -163,7 +164,7 @@ def _described(name: str, rows: Sequence[Layer]) -> dict[str, Any]:
     return {"name": name, "parameters": parameters, "flops": flops, "rows": [vars(row) for row in rows]}
 
 
-def _draw(nets: Mapping[str, tuple[Net, Described, Described]], path: Path) -> None:
+def _draw(nets: Mapping[str, tuple[Net, Rows, Rows]], path: Path) -> None:
     """Write a diagram of nets, with their stages or what they consist of, to an SVG file."""
     from deeptwins.pages.study import diagram
 

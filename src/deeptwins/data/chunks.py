@@ -27,8 +27,8 @@ class Chunk(NamedTuple):
     end: int
 
 
-class Page(NamedTuple):
-    """A page of a chunk: its type, its sizes in bytes unpacked and as it is, and how many values it has."""
+class PageHead(NamedTuple):
+    """The header of a page: its type, its sizes in bytes unpacked and as it is, and how many values it has."""
 
     type: int
     size: int
@@ -68,7 +68,7 @@ def _chunk(column: dict[int, Any]) -> tuple[str, Chunk]:
     return b".".join(column[3]).decode(), Chunk(values, start, start + size)
 
 
-def pages(source: BinaryIO, chunk: Chunk) -> Iterator[Page]:
+def pages(source: BinaryIO, chunk: Chunk) -> Iterator[PageHead]:
     """Read the headers of the pages that a decoder would read of a chunk.
 
     Raises:
@@ -86,11 +86,11 @@ def pages(source: BinaryIO, chunk: Chunk) -> Iterator[Page]:
         yield page
 
 
-def _page(header: dict[int, Any]) -> Page:
-    """Read a PageHeader, in which the number of values is in the struct for pages of the first or second version."""
+def _page(header: dict[int, Any]) -> PageHead:
+    """Read a header, in which the number of values is in the struct for pages of the first or second version."""
     with _damage():
         content = header.get(5) or header.get(8)
-        return Page(*(int(number) for number in (header[1], header[2], header[3], content[1] if content else 0)))
+        return PageHead(*(int(number) for number in (header[1], header[2], header[3], content[1] if content else 0)))
 
 
 def _struct(source: BinaryIO, depth: int = 0) -> dict[int, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from deeptwins.errors import InputError, SpecError, own_frames, shown
+from deeptwins.errors import InputError, SpecError, noting, own_frames, shown
 from deeptwins.nets.blocks import Fork, Join
 from deeptwins.nets.building import check
 from deeptwins.nets.families import FAMILIES, ResNet
@@ -44,7 +44,8 @@ def check_named(name: str, net: Net) -> None:
         InputError: it cannot be built.
     """
     try:
-        check(net)
+        with noting(f"net {name}"):
+            check(net)
     except SpecError as error:
         raise InputError(f"no network {shown(name)}: {error}{_elsewhere(name)}") from None
 

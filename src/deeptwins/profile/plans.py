@@ -155,8 +155,8 @@ def _of_networks(names: list[str], options: ProfileOptions) -> Plan:
     for name in names:
         net, image, classes = named(name, of_net)
         image = options.image or image
+        inspection.check_named(name, net)
         with noting(f"net {name}"):
-            inspection.check_named(name, net)
             check_cell({name: net}, recipe)
             inspection.trace(net, image, classes)
         run = RunSpec(study="profile", seed=0, twins={name: net}, recipe=recipe)
