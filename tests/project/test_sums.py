@@ -38,7 +38,7 @@ def _rows(text):
 
 
 def _adds_up(first, other, difference, *interval):
-    """A difference is that of the numbers beside it, and in the middle of its interval, to half of a digit."""
+    """A difference is that of the numbers beside it, and in the middle of its interval, as far as rounding allows."""
     if not re.fullmatch(NUMBER, difference):  # of nets that did not train there is none
         return True
     first, other, difference = map(Decimal, (first, other, difference))
@@ -49,7 +49,7 @@ def _adds_up(first, other, difference, *interval):
     low, high = map(Decimal, interval)
     # Of an error, its own interval is meant, not that of the difference.
     middle = (low + high) / 2
-    return min(abs(middle - difference), abs(middle - first)) <= Decimal(1).scaleb(low.as_tuple().exponent) / 2
+    return min(abs(middle - difference), abs(middle - first)) <= Decimal("1.5").scaleb(low.as_tuple().exponent)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.parent.name for page in PAGES])

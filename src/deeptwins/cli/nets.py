@@ -25,7 +25,7 @@ SCHEMA = "study.schema.json"
 SMALLEST = "smoke"
 """The study that a new one is a copy of, unless it is told otherwise: it takes seconds."""
 
-Rows = list[dict[str, Any]]
+Tabulated = list[dict[str, Any]]
 
 Shown = Annotated[
     list[str],
@@ -164,7 +164,7 @@ def _described(name: str, rows: Sequence[Layer]) -> dict[str, Any]:
     return {"name": name, "parameters": parameters, "flops": flops, "rows": [vars(row) for row in rows]}
 
 
-def _draw(nets: Mapping[str, tuple[Net, Rows, Rows]], path: Path) -> None:
+def _draw(nets: Mapping[str, tuple[Net, Tabulated, Tabulated]], path: Path) -> None:
     """Write a diagram of nets, with their stages or what they consist of, to an SVG file."""
     from deeptwins.pages.study import diagram
 
@@ -175,7 +175,7 @@ def _draw(nets: Mapping[str, tuple[Net, Rows, Rows]], path: Path) -> None:
 
 
 def schema(*, markdown: AsMarkdown = False, columns: AsColumns = False) -> None:
-    """Print the JSON schema of study files, a page of all their keys, or one of all columns of tables.
+    """Print the JSON schema of studies, their keys, or all columns.
 
     An editor completes and checks the keys of a study whose first line is `#:schema ./study.schema.json`.
 

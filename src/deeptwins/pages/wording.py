@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 
 PUBLISHED = 2  # decimals of published errors
-MOST_DECIMALS = 9  # beyond which errors of doubles say nothing
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -22,17 +21,16 @@ def percent(value: float, decimals: int = 1) -> str:
 
 def decimals_apart(value: float, other: float) -> int:
     """Return how many decimals it takes, one at least, to write two numbers that differ as different ones."""
-    return next((n for n in range(1, MOST_DECIMALS) if round(value, n) != round(other, n)), 1)
+    return next((n for n in range(1, 9) if round(value, n) != round(other, n)), 1)
 
 
 def decimals_adding(value: float, other: float, least: int = 1) -> int:
-    """Return with how many decimals to write two errors beside their difference: `least`, or as many as it takes.
+    """Return with how many decimals to write two errors beside their difference: `least`, or one more.
 
-    With these `difference`, which follows from the errors as they are written, is the true one, rounded. So it also
-    lies in the middle of an interval that is written with as many.
+    That is enough for `difference`, which follows from the errors as they are written, to be as close to the true one
+    as `least` decimals can say.
     """
-    every = range(least, MOST_DECIMALS)
-    return next((n for n in every if difference(value, other, n) == points(value - other, n)), MOST_DECIMALS)
+    return least if difference(value, other, least) == points(value - other, least) else least + 1
 
 
 def difference(value: float, other: float, decimals: int = 1) -> str:
