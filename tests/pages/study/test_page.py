@@ -64,7 +64,7 @@ def test_the_paper_is_beside_ours(shipped):
     text = markdown(shipped)
 
     assert re.search(
-        r"\| cifar \| 56 \| residual \| test error \| table 6 \| 6\.97 \| \d\.\d \| .* \| outside \|", text
+        r"\| cifar \| 56 \| residual \| test error \| table 6 \| 6\.97 \| \d\.\d\d \| .* \| outside \|", text
     )
 
 
