@@ -85,7 +85,7 @@ class Tensors:
         channels = self.x.shape[1]
         if implementation in PEERS:
             make, _ = PEERS[implementation]
-            module = make(channels, DEVICE)
+            module: torch.nn.Module = make(channels, DEVICE)
         else:
             module = BNReLUAdd(channels, device=DEVICE, implementation=implementation)
         inputs = [self.x, *([] if self.residual is None else [self.residual]), *module.parameters()]

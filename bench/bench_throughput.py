@@ -145,7 +145,7 @@ def bench_loop(benchmark, dataset, copy_gb_per_s, way, net):
     benchmark.pedantic(advance_loop, (steps, iterations), rounds=1)
     steps.close()
 
-    more = {"workers": workers}
+    more: dict[str, int | str] = {"workers": workers}
     if loop.compiled:
         more["backend"] = BACKEND[DEVICE.type]
     describe(benchmark, way, [run], dataset, iterations, copy_gb_per_s, **more)

@@ -9,6 +9,7 @@ of its nets would have computed alone, up to rounding: no number of one net ente
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -70,10 +71,10 @@ class Norm(BNReLUAdd):
         super().__init__(channels)
         self.tall = dimension == 0
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Fork:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Fork:  # type: ignore[override]  # always for two
         """Normalize, add, rectify, for two uses."""
         if not self.tall:
-            return super().forward(x, residual, fork=True)
+            return cast("Fork", super().forward(x, residual, fork=True))
         tall = [None if tensor is None else tensor.flatten(1, 2)[None] for tensor in (x, residual)]
         y, again = super().forward(*tall, fork=True)
         return y.view_as(x), again.view_as(x)
@@ -87,10 +88,11 @@ class Skip(nn.Module):
 
     def __init__(self, block: Block, residual: Sequence[bool], dimension: int) -> None:
         super().__init__()
-        self.dimension, self.stride = dimension, block.conv1.stride[0]
-        self.missing = block.conv1.out_channels - block.conv1.in_channels
+        first = cast("nn.Conv2d", block.conv1)
+        self.dimension, self.stride = dimension, first.stride[0]
+        self.missing = first.out_channels - first.in_channels
         self.nets, self.needed = len(residual), any(residual)
-        alpha = torch.tensor(residual).repeat_interleave(block.conv1.out_channels)
+        alpha = torch.tensor(residual).repeat_interleave(first.out_channels)
         alpha = alpha.view(-1, *[1] * (3 - dimension))
         self.register_buffer("alpha", None if all(residual) else alpha, persistent=False)
 
