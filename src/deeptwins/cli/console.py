@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 import typer
 
 from deeptwins.errors import InputError, line, one_line
-from deeptwins.system.invocation import here, hint, installing
+from deeptwins.system.invocation import here, hint, lacking
 from deeptwins.system.signals import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def needs_training() -> None:
 
 def missing(module: str) -> str:
     """Say that a module of the extra is missing, and what installs it."""
-    return f"{module} is not installed; it comes with the extra deeptwins[train]: {installing('train')}"
+    return lacking(module, "train")
 
 
 def say(text: object = "", *, err: bool = False, longest: int = LONGEST) -> None:

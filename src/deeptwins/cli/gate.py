@@ -28,7 +28,7 @@ from deeptwins.cli.options import AsJson, Reports, results_option
 from deeptwins.cli.pages import print_index, print_page, publish, spec_of
 from deeptwins.errors import InputError, naming
 from deeptwins.pages.wording import count
-from deeptwins.system.invocation import installing
+from deeptwins.system.invocation import lacking
 from deeptwins.system.signals import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _explained(summary: Path | None, *, bisect: bool, base: str | None) -> Itera
 
 def _check_installed(tier: str) -> None:
     if tier != "exact" and not find_spec("pytest_benchmark"):
-        raise InputError(f"pytest-benchmark is not installed, and times need it: {installing('gate')}")
+        raise InputError(lacking("pytest-benchmark", "gate"))
 
 
 def _chosen(  # noqa: PLR0913

@@ -144,9 +144,9 @@ def _show_networks(  # noqa: PLR0913, PLR0917
         shape, outputs = usual if image is None else read_shape(image), outputs if classes is None else classes
         with heard(partial(say, err=True)):
             inspection.check_named(network, net)
-        with heard(partial(say, err=True)), noting(f"net {network}"):
-            rows[network] = (inspection.trace if layers else inspection.parts)(net, shape, outputs)
-            drawn[network] = net, inspection.stages(net, shape, outputs), inspection.children(net, shape, outputs)
+            with noting(f"net {network}"):
+                rows[network] = (inspection.trace if layers else inspection.parts)(net, shape, outputs)
+                drawn[network] = net, inspection.stages(net, shape, outputs), inspection.children(net, shape, outputs)
     if diagram is not None:
         _draw(drawn, diagram)
     for i, network in enumerate(rows):

@@ -20,6 +20,7 @@ from deeptwins.system import regular
 
 Labels = npt.NDArray[np.int64]
 
+CLASSES = 1_000_000  # a larger number is no label: a net with so many classes would fit nowhere
 TEST_SPLITS = ("test", "validation", "valid", "val")  # the first of these that is labelled is taken
 
 

@@ -8,11 +8,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from deeptwins.data.files import Part, RawDataset, cache_folder
+from deeptwins.data.files import CLASSES, Part, RawDataset, cache_folder
 from deeptwins.errors import PartError, noting
 from deeptwins.system.importing import Parts, check_name, defined
 
-LARGEST_LABEL = 999_999
 CHANNELS_LAST = (1, 2, 3, 4)  # of images; more is taken for a width
 FORM = "((images, labels), (images, labels)), for training and for test"
 
@@ -56,6 +55,6 @@ def _part(images: object, labels: object, of: str, refuse: Callable[[str, str], 
     if numbers.shape != (len(pixels),) or not np.issubdtype(numbers.dtype, np.integer):
         refuse(f"labels for {of} of {numbers.dtype} {numbers.shape}", f"integers ({len(pixels)},), one for each image")
     low, high = int(numbers.min()), int(numbers.max())
-    if not 0 <= low <= high <= LARGEST_LABEL:
-        refuse(f"labels for {of} from {low} to {high}", f"numbers of classes, from 0 to {LARGEST_LABEL:,} at most")
+    if not 0 <= low <= high < CLASSES:
+        refuse(f"labels for {of} from {low} to {high}", f"numbers of classes, from 0 and below {CLASSES:,}")
     return Part(numbers.astype(np.int64), pixels)

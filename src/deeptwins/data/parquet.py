@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from deeptwins.data import chunks
 from deeptwins.data.files import (
+    CLASSES,
     TEST_SPLITS,
     Part,
     RawDataset,
@@ -34,7 +35,6 @@ from deeptwins.data.files import (
 from deeptwins.data.listing import unwanted
 from deeptwins.errors import InputError, line
 
-CLASSES = 1_000_000  # a larger number is no label: a net with so many classes would fit nowhere
 IN_MEMORY_BYTES = 256 * 2**20  # Parquet files that are larger together, compressed or not, are not read into memory
 # Encoded images cannot be compressed any further. A file whose content says to be larger than this makes it, or to have
 # more rows than bytes, has no images in it: only what would fill the memory.

@@ -15,7 +15,7 @@ from deeptwins.export import units
 from deeptwins.export.units import Point, Unit
 from deeptwins.study import Study
 from deeptwins.system import disk, regular
-from deeptwins.system.invocation import installing
+from deeptwins.system.invocation import lacking
 
 
 class Tracker(Protocol):
@@ -119,9 +119,7 @@ def client(name: str, extra: str) -> ModuleType:
         if not f"{name}.".startswith(f"{error.name}."):  # another module, which the client needs
             raise
         missing = name.split(".", maxsplit=1)[0]
-        raise InputError(
-            f"{missing} is not installed; it comes with the extra deeptwins[{extra}]: {installing(extra)}"
-        ) from None
+        raise InputError(lacking(missing, extra)) from None
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from deeptwins.kernels import BNReLUAdd
 from deeptwins.nets.blocks import Block, Fork, Join, blocks
 from deeptwins.nets.families import ResNet
 from deeptwins.nets.norms import epsilon
+from deeptwins.nets.own.making import layer_by_layer
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Images (N, C, H, W) and labels (N,)."""
@@ -303,13 +304,11 @@ def _as_defined(net: nn.Module) -> Iterator[None]:
         (module, *option) for module in net.modules() for kind, option in options.items() if isinstance(module, kind)
     ]
     before = [(module, key, getattr(module, key)) for module, key, _ in set_to]
-    fast = torch.backends.mha.get_fastpath_enabled()
     try:
-        torch.backends.mha.set_fastpath_enabled(False)  # which calls no layers
         for module, key, value in set_to:
             setattr(module, key, value)
-        yield
+        with layer_by_layer():
+            yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
         for module, key, value in before:
             setattr(module, key, value)

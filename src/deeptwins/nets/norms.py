@@ -5,6 +5,7 @@ All are called alike, `norm(x, residual, fork=..., relu=...)`, and all have `nor
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import cast
 
@@ -64,7 +65,7 @@ class GhostBatchNorm(BatchNorm):
         return (y, y) if fork else y
 
 
-class Norm(nn.Module):
+class Norm(nn.Module, ABC):
     """Normalization, addition, ReLU: the end of a layer. What normalizes it is `normalize`."""
 
     def __init__(self, order: ReLUOrder) -> None:
@@ -81,9 +82,9 @@ class Norm(nn.Module):
                 y = y + residual if self.order == "relu-add" else F.relu(y + residual)
         return (y, y) if fork else y
 
+    @abstractmethod
     def normalize(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        raise NotImplementedError
 
 
 class Bias(Norm):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 PUBLISHED = 2  # decimals of published errors
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -12,6 +13,12 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight"
 def published(value: object) -> str:
     """Return a published value as text."""
     return f"{value:.{PUBLISHED}f}" if isinstance(value, float) else str(value)
+
+
+def code(part: Mapping[Any, Any]) -> str:
+    """Say which code a part of one's own was, by the fields of `PartCode`; empty where nothing is known."""
+    keys = {"version": "version", "sha256": "source", "commit": "commit"}
+    return ", ".join(f"{word} {part[key][:12]}" for key, word in keys.items() if part[key])
 
 
 def percent(value: float, decimals: int = 1) -> str:

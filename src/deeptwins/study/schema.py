@@ -14,6 +14,7 @@ from deeptwins.study.claims import STATEMENTS
 from deeptwins.study.files import FROM_OUTSIDE, Study
 from deeptwins.study.places import NAME
 from deeptwins.study.specs import Net
+from deeptwins.system import importing
 from deeptwins.system.importing import Parts
 
 JsonSchema = dict[str, Any]
@@ -21,7 +22,7 @@ KnownNames = Mapping[str, Collection[str]]
 """The names that fields may have as values, by field: those of shortcuts, families and so on."""
 
 DIALECT = "http://json-schema.org/draft-07/schema#"  # the newest that editors of TOML know
-OWN = r"^\w+(\.\w+)*:\w+(\.\w+)*$"  # `package.module:attribute`
+OWN = f"^{importing.NAME.pattern}$"  # `package.module:attribute`
 UNVARIED = "milestones"  # its value is a list: a grid has one
 
 

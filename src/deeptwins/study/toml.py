@@ -6,19 +6,18 @@ import io
 import itertools
 import json
 import re
-import textwrap
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import tomlkit
 
 from deeptwins.errors import InputError, line
 from deeptwins.system import regular
 
 LARGEST_FILE = 2**20  # bytes
 DEEPEST = 8  # tables in tables
-WIDTH = 120  # columns at which lists are wrapped
-LARGE = 10_000  # integers from here on have their digits in groups, as 64_000 has
 # Strings and comments of TOML, in which brackets and dots mean nothing.
 _STRINGS = re.compile(r"""\"{3}(?:\\.|[^\\])*?"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*""", re.DOTALL)
 
@@ -71,51 +70,11 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def write(content: Mapping[str, Any]) -> str:
-    """Write TOML: first the keys with a value, then a block for each table, and for each table of a list of them."""
-    plain: dict[str, Any] = {}
-    blocks = []
-    for key, value in content.items():
-        if isinstance(value, dict):
-            blocks.append(f"[{_key(key)}]\n{_lines(value)}")
-        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            blocks += [f"[[{_key(key)}]]\n{_lines(item)}" for item in value]
-        else:
-            plain[key] = value
-    return "\n".join([_lines(plain), *blocks])
+    """Write TOML; what a terminal would obey or hide is written as its code."""
+    text = tomlkit.dumps(content)
+    return "".join(c if c.isprintable() or c == "\n" else _code(ord(c)) for c in text)
 
 
-def _lines(table: Mapping[str, Any]) -> str:
-    return "".join(f"{_key(key)} = {_value(value, wrapped=True)}\n" for key, value in table.items())
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else _text(key)
-
-
-def _value(value: object, *, wrapped: bool = False) -> str:
-    """Spell a value; a long list of numbers takes several lines, but not within a table on one line."""
-    match value:
-        case bool():
-            spelled = str(value).lower()
-        case int():
-            spelled = f"{value:_}" if abs(value) >= LARGE else str(value)
-        case str():
-            spelled = _text(value)
-        case dict():
-            pairs = ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items())
-            spelled = f"{{ {pairs} }}" if pairs else "{}"
-        case list():
-            items = ", ".join(map(_value, value))
-            if wrapped and len(items) > WIDTH and not any(isinstance(item, str | dict | list) for item in value):
-                items = f"\n{textwrap.indent(textwrap.fill(items, WIDTH, break_on_hyphens=False), '  ')}\n"
-            spelled = f"[{items}]"
-        case _:
-            spelled = str(value)
-    return spelled
-
-
-def _text(text: str) -> str:
-    """Spell a string; what a terminal would obey or hide is written as its code."""
-    spelled = json.dumps(text, ensure_ascii=False)
-    odd = {ord(c): f"\\u{ord(c):04x}" if ord(c) < 2**16 else f"\\U{ord(c):08x}" for c in spelled if not c.isprintable()}
-    return spelled.translate(odd)
+def _code(number: int) -> str:
+    """Spell a character as strings of TOML may; outside of strings and quoted keys TOML has printable ones alone."""
+    return f"\\u{number:04x}" if number < 2**16 else f"\\U{number:08x}"

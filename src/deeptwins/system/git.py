@@ -12,7 +12,13 @@ from deeptwins.errors import InputError, line
 LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")  # git sets them in a hook
 
 
-def git(folder: Path, *arguments: str, wrong: str = "", environment: Mapping[str, str] | None = None) -> str:
+def git(
+    folder: Path,
+    *arguments: str,
+    wrong: str = "",
+    environment: Mapping[str, str] | None = None,
+    limit_s: float | None = None,
+) -> str:
     """Run git in a folder; returns what it prints, without the newline at its end.
 
     Args:
@@ -20,9 +26,10 @@ def git(folder: Path, *arguments: str, wrong: str = "", environment: Mapping[str
         arguments: of git.
         wrong: what is wrong when git refuses; by default git's own last line says it.
         environment: variables to set beside those of this process.
+        limit_s: seconds after which git is given up; by default it may take as long as it wants.
 
     Raises:
-        InputError: git refuses, or is not installed.
+        InputError: git refuses, takes too long, or is not installed.
     """
     variables = {name: value for name, value in os.environ.items() if name not in LOCAL}
     try:
@@ -33,9 +40,12 @@ def git(folder: Path, *arguments: str, wrong: str = "", environment: Mapping[str
             encoding="utf-8",
             errors="surrogateescape",  # names of files are bytes
             check=True,
+            timeout=limit_s,
         )
     except FileNotFoundError:
         raise InputError("git is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise InputError(f"git {arguments[0]}: not done after {limit_s:g} s") from None
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
         raise InputError(wrong or f"git {arguments[0]}: {line(lines[-1])}") from None

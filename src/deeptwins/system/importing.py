@@ -23,14 +23,14 @@ from deeptwins.system.spoken import Spoken
 T = TypeVar("T")
 
 FORM = "package.module:attribute"
-_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _WORDS = {type(None): "nothing", Real: "a number"}
 _LONGEST = 200  # characters of what somebody's code says
 
 
 def is_own(name: object) -> bool:
     """Tell whether a name is of the form `package.module:attribute`; imports nothing."""
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+    return isinstance(name, str) and NAME.fullmatch(name) is not None
 
 
 def attribute(name: str) -> Any:  # noqa: ANN401  whatever somebody has defined

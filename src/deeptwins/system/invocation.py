@@ -51,6 +51,11 @@ def tox() -> str:
     return next((_shortened(path) for path in places if not shutil.which("tox") and path.is_file()), "tox")
 
 
+def lacking(module: str, extra: str) -> str:
+    """Say that a module of an extra is missing, and what installs it."""
+    return f"{module} is not installed; it comes with the extra deeptwins[{extra}]: {installing(extra)}"
+
+
 def installing(extra: str) -> str:
     """Write the command that adds an extra of deeptwins to where this one is installed."""
     package = Path(__file__).parents[1]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import sysconfig
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-from deeptwins.errors import naming
+from deeptwins.errors import InputError, naming
+from deeptwins.system.git import git
 from deeptwins.system.importing import attribute, code, top
+
+GIT_SECONDS = 10.0  # a hung file system may not keep anybody from training
 
 
 def origin(name: str) -> dict[str, str | None]:
@@ -78,7 +80,7 @@ def commit(file: Path, *paths: str) -> str | None:
         file: of code; an installed copy may lie inside somebody else's repository, which does not hold it.
         paths: as git takes them; `-dirty` is appended where files of these differ.
     """
-    folder = str(file.parent)
+    folder = file.parent
     if _git(folder, "ls-files", "--error-unmatch", file.name) is None:
         return None
     name = _git(folder, "describe", "--always", "--abbrev=12", "--exclude=*")
@@ -86,11 +88,9 @@ def commit(file: Path, *paths: str) -> str | None:
     return f"{name}-dirty" if name and changed else name
 
 
-def _git(folder: str, *arguments: str) -> str | None:
-    """What git prints; None where it fails or prints nothing."""
-    command = ("git", "-C", folder, *arguments)
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, which takes paths with their magic words; None where it fails or prints nothing."""
     try:
-        process = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
+        return git(folder, *arguments, environment={"GIT_LITERAL_PATHSPECS": "0"}, limit_s=GIT_SECONDS) or None
+    except InputError:
         return None
-    return process.stdout.strip() or None

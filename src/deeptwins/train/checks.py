@@ -51,7 +51,7 @@ def check_sizes(run: RunSpec, dataset: Dataset, name: str) -> None:
         )
     for twin, net in run.twins.items():
         if net.is_own:
-            with noting(f"twin {twin}"):
+            with noting(f"study {name}"), noting(f"twin {twin}"):
                 check_training(net, dataset.image, dataset.classes, min(run.recipe.batch_size, 2))
             continue
         if net.norm != "batch" or (net.norm_batch or run.recipe.batch_size) > 1:

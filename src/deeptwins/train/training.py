@@ -251,9 +251,8 @@ class Training:
         # Backward.
         twin.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if (
-            isinstance(twin.net, nets.ResNet) and twin.net.drops
-        ):  # as in the paper's code, momentum and weight decay go on for blocks that were dropped
+        # As in the paper's code, momentum and weight decay go on for blocks that were dropped.
+        if isinstance(twin.net, nets.ResNet) and twin.net.drops:
             for parameter in twin.net.parameters():
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         # Move the weights at the iteration's learning rate.

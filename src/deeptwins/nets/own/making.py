@@ -102,7 +102,7 @@ def run(model: nn.Module, net: Net, image: tuple[int, int, int], classes: int, i
     Raises:
         InputError: it fails, or returns no logits.
     """
-    with telling(net.family), _drawn_from("images"), _layer_by_layer():
+    with telling(net.family), _drawn_from("images"), layer_by_layer():
         logits = model(torch.randn(images, *image))
     returned, wanted = type(logits).__name__, (images, classes)
     if isinstance(logits, Tensor):
@@ -162,7 +162,7 @@ def _nan_in_new_memory() -> Iterator[None]:
 
 
 @contextmanager
-def _layer_by_layer() -> Iterator[None]:
+def layer_by_layer() -> Iterator[None]:
     """Let attention be computed by its layers and products, so that these are seen and counted."""
     before = torch.backends.mha.get_fastpath_enabled()
     try:

@@ -10,9 +10,8 @@ import pandas as pd
 from deeptwins.pages.page import Number
 from deeptwins.pages.profile import frames
 from deeptwins.pages.tables import Column, Table, span
-from deeptwins.pages.wording import count, of_roofline
+from deeptwins.pages.wording import code, count, of_roofline
 from deeptwins.records import host
-from deeptwins.records.kinds import PartCode
 from deeptwins.records.profiles import Profile
 
 LEAST = 0.001  # what is less is not worth its digits
@@ -174,12 +173,6 @@ def kernel_table(net: str, kernels: pd.DataFrame) -> Table:
     return Table.of(rows.head(TOP), f"{net}, by kernel{rest}", words, numbers)
 
 
-def _code(part: PartCode) -> str:
-    """Say which code a part of one's own was, as pages of studies do."""
-    known = {"version": part.version, "source": part.sha256, "commit": part.commit}
-    return ", ".join(f"{word} {text[:12]}" for word, text in known.items() if text) or "not known"
-
-
 def provenance(profile: Profile) -> Table:
     """Tabulate where the numbers come from."""
     machine = profile.machine
@@ -196,7 +189,7 @@ def provenance(profile: Profile) -> Table:
             ("CPU threads", str(profile.threads)),
             ("versions", ", ".join(versions)),
             ("commit", profile.commit or "not known"),
-            *((f"code of {name}", _code(part)) for name, part in profile.parts.items()),
+            *((f"code of {name}", code(vars(part)) or "not known") for name, part in profile.parts.items()),
             ("date", profile.date),
             *((key, "; ".join(sorted(values))) for key, values in nets.items()),
             ("steps", f"{profile.steps} timed and {profile.steps} profiled, after a warm-up"),

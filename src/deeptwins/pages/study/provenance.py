@@ -12,7 +12,7 @@ from deeptwins.findings.frames import FINISHED, Frames
 from deeptwins.findings.rows import grouped
 from deeptwins.pages.study.tables import METRICS, NET
 from deeptwins.pages.tables import Column, Table
-from deeptwins.pages.wording import count, number
+from deeptwins.pages.wording import code, count, number
 from deeptwins.records.benchmarks import distinct
 from deeptwins.study.specs import OF_OWN_NETS, UNSET, Net, Recipe, option_pairs, option_words
 from deeptwins.system.importing import is_own
@@ -166,11 +166,7 @@ def _images(run: Mapping[Hashable, Any]) -> str:
 
 def _code(parts: pd.DataFrame) -> str:
     """Say which code a package of one's own was, once for all of its parts that were used."""
-    keys = {"version": "version", "sha256": "source", "commit": "commit"}
-    codes = [
-        ", ".join(f"{word} {part[key][:12]}" for key, word in keys.items() if part[key])
-        for part in parts.to_dict("records")
-    ]
+    codes = map(code, parts.to_dict("records"))
     return f"{', '.join(dict.fromkeys(parts['part']))}: {distinct(codes) or 'not known'}"
 
 

@@ -173,9 +173,9 @@ def _changed(
 
 def _other_code(runs: Sequence[RunSpec], pending: Sequence[RunSpec], results: Path) -> list[str]:
     """Say of finished runs that other code of one's own parts made them."""
-    changed = Counter[tuple[str, str]]()
+    changed, coming = Counter[tuple[str, str]](), {(run.study, run.id) for run in pending}
     for run in runs:
-        if run not in pending and (now := parts(run)):
+        if (run.study, run.id) not in coming and (now := parts(run)):
             first, *_ = records.read(RunFiles.of(results, run).records)
             changed.update((run.study, package) for package in other_code(first.get("parts"), now))
     return [
