@@ -109,6 +109,7 @@ def test_a_figure_links_its_data(tmp_path):
         assert all(f"data/{name}.csv" in second for name in data)
         assert "CSV (seeds)" in second
         assert "CSV" not in third.split("Provenance")[0]
+    assert second.startswith("second. Data: [CSV](data/errors.csv), [CSV (seeds)](data/seeds.csv)\n")  # of report.md
 
 
 def test_what_a_reader_in_a_hurry_skips_is_folded(tmp_path):
