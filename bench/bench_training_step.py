@@ -5,15 +5,19 @@
 
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 
-from deeptwins import data
+from deeptwins import data, study
 from deeptwins.nets import ResNet, diagnostics
+from deeptwins.records import host
 from deeptwins.train import training
 from tiny import complete
 
+CPU = torch.device("cpu")
+SHORT = Path(__file__).parents[1] / "ablations" / "depth-cifar10-short.toml"
 NETS = [("cifar", 20), ("cifar", 32), ("cifar", 44), ("cifar", 56), ("imagenet", 18), ("imagenet", 34)]
 GATED = [("cifar", 20), ("cifar", 56)]
 
@@ -31,8 +35,23 @@ def run_of(depth, family, layers, twins):
 def bench_step(benchmark, depth, family, layers, twin):
     """One net, one batch of 128 digits: forward, backward, optimizer, running sums."""
     run = run_of(depth, family, layers, [twin])
-    trained = training.Training(run, data.load("digits"), torch.device("cpu"))
+    trained = training.Training(run, data.load("digits"), CPU)
     benchmark.pedantic(trained.step, warmup_rounds=3, rounds=10)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("layers", [20, 56])
+def bench_step_on_photographs(benchmark, layers, precision):
+    """One residual net of the paper's, one batch of 128 images of 3x32x32, in fp32 beside bf16.
+
+    `native_bf16` says whether the processor has instructions for bf16, or imitates it.
+    """
+    short = study.load(SHORT, [f"recipe.precision={precision}"], seeds=1)
+    trained = training.Training(
+        run_of(short, "cifar", layers, ["residual"]), data.load("synthetic", image_size=32), CPU
+    )
+    benchmark.extra_info["native_bf16"] = host.native_bf16()
+    benchmark.pedantic(trained.step, warmup_rounds=1, rounds=3)
 
 
 @contextmanager
@@ -65,7 +84,7 @@ def spent_in(benchmark, monkeypatch, run, results, calls):
     (results / run.study).mkdir()
     with stopwatch(monkeypatch, *calls) as spent:
         started = time.perf_counter()
-        benchmark.pedantic(complete, (run, dataset, torch.device("cpu"), results), rounds=1)
+        benchmark.pedantic(complete, (run, dataset, CPU, results), rounds=1)
         return spent[0], time.perf_counter() - started
 
 

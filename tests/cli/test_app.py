@@ -33,8 +33,8 @@ from deeptwins.nets import orders
 from deeptwins.pages import listing
 from deeptwins.pages import page as pages
 from deeptwins.pages.page import UnwritableError
-from deeptwins.profile import roofline
-from deeptwins.records import profiles
+from deeptwins.profile import measure, roofline
+from deeptwins.records import host, profiles
 from deeptwins.study import known, networks, places, reference
 from deeptwins.system import signals
 from deeptwins.train.schedule import scheduling
@@ -627,6 +627,22 @@ def test_an_error_in_a_part_is_one_line_and_a_log(call, root, monkeypatch):
         assert "(one,) = layers" in log.read_text(encoding="utf-8")
         log.unlink()
     assert not (root / "results").exists()
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_profile_tells_of_a_precision_that_is_imitated(call, root, monkeypatch, native):
+    """Before minutes of profiling in bf16, one line says that this processor imitates it, where it does."""
+
+    def stopped(*_arguments):
+        raise InputError("stopped before the measurement")
+
+    monkeypatch.setattr(host, "native_bf16", lambda: native)
+    monkeypatch.setattr(measure, "profile", stopped)
+
+    _, _, err = call("profile", "cifar-resnet-8", "--set", "recipe.precision=bf16", "--device", "cpu")
+
+    assert ("precision bf16: this processor has no instructions for it" in err) is not native
+    assert "stopped before the measurement" in err
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,9 @@ def profile(  # noqa: PLR0913  every option is a parameter
         plans = profile_plans.plans(names, options, ABLATIONS)
         for plan in plans:
             plan.check(accelerator)
+    recipes = [subject.run.recipe for plan in plans for subject in plan.subjects]
+    for text in devices.slow(recipes, accelerator.type):
+        say(text, err=True)
     for plan in plans:
         _profile(plan, accelerator, steps, data, results, reports)
 

@@ -203,7 +203,8 @@ class Recipe(Checked):
     evaluate_every: Annotated[Count, unit("epochs")] = 1
     """Epochs between evaluations; the last iteration is always evaluated."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """Of convolutions and matrix products on a GPU; a CPU computes `tf32` in fp32."""
+    """Of convolutions and matrix products. A CPU computes `tf32` in fp32, and imitates `bf16`, slowly, where its
+    processor lacks the instructions; `deeptwins doctor` tells."""
 
 
 UNSET = {

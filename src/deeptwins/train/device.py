@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,14 @@ def describe(device: str = "cpu") -> dict[str, Any]:
 def native_bf16(device: str) -> bool | None:
     """Whether a device computes in bf16 by itself; None where that is not known."""
     return torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else host.native_bf16()
+
+
+def slow(recipes: Iterable[Recipe], device: str) -> list[str]:
+    """Say in one line that recipes will be slow on a device that imitates their precision; nothing where none is."""
+    if native_bf16(device) is not False or all(recipe.precision != "bf16" for recipe in recipes):
+        return []
+    what = "processor" if device == "cpu" else "GPU"
+    return [f"precision bf16: this {what} has no instructions for it and imitates it, many times as slowly as fp32"]
 
 
 def commit() -> str | None:

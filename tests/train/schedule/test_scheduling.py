@@ -27,7 +27,7 @@ import made
 import parts_made
 from deeptwins import data, records, study
 from deeptwins.errors import InputError
-from deeptwins.records import RunFiles
+from deeptwins.records import RunFiles, host
 from deeptwins.records.locks import claimed
 from deeptwins.system import disk, signals
 from deeptwins.system.origins import origin
@@ -573,6 +573,20 @@ def test_what_is_noted_of_a_dataset_is_said(tmp_path, monkeypatch):
     train(tmp_path, load(tmp_path, sizes).runs, watch)
 
     assert watch.lines == ["synthetic: left out: 1 hidden", "training 4 runs on cpu, 1 at a time"]
+
+
+@pytest.mark.parametrize("native", [True, False, None])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_precision_that_is_imitated_is_told_once(tmp_path, monkeypatch, native, precision):
+    """A processor that is known to lack bf16 trains in it, slowly: one line says so, and none in any other case."""
+    monkeypatch.setattr(host, "native_bf16", lambda: native)
+    monkeypatch.setattr(scheduling, "Session", lambda *_: SimpleNamespace(work=lambda: None, out_of_time=False))
+    watch = Watch()
+
+    train(tmp_path, load(tmp_path, TINY.replace('"cifar"\n', f'"cifar"\nprecision = "{precision}"\n')).runs, watch)
+
+    told = ["precision bf16: this processor has no instructions for it and imitates it, many times as slowly as fp32"]
+    assert watch.lines[1:] == (told if (native, precision) == (False, "bf16") else [])
 
 
 def test_ctrl_c_leaves_a_state_that_resumes(tmp_path, patient, same):

@@ -112,6 +112,8 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
             display.say(f"{results}: {lack}")
         if jobs:
             display.say(f"training {len(jobs)} runs on {accelerator.type}, {team.places} at a time")
+            for text in devices.slow((job.run.recipe for job in jobs), accelerator.type):
+                display.say(text)
             session = Session(Jobs(jobs, ended), Crew(team, equipment), display, deadline)
             session.work()
             out_of_time = session.out_of_time
