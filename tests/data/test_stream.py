@@ -145,7 +145,7 @@ def test_order_does_not_depend_on_augmentation():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("shift", [0, 1])
-@pytest.mark.parametrize("normalization", ["channel", "pixel-mean"])
+@pytest.mark.parametrize("normalization", ["channel", "pixel-mean", "none"])
 def test_batches_are_float32_and_channels_last(channels, shift, normalization):
     """Every batch, for training and for evaluation, is float32 in channels_last memory, with int64 labels."""
     stream = Stream(made(9, channels), recipe(4, shift=shift, normalization=normalization), 0, CPU)
@@ -168,6 +168,13 @@ def test_pixel_mean_normalization():
     x = torch.cat([x for x, _ in Stream(dataset, recipe(normalization="pixel-mean"), 0, CPU).clean("train", 7)])
     pixels = dataset.train.images.at(torch.arange(200)).double()
     torch.testing.assert_close(x.double(), (pixels - pixels.mean(0)) / 255, atol=1e-6, rtol=0)
+
+
+def test_no_normalization():
+    """`none` divides by 255, so that values are from 0 to 1, and does nothing else."""
+    dataset = made(20, 3)
+    x = torch.cat([x for x, _ in Stream(dataset, recipe(normalization="none"), 0, CPU).clean("train", 7)])
+    torch.testing.assert_close(x, dataset.train.images.at(torch.arange(20)) / 255)
 
 
 def test_a_constant_channel_becomes_zero():

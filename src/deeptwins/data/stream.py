@@ -121,12 +121,15 @@ def crop(images: Tensor, shift: int, down: Tensor, right: Tensor, flip: Tensor) 
     return padded[image, :, row[:, :, None], column[:, None, :]].permute(0, 3, 1, 2)
 
 
-def statistics(images: Images, kind: Literal["channel", "pixel-mean"]) -> tuple[Tensor, Tensor]:
+def statistics(images: Images, kind: Literal["channel", "pixel-mean", "none"]) -> tuple[Tensor, Tensor]:
     """Return what is subtracted from the images, and what the result is divided by: float32, to broadcast.
 
     `channel`: each channel's mean and standard deviation. `pixel-mean`: the mean image, and 255 (He et al. 2015, 4.2).
+    `none`: 0, and 255.
     Sums are of integers, so that neither threads nor devices change them.
     """
+    if kind == "none":
+        return torch.tensor(0.0, device=images.device), torch.tensor(255.0, device=images.device)
     channels, height, width = images.shape
     total = torch.zeros(images.shape, dtype=torch.int64, device=images.device)
     squares = torch.zeros(channels, dtype=torch.int64, device=images.device)

@@ -190,8 +190,9 @@ class Recipe(Checked):
     """What each milestone multiplies the learning rate by."""
     grow_at: Annotated[Count | None, unit("iterations")] = None
     """After so many iterations nets with `grown_from` are grown; by default never."""
-    normalization: Literal["channel", "pixel-mean"] = "channel"
-    """Of images. `channel`: mean 0 and standard deviation 1 per channel. `pixel-mean`: the mean image is subtracted."""
+    normalization: Literal["channel", "pixel-mean", "none"] = "channel"
+    """Of images. `channel`: mean 0 and standard deviation 1 per channel. `pixel-mean`: the mean image is subtracted.
+    `none`: values from 0 to 255 become 0 to 1."""
     image_size: Annotated[Size | None, unit("pixels")] = None
     """The side that images are scaled to; by default the dataset's own."""
     shift: Shift = 0
