@@ -108,3 +108,31 @@ def test_a_command_that_a_document_names_can_be_typed(document):
     text = ROOT.joinpath(document).read_text(encoding="utf-8")
 
     assert not [(command, fault) for command, whole in commands(text) for fault in faults(command, whole=whole)]
+
+
+def test_what_documents_tell_to_run_beside_commands_is_there():
+    """Files in bench/, steps of bench/gpu.sh and parts of the torture that documents name exist; no step is left out."""
+    texts = [ROOT.joinpath(document).read_text(encoding="utf-8") for document in DOCUMENTS]
+    script = ROOT.joinpath("bench/gpu.sh").read_text(encoding="utf-8")
+    torture = ROOT.joinpath("tests/torture/__main__.py").read_text(encoding="utf-8")
+    files = {path for text in texts for path in re.findall(r"\bbench/\w+\.\w+\b", text)}
+    steps = {name for text in texts for names in re.findall(r"bench/gpu\.sh((?: [a-z]+)+)", text) for name in names.split()}
+    parts = {
+        part.partition(":")[0]
+        for text in texts
+        for words in re.findall(r"tox -e torture --((?: [-\w.:]+)+)", text)
+        for part in re.sub(r" --\w+ \S+", "", words).split()
+    }
+
+    assert files
+    assert not {path for path in files if not ROOT.joinpath(path).is_file()}
+    assert steps == {*re.search(r'^steps="(.*)"', script, re.MULTILINE)[1].split()}
+    assert parts == {*re.findall(r'"(\w+)":', re.search("^GOALS = .*", torture, re.MULTILINE)[0])}
+
+
+def test_the_readme_lists_the_studies():
+    """The README's table of studies has all that `deeptwins list` shows without --all."""
+    text = ROOT.joinpath("README.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| study \| question \|\n(.*?)\n\n", text, re.DOTALL | re.MULTILINE)
+
+    assert {*re.findall(r"`([\w-]+)`", table)} == {name for name in STUDIES if not name.endswith("-cifar10")}
