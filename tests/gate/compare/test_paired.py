@@ -23,10 +23,12 @@ class Costs:
     cold: float = 1.0
     """The first call takes so many times as long."""
     outcome: str = "passed"
-    from_pair: int = 1
+    from_pair: int = 0
     """The outcome holds from this pair on."""
     disturbed: frozenset[int] = frozenset()
     """Pairs in which other work runs on the core."""
+    file: str = "src/thing.py"
+    """Whose code it runs."""
 
 
 @dataclass(eq=False)
@@ -48,7 +50,7 @@ class Worker:
             if self.pair >= costs.from_pair and costs.outcome != "passed":
                 self._end(name, costs.outcome)
             else:
-                ready = {"ready": name, "seconds": costs.seconds * costs.cold, "elsewhere": []}
+                ready = {"ready": name, "seconds": costs.seconds * costs.cold, "elsewhere": [], "files": [costs.file]}
                 self.messages.append(ready)
 
     def _end(self, name, outcome):
@@ -73,6 +75,10 @@ class Worker:
         return CALM | {"seconds": costs.seconds, "switches": switches}
 
 
+def _matching(names, words):
+    return [name for name in names if not words or any(word in name for word in words)]
+
+
 class Workers:
     """Starts pairs of workers, and remembers them; in a pair its number is the first's, 1."""
 
@@ -81,24 +87,22 @@ class Workers:
         self.started = []
 
     @contextmanager
-    def __call__(self, task, names, scratch, number, *, collect):
+    def __call__(self, task, names, scratch, number, *, only=(), **settings):
         """Stand in for `pair_of_processes`."""
         pair = number % 1000
         workers = tuple(
-            self.worker(arm, side, tuple(names or side), pair) for arm, side in zip(task.arms, self.sides, strict=True)
+            self.worker(arm, side, tuple(_matching(side, only) if names is None else names), pair)
+            for arm, side in zip(task.arms, self.sides, strict=True)
         )
-        if collect:
-            for worker in workers:
-                worker.messages = worker.messages[:1]
         self.started.append(workers)
         yield workers
 
 
-def measure(workers, path, deadline=math.inf, only=(), added=None):
+def measure(workers, path, deadline=math.inf, only=(), added=None, changed=(), tell=str):  # noqa: PLR0913, PLR0917
     """Run a measurement, and return it."""
     arms = Arm("base", "b", path), Arm("head", "h", path)
     task = processes.Task(arms, Suite(path, (), "c"), DESIGN, NO_CORE, path, added or {})
-    measurement = paired.PairedMeasurement(task, str, deadline, start=workers)
+    measurement = paired.PairedMeasurement(task, tell, deadline, changed=changed, start=workers)
     measurement.run(only)
     return measurement
 
@@ -221,7 +225,7 @@ def test_files_lie_in_memory_only_where_there_is_room(monkeypatch, tmp_path):
 
 
 def test_when_the_time_is_up_no_benchmark_begins(tmp_path):
-    """Within a pair, too; what was not measured says why."""
+    """Of those that were collected none is asked anything; each says why."""
     workers = Workers({"a": Costs(), "b": Costs()}, {"a": Costs(), "b": Costs()})
 
     late = measure(workers, tmp_path, deadline=-math.inf).benchmarks()
@@ -229,7 +233,74 @@ def test_when_the_time_is_up_no_benchmark_begins(tmp_path):
     assert [(one.id, one.status, one.reason, one.pairs) for one in late] == [
         (name, "unfinished", "the time was up", ()) for name in "ab"
     ]
-    assert not [request for worker in workers.started[1] for request in worker.requests]
+    assert not [request for pair in workers.started for worker in pair for request in worker.requests]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The gate's clock, which goes on only where a worker runs calls."""
+    now = [0.0]
+
+    class Running(Worker):
+        def ask(self, patience=0.0, **request):
+            now[0] += request.get("run", 0) * self.benchmarks[self.current].seconds
+            return super().ask(patience, **request)
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    return Running
+
+
+def test_the_time_is_shared_before_the_start(tmp_path, clock):
+    """What runs changed code comes first, then what is quick; the rest is dropped by name, with the limit it takes."""
+    sides = {
+        "slow": Costs(2.0),
+        "changed": Costs(1.0, file="src/changed.py"),
+        "quick": Costs(0.05),
+        "quicker": Costs(0.025),
+    }
+    told = []
+
+    measured = measure(
+        Workers(sides, sides, clock), tmp_path, deadline=60.0, changed=["src/changed.py", "README"], tell=told.append
+    ).benchmarks()
+
+    reasons = {one.id: one.reason for one in measured if one.status != "ok"}
+    enough = "the limit suffices for 3 of 4 benchmarks; all of them take --time-limit 3m"
+    assert reasons == {"slow": f"dropped: {enough}"}
+    assert enough in told
+    assert all(len(one.pairs) >= 5 for one in measured if one.status == "ok")
+
+
+def test_it_is_said_how_long_a_first_batch_takes(tmp_path, clock):
+    """Before it begins."""
+    told = []
+
+    measure(Workers({"b": Costs()}, {"b": Costs()}, clock), tmp_path, deadline=600.0, tell=told.append)
+
+    assert told[2] == "a first batch of 1 benchmark takes about 30 s; what it leaves open takes longer"
+    assert told[3].startswith("pair 1")
+
+
+def test_where_time_is_short_a_pair_has_fewer_blocks(tmp_path, clock):
+    """Down to three of six, before a benchmark is dropped."""
+    sides = {name: Costs(0.05) for name in "abcd"}
+
+    measured = measure(Workers(sides, sides, clock), tmp_path, deadline=30.0).benchmarks()
+
+    assert [{len(pair) for pair in one.pairs} for one in measured] == [{4}] * 4
+
+
+def test_one_pair_of_processes_serves_several_benchmarks_and_both_batches(tmp_path):
+    """Where one is measured a second time, another that is open goes on in the same processes."""
+    base = {"slower": Costs(0.01), "open": Costs(0.01, disturbed=frozenset(range(1, 6)))}
+    head = base | {"slower": Costs(0.02)}
+    workers = Workers(base, head)
+
+    measured = {one.id: one for one in measure(workers, tmp_path).benchmarks()}
+
+    assert len(measured["slower"].confirmation) == 5
+    assert len(measured["open"].pairs) == 10
+    assert len(workers.started) == 1 + 5 + 5
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
 """Segments: what is timed in a worker, and what is not."""
 
 import json
-import os
+import socket
 import subprocess
 import sys
-from multiprocessing import Pipe
 
 import pytest
 
@@ -84,7 +83,7 @@ def test_work_lasts_as_long_as_it_should(clock, monkeypatch):
 
 def test_a_worker_ends_with_the_gate():
     """Where nobody asks any more, a worker does not go on by itself."""
-    ours, theirs = Pipe()
+    ours, theirs = socket.socketpair()
     theirs.close()
     code = f"from deeptwins.gate.compare import worker; worker.Channel({ours.fileno()}).ask()"
 
@@ -97,15 +96,28 @@ def test_a_worker_ends_with_the_gate():
 
 
 def test_a_channel_carries_objects():
-    """Messages arrive as JSON, in both directions."""
-    ours, theirs = Pipe()
-    channel = worker.Channel(os.dup(theirs.fileno()))
-    ours.send_bytes(b'{"run": 3}')
+    """Messages arrive as JSON, one a line, in both directions; what a benchmark starts does not hold it open."""
+    ours, theirs = socket.socketpair()
+    channel = worker.Channel(theirs.detach())
+    ours.sendall(b'{"run": 3}\n{"end": true}\n')
 
     channel.tell(ready="a", seconds=1.5)
 
-    assert channel.ask() == {"run": 3}
-    assert json.loads(ours.recv_bytes()) == {"ready": "a", "seconds": 1.5}
-    channel._pipe.close()
-    theirs.close()
+    assert [channel.ask(), channel.ask()] == [{"run": 3}, {"end": True}]
+    assert json.loads(ours.recv(100)) == {"ready": "a", "seconds": 1.5}
+    assert not channel._socket.get_inheritable()
+    channel._lines.close()
+    channel._socket.close()
     ours.close()
+
+
+def test_files_whose_code_runs_are_noted(clock):
+    """Those of the functions that a call calls, and of nothing else; the profiler of before goes on after it."""
+    segments = worker.Segments(clock, lambda: json.dumps({}, indent=1), ((), {}))
+    segments.files = files = set()
+
+    segments.run(1)
+
+    assert json.encoder.__file__ in files
+    assert pytest.__file__ not in files
+    assert sys.getprofile() is None

@@ -382,13 +382,15 @@ def test_a_subject_that_head_no_longer_has_nor_is_expected_to_have_is_gone():
 
 
 def test_many_names_are_counted():
-    """A sentence names eight of what is missing, and how many more there are."""
+    """A sentence names eight of what is missing, and how many more there are; a reason that all have stands once."""
     expected = tuple(f"b{i:02}" for i in range(20))
+    failed = of(id="b01", changes={"status": "failed", "reason": "broken"})
 
-    line = conclude(made.run(of(id="b00"), expected=expected)).lines[0]
+    line = conclude(made.run(of(id="b00"), failed, expected=expected)).lines[0]
 
-    assert "b08 (not in head) and 11 more" in line
-    assert "b09" not in line
+    assert line.startswith("Not measured: b01 (broken) and b02, b03")
+    assert line.endswith("b09 and 10 more (not in head).")
+    assert "b10" not in line
 
 
 def test_margins_are_told_as_a_range():

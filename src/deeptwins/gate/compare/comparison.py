@@ -104,7 +104,8 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
             tell("counting exact values")
             measurements = _count(arms)
         if "paired" in request.tiers and "failure" not in measurements:
-            measurement = PairedMeasurement(task, tell, begun + request.limit_s, margins)
+            changed = worktrees.changed(request.repository, request.base, request.head)
+            measurement = PairedMeasurement(task, tell, begun + request.limit_s, margins, changed)
             measurement.run(request.only)
             measurements |= {"benchmarks": measurement.benchmarks(), "failure": measurement.failure}
 
@@ -142,7 +143,10 @@ def _names_of_base(task: Task) -> list[str] | None:
     if not (base.root / task.suite.path).exists():
         return None
     try:
-        with folder_for_files() as scratch, closing(ArmProcess(task, base, (), scratch, 0, collect=True)) as process:
+        with (
+            folder_for_files() as scratch,
+            closing(ArmProcess(task, base, None, scratch, 0, only_collect=True)) as process,
+        ):
             names: list[str] = process.read()["collected"]
     except ArmError:
         return None

@@ -3,10 +3,11 @@
 This script needs nothing but pytest and pytest-benchmark: both arms run this very file, whatever version of a package
 they measure. It is started as
 
-    python -P worker.py PIPE SETTINGS PYTEST-ARGUMENT ...
+    python -P worker.py SOCKET PYTEST-ARGUMENT ...
 
-with the file descriptor of a connection of multiprocessing's and a JSON object. Messages are JSON objects:
+with the file descriptor of a socket. Messages are JSON objects, one a line:
 
+    {"core": 1, ...}                      to the worker, first of all: the settings of `GatePlugin`
     {"collected": [names], "broken": {}}  from the worker, at the start
     {"ready": name, "seconds": 0.1, ...}  from the worker, for each benchmark; then it waits for requests
     {"run": calls}                        to the worker: run a segment of so many calls; it replies with their time
@@ -22,6 +23,7 @@ import hashlib
 import json
 import os
 import resource
+import socket
 import sys
 import sysconfig
 import time
@@ -29,7 +31,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import metadata
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -42,10 +43,11 @@ MODULES_NAMED = 3  # of those that were loaded from the wrong place
 OPTIONS: Mapping[str, Any] = {
     "numprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False,
     "benchmark_skip": False, "benchmark_only": False,
+    "continue_on_collection_errors": True,
     "maxfail": 0, "lf": False, "failedfirst": False, "newfirst": False, "stepwise": False, "usepdb": False,
 }  # fmt: skip
 """Options that a project may have set in `addopts` and that would keep the gate from measuring: tests in other
-processes, benchmarks that are skipped, an end at the first failure."""
+processes, benchmarks that are skipped, an end at the first failure or at a file that cannot be imported."""
 PLUGINS = ("timeout", "rerunfailures", "flaky", "randomly", "random_order")
 """Plugins that end a test, run it again, or shuffle."""
 
@@ -53,20 +55,24 @@ PLUGINS = ("timeout", "rerunfailures", "flaky", "randomly", "random_order")
 class Channel:
     """JSON objects to and from the gate."""
 
-    def __init__(self, pipe: int) -> None:
-        self._pipe = Connection(pipe)
+    def __init__(self, number: int) -> None:
+        self._socket = socket.socket(fileno=number)
+        self._socket.set_inheritable(False)  # what a benchmark starts has no part in it
+        self._lines = self._socket.makefile("rb")
 
     def ask(self) -> dict[str, Any]:
         """Wait for a request; where the gate is gone, end."""
         try:
-            request: dict[str, Any] = json.loads(self._pipe.recv_bytes())
-        except (EOFError, ConnectionError):
-            os._exit(1)
-        return request
+            if row := self._lines.readline():
+                request: dict[str, Any] = json.loads(row)
+                return request
+        except ConnectionError:
+            pass
+        os._exit(1)
 
     def tell(self, **message: Any) -> None:  # noqa: ANN401
         """Send a message."""
-        self._pipe.send_bytes(json.dumps(message).encode())
+        self._socket.sendall(json.dumps(message).encode() + b"\n")
 
 
 def work(seconds: float) -> None:
@@ -96,6 +102,17 @@ def untraced() -> Iterator[None]:
         sys.setprofile(profiler)
 
 
+@contextmanager
+def noting(files: set[str]) -> Iterator[None]:
+    """Note the files of all Python code that is called meanwhile."""
+    profiler = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: files.add(frame.f_code.co_filename) if event == "call" else None)
+    try:
+        yield
+    finally:
+        sys.setprofile(profiler)
+
+
 class Segments:
     """Runs the call of a benchmark in segments, on request."""
 
@@ -118,6 +135,8 @@ class Segments:
         self._setup, self._teardown = around
         self.added = 0.0
         """Seconds of work that make every call longer."""
+        self.files: set[str] | None = None
+        """Gathers the files of code that is called, where it is a set."""
         self.result: Any = None
 
     def run(self, calls: int) -> dict[str, float]:
@@ -125,7 +144,7 @@ class Segments:
         gc.collect()
         sentinel = seconds_of(lambda: hashlib.sha256(SENTINEL).digest())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-        with untraced():
+        with untraced() if self.files is None else noting(self.files):
             seconds = self._time_each(calls) if self._setup or self._teardown else self._time_all(calls)
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before
         return {"seconds": seconds / calls, "switches": switches, "sentinel": sentinel}
@@ -162,8 +181,9 @@ class GatePlugin:
 
         Args:
             channel: to the gate.
-            settings: `only_collect`, whether no benchmark is run; `core`, which is measured on, None for any;
-                `elsewhere`, a folder that no module may come from.
+            settings: `names`, the benchmarks to run, in their order, or None for all; `only`, words of which a name
+                must hold one; `only_collect`, whether none is run; `note_files`, whether to tell which files each
+                runs; `core`, which is measured on, None for any; `elsewhere`, a folder that no module may come from.
         """
         self._channel, self._settings = channel, settings
         self._root = os.path.realpath(".")
@@ -212,12 +232,15 @@ class GatePlugin:
             self._broken[report.nodeid] = _reason(report)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Keep the benchmarks, in the order asked for; where some have the mark `gate`, only those."""
         benchmarks = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
         items[:] = [item for item in benchmarks if item.get_closest_marker("gate")] or benchmarks
-        places = {name: place for place, name in enumerate(config.args)}
-        items.sort(key=lambda item: places.get(item.nodeid, 0))
+        if only := self._settings["only"]:
+            items[:] = [item for item in items if any(word in item.nodeid for word in only)]
+        if (names := self._settings["names"]) is not None:
+            found = {item.nodeid: item for item in items}
+            items[:] = [found[name] for name in names if name in found]
         self._channel.tell(collected=[item.nodeid for item in items], broken=self._broken)
         if self._settings["only_collect"]:
             items.clear()
@@ -230,10 +253,15 @@ class GatePlugin:
         # Warm up; what lives now is no garbage later.
         fixture.disabled = False
         stats = fixture._make_stats(1)  # noqa: SLF001
+        files: set[str] = set()
+        segments.files = files if self._settings["note_files"] else None
         warm_up = segments.run(max(1, warm))
+        segments.files = None
         gc.collect()
         gc.freeze()
-        self._channel.tell(ready=fixture.fullname, seconds=warm_up["seconds"], elsewhere=self._elsewhere())
+        self._channel.tell(
+            ready=fixture.fullname, seconds=warm_up["seconds"], elsewhere=self._elsewhere(), files=self._own(files)
+        )
 
         # Do what the gate asks, on the core that is measured on, until it has enough.
         cores_before = self._pin()
@@ -271,6 +299,11 @@ class GatePlugin:
             reason = "" if report.outcome == "passed" else _reason(report)
             self._channel.tell(outcome=report.outcome, test=report.nodeid, when=report.when, reason=reason)
 
+    def _own(self, files: set[str]) -> list[str]:
+        """Name those files that lie in the worktree, relative to it."""
+        paths = [Path(os.path.realpath(file)) for file in files]
+        return sorted({str(path.relative_to(self._root)) for path in paths if path.is_relative_to(self._root)})
+
     def _elsewhere(self) -> list[str]:
         """Name modules that were loaded from the folder that no module may come from, or from a copy of it."""
         folder, copies = self._settings["elsewhere"], self._installed_copies
@@ -306,10 +339,10 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     return (errors or lines or ["failed"])[0].replace(f"{Path.cwd()}{os.sep}", "")
 
 
-def main(pipe: str, settings: str, *arguments: str) -> int:
+def main(number: str, *arguments: str) -> int:
     """Run pytest as one arm; returns its exit code."""
-    channel = Channel(int(pipe))
-    code = pytest.main([*arguments], plugins=[GatePlugin(channel, json.loads(settings))])
+    channel = Channel(int(number))
+    code = pytest.main([*arguments], plugins=[GatePlugin(channel, channel.ask())])
     channel.tell(over=int(code))
     return int(code)
 

@@ -66,12 +66,12 @@ def conclude(run: Run) -> Conclusion:
     lines += _confirmed(judged, "regressed")
     lines += sentences.differing("Worse", worse)
     lines += ["Nothing was measured."] if nothing else []
-    lines += [f"Not measured: {sentences.names([*missing.values()])}."] if missing else []
+    lines += [f"Not measured: {sentences.reasoned(missing)}."] if missing else []
     lines += [f"Not in the suite's list, gate.txt: {sentences.names(unexpected)}."] if unexpected else []
     lines += [sentences.doubtful(one.id, one.estimate, one.reason) for one in judged if one.verdict == "inconclusive"]
     harmless = _confirmed(judged, "improved") + sentences.exact(different)
     if new := _new(run):
-        harmless.append(f"New, and so not compared: {sentences.names([*new.values()])}.")
+        harmless.append(f"New, and so not compared: {sentences.reasoned(new)}.")
     no_worse = _no_worse(run, judged, different, alone=code == FINE)
     lines += no_worse + harmless if code == FINE else harmless + no_worse
     answer = _answer(code, judged, len(worse), len(missing), nothing=nothing) or lines[0]
@@ -117,7 +117,7 @@ def _compared(run: Run, judged: Iterable[Judged]) -> set[str]:
 
 def _new(run: Run) -> dict[str, str]:
     """Return the benchmarks that base cannot run, by name, with the reason."""
-    return {new.id: f"{new.id} ({new.reason})" for new in run.benchmarks if new.status == "new"}
+    return {new.id: new.reason or "no reason given" for new in run.benchmarks if new.status == "new"}
 
 
 def _missing(run: Run, judged: Sequence[Judged]) -> dict[str, str]:
@@ -130,7 +130,7 @@ def _missing(run: Run, judged: Sequence[Judged]) -> dict[str, str]:
     expected = [*_benchmark_names(run), *run.exact] if run.expected is None else run.expected
     measured = _compared(run, judged) | {*_new(run)}
     missing = [name for name in dict.fromkeys(expected) if name not in measured]
-    return {name: f"{name} ({reasons.get(name, 'not in head')})" for name in missing}
+    return {name: reasons.get(name, "not in head") for name in missing}
 
 
 def _unexpected(run: Run) -> list[str]:
