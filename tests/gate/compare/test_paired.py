@@ -27,6 +27,10 @@ class Costs:
     """The outcome holds from this pair on."""
     disturbed: frozenset[int] = frozenset()
     """Pairs in which other work runs on the core."""
+    fixed: int | None = None
+    """It says that a segment has so many calls."""
+    once: bool = False
+    """It fails where it is run again after that many."""
     file: str = "src/thing.py"
     """Whose code it runs."""
 
@@ -39,6 +43,7 @@ class Worker:
     benchmarks: dict[str, Costs]
     names: tuple[str, ...]
     pair: int
+    settings: dict
     requests: list[dict] = field(default_factory=list)
     messages: list[dict] = field(default_factory=list)
 
@@ -51,6 +56,7 @@ class Worker:
                 self._end(name, costs.outcome)
             else:
                 ready = {"ready": name, "seconds": costs.seconds * costs.cold, "elsewhere": [], "files": [costs.file]}
+                ready |= {"calls": costs.fixed}
                 self.messages.append(ready)
 
     def _end(self, name, outcome):
@@ -71,6 +77,10 @@ class Worker:
         costs = self.benchmarks[self.current]
         if "end" in request:
             return {"test": self.current, "outcome": "passed", "when": "teardown", "reason": ""}
+        ran = self.current not in self.settings.get("once", ()) or [one for one in self.requests[:-1] if "run" in one]
+        if costs.once and ran:
+            self._end(self.current, "failed")
+            return self.messages.pop(0)
         switches = 1000 if self.pair in costs.disturbed else 0
         return CALM | {"seconds": costs.seconds, "switches": switches}
 
@@ -91,7 +101,7 @@ class Workers:
         """Stand in for `pair_of_processes`."""
         pair = number % 1000
         workers = tuple(
-            self.worker(arm, side, tuple(_matching(side, only) if names is None else names), pair)
+            self.worker(arm, side, tuple(_matching(side, only) if names is None else names), pair, settings)
             for arm, side in zip(task.arms, self.sides, strict=True)
         )
         self.started.append(workers)
@@ -345,6 +355,27 @@ def test_what_base_could_run_before_is_not_new(tmp_path):
     (benchmark,) = measure(workers, tmp_path).benchmarks()
 
     assert (benchmark.status, benchmark.reason, len(benchmark.pairs)) == ("failed", "base: a reason", 1)
+
+
+def test_what_can_be_run_but_once_has_one_segment_in_each_process(tmp_path):
+    """Where its own number of calls cannot be run again, each pair of processes runs it once, and it has a verdict."""
+    base, head = ({"b": Costs(seconds, fixed=7, once=True)} for seconds in (1.0, 1.2))
+
+    (benchmark,) = measure(Workers(base, head), tmp_path).benchmarks()
+
+    assert (benchmark.status, benchmark.calls) == ("ok", 7)
+    assert {len(pair) for pair in benchmark.pairs} == {1}
+    assert {block.order for pair in benchmark.pairs for block in pair} == {"AB", "BA"}
+    assert judge([benchmark], DESIGN)[0].verdict == "regressed"
+
+
+def test_a_segment_has_the_calls_that_the_benchmark_says(tmp_path):
+    """However short that is; where they can be run again, a pair has as many blocks as of others."""
+    sides = {"b": Costs(1e-6, fixed=7)}
+
+    (benchmark,) = measure(Workers(sides, sides), tmp_path).benchmarks()
+
+    assert (benchmark.calls, {len(pair) for pair in benchmark.pairs}) == (7, {6})
 
 
 def test_some_benchmarks_can_be_chosen(tmp_path):

@@ -34,25 +34,28 @@ class EndedError(Exception):
         self.worker, self.reply = worker, reply
 
 
-def calibrate(worker: ArmProcess, seconds: float, segment_s: float) -> tuple[int, float, float]:
+def calibrate(
+    worker: ArmProcess, seconds: float, segment_s: float, fixed: int | None = None
+) -> tuple[int, float, float]:
     """Return how many calls make a segment, about how many seconds a call takes, and a segment by the wall clock.
 
     Args:
         worker: that runs the calls.
         seconds: that one call took; it may have been a cold one, slower than those that follow.
         segment_s: that a segment takes at least.
+        fixed: the calls of a segment, where the benchmark says how many.
     """
-    if seconds >= COLD * segment_s:
+    if seconds >= COLD * segment_s and fixed in {None, 1}:
         return 1, seconds, seconds
     calls = 1
     while True:
-        calls = min(math.ceil(segment_s / max(seconds, 1e-9)), MOST_CALLS, GROWTH * calls)
+        calls = fixed or min(math.ceil(segment_s / max(seconds, 1e-9)), MOST_CALLS, GROWTH * calls)
         begun = time.monotonic()
         seconds = run(worker, calls, PATIENCE_S)["seconds"]
         wall_s = time.monotonic() - begun
         if wall_s > SLOW * segment_s:  # a benchmark's own timer may go slower than the clock, or stand still
             return calls, wall_s / calls, wall_s
-        if calls * seconds >= CLOSE * segment_s or calls >= MOST_CALLS:
+        if fixed or calls * seconds >= CLOSE * segment_s or calls >= MOST_CALLS:
             return calls, seconds, wall_s
 
 

@@ -43,6 +43,8 @@ class Samples:
     """About how long a call takes."""
     ran: bool = False
     """Whether base could run it at least once."""
+    once: bool = False
+    """Whether it can be run but once in a process: so many calls as it says itself."""
     cost: Cost | None = None
     """What it takes in a pair; None: not known."""
     status: str = "unfinished"
@@ -163,11 +165,19 @@ class PairedMeasurement:
                 break
             begun, reply = time.monotonic(), worker.read()
             samples = self._samples[name]
+            ready_s = time.monotonic() - begun
             try:
                 if "ready" in reply:
                     dialogue.check_origin(worker, reply)
-                    self._learn(samples, worker, reply, time.monotonic() - begun)
+                    self._learn(samples, worker, reply, ready_s)
             except EndedError as ended:
+                # What says how often it is called may fail when it is called again: it has one segment per process.
+                if samples.once:
+                    dialogue.finish(worker, ended.reply, name)
+                    samples.calls = reply["calls"]
+                    samples.cost = Cost(name, 2 * ready_s, 2 * ready_s, 1)
+                    outcomes[name] = ArmResult("ok", "")
+                    continue
                 reply = ended.reply
             outcomes[name] = dialogue.finish(worker, reply, name)
         return outcomes
@@ -175,10 +185,10 @@ class PairedMeasurement:
     def _learn(self, samples: Samples, worker: ArmProcess, reply: Mapping[str, Any], ready_s: float) -> None:
         """Learn of a benchmark that is ready: of base what it takes, of head whether it runs changed code."""
         if worker.arm is self._task.arms[0]:
-            samples.ran = True
-            samples.calls, samples.seconds, wall_s = dialogue.calibrate(
-                worker, reply["seconds"], self._task.design.segment_s
-            )
+            segment_s, fixed = self._task.design.segment_s, reply["calls"]
+            samples.ran, samples.once = True, fixed is not None  # until it has run again
+            samples.calls, samples.seconds, wall_s = dialogue.calibrate(worker, reply["seconds"], segment_s, fixed)
+            samples.once = False
             blocks = max(1, int(PAIR_S / max(4 * samples.calls * samples.seconds, 1e-9)))
             samples.cost = Cost(reply["ready"], ready_s + 2 * wall_s, 4 * wall_s, blocks)
         elif samples.cost:
@@ -244,7 +254,8 @@ class PairedMeasurement:
         again = f", {second} of them a second time" if second else ""
         self._tell(f"pair {self._pairs}: timing {count(len(wanted), 'benchmark')}{again}")
         names, begun = self._random.sample([*wanted], len(wanted)), time.monotonic()
-        with self._processes(names, scratch) as workers:
+        once = [name for name in names if self._samples[name].once]
+        with self._processes(names, scratch, once=once) as workers:
             orders = [worker.read()["collected"] for worker in workers]
             self._start_s = max(self._start_s, time.monotonic() - begun)
             if any(order != names for order in orders):
@@ -290,7 +301,7 @@ class PairedMeasurement:
         patience = PATIENCE_S + 100 * calls * samples.seconds
 
         # Warm both up by a segment: their first calls were too few for that.
-        if calls > 1:
+        if calls > 1 and not samples.once:
             for worker in workers:
                 dialogue.run(worker, calls, patience)
 
@@ -300,7 +311,7 @@ class PairedMeasurement:
             head.ask(add=share * median(segments))
 
         for _ in range(min(self._blocks, most)):
-            order = self._random.choice(("ABBA", "BAAB"))
+            order = self._random.choice(("AB", "BA") if samples.once else ("ABBA", "BAAB"))
             watch = BlockWatch(self._task.core)
             replies = [dialogue.run(base if letter == "A" else head, calls, patience) for letter in order]
             seconds = tuple(rounded(max(reply["seconds"], 1e-12)) for reply in replies)

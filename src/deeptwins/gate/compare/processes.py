@@ -13,8 +13,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from deeptwins.errors import line
 from deeptwins.gate.compare import scratch
@@ -24,6 +27,16 @@ from deeptwins.gate.runs import Design
 WORKER = Path(__file__).with_name("worker.py")
 PATIENCE_S = 300.0  # how long an answer may take where it cannot be estimated
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+OPTIONS: Mapping[str, Any] = {
+    "numprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False,
+    "benchmark_skip": False, "benchmark_only": False,
+    "continue_on_collection_errors": True,
+    "maxfail": 0, "lf": False, "failedfirst": False, "newfirst": False, "stepwise": False, "usepdb": False,
+}  # fmt: skip
+"""Options that a project may have set in `addopts` and that would keep the gate from measuring: tests in other
+processes, benchmarks that are skipped, an end at the first failure or at a file that cannot be imported."""
+PLUGINS = ("timeout", "rerunfailures", "flaky", "randomly", "random_order")
+"""Plugins that end a test, run it again, or shuffle."""
 # Files of benchmarks lie in memory where there is room for them, so that no disk has a part in the times.
 MEMORY = Path("/dev/shm")  # noqa: S108
 ROOM = 1 << 30  # bytes that must be free there
@@ -80,7 +93,8 @@ class ArmProcess:
                 pass_fds=[theirs.fileno()],
                 process_group=0,  # so that its own processes end with it
             )
-        usual = {"only": (), "only_collect": False, "note_files": False}
+        usual = {"only": (), "only_collect": False, "note_files": False, "once": ()}
+        usual |= {"options": OPTIONS, "without": PLUGINS, "copies": sorted(_copies(task.elsewhere))}
         try:
             self.send(**usual | {"names": names, "core": task.core, "elsewhere": str(task.elsewhere)} | settings)
         except ArmError:
@@ -191,3 +205,16 @@ def folder_for_files() -> Iterator[Path]:
     inside = MEMORY if status is not None and status.f_bavail * status.f_frsize >= ROOM else None
     with scratch.folder(inside) as folder:
         yield folder
+
+
+@cache
+def _copies(folder: Path) -> set[str]:
+    """Name the files of packages that were installed, as copies, from a folder."""
+    copies, path = set(), [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *sys.path]
+    for package in metadata.distributions(path=path):
+        origin = json.loads(package.read_text("direct_url.json") or "{}")
+        source = Path(unquote(urlsplit(str(origin.get("url", ""))).path))
+        editable = origin.get("dir_info", {}).get("editable")
+        if source.is_relative_to(folder) and not editable:
+            copies |= {os.path.realpath(str(package.locate_file(file))) for file in package.files or ()}
+    return copies
