@@ -335,11 +335,13 @@ def test_a_second_batch_that_was_disturbed_goes_on(tmp_path, disturbed, pairs, v
         ("failed", "passed", "new", "base: a reason"),
         ("passed", "failed", "failed", "head: a reason"),
         ("passed", "skipped", "skipped", "head: a reason"),
+        ("skipped", "skipped", "skipped in both", "a reason"),
+        ("skipped", "passed", "new", "base: a reason"),
         ("failed", "failed", "failed", "head: a reason"),
     ],
 )
 def test_head_says_what_became_of_a_benchmark(tmp_path, base, head, status, reason):
-    """What only base cannot run is new; what head cannot is lost."""
+    """What only base cannot run is new; what head cannot is lost; what both skip is neither."""
     workers = Workers({"b": Costs(outcome=base)}, {"b": Costs(outcome=head)})
 
     (benchmark,) = measure(workers, tmp_path).benchmarks()

@@ -267,6 +267,18 @@ def test_a_benchmark_that_fails_is_not_measured(status, expected):
     assert result.lines[0] == "Not measured: gone (ImportError: no module named x)."
 
 
+@pytest.mark.parametrize("expected", [None, ("b",), ("b", "gpu")])
+def test_what_both_arms_skip_is_no_change(expected):
+    """Whether the list has it or not: it is told with its reason, and all else decides."""
+    skipped = of(id="gpu", changes={"status": "skipped in both", "reason": "no GPU", "pairs": ()})
+
+    result = conclude(made.run(of(), skipped, expected=expected))
+
+    assert result.code == 0
+    assert "Skipped in both: gpu (no GPU)." in result.lines
+    assert conclude(made.run(skipped)).code == 4
+
+
 def test_a_failing_benchmark_that_nobody_expects_is_not_expected():
     """A new benchmark that fails does not hide behind the list that lacks it."""
     assert conclude(made.run(of(), of(id="new", changes={"status": "failed"}), expected=("b",))).code == 4

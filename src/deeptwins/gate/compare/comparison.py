@@ -130,8 +130,9 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
 
 
 def listing(run: Run) -> str:
-    """Return the text of the suite's list: the names of all that a run measured in head, or had no time for."""
-    names = [benchmark.id for benchmark in run.benchmarks if benchmark.status in {"ok", "new", "unfinished"}]
+    """Return the text of the suite's list: all that a run measured in head, had no time for, or could not run here."""
+    listed = {"ok", "new", "unfinished", "skipped in both"}
+    names = [benchmark.id for benchmark in run.benchmarks if benchmark.status in listed]
     subjects = [subject for subject in run.exact if subject not in metrics.lost(run.exact)]
     head = "# What `deeptwins gate` must measure; it writes this list with --write-list. Exit code 4: not the same.\n"
     return head + "".join(f"{name}\n" for name in (*sorted(names), *sorted(subjects)))

@@ -341,6 +341,9 @@ def _why_missing(name: str, arm: str, broken: Mapping[str, str]) -> ArmResult:
 
 def _combined(base: ArmResult, head: ArmResult, *, base_ran: bool) -> tuple[str, str | None]:
     """Say what became of a benchmark, status and reason; what base could run before is not new."""
+    if base.status == head.status == "skipped" and not base_ran:
+        reasons = [head.reason] if base.reason == head.reason else [f"base: {base.reason}", f"head: {head.reason}"]
+        return "skipped in both", "; ".join(reasons)
     if head.status != "ok":
         return head.status, f"head: {head.reason}"
     if base.status != "ok":
