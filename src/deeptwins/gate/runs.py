@@ -117,8 +117,9 @@ class Benchmark(Row):
     """A benchmark in both arms."""
 
     id: Text
-    status: Literal["ok", "new", "failed", "skipped", "unfinished"]
-    """`new`: head runs it and base cannot, so that there is nothing to compare."""
+    status: Literal["ok", "new", "failed", "skipped", "skipped in both", "unfinished"]
+    """`new`: head runs it and base cannot, so that there is nothing to compare. `skipped`: in head alone, or head has
+    it no more. `skipped in both`: neither can run it here, for want of a GPU, say, which changes nothing."""
     reason: str | None = None
     """Why it is not `ok`."""
     calls: FromZero = 0

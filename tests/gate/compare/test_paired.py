@@ -23,10 +23,16 @@ class Costs:
     cold: float = 1.0
     """The first call takes so many times as long."""
     outcome: str = "passed"
-    from_pair: int = 1
+    from_pair: int = 0
     """The outcome holds from this pair on."""
     disturbed: frozenset[int] = frozenset()
     """Pairs in which other work runs on the core."""
+    fixed: int | None = None
+    """It says that a segment has so many calls."""
+    once: bool = False
+    """It fails where it is run again after that many."""
+    file: str = "src/thing.py"
+    """Whose code it runs."""
 
 
 @dataclass(eq=False)
@@ -37,6 +43,7 @@ class Worker:
     benchmarks: dict[str, Costs]
     names: tuple[str, ...]
     pair: int
+    settings: dict
     requests: list[dict] = field(default_factory=list)
     messages: list[dict] = field(default_factory=list)
 
@@ -48,7 +55,8 @@ class Worker:
             if self.pair >= costs.from_pair and costs.outcome != "passed":
                 self._end(name, costs.outcome)
             else:
-                ready = {"ready": name, "seconds": costs.seconds * costs.cold, "elsewhere": []}
+                ready = {"ready": name, "seconds": costs.seconds * costs.cold, "elsewhere": [], "files": [costs.file]}
+                ready |= {"calls": costs.fixed}
                 self.messages.append(ready)
 
     def _end(self, name, outcome):
@@ -69,8 +77,16 @@ class Worker:
         costs = self.benchmarks[self.current]
         if "end" in request:
             return {"test": self.current, "outcome": "passed", "when": "teardown", "reason": ""}
+        ran = self.current not in self.settings.get("once", ()) or [one for one in self.requests[:-1] if "run" in one]
+        if costs.once and ran:
+            self._end(self.current, "failed")
+            return self.messages.pop(0)
         switches = 1000 if self.pair in costs.disturbed else 0
         return CALM | {"seconds": costs.seconds, "switches": switches}
+
+
+def _matching(names, words):
+    return [name for name in names if not words or any(word in name for word in words)]
 
 
 class Workers:
@@ -81,24 +97,22 @@ class Workers:
         self.started = []
 
     @contextmanager
-    def __call__(self, task, names, scratch, number, *, collect):
+    def __call__(self, task, names, scratch, number, *, only=(), **settings):
         """Stand in for `pair_of_processes`."""
         pair = number % 1000
         workers = tuple(
-            self.worker(arm, side, tuple(names or side), pair) for arm, side in zip(task.arms, self.sides, strict=True)
+            self.worker(arm, side, tuple(_matching(side, only) if names is None else names), pair, settings)
+            for arm, side in zip(task.arms, self.sides, strict=True)
         )
-        if collect:
-            for worker in workers:
-                worker.messages = worker.messages[:1]
         self.started.append(workers)
         yield workers
 
 
-def measure(workers, path, deadline=math.inf, only=(), added=None):
+def measure(workers, path, deadline=math.inf, only=(), added=None, changed=(), tell=str):  # noqa: PLR0913, PLR0917
     """Run a measurement, and return it."""
     arms = Arm("base", "b", path), Arm("head", "h", path)
     task = processes.Task(arms, Suite(path, (), "c"), DESIGN, NO_CORE, path, added or {})
-    measurement = paired.PairedMeasurement(task, str, deadline, start=workers)
+    measurement = paired.PairedMeasurement(task, tell, deadline, changed=changed, start=workers)
     measurement.run(only)
     return measurement
 
@@ -221,7 +235,7 @@ def test_files_lie_in_memory_only_where_there_is_room(monkeypatch, tmp_path):
 
 
 def test_when_the_time_is_up_no_benchmark_begins(tmp_path):
-    """Within a pair, too; what was not measured says why."""
+    """Of those that were collected none is asked anything; each says why."""
     workers = Workers({"a": Costs(), "b": Costs()}, {"a": Costs(), "b": Costs()})
 
     late = measure(workers, tmp_path, deadline=-math.inf).benchmarks()
@@ -229,7 +243,74 @@ def test_when_the_time_is_up_no_benchmark_begins(tmp_path):
     assert [(one.id, one.status, one.reason, one.pairs) for one in late] == [
         (name, "unfinished", "the time was up", ()) for name in "ab"
     ]
-    assert not [request for worker in workers.started[1] for request in worker.requests]
+    assert not [request for pair in workers.started for worker in pair for request in worker.requests]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The gate's clock, which goes on only where a worker runs calls."""
+    now = [0.0]
+
+    class Running(Worker):
+        def ask(self, patience=0.0, **request):
+            now[0] += request.get("run", 0) * self.benchmarks[self.current].seconds
+            return super().ask(patience, **request)
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    return Running
+
+
+def test_the_time_is_shared_before_the_start(tmp_path, clock):
+    """What runs changed code comes first, then what is quick; the rest is dropped by name, with the limit it takes."""
+    sides = {
+        "slow": Costs(2.0),
+        "changed": Costs(1.0, file="src/changed.py"),
+        "quick": Costs(0.05),
+        "quicker": Costs(0.025),
+    }
+    told = []
+
+    measured = measure(
+        Workers(sides, sides, clock), tmp_path, deadline=60.0, changed=["src/changed.py", "README"], tell=told.append
+    ).benchmarks()
+
+    reasons = {one.id: one.reason for one in measured if one.status != "ok"}
+    enough = "the limit suffices for 3 of 4 benchmarks; all of them take --time-limit 3m"
+    assert reasons == {"slow": f"dropped: {enough}"}
+    assert enough in told
+    assert all(len(one.pairs) >= 5 for one in measured if one.status == "ok")
+
+
+def test_it_is_said_how_long_a_first_batch_takes(tmp_path, clock):
+    """Before it begins."""
+    told = []
+
+    measure(Workers({"b": Costs()}, {"b": Costs()}, clock), tmp_path, deadline=600.0, tell=told.append)
+
+    assert told[2] == "a first batch of 1 benchmark takes about 30 s; what it leaves open takes longer"
+    assert told[3].startswith("pair 1")
+
+
+def test_where_time_is_short_a_pair_has_fewer_blocks(tmp_path, clock):
+    """Down to three of six, before a benchmark is dropped."""
+    sides = {name: Costs(0.05) for name in "abcd"}
+
+    measured = measure(Workers(sides, sides, clock), tmp_path, deadline=30.0).benchmarks()
+
+    assert [{len(pair) for pair in one.pairs} for one in measured] == [{4}] * 4
+
+
+def test_one_pair_of_processes_serves_several_benchmarks_and_both_batches(tmp_path):
+    """Where one is measured a second time, another that is open goes on in the same processes."""
+    base = {"slower": Costs(0.01), "open": Costs(0.01, disturbed=frozenset(range(1, 6)))}
+    head = base | {"slower": Costs(0.02)}
+    workers = Workers(base, head)
+
+    measured = {one.id: one for one in measure(workers, tmp_path).benchmarks()}
+
+    assert len(measured["slower"].confirmation) == 5
+    assert len(measured["open"].pairs) == 10
+    assert len(workers.started) == 1 + 5 + 5
 
 
 @pytest.mark.parametrize(
@@ -254,11 +335,13 @@ def test_a_second_batch_that_was_disturbed_goes_on(tmp_path, disturbed, pairs, v
         ("failed", "passed", "new", "base: a reason"),
         ("passed", "failed", "failed", "head: a reason"),
         ("passed", "skipped", "skipped", "head: a reason"),
+        ("skipped", "skipped", "skipped in both", "a reason"),
+        ("skipped", "passed", "new", "base: a reason"),
         ("failed", "failed", "failed", "head: a reason"),
     ],
 )
 def test_head_says_what_became_of_a_benchmark(tmp_path, base, head, status, reason):
-    """What only base cannot run is new; what head cannot is lost."""
+    """What only base cannot run is new; what head cannot is lost; what both skip is neither."""
     workers = Workers({"b": Costs(outcome=base)}, {"b": Costs(outcome=head)})
 
     (benchmark,) = measure(workers, tmp_path).benchmarks()
@@ -274,6 +357,27 @@ def test_what_base_could_run_before_is_not_new(tmp_path):
     (benchmark,) = measure(workers, tmp_path).benchmarks()
 
     assert (benchmark.status, benchmark.reason, len(benchmark.pairs)) == ("failed", "base: a reason", 1)
+
+
+def test_what_can_be_run_but_once_has_one_segment_in_each_process(tmp_path):
+    """Where its own number of calls cannot be run again, each pair of processes runs it once, and it has a verdict."""
+    base, head = ({"b": Costs(seconds, fixed=7, once=True)} for seconds in (1.0, 1.2))
+
+    (benchmark,) = measure(Workers(base, head), tmp_path).benchmarks()
+
+    assert (benchmark.status, benchmark.calls) == ("ok", 7)
+    assert {len(pair) for pair in benchmark.pairs} == {1}
+    assert {block.order for pair in benchmark.pairs for block in pair} == {"AB", "BA"}
+    assert judge([benchmark], DESIGN)[0].verdict == "regressed"
+
+
+def test_a_segment_has_the_calls_that_the_benchmark_says(tmp_path):
+    """However short that is; where they can be run again, a pair has as many blocks as of others."""
+    sides = {"b": Costs(1e-6, fixed=7)}
+
+    (benchmark,) = measure(Workers(sides, sides), tmp_path).benchmarks()
+
+    assert (benchmark.calls, {len(pair) for pair in benchmark.pairs}) == (7, {6})
 
 
 def test_some_benchmarks_can_be_chosen(tmp_path):

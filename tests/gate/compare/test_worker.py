@@ -1,10 +1,11 @@
 """Segments: what is timed in a worker, and what is not."""
 
+import asyncio
 import json
-import os
+import socket
 import subprocess
 import sys
-from multiprocessing import Pipe
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,10 +58,25 @@ def test_what_is_around_a_call_is_not_timed(clock):
         calls.append((arguments, named))
         clock.advance(100)
 
-    segments = worker.Segments(clock, target, ((), {}), (setup, teardown))
+    segments = worker.Segments(clock, target, ((), {}), (setup, teardown), rounds=2)
 
     assert segments.run(2)["seconds"] == pytest.approx(3.0)
     assert calls == [((1.0,), {"more": 2.0})] * 2
+
+
+@pytest.mark.parametrize(("rounds", "iterations", "segments"), [(3, 1, 1), (2, 4, 1), (1, 5, 2)])
+def test_a_benchmark_says_how_often_it_is_called(clock, rounds, iterations, segments):
+    """Rounds of so many calls, with setup and teardown around each round, and no call more."""
+    seen = []
+    one = worker.Segments(
+        clock, lambda: seen.append(clock.advance()), ((), {}), (lambda: seen.append("setup"), None), rounds, iterations
+    )
+
+    seconds = [one.run(one.fixed)["seconds"] for _ in range(segments)]
+
+    assert seconds == [pytest.approx(1.0)] * segments
+    assert seen.count("setup") == segments * rounds
+    assert len(seen) - seen.count("setup") == segments * rounds * iterations
 
 
 @pytest.mark.parametrize("around", [(None, None), (lambda: None, None)])
@@ -84,7 +100,7 @@ def test_work_lasts_as_long_as_it_should(clock, monkeypatch):
 
 def test_a_worker_ends_with_the_gate():
     """Where nobody asks any more, a worker does not go on by itself."""
-    ours, theirs = Pipe()
+    ours, theirs = socket.socketpair()
     theirs.close()
     code = f"from deeptwins.gate.compare import worker; worker.Channel({ours.fileno()}).ask()"
 
@@ -97,15 +113,104 @@ def test_a_worker_ends_with_the_gate():
 
 
 def test_a_channel_carries_objects():
-    """Messages arrive as JSON, in both directions."""
-    ours, theirs = Pipe()
-    channel = worker.Channel(os.dup(theirs.fileno()))
-    ours.send_bytes(b'{"run": 3}')
+    """Messages arrive as JSON, one a line, in both directions; what a benchmark starts does not hold it open."""
+    ours, theirs = socket.socketpair()
+    channel = worker.Channel(theirs.detach())
+    ours.sendall(b'{"run": 3}\n{"end": true}\n')
 
     channel.tell(ready="a", seconds=1.5)
 
-    assert channel.ask() == {"run": 3}
-    assert json.loads(ours.recv_bytes()) == {"ready": "a", "seconds": 1.5}
-    channel._pipe.close()
-    theirs.close()
+    assert [channel.ask(), channel.ask()] == [{"run": 3}, {"end": True}]
+    assert json.loads(ours.recv(100)) == {"ready": "a", "seconds": 1.5}
+    assert not channel._socket.get_inheritable()
+    channel._lines.close()
+    channel._socket.close()
     ours.close()
+
+
+def test_files_whose_code_runs_are_noted(clock):
+    """Those of the functions that a call calls, and of nothing else; the profiler of before goes on after it."""
+    segments = worker.Segments(clock, lambda: json.dumps({}, indent=1), ((), {}))
+    segments.files = files = set()
+
+    segments.run(1)
+
+    assert json.encoder.__file__ in files
+    assert pytest.__file__ not in files
+    assert sys.getprofile() is None
+
+
+class Asked:
+    """A channel whose requests are known; it keeps what it is told."""
+
+    def __init__(self, *requests):
+        self.requests, self.told = [*requests, {"end": True}], []
+
+    def ask(self):
+        """Give the next request."""
+        return self.requests.pop(0)
+
+    def tell(self, **message):
+        """Keep a message."""
+        self.told.append(message)
+
+
+def plugin(channel, **settings):
+    """The plugin, with settings of which each test says its own."""
+    usual = {"names": None, "only": (), "once": (), "note_files": False, "core": None, "copies": ()}
+    return worker.GatePlugin(channel, usual | {"elsewhere": "/nowhere", "only_collect": False} | settings)
+
+
+class Fixture(SimpleNamespace):
+    """What the plugin asks of pytest-benchmark's fixture."""
+
+    fullname = "b"
+
+    def _make_stats(self, _iterations):
+        return SimpleNamespace(stats=SimpleNamespace(data=[]), update=lambda _seconds: None)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_coroutine_is_awaited_on_the_loop_that_runs(clock, hidden):
+    """What it awaits is timed, whether or not the function says that it is a coroutine's."""
+
+    async def target():
+        await asyncio.sleep(0)
+        return clock.advance(2.0)
+
+    channel = Asked({"run": 3})
+    segments = worker.Segments(clock, (lambda: target()) if hidden else target, ((), {}))  # noqa: PLW0108
+
+    async def test():
+        return await plugin(channel).measure(Fixture(), segments)
+
+    assert asyncio.run(test()) == 8.0
+    assert [one["seconds"] for one in channel.told] == [2.0, pytest.approx(2.0)]
+
+
+def test_a_coroutine_that_is_not_awaited_is_refused(clock):
+    """The benchmark has failed, and says what to do: only how the coroutine is made would be timed."""
+
+    async def target():
+        pass
+
+    channel = Asked()
+    gate = plugin(channel)
+    gate.measure(Fixture(), worker.Segments(clock, target, ((), {})))
+
+    gate.pytest_runtest_logreport(SimpleNamespace(when="call", outcome="passed", nodeid="b"))
+
+    assert [(one["outcome"], "await benchmark(...)" in one["reason"]) for one in channel.told] == [("failed", True)]
+
+
+@pytest.mark.parametrize(("once", "calls"), [((), 1 + 4), (("b",), 4)])
+def test_what_can_be_run_but_once_is_not_warmed_up(clock, once, calls):
+    """It is called as often as it says itself, all told."""
+    seen = []
+    segments = worker.Segments(clock, lambda: seen.append(1), ((), {}), rounds=4)
+    channel = Asked({"run": 4})
+
+    plugin(channel, once=once).measure(Fixture(), segments)
+
+    assert len(seen) == calls
+    assert channel.told[0]["calls"] == 4

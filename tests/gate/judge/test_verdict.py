@@ -267,6 +267,18 @@ def test_a_benchmark_that_fails_is_not_measured(status, expected):
     assert result.lines[0] == "Not measured: gone (ImportError: no module named x)."
 
 
+@pytest.mark.parametrize("expected", [None, ("b",), ("b", "gpu")])
+def test_what_both_arms_skip_is_no_change(expected):
+    """Whether the list has it or not: it is told with its reason, and all else decides."""
+    skipped = of(id="gpu", changes={"status": "skipped in both", "reason": "no GPU", "pairs": ()})
+
+    result = conclude(made.run(of(), skipped, expected=expected))
+
+    assert result.code == 0
+    assert "Skipped in both: gpu (no GPU)." in result.lines
+    assert conclude(made.run(skipped)).code == 4
+
+
 def test_a_failing_benchmark_that_nobody_expects_is_not_expected():
     """A new benchmark that fails does not hide behind the list that lacks it."""
     assert conclude(made.run(of(), of(id="new", changes={"status": "failed"}), expected=("b",))).code == 4
@@ -382,13 +394,15 @@ def test_a_subject_that_head_no_longer_has_nor_is_expected_to_have_is_gone():
 
 
 def test_many_names_are_counted():
-    """A sentence names eight of what is missing, and how many more there are."""
+    """A sentence names eight of what is missing, and how many more there are; a reason that all have stands once."""
     expected = tuple(f"b{i:02}" for i in range(20))
+    failed = of(id="b01", changes={"status": "failed", "reason": "broken"})
 
-    line = conclude(made.run(of(id="b00"), expected=expected)).lines[0]
+    line = conclude(made.run(of(id="b00"), failed, expected=expected)).lines[0]
 
-    assert "b08 (not in head) and 11 more" in line
-    assert "b09" not in line
+    assert line.startswith("Not measured: b01 (broken) and b02, b03")
+    assert line.endswith("b09 and 10 more (not in head).")
+    assert "b10" not in line
 
 
 def test_margins_are_told_as_a_range():

@@ -104,7 +104,8 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
             tell("counting exact values")
             measurements = _count(arms)
         if "paired" in request.tiers and "failure" not in measurements:
-            measurement = PairedMeasurement(task, tell, begun + request.limit_s, margins)
+            changed = worktrees.changed(request.repository, request.base, request.head)
+            measurement = PairedMeasurement(task, tell, begun + request.limit_s, margins, changed)
             measurement.run(request.only)
             measurements |= {"benchmarks": measurement.benchmarks(), "failure": measurement.failure}
 
@@ -129,8 +130,9 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
 
 
 def listing(run: Run) -> str:
-    """Return the text of the suite's list: the names of all that a run measured in head, or had no time for."""
-    names = [benchmark.id for benchmark in run.benchmarks if benchmark.status in {"ok", "new", "unfinished"}]
+    """Return the text of the suite's list: all that a run measured in head, had no time for, or could not run here."""
+    listed = {"ok", "new", "unfinished", "skipped in both"}
+    names = [benchmark.id for benchmark in run.benchmarks if benchmark.status in listed]
     subjects = [subject for subject in run.exact if subject not in metrics.lost(run.exact)]
     head = "# What `deeptwins gate` must measure; it writes this list with --write-list. Exit code 4: not the same.\n"
     return head + "".join(f"{name}\n" for name in (*sorted(names), *sorted(subjects)))
@@ -142,7 +144,10 @@ def _names_of_base(task: Task) -> list[str] | None:
     if not (base.root / task.suite.path).exists():
         return None
     try:
-        with folder_for_files() as scratch, closing(ArmProcess(task, base, (), scratch, 0, collect=True)) as process:
+        with (
+            folder_for_files() as scratch,
+            closing(ArmProcess(task, base, None, scratch, 0, only_collect=True)) as process,
+        ):
             names: list[str] = process.read()["collected"]
     except ArmError:
         return None

@@ -2,40 +2,35 @@
 
 A block is four segments, base head head base or head base base head, as a seeded coin falls: a drift that is linear in
 time cancels. Fresh processes for each pair average out where memory and code happen to lie and how hashes happen to
-fall (Kalibera and Jones 2013).
+fall (Kalibera and Jones 2013). One pair of processes serves many benchmarks. A survey first tells what each of them
+takes, so that the time can be shared.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from deeptwins.errors import line
+from deeptwins.gate.compare import budget, dialogue
+from deeptwins.gate.compare.budget import Cost
+from deeptwins.gate.compare.dialogue import ArmResult, EndedError
 from deeptwins.gate.compare.disturbances import BlockWatch
 from deeptwins.gate.compare.processes import PATIENCE_S, ArmError, ArmProcess, Task, folder_for_files, pair_of_processes
 from deeptwins.gate.judge import verdict
-from deeptwins.gate.runs import Benchmark, Design, Pair, TimedBlock, rounded
+from deeptwins.gate.runs import Benchmark, Pair, TimedBlock, rounded
 from deeptwins.pages.wording import count
 
-MOST_CALLS = 1 << 24  # per segment
 SEGMENTS_FOR_ADDED_WORK = 3  # work is added as a share of the median call of so many segments
+NOT_BEGUN = "not begun"
 PAIR_S = 5.0  # seconds per pair: a benchmark that would take longer gets fewer blocks, and one at least
-
-# Calibration, in lengths of a segment.
-CLOSE = 0.8  # a segment may be so much shorter than it should be
-COLD = 10.0  # a call that takes this long fills a segment, even if it was the first and the next ones are quicker
-SLOW = 20.0  # no calibration segment lasts longer by the wall clock
-GROWTH = 100  # calls grow at most by this factor from one calibration segment to the next
-
-Selection = Callable[[Sequence[Benchmark], Design], list[str]]
-"""Names the benchmarks to be measured further, by what has been measured."""
+FIRST, SECOND = "pairs", "confirmation"  # the batches, as `Benchmark` has them
 
 
 @dataclass
@@ -46,35 +41,27 @@ class Samples:
     """Calls per segment; 0: not calibrated yet."""
     seconds: float = 0.0
     """About how long a call takes."""
+    ran: bool = False
+    """Whether base could run it at least once."""
+    once: bool = False
+    """Whether it can be run but once in a process: so many calls as it says itself."""
+    cost: Cost | None = None
+    """What it takes in a pair; None: not known."""
     status: str = "unfinished"
-    reason: str | None = "not begun"
-    batches: dict[str, list[Pair]] = field(default_factory=lambda: {"pairs": [], "confirmation": []})
-
-
-class ArmResult(NamedTuple):
-    """What became of a benchmark in one arm."""
-
-    status: str
-    reason: str
-
-
-class _EndedError(Exception):
-    """A test ended in the midst of a measurement."""
-
-    def __init__(self, worker: ArmProcess, reply: dict[str, Any]) -> None:
-        super().__init__()
-        self.worker, self.reply = worker, reply
+    reason: str | None = NOT_BEGUN
+    batches: dict[str, list[Pair]] = field(default_factory=lambda: {FIRST: [], SECOND: []})
 
 
 class PairedMeasurement:
     """A comparison under way: what has been measured is never lost."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917
         self,
         task: Task,
         tell: Callable[[str], object],
         deadline: float,
         margins: Mapping[str, tuple[float, int]] | None = None,
+        changed: Collection[str] = (),
         start: Callable[..., AbstractContextManager[tuple[ArmProcess, ArmProcess]]] = pair_of_processes,
     ) -> None:
         """Prepare.
@@ -84,31 +71,27 @@ class PairedMeasurement:
             tell: is called with what happens now, for the user.
             deadline: by `time.monotonic`, after which nothing new begins.
             margins: by benchmark, its margin and the number of A/A runs that it comes from.
+            changed: files that differ between the commits; benchmarks that run their code come first.
             start: starts a pair of processes.
         """
         self._task, self._tell, self._deadline, self._margins = task, tell, deadline, margins or {}
-        self._start = start
+        self._changed, self._start = {*changed}, start
         self._random = random.Random(task.design.seed)  # noqa: S311  the order of benchmarks
         self._samples: dict[str, Samples] = {}
+        self._begun, self._blocks = time.monotonic(), task.design.blocks
+        self._start_s = 0.0
         self._pairs = 0
-        self._longest_pair_s = 0.0
         self.failure: str | None = None
 
     def run(self, only: Sequence[str] = ()) -> None:
         """Measure the benchmarks whose names hold one of some words; without a word, all of the suite."""
-        pairs = self._task.design.pairs
         try:
             with folder_for_files() as scratch:
-                names = self._collect(only, scratch)
-
-                # A first batch of all, and more pairs of what it leaves open.
-                self._measure_batch("pairs", names, pairs, scratch)
-                self._enlarge("pairs", verdict.undecided, scratch)
-
-                # A second, independent batch of what looks slower or faster, and more pairs where it was disturbed.
-                if suspects := self._select(verdict.suspects):
-                    self._measure_batch("confirmation", suspects, pairs, scratch)
-                    self._enlarge("confirmation", verdict.spoiled, scratch)
+                self._survey(only, scratch)
+                self._share_time()
+                while wanted := self._fitting(self._wanted()):
+                    self._measure_pair(wanted, scratch)
+                self._mark_late()
         except (ArmError, OSError) as error:
             self.failure = str(error)
         except KeyboardInterrupt:
@@ -132,15 +115,31 @@ class PairedMeasurement:
             }
         )
 
-    def _select(self, selection: Selection) -> list[str]:
-        return selection(self.benchmarks(), self._task.design)
+    def _survey(self, only: Sequence[str], scratch: Path) -> None:
+        """Ask both arms for their benchmarks, and run those that both have, one arm after the other.
 
-    def _collect(self, only: Sequence[str], scratch: Path) -> list[str]:
-        """Ask both arms for their benchmarks, and return those that both have: others cannot be compared."""
+        Base tells how long each takes, and head which files it runs. What fails in both is known then.
+        """
         self._tell("collecting benchmarks")
-        with self._processes((), scratch, collect=True) as workers:
+        begun = time.monotonic()
+        with self._processes(None, scratch, only=only, note_files=True) as workers:
             base, head = [worker.read() for worker in workers]
-        base_names, head_names = ([name for name in arm["collected"] if _matches(name, only)] for arm in (base, head))
+            self._start_s = time.monotonic() - begun
+            both = self._sort_out(base, head, only)
+            if both:
+                self._tell(f"trying {count(len(both), 'benchmark')} once")
+            left = max(0.0, self._deadline - time.monotonic())
+            outcomes = [
+                self._survey_arm(worker, told["collected"], time.monotonic() + budget.SURVEY / 2 * left)
+                for worker, told in zip(workers, (base, head), strict=True)
+            ]
+        for name in both:
+            if all(name in arm for arm in outcomes):
+                self._note(name, *(arm[name] for arm in outcomes))
+
+    def _sort_out(self, base: Mapping[str, Any], head: Mapping[str, Any], only: Sequence[str]) -> list[str]:
+        """Return the names of the benchmarks that both arms have, and note the others, which cannot be compared."""
+        base_names, head_names = base["collected"], head["collected"]
 
         # What head alone has is new.
         for name in {*head_names} - {*base_names}:
@@ -154,138 +153,175 @@ class PairedMeasurement:
             outcome = _why_missing(name, "head", head["broken"])
             self._samples[name] = Samples(status=outcome.status, reason=outcome.reason)
 
-        both = [name for name in base_names if name in head_names]
+        both = [name for name in base_names if name in {*head_names}]
         self._samples |= {name: Samples() for name in both}
         return both
 
-    def _enlarge(self, batch: str, selection: Selection, scratch: Path) -> None:
-        """Measure more of the selected benchmarks, pair by pair and up to twice the batch's size."""
-        for _ in range(self._task.design.pairs):
-            if not (names := self._select(selection)):
-                return
-            self._measure_batch(batch, names, 1, scratch)
+    def _survey_arm(self, worker: ArmProcess, names: Iterable[str], until: float) -> dict[str, ArmResult]:
+        """Run each benchmark of an arm once; returns what became of each, as far as there was time."""
+        outcomes: dict[str, ArmResult] = {}
+        for name in names:
+            if time.monotonic() > until:
+                break
+            begun, reply = time.monotonic(), worker.read()
+            samples = self._samples[name]
+            ready_s = time.monotonic() - begun
+            try:
+                if "ready" in reply:
+                    dialogue.check_origin(worker, reply)
+                    self._learn(samples, worker, reply, ready_s)
+            except EndedError as ended:
+                # What says how often it is called may fail when it is called again: it has one segment per process.
+                if samples.once:
+                    dialogue.finish(worker, ended.reply, name)
+                    samples.calls = reply["calls"]
+                    samples.cost = Cost(name, 2 * ready_s, 2 * ready_s, 1)
+                    outcomes[name] = ArmResult("ok", "")
+                    continue
+                reply = ended.reply
+            outcomes[name] = dialogue.finish(worker, reply, name)
+        return outcomes
 
-    def _measure_batch(self, batch: str, names: Sequence[str], pairs: int, scratch: Path) -> None:
-        """Measure pairs of a batch, as many as there is time for; the very first is begun in any case."""
-        for number in range(pairs):
-            names = [name for name in names if self._samples[name].status in {"ok", "unfinished"}]
-            fits = time.monotonic() + self._longest_pair_s <= self._deadline
-            if not names or (self._pairs and not fits):
-                return
-            which = "second" if batch == "confirmation" else "first"
-            self._tell(f"timing {count(len(names), 'benchmark')}, {which} batch, pair {number + 1} of {pairs}")
-            started = time.monotonic()
-            self._measure_pair(batch, self._random.sample(names, len(names)), scratch)
-            self._longest_pair_s = max(self._longest_pair_s, time.monotonic() - started)
+    def _learn(self, samples: Samples, worker: ArmProcess, reply: Mapping[str, Any], ready_s: float) -> None:
+        """Learn of a benchmark that is ready: of base what it takes, of head whether it runs changed code."""
+        if worker.arm is self._task.arms[0]:
+            segment_s, fixed = self._task.design.segment_s, reply["calls"]
+            samples.ran, samples.once = True, fixed is not None  # until it has run again
+            samples.calls, samples.seconds, wall_s = dialogue.calibrate(worker, reply["seconds"], segment_s, fixed)
+            samples.once = False
+            blocks = max(1, int(PAIR_S / max(4 * samples.calls * samples.seconds, 1e-9)))
+            samples.cost = Cost(reply["ready"], ready_s + 2 * wall_s, 4 * wall_s, blocks)
+        elif samples.cost:
+            files = {*reply["files"], reply["ready"].split("::")[0]}
+            samples.cost = replace(samples.cost, changed=bool(self._changed & files))
 
-    def _measure_pair(self, batch: str, names: Sequence[str], scratch: Path) -> None:
+    def _note(self, name: str, base: ArmResult, head: ArmResult) -> None:
+        """Note what became of a benchmark in the survey, where it did not end well."""
+        samples = self._samples[name]
+        status, reason = _combined(base, head, base_ran=samples.ran)
+        if status != "ok":
+            samples.status, samples.reason = status, reason
+        elif samples.cost is None:
+            samples.status, samples.reason = "skipped", "one arm timed nothing"
+
+    def _share_time(self) -> None:
+        """Say how long it will take, and drop what there is no time for."""
+        measurable = [one for one in self._samples.values() if one.status == "unfinished"]
+        costs = [one.cost for one in measurable if one.cost]
+        if not costs:
+            return
+        now = time.monotonic()
+        plan = budget.plan(costs, self._start_s, now - self._begun, self._deadline - now, self._task.design)
+        self._blocks = plan.blocks
+        self._tell(plan.words)
+        self._samples = {name: self._samples[name] for name in dict.fromkeys([*plan.names, *self._samples])}
+        for cost in costs:
+            if cost.name not in plan.names:
+                self._samples[cost.name].reason = f"dropped: {plan.words}"
+                self._samples[cost.name].cost = None
+
+    def _wanted(self) -> dict[str, str]:
+        """Return the benchmarks that are to be measured further, the most valuable first, and for which batch."""
+        pairs, batches = self._task.design.pairs, {name: one.batches for name, one in self._samples.items()}
+        able = [name for name, one in self._samples.items() if one.cost and one.status in {"ok", "unfinished"}]
+        first = [name for name in able if len(batches[name][FIRST]) < pairs]
+        whole = [one for one in self.benchmarks() if one.id in {*able} - {*first}]
+
+        # A second, independent batch of what looks slower or faster, and more pairs where it was disturbed.
+        begun = [one.id for one in whole if 0 < len(one.confirmation) < pairs]
+        spoiled = [name for name in verdict.spoiled(whole, self._task.design) if len(batches[name][SECOND]) < 2 * pairs]
+        second = {*begun, *spoiled, *verdict.suspects(whole, self._task.design)}
+
+        # More pairs of what the first batch leaves open, up to twice its size.
+        undecided = verdict.undecided(whole, self._task.design)
+        more = [name for name in undecided if len(batches[name][FIRST]) < 2 * pairs]
+        return dict.fromkeys(sorted(second), SECOND) | dict.fromkeys([*first, *more], FIRST)
+
+    def _fitting(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Return those that there is time for, in a pair of processes."""
+        left = self._deadline - time.monotonic() - self._start_s
+        fitting = {}
+        for name, batch in wanted.items():
+            cost = self._samples[name].cost
+            if cost and (left := left - cost.pair_s(self._blocks)) >= 0:
+                fitting[name] = batch
+        return fitting
+
+    def _measure_pair(self, wanted: Mapping[str, str], scratch: Path) -> None:
         """Measure benchmarks in one pair of fresh processes."""
         self._pairs += 1
-        with self._processes(names, scratch, collect=False) as workers:
+        second = sum(batch == SECOND for batch in wanted.values())
+        again = f", {second} of them a second time" if second else ""
+        self._tell(f"pair {self._pairs}: timing {count(len(wanted), 'benchmark')}{again}")
+        names, begun = self._random.sample([*wanted], len(wanted)), time.monotonic()
+        once = [name for name in names if self._samples[name].once]
+        with self._processes(names, scratch, once=once) as workers:
             orders = [worker.read()["collected"] for worker in workers]
-            if orders[0] != orders[1]:
+            self._start_s = max(self._start_s, time.monotonic() - begun)
+            if any(order != names for order in orders):
                 raise ArmError("base and head do not run the same benchmarks in the same order")
-            for name in orders[0]:
+            for name in names:
                 if time.monotonic() > self._deadline:
-                    self._mark_late()
                     return
-                self._measure(batch, name, workers)
+                self._measure(wanted[name], name, workers)
 
     def _mark_late(self) -> None:
         for samples in self._samples.values():
-            if samples.status == "unfinished":
+            if samples.status == "unfinished" and samples.reason == NOT_BEGUN:
                 samples.reason = "the time was up"
 
     def _measure(self, batch: str, name: str, workers: tuple[ArmProcess, ArmProcess]) -> None:
         """Measure one benchmark in one pair of processes, and note what became of it."""
         samples = self._samples[name]
         replies = {worker: worker.read() for worker in workers}
-        base_ran = bool(samples.batches["pairs"])
 
         # Measure blocks where the test is ready in both arms; those before an interruption count, too.
         if all("ready" in reply for reply in replies.values()):
             for worker, reply in replies.items():
-                if reply["elsewhere"]:
-                    raise ArmError(f"{worker.arm.name}: imports {reply['elsewhere'][0]}, not its own version of it")
+                dialogue.check_origin(worker, reply)
             blocks: list[TimedBlock] = []
             try:
-                for block in self._blocks(name, workers, replies[workers[0]]["seconds"]):
+                for block in self._measured(name, workers):
                     blocks.append(block)  # noqa: PERF402  extending at once would lose them where a block raises
-            except _EndedError as ended:
-                replies[ended.worker], base_ran = ended.reply, True
+            except EndedError as ended:
+                replies[ended.worker] = ended.reply
             finally:
                 samples.batches[batch] += [tuple(blocks)] if blocks else []
 
         # Let the test go on to its end in both arms.
-        base, head = (_finish(worker, reply, name) for worker, reply in replies.items())
-        samples.status, samples.reason = _combined(base, head, base_ran=base_ran)
+        base, head = (dialogue.finish(worker, reply, name) for worker, reply in replies.items())
+        samples.status, samples.reason = _combined(base, head, base_ran=samples.ran)
         if samples.status == "ok" and not samples.batches[batch]:
             samples.status, samples.reason = "skipped", "one arm timed nothing"
 
-    def _blocks(self, name: str, workers: tuple[ArmProcess, ArmProcess], first_call_s: float) -> Iterator[TimedBlock]:
-        """Measure the blocks of one benchmark in one pair, whose workers are ready; the first call warmed base up."""
+    def _measured(self, name: str, workers: tuple[ArmProcess, ArmProcess]) -> Iterator[TimedBlock]:
+        """Measure the blocks of one benchmark in one pair, whose workers are ready."""
         samples, (base, head) = self._samples[name], workers
-        if not samples.calls:
-            samples.calls, samples.seconds = _calibrate(base, first_call_s, self._task.design.segment_s)
-        calls = samples.calls
+        calls, most = samples.calls, samples.cost.blocks if samples.cost else 1
         patience = PATIENCE_S + 100 * calls * samples.seconds
+
+        # Warm both up by a segment: their first calls were too few for that.
+        if calls > 1 and not samples.once:
+            for worker in workers:
+                dialogue.run(worker, calls, patience)
 
         # Add work to head where that is asked for, measured out by base's calls.
         if share := self._task.added.get(name):
-            segments = [_run(base, calls, patience)["seconds"] for _ in range(SEGMENTS_FOR_ADDED_WORK)]
+            segments = [dialogue.run(base, calls, patience)["seconds"] for _ in range(SEGMENTS_FOR_ADDED_WORK)]
             head.ask(add=share * median(segments))
 
-        # Calibration has run such segments in base: head is warmed up likewise.
-        if calls > 1:
-            _run(head, calls, patience)
-
-        block_s = 4 * calls * samples.seconds
-        for _ in range(min(self._task.design.blocks, max(1, int(PAIR_S / max(block_s, 1e-9))))):
-            order = self._random.choice(("ABBA", "BAAB"))
+        for _ in range(min(self._blocks, most)):
+            order = self._random.choice(("AB", "BA") if samples.once else ("ABBA", "BAAB"))
             watch = BlockWatch(self._task.core)
-            replies = [_run(base if letter == "A" else head, calls, patience) for letter in order]
+            replies = [dialogue.run(base if letter == "A" else head, calls, patience) for letter in order]
             seconds = tuple(rounded(max(reply["seconds"], 1e-12)) for reply in replies)
             yield TimedBlock.model_validate({"order": order, "seconds": seconds, "rejected": watch.disturbed(replies)})
 
     def _processes(
-        self, names: Sequence[str], scratch: Path, *, collect: bool
+        self, names: Sequence[str] | None, scratch: Path, **settings: object
     ) -> AbstractContextManager[tuple[ArmProcess, ArmProcess]]:
         """Start a pair of processes; the seed of their hashes differs from pair to pair and from run to run."""
-        return self._start(self._task, names, scratch, 1000 * self._task.design.seed + self._pairs, collect=collect)
-
-
-def _calibrate(worker: ArmProcess, seconds: float, segment_s: float) -> tuple[int, float]:
-    """Return how many calls make a segment, and about how many seconds a call takes.
-
-    Args:
-        worker: that runs the calls.
-        seconds: that one call took; it may have been a cold one, slower than those that follow.
-        segment_s: that a segment takes at least.
-    """
-    if seconds >= COLD * segment_s:
-        return 1, seconds
-    calls = 1
-    while True:
-        calls = min(math.ceil(segment_s / max(seconds, 1e-9)), MOST_CALLS, GROWTH * calls)
-        begun = time.monotonic()
-        seconds = _run(worker, calls, PATIENCE_S)["seconds"]
-        elapsed = time.monotonic() - begun
-        if elapsed > SLOW * segment_s:  # a benchmark's own timer may go slower than the clock, or stand still
-            return calls, elapsed / calls
-        if calls * seconds >= CLOSE * segment_s or calls >= MOST_CALLS:
-            return calls, seconds
-
-
-def _run(worker: ArmProcess, calls: int, patience: float) -> dict[str, Any]:
-    """Run a segment, and return the worker's reply.
-
-    Raises:
-        _EndedError: the test ended instead: a call raised.
-    """
-    reply = worker.ask(patience, run=calls)
-    if "test" in reply:
-        raise _EndedError(worker, reply)
-    return reply
+        return self._start(self._task, names, scratch, 1000 * self._task.design.seed + self._pairs, **settings)
 
 
 def _matches(name: str, words: Sequence[str]) -> bool:
@@ -305,23 +341,11 @@ def _why_missing(name: str, arm: str, broken: Mapping[str, str]) -> ArmResult:
 
 def _combined(base: ArmResult, head: ArmResult, *, base_ran: bool) -> tuple[str, str | None]:
     """Say what became of a benchmark, status and reason; what base could run before is not new."""
+    if base.status == head.status == "skipped" and not base_ran:
+        reasons = [head.reason] if base.reason == head.reason else [f"base: {base.reason}", f"head: {head.reason}"]
+        return "skipped in both", "; ".join(reasons)
     if head.status != "ok":
         return head.status, f"head: {head.reason}"
     if base.status != "ok":
         return base.status if base_ran else "new", f"base: {base.reason}"
     return "ok", None
-
-
-def _finish(worker: ArmProcess, reply: dict[str, Any], name: str) -> ArmResult:
-    """Let a test go on to its end; returns what became of it, the first thing that went wrong."""
-    if "ready" in reply:
-        reply = worker.ask(end=True)
-    outcome = ArmResult("ok", "")
-    while True:
-        if reply.get("test") != name:
-            raise ArmError(f"{worker.arm.name}: {name} does not end")
-        if reply["outcome"] != "passed" and outcome.status == "ok":
-            outcome = ArmResult(reply["outcome"], line(reply["reason"] or "no reason given"))
-        if reply["when"] == "teardown":
-            return outcome
-        reply = worker.read()

@@ -1,18 +1,23 @@
-"""The processes that are measured: one per arm, asked over a pipe."""
+"""The processes that are measured: one per arm, asked over a socket."""
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import Pipe
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from deeptwins.errors import line
 from deeptwins.gate.compare import scratch
@@ -22,6 +27,16 @@ from deeptwins.gate.runs import Design
 WORKER = Path(__file__).with_name("worker.py")
 PATIENCE_S = 300.0  # how long an answer may take where it cannot be estimated
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+OPTIONS: Mapping[str, Any] = {
+    "numprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False,
+    "benchmark_skip": False, "benchmark_only": False,
+    "continue_on_collection_errors": True,
+    "maxfail": 0, "lf": False, "failedfirst": False, "newfirst": False, "stepwise": False, "usepdb": False,
+}  # fmt: skip
+"""Options that a project may have set in `addopts` and that would keep the gate from measuring: tests in other
+processes, benchmarks that are skipped, an end at the first failure or at a file that cannot be imported."""
+PLUGINS = ("timeout", "rerunfailures", "flaky", "randomly", "random_order")
+"""Plugins that end a test, run it again, or shuffle."""
 # Files of benchmarks lie in memory where there is room for them, so that no disk has a part in the times.
 MEMORY = Path("/dev/shm")  # noqa: S108
 ROOM = 1 << 30  # bytes that must be free there
@@ -49,28 +64,27 @@ class Task:
 class ArmProcess:
     """A process of an arm, which runs `worker.py`."""
 
-    def __init__(  # noqa: PLR0913
-        self, task: Task, arm: Arm, names: Sequence[str], scratch: Path, number: int, *, collect: bool
+    def __init__(
+        self, task: Task, arm: Arm, names: Sequence[str] | None, scratch: Path, number: int, **settings: object
     ) -> None:
         """Start it.
 
         Args:
             task: what is measured.
             arm: whose code it runs.
-            names: of the benchmarks to run; none for all of the suite.
+            names: of the benchmarks to run; None for all of the suite.
             scratch: where files of its tests go.
             number: of the pair; the seed of its hashes.
-            collect: whether it only tells the names of benchmarks, and runs none.
+            settings: of the worker, beside those of the task.
         """
-        self.arm = arm
+        self.arm, self._received = arm, b""
         self._log = scratch / f"{arm.name}-{number}.log"
-        settings = {"only_collect": collect, "core": task.core, "elsewhere": str(task.elsewhere)}
-        self._pipe, theirs = Pipe()
+        self._socket, theirs = socket.socketpair()
         arguments = [f"--rootdir={arm.root}", f"--basetemp={scratch / arm.name}"]
-        command = [sys.executable, "-P", str(WORKER), str(theirs.fileno()), json.dumps(settings), *arguments]
-        with self._log.open("wb") as log:
+        files = [str(task.suite.path)] if names is None else dict.fromkeys(name.split("::")[0] for name in names)
+        with self._log.open("wb") as log, theirs:
             self._process = subprocess.Popen(  # noqa: S603
-                [*command, *(names or [str(task.suite.path)])],
+                [sys.executable, "-P", str(WORKER), str(theirs.fileno()), *arguments, *files],
                 cwd=arm.root,
                 env=_environment(arm, number),
                 stdin=subprocess.DEVNULL,
@@ -79,7 +93,13 @@ class ArmProcess:
                 pass_fds=[theirs.fileno()],
                 process_group=0,  # so that its own processes end with it
             )
-        theirs.close()
+        usual = {"only": (), "only_collect": False, "note_files": False, "once": ()}
+        usual |= {"options": OPTIONS, "without": PLUGINS, "copies": sorted(_copies(task.elsewhere))}
+        try:
+            self.send(**usual | {"names": names, "core": task.core, "elsewhere": str(task.elsewhere)} | settings)
+        except ArmError:
+            self.close()
+            raise
 
     def read(self, patience: float = PATIENCE_S) -> dict[str, Any]:
         """Wait for its next message.
@@ -87,31 +107,51 @@ class ArmProcess:
         Raises:
             ArmError: it has ended, or is silent.
         """
-        try:
-            if not self._pipe.poll(patience):
-                raise ArmError(f"{self.arm.name}: no answer for {patience:.0f} s{self._last_line()}")
-            message: dict[str, Any] = json.loads(self._pipe.recv_bytes())
-        except (EOFError, ConnectionError):
-            raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}") from None
+        message: dict[str, Any] = json.loads(self._line(patience))
         if "over" in message:  # before it was asked to end
             raise ArmError(f"{self.arm.name}: pytest ended with exit code {message['over']}{self._last_line('rror')}")
         return message
 
-    def ask(self, patience: float = PATIENCE_S, **request: Any) -> dict[str, Any]:  # noqa: ANN401
+    def _line(self, patience: float) -> bytes:
+        """Wait for a line."""
+        end = time.monotonic() + patience
+        while b"\n" not in self._received:
+            left = max(0.0, end - time.monotonic())
+            if not select.select([self._socket], [], [], left)[0]:
+                raise ArmError(f"{self.arm.name}: no answer for {patience:.0f} s{self._last_line()}")
+            try:
+                piece = self._socket.recv(1 << 16)
+            except ConnectionError:
+                piece = b""
+            if not piece:
+                raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}")
+            self._received += piece
+        row, _, self._received = self._received.partition(b"\n")
+        return row
+
+    def send(self, **message: object) -> None:
+        """Send a message, and wait for no answer.
+
+        Raises:
+            ArmError: it has ended.
+        """
+        try:
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
+        except ConnectionError:
+            raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}") from None
+
+    def ask(self, patience: float = PATIENCE_S, **request: object) -> dict[str, Any]:
         """Send a request and wait for the answer.
 
         Raises:
             ArmError: it has ended, or is silent.
         """
-        try:
-            self._pipe.send_bytes(json.dumps(request).encode())
-        except ConnectionError:
-            raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}") from None
+        self.send(**request)
         return self.read(patience)
 
     def close(self) -> None:
         """End it and all that it has started."""
-        self._pipe.close()
+        self._socket.close()
         end(self._process)
 
     def _end(self) -> str:
@@ -119,7 +159,7 @@ class ArmProcess:
         try:
             code = self._process.wait(10)
         except subprocess.TimeoutExpired:
-            return "closed its pipe"
+            return "closed its socket"
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     def _last_line(self, word: str = "") -> str:
@@ -141,13 +181,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def pair_of_processes(
-    task: Task, names: Sequence[str], scratch: Path, number: int, *, collect: bool
+    task: Task, names: Sequence[str] | None, scratch: Path, number: int, **settings: object
 ) -> Iterator[tuple[ArmProcess, ArmProcess]]:
     """Start a fresh process of base and one of head; both end with the block. The arguments are `ArmProcess`'s."""
     with ExitStack() as stack:
         base, head = (
-            stack.enter_context(closing(ArmProcess(task, arm, names, scratch, number, collect=collect)))
-            for arm in task.arms
+            stack.enter_context(closing(ArmProcess(task, arm, names, scratch, number, **settings))) for arm in task.arms
         )
         yield base, head
 
@@ -166,3 +205,16 @@ def folder_for_files() -> Iterator[Path]:
     inside = MEMORY if status is not None and status.f_bavail * status.f_frsize >= ROOM else None
     with scratch.folder(inside) as folder:
         yield folder
+
+
+@cache
+def _copies(folder: Path) -> set[str]:
+    """Name the files of packages that were installed, as copies, from a folder."""
+    copies, path = set(), [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *sys.path]
+    for package in metadata.distributions(path=path):
+        origin = json.loads(package.read_text("direct_url.json") or "{}")
+        source = Path(unquote(urlsplit(str(origin.get("url", ""))).path))
+        editable = origin.get("dir_info", {}).get("editable")
+        if source.is_relative_to(folder) and not editable:
+            copies |= {os.path.realpath(str(package.locate_file(file))) for file in package.files or ()}
+    return copies

@@ -3,10 +3,11 @@
 This script needs nothing but pytest and pytest-benchmark: both arms run this very file, whatever version of a package
 they measure. It is started as
 
-    python -P worker.py PIPE SETTINGS PYTEST-ARGUMENT ...
+    python -P worker.py SOCKET PYTEST-ARGUMENT ...
 
-with the file descriptor of a connection of multiprocessing's and a JSON object. Messages are JSON objects:
+with the file descriptor of a socket. Messages are JSON objects, one a line:
 
+    {"core": 1, ...}                      to the worker, first of all: the settings of `GatePlugin`
     {"collected": [names], "broken": {}}  from the worker, at the start
     {"ready": name, "seconds": 0.1, ...}  from the worker, for each benchmark; then it waits for requests
     {"run": calls}                        to the worker: run a segment of so many calls; it replies with their time
@@ -19,54 +20,48 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import inspect
 import json
 import os
 import resource
+import socket
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import cached_property
-from importlib import metadata
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 SENTINEL = bytes(1 << 20)  # hashing it is work that no commit changes: about a millisecond
 MODULES_NAMED = 3  # of those that were loaded from the wrong place
-OPTIONS: Mapping[str, Any] = {
-    "numprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False,
-    "benchmark_skip": False, "benchmark_only": False,
-    "maxfail": 0, "lf": False, "failedfirst": False, "newfirst": False, "stepwise": False, "usepdb": False,
-}  # fmt: skip
-"""Options that a project may have set in `addopts` and that would keep the gate from measuring: tests in other
-processes, benchmarks that are skipped, an end at the first failure."""
-PLUGINS = ("timeout", "rerunfailures", "flaky", "randomly", "random_order")
-"""Plugins that end a test, run it again, or shuffle."""
+Conversation = Generator[int, dict[str, float], None]
 
 
 class Channel:
     """JSON objects to and from the gate."""
 
-    def __init__(self, pipe: int) -> None:
-        self._pipe = Connection(pipe)
+    def __init__(self, number: int) -> None:
+        self._socket = socket.socket(fileno=number)
+        self._socket.set_inheritable(False)  # what a benchmark starts has no part in it
+        self._lines = self._socket.makefile("rb")
 
     def ask(self) -> dict[str, Any]:
         """Wait for a request; where the gate is gone, end."""
         try:
-            request: dict[str, Any] = json.loads(self._pipe.recv_bytes())
-        except (EOFError, ConnectionError):
-            os._exit(1)
-        return request
+            if row := self._lines.readline():
+                request: dict[str, Any] = json.loads(row)
+                return request
+        except ConnectionError:
+            pass
+        os._exit(1)
 
     def tell(self, **message: Any) -> None:  # noqa: ANN401
         """Send a message."""
-        self._pipe.send_bytes(json.dumps(message).encode())
+        self._socket.sendall(json.dumps(message).encode() + b"\n")
 
 
 def work(seconds: float) -> None:
@@ -84,11 +79,12 @@ def seconds_of(call: Callable[[], object]) -> float:
 
 
 @contextmanager
-def untraced() -> Iterator[None]:
-    """Let neither a debugger nor a profiler see what is timed."""
+def unobserved(files: set[str] | None = None) -> Iterator[None]:
+    """Let neither a debugger nor a profiler see what is timed; note the files of all Python code that is called."""
     tracer, profiler = sys.gettrace(), sys.getprofile()
     sys.settrace(None)
-    sys.setprofile(None)
+    noter = None if files is None else lambda frame, *_: files.add(frame.f_code.co_filename)
+    sys.setprofile(noter)
     try:
         yield
     finally:
@@ -99,12 +95,14 @@ def untraced() -> Iterator[None]:
 class Segments:
     """Runs the call of a benchmark in segments, on request."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917
         self,
         timer: Callable[[], float],
         target: Callable[..., Any],
         arguments: tuple[tuple[Any, ...], Mapping[str, Any]],
         around: tuple[Callable[..., Any] | None, Callable[..., Any] | None] = (None, None),
+        rounds: int | None = None,
+        iterations: int = 1,
     ) -> None:
         """Prepare.
 
@@ -112,46 +110,69 @@ class Segments:
             timer: of pytest-benchmark, in seconds.
             target: what is timed.
             arguments: positional and by name.
-            around: what is called, untimed, before and after every call; the first may return the call's arguments.
+            around: what is called, untimed, before and after every round; the first may return the calls' arguments.
+            rounds: of a segment, where the benchmark says how often it can be called; None: as often as is asked.
+            iterations: calls of a round, where rounds are given.
         """
         self._timer, self._target, self._arguments = timer, target, arguments
-        self._setup, self._teardown = around
+        (self._setup, self._teardown), self._iterations = around, iterations
+        self.fixed = rounds and rounds * iterations
+        """Calls of a segment, where the benchmark says how many; else None."""
+        self.least = iterations if rounds else 1
+        """Calls of the shortest segment."""
+        self.awaits = inspect.iscoroutinefunction(target)
+        """Whether a call is to be awaited."""
         self.added = 0.0
         """Seconds of work that make every call longer."""
+        self.files: set[str] | None = None
+        """Gathers the files of code that is called, where it is a set."""
         self.result: Any = None
 
     def run(self, calls: int) -> dict[str, float]:
         """Run a segment: seconds per call, with what tells whether the machine was disturbed meanwhile."""
-        gc.collect()
-        sentinel = seconds_of(lambda: hashlib.sha256(SENTINEL).digest())
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-        with untraced():
-            seconds = self._time_each(calls) if self._setup or self._teardown else self._time_all(calls)
-        switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before
-        return {"seconds": seconds / calls, "switches": switches, "sentinel": sentinel}
+        with self._watched() as told:
+            total = 0.0
+            for repeats, args, kwargs in self._rounds(calls):
+                target, added, start = self._target, self.added, self._timer()
+                for _ in repeats:
+                    self.result = target(*args, **kwargs)
+                    if added:
+                        work(added)
+                total += self._timer() - start
+        return {"seconds": total / calls} | told
 
-    def _time_all(self, calls: int) -> float:
-        target, (args, kwargs), added = self._target, self._arguments, self.added
-        start = self._timer()
-        for _ in range(calls):
-            self.result = target(*args, **kwargs)
-            if added:
-                work(added)
-        return self._timer() - start
+    async def run_awaiting(self, calls: int) -> dict[str, float]:
+        """Run a segment of calls that are awaited, on the loop that runs."""
+        with self._watched() as told:
+            total = 0.0
+            for repeats, args, kwargs in self._rounds(calls):
+                target, added, start = self._target, self.added, self._timer()
+                for _ in repeats:
+                    self.result = await target(*args, **kwargs)
+                    if added:
+                        work(added)
+                total += self._timer() - start
+        return {"seconds": total / calls} | told
 
-    def _time_each(self, calls: int) -> float:
-        """Time each call by itself, without what goes on around it."""
-        total = 0.0
-        for _ in range(calls):
+    def _rounds(self, calls: int) -> Iterator[tuple[range, tuple[Any, ...], Mapping[str, Any]]]:
+        """Go through the rounds of a segment, with what is called around each, untimed: its calls, and arguments."""
+        size = self._iterations if self.fixed else calls
+        for _ in range(calls // size):
             args, kwargs = (self._setup() if self._setup else None) or self._arguments
-            start = self._timer()
-            self.result = self._target(*args, **kwargs)
-            if self.added:
-                work(self.added)
-            total += self._timer() - start
+            yield range(size), args, kwargs
             if self._teardown:
                 self._teardown(*args, **kwargs)
-        return total
+
+    @contextmanager
+    def _watched(self) -> Iterator[dict[str, float]]:
+        """Tell, in the end, what the machine did beside a segment."""
+        told: dict[str, float] = {}
+        gc.collect()
+        told["sentinel"] = seconds_of(lambda: hashlib.sha256(SENTINEL).digest())
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        with unobserved(self.files):
+            yield told
+        told["switches"] = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before
 
 
 class GatePlugin:
@@ -162,18 +183,24 @@ class GatePlugin:
 
         Args:
             channel: to the gate.
-            settings: `only_collect`, whether no benchmark is run; `core`, which is measured on, None for any;
-                `elsewhere`, a folder that no module may come from.
+            settings: `names`, the benchmarks to run, in their order, or None for all; `only`, words of which a name
+                must hold one; `only_collect`, whether none is run; `once`, benchmarks that are not warmed up, as they
+                can be run but once; `note_files`, whether to tell which files each runs; `core`, which is measured
+                on, None for any; `elsewhere`, a folder that no module may come from, and `copies`, files installed from
+                there; `options` of pytest with their values, and `without`, plugins that are taken out.
         """
         self._channel, self._settings = channel, settings
         self._root = os.path.realpath(".")
         self._broken: dict[str, str] = {}
+        self._waiting: Coroutine[Any, Any, Any] | None = None
+        """A measurement that is not awaited yet."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
         """Undo options that would keep the gate from measuring."""
-        for name in OPTIONS.keys() & vars(config.option).keys():
-            setattr(config.option, name, OPTIONS[name])
+        for name, value in self._settings["options"].items():
+            if hasattr(config.option, name):
+                setattr(config.option, name, value)
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Put the gate's timing in the place of pytest-benchmark's."""
@@ -190,11 +217,12 @@ class GatePlugin:
             kwargs: Mapping[str, Any] | None = None,
             setup: Callable[..., Any] | None = None,
             teardown: Callable[..., Any] | None = None,
-            rounds: int = 1,  # noqa: ARG001  the gate decides how many calls there are
+            rounds: int = 1,
             warmup_rounds: int = 0,
-            iterations: int = 1,  # noqa: ARG001
+            iterations: int = 1,
         ) -> Any:  # noqa: ANN401
-            segments = Segments(fixture._timer, target, (args, kwargs or {}), (setup, teardown))  # noqa: SLF001
+            arguments, around = (args, kwargs or {}), (setup, teardown)
+            segments = Segments(fixture._timer, target, arguments, around, rounds, iterations)  # noqa: SLF001
             return plugin.measure(fixture, segments, warmup_rounds)
 
         fixture_class: Any = BenchmarkFixture
@@ -203,7 +231,7 @@ class GatePlugin:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Take out plugins that interfere."""
         manager = session.config.pluginmanager
-        for plugin in filter(None, map(manager.get_plugin, PLUGINS)):
+        for plugin in filter(None, map(manager.get_plugin, self._settings["without"])):
             manager.unregister(plugin)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -212,28 +240,68 @@ class GatePlugin:
             self._broken[report.nodeid] = _reason(report)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Keep the benchmarks, in the order asked for; where some have the mark `gate`, only those."""
         benchmarks = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
         items[:] = [item for item in benchmarks if item.get_closest_marker("gate")] or benchmarks
-        places = {name: place for place, name in enumerate(config.args)}
-        items.sort(key=lambda item: places.get(item.nodeid, 0))
+        if only := self._settings["only"]:
+            items[:] = [item for item in items if any(word in item.nodeid for word in only)]
+        if (names := self._settings["names"]) is not None:
+            found = {item.nodeid: item for item in items}
+            items[:] = [found[name] for name in names if name in found]
         self._channel.tell(collected=[item.nodeid for item in items], broken=self._broken)
         if self._settings["only_collect"]:
             items.clear()
 
     def measure(self, fixture: Any, segments: Segments, warm: int = 0) -> Any:  # noqa: ANN401
-        """Time a benchmark as the gate asks, and return the last call's result.
+        """Time a benchmark as the gate asks, and return the last call's result, or what awaits it.
 
         The times go into pytest-benchmark's statistics, too, which the test may look at.
         """
-        # Warm up; what lives now is no garbage later.
+        talk = self._conversation(fixture, segments, warm)
+        if segments.awaits:
+            self._waiting = self._measure_awaiting(talk, segments)
+            return self._waiting
+        with closing(talk):
+            calls = next(talk, 0)
+            while calls:
+                told = segments.run(calls)
+                if inspect.iscoroutine(segments.result):  # of a function that does not say that it is one
+                    segments.result.close()
+                    segments.awaits = True
+                    return self.measure(fixture, segments, warm)
+                calls = _next(talk, told)
+        return segments.result
+
+    async def _measure_awaiting(self, talk: Conversation, segments: Segments) -> Any:  # noqa: ANN401
+        """Time a benchmark on the loop that runs."""
+        self._waiting = None
+        with closing(talk):
+            calls = next(talk, 0)
+            while calls:
+                calls = _next(talk, await segments.run_awaiting(calls))
+        return segments.result
+
+    def _conversation(self, fixture: Any, segments: Segments, warm: int) -> Conversation:  # noqa: ANN401
+        """Talk to the gate about a benchmark; yields how many calls to run, and gets what that took."""
+        # Warm up; what lives now is no garbage later. What can be run but once is not.
         fixture.disabled = False
-        stats = fixture._make_stats(1)  # noqa: SLF001
-        warm_up = segments.run(max(1, warm))
+        stats, files = fixture._make_stats(1), set()  # noqa: SLF001
+        once = fixture.fullname in self._settings["once"]
+        warm_up = {"seconds": 0.0}
+        if rounds := warm if once else max(1, warm):
+            segments.files = files if self._settings["note_files"] else None
+            warm_up = yield rounds * segments.least
+            segments.files = None
         gc.collect()
         gc.freeze()
-        self._channel.tell(ready=fixture.fullname, seconds=warm_up["seconds"], elsewhere=self._elsewhere())
+        self._channel.tell(
+            ready=fixture.fullname,
+            seconds=warm_up["seconds"],
+            calls=segments.fixed,
+            elsewhere=self._elsewhere(),
+            files=self._own(files),
+        )
 
         # Do what the gate asks, on the core that is measured on, until it has enough.
         cores_before = self._pin()
@@ -243,7 +311,7 @@ class GatePlugin:
                     segments.added = request["add"]
                     self._channel.tell(added=True)
                 else:
-                    segment = segments.run(request["run"])
+                    segment = yield request["run"]
                     stats.update(segment["seconds"])
                     self._channel.tell(**segment)
         finally:
@@ -254,7 +322,6 @@ class GatePlugin:
         # Where the other arm is not ready nothing was asked, and a test that looks at its statistics needs some.
         if not stats.stats.data:
             stats.update(warm_up["seconds"])
-        return segments.result
 
     def _pin(self) -> set[int] | None:
         """Bind the process to the core that is measured on; returns the cores that it might use before."""
@@ -267,13 +334,23 @@ class GatePlugin:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell the outcome of a test."""
+        if report.when == "call" and self._waiting is not None:
+            self._waiting.close()
+            self._waiting = None
+            reason = "a coroutine must be awaited, `await benchmark(...)`; only its creation was timed"
+            self._channel.tell(outcome="failed", test=report.nodeid, when="call", reason=reason)
         if report.when == "teardown" or report.outcome != "passed":
             reason = "" if report.outcome == "passed" else _reason(report)
             self._channel.tell(outcome=report.outcome, test=report.nodeid, when=report.when, reason=reason)
 
+    def _own(self, files: set[str]) -> list[str]:
+        """Name those files that lie in the worktree, relative to it."""
+        paths = [Path(os.path.realpath(file)) for file in files]
+        return sorted({str(path.relative_to(self._root)) for path in paths if path.is_relative_to(self._root)})
+
     def _elsewhere(self) -> list[str]:
         """Name modules that were loaded from the folder that no module may come from, or from a copy of it."""
-        folder, copies = self._settings["elsewhere"], self._installed_copies
+        folder, copies = self._settings["elsewhere"], {*self._settings["copies"]}
         allowed = [self._root, *(os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))]
         files = {str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())}
         wrong = []
@@ -283,17 +360,13 @@ class GatePlugin:
                 wrong.append(file)
         return sorted(wrong)[:MODULES_NAMED]
 
-    @cached_property
-    def _installed_copies(self) -> set[str]:
-        """Files of packages that were installed, as copies, from the folder that no module may come from."""
-        copies = set()
-        for package in metadata.distributions():
-            origin = json.loads(package.read_text("direct_url.json") or "{}")
-            source = Path(unquote(urlsplit(str(origin.get("url", ""))).path))
-            editable = origin.get("dir_info", {}).get("editable")
-            if source.is_relative_to(self._settings["elsewhere"]) and not editable:
-                copies |= {os.path.realpath(str(package.locate_file(file))) for file in package.files or ()}
-        return copies
+
+def _next(talk: Conversation, told: dict[str, float]) -> int:
+    """Go on with a conversation; returns how many calls to run, 0 at its end."""
+    try:
+        return talk.send(told)
+    except StopIteration:
+        return 0
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
@@ -306,10 +379,10 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     return (errors or lines or ["failed"])[0].replace(f"{Path.cwd()}{os.sep}", "")
 
 
-def main(pipe: str, settings: str, *arguments: str) -> int:
+def main(number: str, *arguments: str) -> int:
     """Run pytest as one arm; returns its exit code."""
-    channel = Channel(int(pipe))
-    code = pytest.main([*arguments], plugins=[GatePlugin(channel, json.loads(settings))])
+    channel = Channel(int(number))
+    code = pytest.main([*arguments], plugins=[GatePlugin(channel, channel.ask())])
     channel.tell(over=int(code))
     return int(code)
 

@@ -130,6 +130,12 @@ def same_files(repository: Path, base: str, head: str) -> bool:
     return git(repository, "rev-parse", f"{base}^{{tree}}") == git(repository, "rev-parse", f"{head}^{{tree}}")
 
 
+def changed(repository: Path, base: str, head: str) -> list[str]:
+    """Name the files that differ between two commits."""
+    names = git(repository, "diff", "--name-only", "--no-renames", "-z", base, head).split("\0")
+    return [name for name in names if name]
+
+
 def only_prose(repository: Path, base: str, head: str, parts: Iterable[Path] = ()) -> bool:
     """Tell whether two commits differ, but in nothing that could run.
 
@@ -145,9 +151,8 @@ def only_prose(repository: Path, base: str, head: str, parts: Iterable[Path] = (
         in_suite = any(map(Path(name).is_relative_to, suite_parts))
         return (name.endswith(PROSE) or name.startswith(PROSE)) and not name.endswith(CODE) and not in_suite
 
-    names = git(repository, "diff", "--name-only", "--no-renames", "-z", base, head).split("\0")
-    changed = [name for name in names if name]
-    return bool(changed) and all(map(prose, changed))
+    names = changed(repository, base, head)
+    return bool(names) and all(map(prose, names))
 
 
 def suite(repository: Path, commit: str, path: Path | None) -> Suite:

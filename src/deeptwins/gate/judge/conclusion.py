@@ -66,12 +66,14 @@ def conclude(run: Run) -> Conclusion:
     lines += _confirmed(judged, "regressed")
     lines += sentences.differing("Worse", worse)
     lines += ["Nothing was measured."] if nothing else []
-    lines += [f"Not measured: {sentences.names([*missing.values()])}."] if missing else []
+    lines += [f"Not measured: {sentences.reasoned(missing)}."] if missing else []
     lines += [f"Not in the suite's list, gate.txt: {sentences.names(unexpected)}."] if unexpected else []
     lines += [sentences.doubtful(one.id, one.estimate, one.reason) for one in judged if one.verdict == "inconclusive"]
     harmless = _confirmed(judged, "improved") + sentences.exact(different)
     if new := _new(run):
-        harmless.append(f"New, and so not compared: {sentences.names([*new.values()])}.")
+        harmless.append(f"New, and so not compared: {sentences.reasoned(new)}.")
+    if skipped := _skipped(run):
+        harmless.append(f"Skipped in both: {sentences.reasoned(skipped)}.")
     no_worse = _no_worse(run, judged, different, alone=code == FINE)
     lines += no_worse + harmless if code == FINE else harmless + no_worse
     answer = _answer(code, judged, len(worse), len(missing), nothing=nothing) or lines[0]
@@ -117,7 +119,12 @@ def _compared(run: Run, judged: Iterable[Judged]) -> set[str]:
 
 def _new(run: Run) -> dict[str, str]:
     """Return the benchmarks that base cannot run, by name, with the reason."""
-    return {new.id: f"{new.id} ({new.reason})" for new in run.benchmarks if new.status == "new"}
+    return {new.id: new.reason or "no reason given" for new in run.benchmarks if new.status == "new"}
+
+
+def _skipped(run: Run) -> dict[str, str]:
+    """Return the benchmarks that neither arm can run here, by name, with the reason."""
+    return {one.id: one.reason or "no reason given" for one in run.benchmarks if one.status == "skipped in both"}
 
 
 def _missing(run: Run, judged: Sequence[Judged]) -> dict[str, str]:
@@ -128,9 +135,9 @@ def _missing(run: Run, judged: Sequence[Judged]) -> dict[str, str]:
     reasons = {name.removesuffix(" (head)"): reason for name, reason in run.unavailable.items()}
     reasons |= {one.id: one.reason for one in judged if one.verdict == "not_measured"}
     expected = [*_benchmark_names(run), *run.exact] if run.expected is None else run.expected
-    measured = _compared(run, judged) | {*_new(run)}
+    measured = _compared(run, judged) | {*_new(run), *_skipped(run)}
     missing = [name for name in dict.fromkeys(expected) if name not in measured]
-    return {name: f"{name} ({reasons.get(name, 'not in head')})" for name in missing}
+    return {name: reasons.get(name, "not in head") for name in missing}
 
 
 def _unexpected(run: Run) -> list[str]:
@@ -138,7 +145,7 @@ def _unexpected(run: Run) -> list[str]:
     if run.expected is None:
         return []
     subjects = {*run.exact} - {*lost(run.exact)}
-    return sorted({*_benchmark_names(run), *subjects} - {*run.expected})
+    return sorted({*_benchmark_names(run), *subjects} - {*run.expected, *_skipped(run)})
 
 
 def _benchmark_names(run: Run) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from deeptwins.gate.judge.estimates import Estimate
 from deeptwins.gate.judge.metrics import Change, metric_of
@@ -97,6 +97,14 @@ def names(things: Sequence[str]) -> str:
     """Name several things, or the first of many."""
     more = len(things) - NAMED
     return listed([*things[:NAMED], f"{more} more"] if more > 1 else things)
+
+
+def reasoned(reasons: Mapping[str, str]) -> str:
+    """Name things with their reasons; a reason that several have stands once."""
+    groups: dict[str, list[str]] = {}
+    for thing, reason in reasons.items():
+        groups.setdefault(reason, []).append(thing)
+    return names([f"{names(group)} ({reason})" for reason, group in groups.items()])
 
 
 def _value(value: Value) -> str:
