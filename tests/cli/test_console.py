@@ -153,3 +153,30 @@ def test_an_error_of_the_system_gets_its_file(own, named):
         raise OSError(28, "No space left on device", own)
 
     assert raised.value.filename == named
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_what_lasts_a_moment_only_is_not_announced(monkeypatch, long):
+    """What a command does is said once it has taken longer than a moment, and never after it is done."""
+    told, timers = [], []
+
+    class Clock:
+        def __init__(self, seconds, function, arguments):
+            assert seconds == console.MOMENT_SECONDS
+            self.ring, self.on = lambda: self.on and function(*arguments), False
+            timers.append(self)
+
+        def start(self):
+            self.on = True
+
+        def cancel(self):
+            self.on = False
+
+    monkeypatch.setattr(console, "Timer", Clock)
+    monkeypatch.setattr(console, "beginning", told.append)
+    with console.lasting("reading"):
+        if long:
+            timers[0].ring()
+    timers[0].ring()
+
+    assert told == ["reading"] * long

@@ -73,6 +73,17 @@ def test_following_ends_with_the_study(small, call, tmp_path, monkeypatch):
     assert Path("exports/csv/small/runs.csv").read_text(encoding="utf-8").count(",done,") == 4
 
 
+def test_following_waits_for_the_seeds_that_are_asked_for(small, call, tmp_path, monkeypatch):
+    """With `--seeds`, as in the run, it does not end before these seeds are done."""
+    third = study.load(small.path, seeds=3).runs[2]
+    waited = []
+    monkeypatch.setattr(following.time, "sleep", lambda _: waited.append(made.write(tmp_path / "results", third)))
+    assert call("small", "--to", "csv", "--follow", "--seeds", "3")[0] == 0
+
+    assert len(waited) == 1
+    assert Path("exports/csv/small/runs.csv").read_text(encoding="utf-8").count(",done,") == 6
+
+
 def test_ctrl_c_ends_following_in_one_line(small, call, tmp_path, monkeypatch):
     """At Ctrl-C what has come is written, one line says so, and the exit code is 130."""
     made.RunFiles.of(tmp_path / "results", small.runs[1]).records.unlink()

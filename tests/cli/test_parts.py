@@ -129,11 +129,12 @@ def test_a_slip_is_one_line_before_anything_is_trained(call, tmp_path, field, co
     """Whatever a part does when a study is checked: study, twin, what, file and line; exit code 2, nothing trained."""
     made.load(tmp_path, naming(field), "tiny")
 
-    status, _, err = call(HEAD + code, "run", "tiny.toml", "--device", "cpu")
+    status, said, err = call(HEAD + code, "run", "tiny.toml", "--device", "cpu")
 
     study = "" if field == "dataset" else "study tiny, "
     log = tmp_path / "deeptwins-error.log"
     assert status == 2
+    assert "\ntiny: trying parts of your own: own:part" in said  # where C ends the process, it is the last word
     assert err.count("\n") == 1
     assert re.match(f"deeptwins: {study}{told}", err), err
     assert (LOG in err) == log.exists()

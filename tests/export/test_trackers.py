@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections import defaultdict
 from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -289,3 +291,41 @@ def test_two_exports_of_a_study_to_one_place_do_not_write_at_once(tmp_path, monk
         assert refused(targets.place, form, str(tmp_path / "out"), tmp_path / "results", study) == said
         other.communicate(b"\n")
     targets.place(form, str(tmp_path / "out"), tmp_path / "results", study)
+
+
+def test_an_offline_run_that_a_kill_has_left_goes_when_its_run_was_begun_anew(tmp_path, monkeypatch):
+    """Else `wandb sync` would upload both, the torn one and the whole one."""
+    study, results = made.small(tmp_path, grid=made.ONE_DEPTH), tmp_path / "results"
+
+    def init(id, dir, **_):  # noqa: A002  the client's names
+        Path(dir, "wandb", f"offline-run-1-{id}").mkdir()
+        return SimpleNamespace(log=lambda *_, **__: None, summary={}, finish=lambda: None)
+
+    wandb = SimpleNamespace(Settings=lambda **_: None, init=init)
+    monkeypatch.setattr("deeptwins.export.wandb_runs.client", lambda *_: wandb)
+    for commit, kill in (("abc", True), ("def", False)):
+        lines = made.records(study.runs[0], status=None if kill else "done")
+        path = made.write(results, study.runs[0], [lines[0] | {"commit": commit}, *lines[1:]])
+        place = targets.place("wandb", str(tmp_path), results, study)
+        place.target.take(study, results, [path])
+        if not kill:
+            place.target.close()
+
+    assert len([*tmp_path.glob("wandb/offline-run-*")]) == len(study.runs[0].twins)
+
+
+def test_a_store_that_mlflow_does_not_finish_is_not_left_behind(tmp_path, monkeypatch):
+    """A full disk or a kill, while MLflow makes its tables, leaves no file that it could never open again."""
+
+    class Full:
+        def __init__(self, tracking_uri):
+            Path(tracking_uri.removeprefix("sqlite:///")).write_bytes(b"half")
+
+        def search_experiments(self, max_results):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("deeptwins.export.mlflow_runs.client", lambda *_: SimpleNamespace(MlflowClient=Full))
+    said = refused(targets.place, "mlflow", str(tmp_path / "out"), tmp_path / "results", made.small(tmp_path))
+
+    assert said == "mlflow: OSError: [Errno 28] No space left on device; nothing is lost"
+    assert not [*tmp_path.joinpath("out").iterdir()]

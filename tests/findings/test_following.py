@@ -57,7 +57,7 @@ def test_a_study_is_followed_until_all_its_runs_are_over(study, tmp_path, monkey
         lambda: made.write(results, one, made.records(one)),
     )
 
-    assert followed(study, results) == ([[one.id], [other.id], [other.id], [one.id], [other.id], [one.id]], [])
+    assert followed(study, results) == ([[one.id], [other.id], [other.id], [], [one.id], [other.id], [one.id]], [])
     assert min(waited) >= following.PAUSE_SECONDS
 
 
@@ -67,6 +67,24 @@ def test_a_study_that_is_done_is_taken_once(study, tmp_path, monkeypatch):
 
     assert followed(study, made.results(tmp_path, study)) == ([sorted(run.id for run in study.runs)], [])
     assert not waited
+
+
+def test_what_is_removed_is_noticed_unless_nothing_is_left(study, tmp_path, monkeypatch):
+    """A record that is removed is a change without files; while all are gone, what was made of them stays."""
+    results = made.results(tmp_path, study)
+    one, other = (results / "small" / f"{run.id}.jsonl" for run in study.runs)
+    one.unlink()
+    made.write(results, made.small(tmp_path, grid=made.ONE_DEPTH).runs[0])
+    third = next(path for path in (results / "small").glob("*.jsonl") if path != other)
+    world(
+        monkeypatch,
+        third.unlink,
+        other.unlink,
+        lambda: made.write(results, study.runs[0]),
+        lambda: made.write(results, study.runs[1]),
+    )
+
+    assert followed(study, results)[0] == [sorted([other.stem, third.stem]), [], [one.stem], [other.stem]]
 
 
 def test_a_damaged_file_is_told_once_and_read_again_when_it_changes(study, tmp_path, monkeypatch):

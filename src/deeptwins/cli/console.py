@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import typer
@@ -29,6 +30,7 @@ ABLATIONS, RESULTS, REPORTS = map(Path, ("ablations", "results", "reports"))  # 
 FAILED, BAD_INPUT, CONTRADICTED, UNFINISHED = 1, 2, 3, 3  # exit codes, beside `INTERRUPTED`
 LONGEST, LONGEST_CELL = 10_000, 500  # characters of a line, and of a cell of a table
 TRAINING = "torch", "torchvision", "triton", "sklearn"  # modules of the extra deeptwins[train] (pyproject.toml)
+MOMENT_SECONDS = 0.5  # that nobody minds to wait
 PIPED, NARROWEST = 80, 20  # columns that text is wrapped at: where there is no terminal, and at least
 
 
@@ -82,6 +84,18 @@ def beginning(what: str) -> None:
     """Say what a command does in its first seconds, where somebody watches a terminal and has nothing to read yet."""
     if sys.stderr.isatty():
         say(f"{what} ...", err=True)
+
+
+@contextmanager
+def lasting(what: str) -> Iterator[None]:
+    """Say what a command does, as `beginning` does, but only if it takes longer than a moment."""
+    timer = Timer(MOMENT_SECONDS, beginning, [what])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def width() -> int:

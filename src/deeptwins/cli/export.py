@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deeptwins.cli.console import ABLATIONS, RESULTS, beginning, refuse, say, wrap
-from deeptwins.cli.options import complete_study, results_option, settings_option
+from deeptwins.cli.options import complete_study, results_option, seeds_option, settings_option
 from deeptwins.errors import InputError
 from deeptwins.pages.wording import count
 from deeptwins.system import signals
@@ -51,6 +51,7 @@ ExportedSettings = Annotated[
     list[str] | None,
     settings_option("recipe.KEY=VALUE", "The runs that were trained with this. Can be given again."),
 ]
+ExportedSeeds = Annotated[int | None, seeds_option("As in the run: --follow waits for seeds 0 to N-1.")]
 
 
 def export(  # noqa: PLR0913  every option is a parameter
@@ -59,6 +60,7 @@ def export(  # noqa: PLR0913  every option is a parameter
     to: Destination,
     out: Out = None,
     settings: ExportedSettings = None,
+    seeds: ExportedSeeds = None,
     results: ExportedRecords = RESULTS,
     follow: Follow = False,
 ) -> None:
@@ -81,7 +83,7 @@ def export(  # noqa: PLR0913  every option is a parameter
     from deeptwins.findings.following import follow as following
 
     beginning(f"reading {results}/")
-    chosen = studies.load(studies.find(study, ABLATIONS), settings or [])
+    chosen = studies.load(studies.find(study, ABLATIONS), settings or [], seeds)
     folder, watched = results / chosen.name, Watched(chosen, results)
     changed = [] if follow else watched.look()
     if watched.damaged:

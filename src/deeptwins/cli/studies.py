@@ -24,6 +24,7 @@ from deeptwins.cli.console import (
     as_typed,
     beginning,
     conclude,
+    lasting,
     needs_training,
     read_duration,
     refuse,
@@ -133,10 +134,9 @@ def list_(
     """
     from deeptwins.study import hides, known, order
 
-    if results.exists():
-        beginning(f"reading {results}/")
     files = known(ABLATIONS)
-    rows = [_listed(path, results) for path in files.values()]
+    with lasting(f"reading {results}/" if results.exists() else "reading the studies"):
+        rows = [_listed(path, results) for path in files.values()]
     broken = [row for row in rows if row["error"]]
     shown = [row for row in rows if everything or row in broken or _begun(row) or not row["name"].endswith(FULL)]
     read = sorted((row for row in shown if row not in broken), key=lambda row: order(row["group"], row["name"]))
@@ -369,11 +369,13 @@ def _tell_others(studies: Iterable[Study], results: Path) -> None:
 def _check(studies: Iterable[Study], device: str) -> None:
     """Check all that can be checked without data."""
     from deeptwins.nets import check_names
-    from deeptwins.train import checks
+    from deeptwins.train import checks, provenance
     from deeptwins.train import device as devices
 
     accelerator = devices.device(device)
     for study in studies:
+        if own := sorted({name for run in study.runs for name in provenance.named(run)}):
+            wrap(f"{study.name}: trying parts of your own: {', '.join(own)}")  # the last word if one ends the process
         try:
             with heard(say), noting(f"study {study.name}"):
                 check_names(study.recipe)  # also of what every twin has its own of

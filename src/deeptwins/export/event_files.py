@@ -8,6 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from deeptwins.errors import naming
 from deeptwins.export import units
 from deeptwins.export.trackers import client
 from deeptwins.export.units import Point, Unit, safe
@@ -48,12 +49,13 @@ class EventFiles:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob(OURS):
             old.unlink()
-        self._file(unit).write_bytes(self._parts(unit)[0])
+        with naming(self._file(unit)):
+            self._file(unit).write_bytes(self._parts(unit)[0])
 
     def add(self, unit: Unit, points: Sequence[Point]) -> None:
         """Append to the file: TensorBoard reads on in a file that grows."""
         parts = self._parts(unit)
-        with self._file(unit).open("ab") as file:
+        with naming(self._file(unit)), self._file(unit).open("ab") as file:
             file.write(b"".join(parts[len(parts) - len(points) :]))
 
     def close(self) -> None:

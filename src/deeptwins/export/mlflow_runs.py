@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from deeptwins.export import units
@@ -31,6 +32,12 @@ class MlflowRuns:
         self._artifacts = None
         if (file := Path(address.removeprefix("sqlite:///"))).name == DATABASE:
             file.parent.mkdir(parents=True, exist_ok=True)
+            if not file.exists():  # a store that is half made, MLflow neither finishes nor mends
+                with TemporaryDirectory(prefix=f".{DATABASE}-", dir=file.parent) as folder:
+                    whole = Path(folder, DATABASE)
+                    mlflow.MlflowClient(tracking_uri=f"sqlite:///{whole}").search_experiments(max_results=1)
+                    if not file.exists():  # nobody has made it meanwhile
+                        whole.replace(file)
             self._artifacts = file.with_name("artifacts").absolute().as_uri()  # else where the command is given
         self._client = mlflow.MlflowClient(tracking_uri=address)
         self._found: dict[str, dict[str, Any]] = {}

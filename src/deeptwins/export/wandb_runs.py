@@ -66,6 +66,7 @@ class WandbRuns:
             reinit="create_new",
             settings=quiet,
         )
+        disk.replace(mark, units.mark(unit, 0).encode())  # so that what a kill leaves is found, and goes
         self._open[unit.key] = run, units.mark(unit, 0)
 
     def add(self, unit: Unit, points: Sequence[Point]) -> None:
@@ -84,7 +85,7 @@ class WandbRuns:
             self._write(key, self._out / FOLDER / f"{units.identify(key, '')}.mark")
 
     def _write(self, key: str, mark: Path) -> None:
-        """Write a run, and then its mark: what a kill leaves without one is written anew."""
+        """Write a run, and then the mark that it is whole: what a kill leaves is written anew."""
         run, left = self._open.pop(key)
         run.finish()
         disk.replace(mark, left.encode())

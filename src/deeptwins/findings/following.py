@@ -27,11 +27,18 @@ class Watched:
         self._over: set[Path] = set()
         self.damaged: dict[Path, InputError] = {}
         """What was wrong with files at the last look."""
+        self.removed = False
+        """Whether there were files at the look before that had gone at the last one."""
 
     @property
     def done(self) -> bool:
         """Whether every run that the study asks for was over at the last look."""
         return self._asked <= self._over
+
+    @property
+    def any(self) -> bool:
+        """Whether there were files at the last look."""
+        return bool(self._stamps)
 
     @property
     def asked(self) -> int:
@@ -47,6 +54,7 @@ class Watched:
         """Look: list the files that are new or have changed, sorted. Their content may be newer than this look."""
         stamps = dict(self._stamped())
         changed = [path for path, stamp in stamps.items() if stamp != self._stamps.get(path)]
+        self.removed = bool({*self._stamps} - {*stamps})
         self._stamps = stamps
         self._over &= {*stamps}
         for path in [*self.damaged]:
@@ -76,22 +84,26 @@ def follow(
     """Look again and again, until all runs of all studies are over.
 
     Args:
-        tasks: the files of each study, and what is done with those that have changed.
+        tasks: the files of each study, and what is done with those that have changed, none if some were only removed.
+            While all are gone, nothing is done: what was made of them stays until there are others.
         warn: told once of a damaged file: while a study has one, nothing is done with its files.
     """
     waiting: list[set[Path]] = [set() for _ in tasks]
+    removed: list[bool] = [False] * len(tasks)
     while True:
         begun = time.monotonic()
-        for (watched, take), paths in zip(tasks, waiting, strict=True):
+        for i, ((watched, take), paths) in enumerate(zip(tasks, waiting, strict=True)):
             paths.update(watched.look())
+            removed[i] |= watched.removed
             for path, error in watched.damaged.items():
                 if path in paths:
                     warn(error)
             if watched.damaged:
                 paths -= {*watched.damaged}
-            elif paths:
+            elif watched.any and (paths or removed[i]):
                 take(sorted(path for path in paths if path.exists()))
                 paths.clear()
+                removed[i] = False
         if all(watched.done for watched, _ in tasks):
             return
         time.sleep(max(PAUSE_SECONDS, SHARE * (time.monotonic() - begun)))

@@ -13,13 +13,18 @@ def own_parts(net: Net) -> list[str]:
     return [value for value in vars(net).values() if is_own(value)]
 
 
+def named(run: RunSpec) -> list[str]:
+    """Name all parts of one's own that a run is made of; imports nothing."""
+    names = [name for net in run.twins.values() for name in own_parts(net)]
+    names += [name for name in (run.recipe.optimizer, run.recipe.schedule) if is_own(name)]
+    names += [run.recipe.dataset] if data.is_own(run.recipe.dataset) else []
+    return sorted({*names})
+
+
 def parts(run: RunSpec) -> dict[str, dict[str, str | None]]:
     """Say of every part of one's own, by its name, which code it is.
 
     Raises:
         InputError: one cannot be imported.
     """
-    names = [name for net in run.twins.values() for name in own_parts(net)]
-    names += [name for name in (run.recipe.optimizer, run.recipe.schedule) if is_own(name)]
-    names += [run.recipe.dataset] if data.is_own(run.recipe.dataset) else []
-    return {name: origin(name) for name in sorted({*names})}
+    return {name: origin(name) for name in named(run)}

@@ -43,9 +43,13 @@ def test_what_an_author_has_set_stays():
 
 
 def test_what_is_drawn_is_drawn_by_rule():
-    """Weights of convolutions and linear maps are He's, biases 0, all else is as wide, and about as large, as drawn."""
+    """Weights of convolutions and linear maps are He's, biases 0, all else is as wide, and about as large, as drawn.
+
+    Each by its name: no two of one shape are the same.
+    """
     made = weights(width=256)
 
+    assert not torch.equal(made["convs.0.weight"], made["convs.1.weight"])
     assert made["convs.0.weight"].std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.01)
     assert made["head.weight"].std().item() == pytest.approx((2 / 256) ** 0.5, rel=0.1)
     assert made["head.bias"].unique().tolist() == made["stem.bias"].unique().tolist() == [0]

@@ -91,6 +91,22 @@ def test_figures_of_finished_runs_are_drawn_when_one_more_has_finished(study, tm
     assert {name for name in after if after[name] != before.get(name)} == {"index.html", "report.md"}
 
 
+def test_a_run_that_was_trained_anew_is_drawn_anew(study, tmp_path):
+    """Where a finished run has been replaced between two looks, its page has the numbers of the new one."""
+    one, _ = study.runs
+    lines = made.records(one)
+    made.write(tmp_path / "results", one, lines)
+    page = Renewed(study, tmp_path / "results", tmp_path / "reports")
+    page.renew()
+    before = content(tmp_path / "reports" / "small")
+    anew = made.records(one, lambda *_: 50.0)
+    anew[0] |= {"started": "2026-12-01T00:00:00Z"}
+    made.write(tmp_path / "results", one, anew)
+    page.renew()
+
+    assert content(tmp_path / "reports" / "small") != before
+
+
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_pages_are_watched_until_all_is_trained_or_ctrl_c(study, tmp_path, monkeypatch, capsys, interrupted):
     """Each change renews its study's page; Ctrl-C settles the pages, and one line says how far the runs are."""

@@ -30,7 +30,7 @@ class Renewed:
 
     def __init__(self, study: Study, results: Path, reports: Path) -> None:
         self._study, self._results, self._reports = study, results, reports
-        self._finished: set[str] = set()
+        self._finished: set[tuple[str, str]] = set()
         self._page: Page | None = None
         """Of the finished runs, or, where there is none, of how far they are; None: nothing is measured yet."""
 
@@ -41,7 +41,8 @@ class Renewed:
             InputError: a record is damaged, or the folder of pages cannot be written.
         """
         found = frames.load(self._study, self._results, unfinished=True)
-        finished = {*found.runs.loc[found.runs["status"].isin(FINISHED), "run"]}
+        over = found.runs[found.runs["status"].isin(FINISHED)]
+        finished = {*zip(over["run"], over["started"].astype(str), strict=True)}  # one may have been trained anew
         if finished and finished != self._finished:
             self._page = pages.compose(PAGE, facts.load(self._study, self._results))
         self._finished = finished
