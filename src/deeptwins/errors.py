@@ -71,7 +71,7 @@ def escaped(text: str, kept: str = "") -> str:
 
 @contextmanager
 def naming(path: object) -> Iterator[None]:
-    """Give errors of the operating system the file that they are about: a failed write does not say it by itself."""
+    """Name the file in errors of the operating system: a failed write does not name it."""
     try:
         yield
     except OSError as error:

@@ -111,12 +111,14 @@ def test_a_command_that_a_document_names_can_be_typed(document):
 
 
 def test_what_documents_tell_to_run_beside_commands_is_there():
-    """Files in bench/, steps of bench/gpu.sh and parts of the torture that documents name exist; no step is left out."""
+    """Files in bench/, steps of bench/gpu.sh and parts of the torture that documents name exist; none is left out."""
     texts = [ROOT.joinpath(document).read_text(encoding="utf-8") for document in DOCUMENTS]
     script = ROOT.joinpath("bench/gpu.sh").read_text(encoding="utf-8")
     torture = ROOT.joinpath("tests/torture/__main__.py").read_text(encoding="utf-8")
     files = {path for text in texts for path in re.findall(r"\bbench/\w+\.\w+\b", text)}
-    steps = {name for text in texts for names in re.findall(r"bench/gpu\.sh((?: [a-z]+)+)", text) for name in names.split()}
+    steps = {
+        name for text in texts for names in re.findall(r"bench/gpu\.sh((?: [a-z]+)+)", text) for name in names.split()
+    }
     parts = {
         part.partition(":")[0]
         for text in texts

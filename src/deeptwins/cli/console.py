@@ -136,7 +136,7 @@ def tell(content: Callable[[], Mapping[str, object]]) -> None:
 
 
 def tell_refusals() -> None:
-    """Print for programs why a command has told nothing, if it has not."""
+    """Print for programs why a command has printed no result, if it has not."""
     if _Output.refusals:
         tell(lambda: {"error": "; ".join(_Output.refusals)})
 

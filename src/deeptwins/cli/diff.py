@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 SourceA = Annotated[
     str, typer.Argument(metavar="A", autocompletion=complete_study, help="STUDY[@WHERE][+recipe.KEY=VALUE...]")
 ]
-SourceB = Annotated[str, typer.Argument(metavar="B", autocompletion=complete_study, help="The same of the other side.")]
-RecordsOfSides = Annotated[Path, results_option("Where the records lie of sources that do not say it.")]
+SourceB = Annotated[
+    str, typer.Argument(metavar="B", autocompletion=complete_study, help="The other side, named in the same way.")
+]
+RecordsOfSides = Annotated[Path, results_option("Where records lie, for a side without @WHERE.")]
 StrictDiff = Annotated[bool, typer.Option("--strict", help="Exit with 3 when a training or test error is apart.")]
 
 
@@ -36,8 +38,8 @@ def diff(  # noqa: PLR0913  every option is a parameter
 ) -> None:
     """Set two studies, folders of results or commits side by side.
 
-    Tells which fields differ, and of every net that both have whether its numbers are the same to the bit, within
-    seeds, or apart; then what became of trends, differences and claims. Writes a page of it.
+    Tells which fields differ; for every net that both sides have, whether its numbers are the same to the bit, within
+    seeds, or apart; and how trends, differences and claims compare. Writes a page of it.
 
     STUDY is a name or a .toml file. @WHERE is a folder of results or else a git commit, of which the study and
     results/reference are read. +recipe.KEY=VALUE is the setting that a run was given by --set.

@@ -31,9 +31,9 @@ def doctor(
     results: ResultsFolder = RESULTS,
     as_json: AsJson = False,  # noqa: ARG001  see `tell`
 ) -> None:
-    """Tell what is on this machine, and so what can run.
+    """Tell what this machine has, and what can run on it.
 
-    Of datasets in folders, it tells which files are left out.
+    For a dataset in a folder, tell which files are left out.
     """
     from deeptwins import study
     from deeptwins.records import host

@@ -124,7 +124,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
     Examples:
       deeptwins gate
       deeptwins gate --base HEAD~1
-      deeptwins gate --base v0.1.0 --only bench_step
+      deeptwins gate --base HEAD~5 --only bench_step
       deeptwins gate --suite tests/benchmarks
       git bisect run deeptwins gate --bisect --base GOOD --suite-from BAD --only bench_append
     """  # noqa: D301

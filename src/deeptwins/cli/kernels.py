@@ -30,7 +30,7 @@ def kernels(
 ) -> None:
     """Compile the fused kernels for A100, H100 and B200, without a GPU.
 
-    What they are made of, registers, spills, widths of memory accesses, goes to results/kernels/compiled.json and
+    Registers, spills and widths of memory accesses go to results/kernels/compiled.json and
     onto a page, reports/kernels/index.html. Takes minutes, and less the next time.
 
     \b

@@ -75,10 +75,10 @@ def show(  # noqa: PLR0913  every option is a parameter
     """Show networks stage by stage: shapes, parameters, FLOPs. Or print a study with all that it extends.
 
     The networks: resnet-N and plain-N, N from 18, 34, 50, 101, 152; cifar-resnet-N and cifar-plain-N, N = 6n+2, two
-    layers a block; cifar-bottleneck-resnet-N and cifar-bottleneck-plain-N, N = 9n+2, like the literature's ResNet-164.
-    Any other network is one of these with --set, whose keys are those of a study file.
+    layers per block; cifar-bottleneck-resnet-N and cifar-bottleneck-plain-N, N = 9n+2, like the literature's
+    ResNet-164. Any other network is one of these with --set, whose keys are those of a study file.
 
-    FLOPs are those of one image forward, two a multiply-add.
+    FLOPs are of one image, forward; a multiply-add counts as two.
 
     \b
     Examples:

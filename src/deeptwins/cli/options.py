@@ -13,7 +13,7 @@ SEEDS = 100_000  # more is a slip
 
 
 def complete_study(incomplete: str) -> list[str]:
-    """Name the studies that begin so, for a shell; what is a path it completes itself."""
+    """List the studies whose names begin so, for a shell; it completes paths itself."""
     from deeptwins.study import known
 
     return [name for name in known(ABLATIONS) if name.startswith(incomplete)]

@@ -76,7 +76,7 @@ Studies = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, max=WORKERS, metavar="N", help="Processes that train. [default: one a core; one on a GPU]"),
+    typer.Option(min=1, max=WORKERS, metavar="N", help="Processes that train. [default: one per core; one on a GPU]"),
 ]
 Together = Annotated[
     int | None,

@@ -82,7 +82,7 @@ def identify(key: str, header: str) -> str:
 
 
 def mark(unit: Unit, points: int | None = None) -> str:
-    """Say that a tracker has so many points of a unit, or all: a hash of the header, the number, a hash of them."""
+    """Return the mark of what a tracker has of a unit: a hash of the header, the number of points, a hash of them."""
     had = unit.points[:points]
     return f"{unit.header} {len(had)} {_digest(had)}"
 

@@ -51,7 +51,7 @@ class Watched:
         return len(self._asked & self._over)
 
     def look(self) -> list[Path]:
-        """Look: list the files that are new or have changed, sorted. Their content may be newer than this look."""
+        """List the files that are new or have changed, sorted. Their content may be newer than this look."""
         stamps = dict(self._stamped())
         changed = [path for path, stamp in stamps.items() if stamp != self._stamps.get(path)]
         self.removed = bool({*self._stamps} - {*stamps})

@@ -19,7 +19,7 @@ from deeptwins.system.importing import Parts
 
 @dataclass(frozen=True)
 class Initialization:
-    """What is changed in a net whose weights are He's, whose norms are the identity and whose biases are 0."""
+    """How a net is changed that starts with He's weights, norms that are the identity, and biases of 0."""
 
     change: Callable[[nn.Module, int], object]
     """Changes the weights of a net, which came from this seed."""

@@ -16,7 +16,7 @@ from deeptwins.system.importing import check_call, defined
 
 
 def watch(model: nn.Module, net: Net) -> None:
-    """Let the parts of a net's blocks check what they return, whenever the net is run: a PartError tells it."""
+    """Check what the parts of a net's blocks return whenever the net runs; a PartError says what is wrong."""
     for block in blocks(model):
         _check_calls(block, net)
         _watch(block, net)

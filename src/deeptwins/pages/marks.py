@@ -30,7 +30,7 @@ SHAPES = ("line", "bar", "point", "dot")  # those named later lie above
 
 
 class Canvas(Figure):
-    """A figure that knows what its marks say."""
+    """A figure that keeps the words that a pointer shows for its marks."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  matplotlib's
         super().__init__(*args, **options)

@@ -45,7 +45,7 @@ class Section:
 
     @property
     def slug(self) -> str:
-        """Its name in links."""
+        """The section's name in links."""
         return "-".join(re.findall(r"[a-z0-9]+", self.title.lower()))
 
     @property
@@ -116,7 +116,7 @@ class PageSpec(Generic[Facts]):
 
 @dataclass(frozen=True)
 class Page:
-    """All that a page says; what stands in the list of pages, too, but for sections and data."""
+    """All that a page says. The list of pages shows it, too, without sections and data."""
 
     name: str
     question: str

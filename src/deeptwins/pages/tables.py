@@ -81,7 +81,7 @@ class Table:
         return cls(caption, ("what", "value"), [[*row] for row in rows], 2)
 
     def columns_at(self, places: Sequence[int]) -> Self:
-        """Leave only these columns."""
+        """Return the table with only these columns."""
         return replace(
             self,
             columns=tuple(self.columns[i] for i in places),

@@ -14,7 +14,7 @@ class Schedule(Protocol):
 
     @property
     def iterations(self) -> int:
-        """How long it trains."""
+        """The number of iterations that the twin trains."""
 
     @property
     def batch_size(self) -> int:

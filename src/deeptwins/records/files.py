@@ -62,7 +62,7 @@ class RunFiles:
 
     @property
     def parts(self) -> tuple[Path, ...]:
-        """What a kill may leave while records or checkpoint are being replaced; swept when the run goes on."""
+        """What a kill may leave while records or checkpoint are being replaced; removed when the run continues."""
         return part_of(self.records), part_of(self.checkpoint)
 
     @property

@@ -29,7 +29,7 @@ def here(command: str) -> str:
 
 
 def hint(text: str) -> str:
-    """Return a message, the commands in its backticks as they can be typed here."""
+    """Return a message with the commands in its backticks as they can be typed here."""
     return re.sub("`([^`]+)`", lambda match: f"`{here(match[1])}`", text)
 
 

@@ -13,7 +13,7 @@ LONGEST = 2000  # characters of a line
 
 
 class Spoken(io.TextIOBase):
-    """Stands for the terminal: each line that is written is said, escaped; left as a context, also an unended one."""
+    """A stream in the terminal's place: each line is printed, escaped, and at the end also an unfinished one."""
 
     encoding = "utf-8"
 

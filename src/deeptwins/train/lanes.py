@@ -181,7 +181,7 @@ class Lane:
 
 
 def finished(mark: Mark) -> None:
-    """Wait until a lane has come to its mark."""
+    """Wait until a lane has reached its mark."""
     if mark is not None:
         mark.synchronize()
 

@@ -279,7 +279,7 @@ def test_grown_nets_are_said_not_to_be_judged(tmp_path):
         "Gradients are not judged in plain and residual, to which layers were added"
     )
     assert [row[3] for row in section.tables[0].rows] == ["not judged: grown"] * 2
-    assert "grown, evaluations since" in section.pictures[0].caption
+    assert "grown: evaluations after the growth" in section.pictures[0].caption
 
 
 def test_precise_statistics_have_a_row_per_net(tmp_path):

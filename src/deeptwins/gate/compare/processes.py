@@ -102,7 +102,7 @@ class ArmProcess:
             raise
 
     def read(self, patience: float = PATIENCE_S) -> dict[str, Any]:
-        """Wait for its next message.
+        """Wait for the process's next message.
 
         Raises:
             ArmError: it has ended, or is silent.

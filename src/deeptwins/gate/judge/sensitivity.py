@@ -71,7 +71,7 @@ class KnownRun:
 
     @property
     def against(self) -> bool:
-        """Whether it is called fine though slower, by an interval that excludes what was added."""
+        """Whether a slowed benchmark was called fine: its interval excludes the slowdown that was added."""
         verdict = self.judged
         if verdict is None or verdict.estimate is None or verdict.verdict not in {"no_worse", "improved"}:
             return False

@@ -99,7 +99,7 @@ def _sections(facts: KernelFacts) -> list[Section]:
 def _commands(facts: KernelFacts) -> Commands:
     if facts.times.empty:
         return Commands("With deeptwins installed, and no GPU:", ("deeptwins kernels",))
-    where = "In a clone of the repository; the timings need the device that they name, the metrics none:"
+    where = "In a clone of the repository; timings need the device that they name, metrics need no GPU:"
     bench = "tox -e bench -- bench/bench_bn_relu_add.py"
     return Commands(where, (bench, "deeptwins kernels --timings results/bench.json"))
 

@@ -22,8 +22,8 @@ the steps.
 """
 COUNTED = """
 Bytes are those of the tensors that an operation reads and writes, each counted once; views move nothing. FLOPs are
-those of convolutions and matrix products, two per multiply-add. The roofline assumes that data comes from main memory.
-An operation whose data lies in a cache can be faster: its share is then given as > 100 %, without a number.
+those of convolutions and matrix products; a multiply-add counts as two. The roofline assumes that data comes from main
+memory. An operation whose data lies in a cache can be faster: its share is then given as > 100 %, without a number.
 """
 ON = {
     "cpu": """

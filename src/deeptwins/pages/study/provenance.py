@@ -65,7 +65,7 @@ def nets(runs: pd.DataFrame) -> Table:
     if own.any():
         words.append(Column("drawn anew", "redrawn", lambda number: f"{distinct(number)} parameters and buffers"))
     numbers = (Column("parameters", "parameters", _sizes), Column("FLOPs", "flops", _sizes))
-    return Table.of(rows, "Nets; FLOPs are of one image forward, two per multiply-add", words, numbers)
+    return Table.of(rows, "Nets; FLOPs are of one image, forward; a multiply-add counts as two", words, numbers)
 
 
 def recipe(runs: pd.DataFrame) -> Table:

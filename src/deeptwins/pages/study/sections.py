@@ -26,7 +26,7 @@ def sections(facts: StudyFacts) -> list[Section]:
 
 
 def section(title: str, parts: Iterable[SectionPart], *, folded: bool = False) -> Section:
-    """Make a section."""
+    """Make a section of a study's page."""
     parts = list(parts)
     return Section(
         title,

@@ -60,7 +60,7 @@ _INTERVAL = Column("95 % interval", ("low", "high"), apart)
 _BOOTSTRAP = Column("bootstrap interval", ("bootstrap_low", "bootstrap_high"), apart)
 _HOLM = Column("p, corrected", lambda row: _tested(row, "p_holm"), p_value)
 _P = Column("p", lambda row: _tested(row, "p"), p_value)
-_UNCORRECTED = "intervals are of each row alone, verdicts of p after Holm's correction"
+_UNCORRECTED = "an interval is for its row alone, a verdict uses p after Holm's correction"
 _OURS = ("ours (%)", "our difference", "95 % interval")
 
 

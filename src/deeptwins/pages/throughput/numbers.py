@@ -21,7 +21,7 @@ TIMES_AS_FAST = {(USUAL, "tf32"): 20, (COMPILED, "bf16"): 5}
 
 
 class GridInfo(Where):
-    """What a case is of, as the bench tells it."""
+    """The settings of a case, as the benchmark stored them."""
 
     way: Literal["together", "alone", "usual", "compiled"]
     twin: Text

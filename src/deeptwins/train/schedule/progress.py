@@ -48,7 +48,7 @@ class Going:
 
 
 class Running(NamedTuple):
-    """A run on a worker, as people see it."""
+    """A run on a worker, as the display shows it."""
 
     label: str
     iteration: int

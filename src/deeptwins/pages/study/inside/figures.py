@@ -51,11 +51,11 @@ def branches(inside: Inside) -> Picture:
     table = table.assign(panel=table["group"], place=table["block"], value=table["branch_share"])
     figure = _nets(inside, table, _value_axis, ("block", "||F(x)|| / ||x||"))
     caption = (
-        "Norm of what each block adds to its shortcut, as a share of its input's, over the test set; median over seeds."
-        " A plain block has no shortcut: there it is the norm of what would be added."
+        "Norm of what each block adds to its shortcut, as a share of the input's norm, over the test set; median over"
+        " seeds. A plain block has no shortcut: there it is the norm of what would be added."
     )
     medians = _medians_in_words(inside.branches, "branch_share")
-    alt = f"Norm of each block's branch as a share of its input's; median over blocks: {medians}"
+    alt = f"Norm of each block's branch as a share of the input's; median over blocks: {medians}"
     return Picture("branches", caption, alt, figure, ("branches",))
 
 
@@ -84,7 +84,7 @@ def gradients(inside: Inside) -> Picture:
     if (table["norm"] == 0).any():
         caption += " At the bottom, 0: there it is exactly 0 in most seeds."
     if inside.gradient_flow["grown"].any():
-        caption += " Of nets that were grown, evaluations since."
+        caption += " Nets that were grown: evaluations after the growth."
     return Picture("gradients", caption, _gradients_in_words(inside.gradients), figure, ("gradients",))
 
 

@@ -86,8 +86,8 @@ def flows(gradient_flow: pd.DataFrame) -> Table:
         SEEDS,
     )
     caption = (
-        "Gradient norms of the deepest nets, of each layer the median over the study's evaluations: first tenth of the"
-        " layers divided by last tenth, geometric mean over seeds"
+        "Gradient norms in the deepest nets: first tenth of the layers divided by last tenth. A layer has its median"
+        " over the evaluations; the ratio is the geometric mean over seeds"
     )
     return Table.of(gradient_flow, caption, (*NET, gradients), numbers)
 
