@@ -465,10 +465,13 @@ def odd(untouched, tmp_path_factory):
     folder = tmp_path_factory.mktemp("odd")
     project = untouched.copy(folder)
     options = "--benchmark-skip --exitfirst --ff --strict-config -W error -p no:hypothesispytest"
-    project.write("pyproject.toml", CONFIG.replace(QUICK, options))
+    options += " -k nothing --collect-only --ignore=bench --strict-markers"
+    lines = [row for row in CONFIG.replace(QUICK, options).splitlines(keepends=True) if not row.startswith("python_")]
+    project.write("pyproject.toml", "".join(lines))
     project.write("bench/conftest.py", ODD.format(str(folder / "pids")))
     project.write("bench/bench_thing.py", SUITE.replace("bench_prepared", "bench_ready"))
     project.write("bench/bench_bad.py", "def bench_bad(benchmark):\n    benchmark(lambda: 1 / 0)\n")
+    project.write("bench/bench_all.py", "import pytest\n\n\n@pytest.mark.benchmark\ndef bench_all():\n    1 / 0\n")
     project.commit()
     return Ran(project, *project.gate("--base", "HEAD~1")[:2])
 
@@ -480,9 +483,12 @@ def test_a_renamed_benchmark_cannot_leave_the_gate(odd):
 
 
 def test_what_a_project_sets_for_its_tests_does_not_keep_the_gate_from_measuring(odd):
-    """Options that skip benchmarks or end early do not hold, nor do plugins that end a test in time, or shuffle."""
-    assert "bench_bad (head: ZeroDivisionError" in not_measured(odd)
-    assert odd.verdicts == {"bench_bad": "not_measured"} | dict.fromkeys(
+    """Options that skip benchmarks, leave all out or end early do not hold, nor do plugins that end a test in time.
+
+    What is called a benchmark is found without a pattern, and so is what has the mark alone.
+    """
+    assert "bench_all and bench/bench_bad.py::bench_bad (head: ZeroDivisionError" in not_measured(odd)
+    assert odd.verdicts == dict.fromkeys(("bench_all", "bench_bad"), "not_measured") | dict.fromkeys(
         ("bench_ready", "bench_work[1]", "bench_work[2]"), "no_worse"
     )
 
@@ -590,6 +596,27 @@ def test_bisection_passes_over_a_commit_that_cannot_be_judged(project):
     project.commit()
 
     assert project.gate("--bisect", "--base", "HEAD~1", "--only", "work[1]")[0] == 125
+    assert project.stored() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--only", "wrok"], "no benchmark's name holds wrok; there is bench/bench_thing.py::bench_work[1]"),
+        (["--suite", "src"], "src: pytest finds no test there"),
+    ],
+)
+def test_where_there_is_nothing_to_measure_it_is_said_why(untouched, tmp_path, arguments, reason):
+    """With exit code 4; no run is stored, and no page is replaced."""
+    places = "--summary", tmp_path / "summary.md", "--results", tmp_path / "results", "--reports", tmp_path / "reports"
+
+    code, out, _ = untouched.gate("--base", "HEAD", *arguments, *places)
+
+    assert code == 4
+    assert f"Nothing was measured: {reason}" in out
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("**No verdict.** Nothing was measured: ")
+    assert not list(tmp_path.rglob("*.json"))
+    assert not list(tmp_path.rglob("*.html"))
 
 
 @pytest.mark.parametrize("base", [("--base", "nowhere"), ()])

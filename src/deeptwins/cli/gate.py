@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from deeptwins.gate.page.facts import JudgedRun
     from deeptwins.gate.runs import Run
 
+OTHERS = 4  # exit code: the benchmarks are not those that are expected, or nothing was measured
 SKIP, ABORT = 125, 128  # exit codes for `git bisect run`: this commit cannot be judged; no commit can
 TRIALS = 1000  # more is a slip
 MEANINGS = {
@@ -144,9 +145,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
         given = head or "HEAD" if self_test else base
         root, commits, parts = _chosen(given, anchor, head, suite, suite_from, alone=alone)
         if same := None if alone else _same(root, commits, parts):
-            wrap(same)
-            tell(lambda: {"verdict": same, "exit_code": 0, "meaning": MEANINGS[0]})
-            _sum_up(summary, "No slowdown.", same)
+            _end(summary, "No slowdown.", same, 0)
             return
         _check_installed(tier)
     # Compare, and turn the verdict into an exit code.
@@ -184,9 +183,7 @@ def import_(
     files: Annotated[
         list[Path], typer.Argument(metavar="BASE HEAD ...", help="JSON of `pytest --benchmark-json`, in pairs.")
     ],
-    summary: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the result to FILE, in Markdown.")
-    ] = None,
+    summary: Summary = None,
     *,
     as_json: AsJson = False,  # noqa: ARG001  see `tell`
     results: GateRuns = RESULTS,
@@ -297,7 +294,10 @@ def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *
     say(f"comparing {asked.head[:12]}{changes} with {other}", err=True)
     for place in (results / "gate" / "runs", reports / "performance"):
         tables.prepare(place / "any")  # now, before minutes of measuring
-    run = comparison.compare(asked, results, Teller())
+    try:
+        run = comparison.compare(asked, results, Teller())
+    except comparison.NothingMeasuredError as error:
+        return _end(summary, "No verdict.", f"Nothing was measured: {error}.", OTHERS)
     code = _conclude(run, results, reports, summary)
     if write_list and run.failure is None:
         path = asked.repository / worktrees.list_of(asked.repository, asked.suite)
@@ -315,15 +315,21 @@ def _conclude(run: Run, results: Path, reports: Path, summary: Path | None) -> i
     from deeptwins.gate.page.tables import compared
     from deeptwins.pages.page import write
 
-    path = runs.write(results, run)
-    say(f"run stored: {path}")
     judged = judge_run(run)
     _write_summary(summary, summarize(judged))
-    written, conclusion = write(spec_of("performance"), reports, results), judged.conclusion
-    print_page(replace(written, tables=compared(judged), lines=(conclusion.answer, *conclusion.details)))
-    index = print_index(reports)
+    conclusion = judged.conclusion
     code = 0 if run.kind == "anchor" and conclusion.code in {1, 3} else conclusion.code
     code = INTERRUPTED if run.failure == "interrupted" else code
+    if not run.holds_measurements:  # neither a run to keep nor a page to show
+        for sentence in (conclusion.answer, *conclusion.details):
+            wrap(sentence)
+        tell(lambda: _told(judged, code))
+        return code
+    path = runs.write(results, run)
+    say(f"run stored: {path}")
+    written = write(spec_of("performance"), reports, results)
+    print_page(replace(written, tables=compared(judged), lines=(conclusion.answer, *conclusion.details)))
+    index = print_index(reports)
     tell(lambda: _told(judged, code) | {"run": path, "page": written.page, "index": index})
     return code
 
@@ -359,6 +365,14 @@ def _test_itself(asked: Request, trials: int | None, results: Path, reports: Pat
         say(f"broke off: {failure}; the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED if failure == "interrupted" else BAD_INPUT)
     publish("performance", reports, (results,))
+
+
+def _end(summary: Path | None, verdict: str, reason: str, code: int) -> int:
+    """Say why there is no run; returns the exit code."""
+    wrap(reason)
+    tell(lambda: {"verdict": reason, "exit_code": code, "meaning": MEANINGS[code]})
+    _sum_up(summary, verdict, reason)
+    return code
 
 
 def _sum_up(path: Path | None, verdict: str, reason: str) -> None:

@@ -163,6 +163,11 @@ class Run(Row):
     failure: str | None = None
     """What ended the run early."""
 
+    @property
+    def holds_measurements(self) -> bool:
+        """Whether anything was timed or counted."""
+        return bool(self.exact) or any(one.pairs or one.confirmation for one in self.benchmarks)
+
 
 def path_of(results: Path) -> Path:
     """Where the runs of the gate lie."""

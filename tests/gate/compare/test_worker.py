@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("pytest_benchmark", reason="needs pytest-benchmark")
 
+from deeptwins.gate.compare import segments as timing
 from deeptwins.gate.compare import worker
 
 
@@ -37,7 +38,7 @@ def clock():
 
 def test_a_segment_is_so_many_calls(clock):
     """Seconds are those of one call, whatever their number; the result is the last call's."""
-    segments = worker.Segments(clock, clock.advance, ((2.0,), {}))
+    segments = timing.Segments(clock, clock.advance, ((2.0,), {}))
 
     assert segments.run(3)["seconds"] == pytest.approx(2.0)
     assert segments.result == 6.0
@@ -58,7 +59,7 @@ def test_what_is_around_a_call_is_not_timed(clock):
         calls.append((arguments, named))
         clock.advance(100)
 
-    segments = worker.Segments(clock, target, ((), {}), (setup, teardown), rounds=2)
+    segments = timing.Segments(clock, target, ((), {}), (setup, teardown), rounds=2)
 
     assert segments.run(2)["seconds"] == pytest.approx(3.0)
     assert calls == [((1.0,), {"more": 2.0})] * 2
@@ -68,7 +69,7 @@ def test_what_is_around_a_call_is_not_timed(clock):
 def test_a_benchmark_says_how_often_it_is_called(clock, rounds, iterations, segments):
     """Rounds of so many calls, with setup and teardown around each round, and no call more."""
     seen = []
-    one = worker.Segments(
+    one = timing.Segments(
         clock, lambda: seen.append(clock.advance()), ((), {}), (lambda: seen.append("setup"), None), rounds, iterations
     )
 
@@ -82,8 +83,8 @@ def test_a_benchmark_says_how_often_it_is_called(clock, rounds, iterations, segm
 @pytest.mark.parametrize("around", [(None, None), (lambda: None, None)])
 def test_added_work_lengthens_every_call(clock, monkeypatch, around):
     """Work is added after each call, and counts."""
-    monkeypatch.setattr(worker, "work", clock.advance)
-    segments = worker.Segments(clock, clock.advance, ((1.0,), {}), around)
+    monkeypatch.setattr(timing, "work", clock.advance)
+    segments = timing.Segments(clock, clock.advance, ((1.0,), {}), around)
     segments.added = 0.5
 
     assert segments.run(4)["seconds"] == pytest.approx(1.5)
@@ -91,9 +92,9 @@ def test_added_work_lengthens_every_call(clock, monkeypatch, around):
 
 def test_work_lasts_as_long_as_it_should(clock, monkeypatch):
     """By the clock, of which every look takes a moment."""
-    monkeypatch.setattr(worker.time, "perf_counter", lambda: clock.advance(0.25))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.advance(0.25))
 
-    worker.work(2.0)
+    timing.work(2.0)
 
     assert clock.now == 2.25
 
@@ -130,7 +131,7 @@ def test_a_channel_carries_objects():
 
 def test_files_whose_code_runs_are_noted(clock):
     """Those of the functions that a call calls, and of nothing else; the profiler of before goes on after it."""
-    segments = worker.Segments(clock, lambda: json.dumps({}, indent=1), ((), {}))
+    segments = timing.Segments(clock, lambda: json.dumps({}, indent=1), ((), {}))
     segments.files = files = set()
 
     segments.run(1)
@@ -161,15 +162,6 @@ def plugin(channel, **settings):
     return worker.GatePlugin(channel, usual | {"elsewhere": "/nowhere", "only_collect": False} | settings)
 
 
-class Fixture(SimpleNamespace):
-    """What the plugin asks of pytest-benchmark's fixture."""
-
-    fullname = "b"
-
-    def _make_stats(self, _iterations):
-        return SimpleNamespace(stats=SimpleNamespace(data=[]), update=lambda _seconds: None)
-
-
 @pytest.mark.parametrize("hidden", [False, True])
 def test_a_coroutine_is_awaited_on_the_loop_that_runs(clock, hidden):
     """What it awaits is timed, whether or not the function says that it is a coroutine's."""
@@ -179,10 +171,10 @@ def test_a_coroutine_is_awaited_on_the_loop_that_runs(clock, hidden):
         return clock.advance(2.0)
 
     channel = Asked({"run": 3})
-    segments = worker.Segments(clock, (lambda: target()) if hidden else target, ((), {}))  # noqa: PLW0108
+    segments = timing.Segments(clock, (lambda: target()) if hidden else target, ((), {}))  # noqa: PLW0108
 
     async def test():
-        return await plugin(channel).measure(Fixture(), segments)
+        return await plugin(channel).measure("b", segments, float)
 
     assert asyncio.run(test()) == 8.0
     assert [one["seconds"] for one in channel.told] == [2.0, pytest.approx(2.0)]
@@ -196,7 +188,7 @@ def test_a_coroutine_that_is_not_awaited_is_refused(clock):
 
     channel = Asked()
     gate = plugin(channel)
-    gate.measure(Fixture(), worker.Segments(clock, target, ((), {})))
+    gate.measure("b", timing.Segments(clock, target, ((), {})), float)
 
     gate.pytest_runtest_logreport(SimpleNamespace(when="call", outcome="passed", nodeid="b"))
 
@@ -207,10 +199,28 @@ def test_a_coroutine_that_is_not_awaited_is_refused(clock):
 def test_what_can_be_run_but_once_is_not_warmed_up(clock, once, calls):
     """It is called as often as it says itself, all told."""
     seen = []
-    segments = worker.Segments(clock, lambda: seen.append(1), ((), {}), rounds=4)
+    segments = timing.Segments(clock, lambda: seen.append(1), ((), {}), rounds=4)
     channel = Asked({"run": 4})
 
-    plugin(channel, once=once).measure(Fixture(), segments)
+    plugin(channel, once=once).measure("b", segments, float)
 
     assert len(seen) == calls
     assert channel.told[0]["calls"] == 4
+
+
+def test_a_mark_alone_makes_the_whole_test_a_benchmark():
+    """With the fixtures that it asks for; what uses pytest-benchmark's own is left to that."""
+    seen, channel = [], Asked({"run": 2})
+    item = SimpleNamespace(
+        nodeid="b",
+        fixturenames=("size", "autouse"),
+        funcargs={"size": 3, "autouse": None},
+        obj=lambda size: seen.append(size),  # noqa: PLW0108  its argument has a name
+        _fixtureinfo=SimpleNamespace(argnames=("size",)),
+    )
+
+    assert plugin(channel).pytest_pyfunc_call(item) is True
+
+    assert seen == [3] * 3
+    assert channel.told[0]["ready"] == "b"
+    assert plugin(Asked()).pytest_pyfunc_call(SimpleNamespace(fixturenames=("benchmark",))) is None

@@ -31,6 +31,10 @@ Tier = Literal["exact", "paired"]
 TIERS: tuple[Tier, ...] = ("exact", "paired")
 
 
+class NothingMeasuredError(InputError):
+    """There is no benchmark that could be measured; it says why."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What is to be compared."""
@@ -72,6 +76,7 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
         What was measured; `failure` says what ended it early.
 
     Raises:
+        NothingMeasuredError: there is no benchmark.
         InputError: git cannot make the worktrees, or an earlier run is damaged.
     """
     begun, started = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -107,6 +112,8 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
             changed = worktrees.changed(request.repository, request.base, request.head)
             measurement = PairedMeasurement(task, tell, begun + request.limit_s, margins, changed)
             measurement.run(request.only)
+            if measurement.nothing and not measurements.get("exact"):
+                raise NothingMeasuredError(measurement.nothing)
             measurements |= {"benchmarks": measurement.benchmarks(), "failure": measurement.failure}
 
     # Without a list head must have every benchmark of base, and may have new ones.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from deeptwins.errors import line
 from deeptwins.gate.compare.processes import PATIENCE_S, ArmError, ArmProcess
+from deeptwins.gate.judge.sentences import names
+from deeptwins.pages.wording import count
 
 MOST_CALLS = 1 << 24  # per segment
 
@@ -90,3 +93,21 @@ def finish(worker: ArmProcess, reply: dict[str, Any], name: str) -> ArmResult:
         if reply["when"] == "teardown":
             return outcome
         reply = worker.read()
+
+
+def why_nothing(head: Mapping[str, Any], suite: Path, only: Sequence[str]) -> str:
+    """Say why an arm names no benchmark, and what to do.
+
+    Args:
+        head: its first message.
+        suite: where the benchmarks should be.
+        only: words of which a benchmark's name should hold one.
+    """
+    if head["others"]:
+        return (
+            f"no benchmark's name holds {' or '.join(map(line, only))}; there is {names([*map(line, head['others'])])}"
+        )
+    uses = "uses pytest-benchmark's fixture `benchmark`, or has the mark `benchmark`"
+    if head["tests"]:
+        return f"{suite}: of {count(head['tests'], 'test')} none {uses}; name the benchmarks with --suite"
+    return f"{suite}: pytest finds no test there; a benchmark is a function `test_*` or `bench_*` that {uses}"

@@ -22,7 +22,15 @@ from deeptwins.gate.compare import budget, dialogue
 from deeptwins.gate.compare.budget import Cost
 from deeptwins.gate.compare.dialogue import ArmResult, EndedError
 from deeptwins.gate.compare.disturbances import BlockWatch
-from deeptwins.gate.compare.processes import PATIENCE_S, ArmError, ArmProcess, Task, folder_for_files, pair_of_processes
+from deeptwins.gate.compare.processes import (
+    PATIENCE_S,
+    PATTERNS,
+    ArmError,
+    ArmProcess,
+    Task,
+    folder_for_files,
+    pair_of_processes,
+)
 from deeptwins.gate.judge import verdict
 from deeptwins.gate.runs import Benchmark, Pair, TimedBlock, rounded
 from deeptwins.pages.wording import count
@@ -81,13 +89,20 @@ class PairedMeasurement:
         self._begun, self._blocks = time.monotonic(), task.design.blocks
         self._start_s = 0.0
         self._pairs = 0
+        self._patterns: Mapping[str, str] = {}
         self.failure: str | None = None
+        self.nothing = ""
+        """Why there is nothing to measure, where that is so."""
 
     def run(self, only: Sequence[str] = ()) -> None:
         """Measure the benchmarks whose names hold one of some words; without a word, all of the suite."""
         try:
             with folder_for_files() as scratch:
+                self._tell("collecting benchmarks")
                 self._survey(only, scratch)
+                if self.nothing:  # of what pytest takes for tests: perhaps something is called a benchmark
+                    self._patterns, self.nothing = PATTERNS, ""
+                    self._survey(only, scratch)
                 self._share_time()
                 while wanted := self._fitting(self._wanted()):
                     self._measure_pair(wanted, scratch)
@@ -120,14 +135,15 @@ class PairedMeasurement:
 
         Base tells how long each takes, and head which files it runs. What fails in both is known then.
         """
-        self._tell("collecting benchmarks")
         begun = time.monotonic()
         with self._processes(None, scratch, only=only, note_files=True) as workers:
             base, head = [worker.read() for worker in workers]
             self._start_s = time.monotonic() - begun
             both = self._sort_out(base, head, only)
-            if both:
-                self._tell(f"trying {count(len(both), 'benchmark')} once")
+            if not self._samples:
+                self.nothing = dialogue.why_nothing(head, self._task.suite.path, only)
+                return
+            self._tell(f"trying {count(len(both), 'benchmark')} once")
             left = max(0.0, self._deadline - time.monotonic())
             outcomes = [
                 self._survey_arm(worker, told["collected"], time.monotonic() + budget.SURVEY / 2 * left)
@@ -321,7 +337,8 @@ class PairedMeasurement:
         self, names: Sequence[str] | None, scratch: Path, **settings: object
     ) -> AbstractContextManager[tuple[ArmProcess, ArmProcess]]:
         """Start a pair of processes; the seed of their hashes differs from pair to pair and from run to run."""
-        return self._start(self._task, names, scratch, 1000 * self._task.design.seed + self._pairs, **settings)
+        number = 1000 * self._task.design.seed + self._pairs
+        return self._start(self._task, names, scratch, number, patterns=self._patterns, **settings)
 
 
 def _matches(name: str, words: Sequence[str]) -> bool:

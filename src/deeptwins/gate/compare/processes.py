@@ -30,11 +30,13 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXP
 OPTIONS: Mapping[str, Any] = {
     "numprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False,
     "benchmark_skip": False, "benchmark_only": False,
-    "continue_on_collection_errors": True,
+    "collectonly": False, "continue_on_collection_errors": True,
     "maxfail": 0, "lf": False, "failedfirst": False, "newfirst": False, "stepwise": False, "usepdb": False,
 }  # fmt: skip
 """Options that a project may have set in `addopts` and that would keep the gate from measuring: tests in other
 processes, benchmarks that are skipped, an end at the first failure or at a file that cannot be imported."""
+PATTERNS = {"python_files": "*bench*.py", "python_functions": "bench_*", "python_classes": "Bench*"}
+"""What may hold benchmarks beside what pytest takes for tests."""
 PLUGINS = ("timeout", "rerunfailures", "flaky", "randomly", "random_order")
 """Plugins that end a test, run it again, or shuffle."""
 # Files of benchmarks lie in memory where there is room for them, so that no disk has a part in the times.
@@ -93,7 +95,7 @@ class ArmProcess:
                 pass_fds=[theirs.fileno()],
                 process_group=0,  # so that its own processes end with it
             )
-        usual = {"only": (), "only_collect": False, "note_files": False, "once": ()}
+        usual = {"only": (), "only_collect": False, "note_files": False, "once": (), "patterns": {}}
         usual |= {"options": OPTIONS, "without": PLUGINS, "copies": sorted(_copies(task.elsewhere))}
         try:
             self.send(**usual | {"names": names, "core": task.core, "elsewhere": str(task.elsewhere)} | settings)

@@ -1,14 +1,14 @@
 """One arm of a comparison: a pytest process whose benchmarks are timed segment by segment, as the gate tells it.
 
-This script needs nothing but pytest and pytest-benchmark: both arms run this very file, whatever version of a package
-they measure. It is started as
+This script needs nothing but pytest and pytest-benchmark: both arms run this very file, and `segments.py`,
+whatever version of a package they measure. It is started as
 
     python -P worker.py SOCKET PYTEST-ARGUMENT ...
 
 with the file descriptor of a socket. Messages are JSON objects, one a line:
 
     {"core": 1, ...}                      to the worker, first of all: the settings of `GatePlugin`
-    {"collected": [names], "broken": {}}  from the worker, at the start
+    {"collected": [names], ...}           from the worker, at the start
     {"ready": name, "seconds": 0.1, ...}  from the worker, for each benchmark; then it waits for requests
     {"run": calls}                        to the worker: run a segment of so many calls; it replies with their time
     {"add": seconds}                      to the worker: make every call longer by so much work
@@ -19,24 +19,33 @@ with the file descriptor of a socket. Messages are JSON objects, one a line:
 from __future__ import annotations
 
 import gc
-import hashlib
 import inspect
 import json
 import os
-import resource
 import socket
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Mapping
+from contextlib import closing
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-SENTINEL = bytes(1 << 20)  # hashing it is work that no commit changes: about a millisecond
+if TYPE_CHECKING:
+    from deeptwins.gate.compare.segments import Segments
+else:  # by its path: the package that an arm imports is the one that is measured
+    _loader = SourceFileLoader("deeptwins_gate_segments", str(Path(__file__).with_name("segments.py")))
+    _module = module_from_spec(spec_from_loader(_loader.name, _loader))
+    _loader.exec_module(_module)
+    Segments = _module.Segments
+
+MARKS = ("benchmark", "codspeed_benchmark")  # pytest-codspeed's: without a fixture, the whole test is the benchmark
+OTHERS = 8  # names of benchmarks that are told where none has the words asked for
 MODULES_NAMED = 3  # of those that were loaded from the wrong place
 Conversation = Generator[int, dict[str, float], None]
 
@@ -64,117 +73,6 @@ class Channel:
         self._socket.sendall(json.dumps(message).encode() + b"\n")
 
 
-def work(seconds: float) -> None:
-    """Be busy for so long without touching memory, so that the caches stay as they are."""
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
-
-
-def seconds_of(call: Callable[[], object]) -> float:
-    """Time one call, in seconds."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-@contextmanager
-def unobserved(files: set[str] | None = None) -> Iterator[None]:
-    """Let neither a debugger nor a profiler see what is timed; note the files of all Python code that is called."""
-    tracer, profiler = sys.gettrace(), sys.getprofile()
-    sys.settrace(None)
-    noter = None if files is None else lambda frame, *_: files.add(frame.f_code.co_filename)
-    sys.setprofile(noter)
-    try:
-        yield
-    finally:
-        sys.settrace(tracer)
-        sys.setprofile(profiler)
-
-
-class Segments:
-    """Runs the call of a benchmark in segments, on request."""
-
-    def __init__(  # noqa: PLR0913, PLR0917
-        self,
-        timer: Callable[[], float],
-        target: Callable[..., Any],
-        arguments: tuple[tuple[Any, ...], Mapping[str, Any]],
-        around: tuple[Callable[..., Any] | None, Callable[..., Any] | None] = (None, None),
-        rounds: int | None = None,
-        iterations: int = 1,
-    ) -> None:
-        """Prepare.
-
-        Args:
-            timer: of pytest-benchmark, in seconds.
-            target: what is timed.
-            arguments: positional and by name.
-            around: what is called, untimed, before and after every round; the first may return the calls' arguments.
-            rounds: of a segment, where the benchmark says how often it can be called; None: as often as is asked.
-            iterations: calls of a round, where rounds are given.
-        """
-        self._timer, self._target, self._arguments = timer, target, arguments
-        (self._setup, self._teardown), self._iterations = around, iterations
-        self.fixed = rounds and rounds * iterations
-        """Calls of a segment, where the benchmark says how many; else None."""
-        self.least = iterations if rounds else 1
-        """Calls of the shortest segment."""
-        self.awaits = inspect.iscoroutinefunction(target)
-        """Whether a call is to be awaited."""
-        self.added = 0.0
-        """Seconds of work that make every call longer."""
-        self.files: set[str] | None = None
-        """Gathers the files of code that is called, where it is a set."""
-        self.result: Any = None
-
-    def run(self, calls: int) -> dict[str, float]:
-        """Run a segment: seconds per call, with what tells whether the machine was disturbed meanwhile."""
-        with self._watched() as told:
-            total = 0.0
-            for repeats, args, kwargs in self._rounds(calls):
-                target, added, start = self._target, self.added, self._timer()
-                for _ in repeats:
-                    self.result = target(*args, **kwargs)
-                    if added:
-                        work(added)
-                total += self._timer() - start
-        return {"seconds": total / calls} | told
-
-    async def run_awaiting(self, calls: int) -> dict[str, float]:
-        """Run a segment of calls that are awaited, on the loop that runs."""
-        with self._watched() as told:
-            total = 0.0
-            for repeats, args, kwargs in self._rounds(calls):
-                target, added, start = self._target, self.added, self._timer()
-                for _ in repeats:
-                    self.result = await target(*args, **kwargs)
-                    if added:
-                        work(added)
-                total += self._timer() - start
-        return {"seconds": total / calls} | told
-
-    def _rounds(self, calls: int) -> Iterator[tuple[range, tuple[Any, ...], Mapping[str, Any]]]:
-        """Go through the rounds of a segment, with what is called around each, untimed: its calls, and arguments."""
-        size = self._iterations if self.fixed else calls
-        for _ in range(calls // size):
-            args, kwargs = (self._setup() if self._setup else None) or self._arguments
-            yield range(size), args, kwargs
-            if self._teardown:
-                self._teardown(*args, **kwargs)
-
-    @contextmanager
-    def _watched(self) -> Iterator[dict[str, float]]:
-        """Tell, in the end, what the machine did beside a segment."""
-        told: dict[str, float] = {}
-        gc.collect()
-        told["sentinel"] = seconds_of(lambda: hashlib.sha256(SENTINEL).digest())
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-        with unobserved(self.files):
-            yield told
-        told["switches"] = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before
-
-
 class GatePlugin:
     """The pytest plugin that times benchmarks as the gate asks."""
 
@@ -187,7 +85,8 @@ class GatePlugin:
                 must hold one; `only_collect`, whether none is run; `once`, benchmarks that are not warmed up, as they
                 can be run but once; `note_files`, whether to tell which files each runs; `core`, which is measured
                 on, None for any; `elsewhere`, a folder that no module may come from, and `copies`, files installed from
-                there; `options` of pytest with their values, and `without`, plugins that are taken out.
+                there; `options` of pytest with their values, `patterns` that are added to its own, and `without`,
+                plugins that are taken out.
         """
         self._channel, self._settings = channel, settings
         self._root = os.path.realpath(".")
@@ -197,18 +96,31 @@ class GatePlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        """Undo options that would keep the gate from measuring."""
+        """Undo options that would keep the gate from measuring, such as one that ignores the suite itself."""
         for name, value in self._settings["options"].items():
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
 
+        paths = [path for name in config.args for path in (Path(name).absolute(), *Path(name).absolute().parents)]
+        for name in ("ignore", "ignore_glob"):
+            ignored = [Path(pattern).absolute() for pattern in getattr(config.option, name, None) or ()]
+            kept = [str(one) for one in ignored if not any(path.match(str(one)) for path in paths)]
+            setattr(config.option, name, kept)
+
     def pytest_configure(self, config: pytest.Config) -> None:
         """Put the gate's timing in the place of pytest-benchmark's."""
         config.addinivalue_line("markers", "gate: timed by `deeptwins gate`.")
-        plugin = self
+        for mark in MARKS:
+            config.addinivalue_line("markers", f"{mark}: the whole test is timed.")
+        for name, pattern in self._settings["patterns"].items():
+            config.addinivalue_line(name, pattern)
+
+        def of_fixture(fixture: Any, segments: Segments, warm: int = 0) -> Any:  # noqa: ANN401
+            fixture.disabled = False
+            return self.measure(fixture.fullname, segments, fixture._make_stats(1).update, warm)  # noqa: SLF001
 
         def raw(fixture: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            return plugin.measure(fixture, Segments(fixture._timer, function, (args, kwargs)))  # noqa: SLF001
+            return of_fixture(fixture, Segments(fixture._timer, function, (args, kwargs)))  # noqa: SLF001
 
         def pedantic(  # noqa: PLR0913, PLR0917  as pytest-benchmark has it
             fixture: Any,  # noqa: ANN401
@@ -223,7 +135,7 @@ class GatePlugin:
         ) -> Any:  # noqa: ANN401
             arguments, around = (args, kwargs or {}), (setup, teardown)
             segments = Segments(fixture._timer, target, arguments, around, rounds, iterations)  # noqa: SLF001
-            return plugin.measure(fixture, segments, warmup_rounds)
+            return of_fixture(fixture, segments, warmup_rounds)
 
         fixture_class: Any = BenchmarkFixture
         fixture_class._raw, fixture_class._raw_pedantic = raw, pedantic  # noqa: SLF001  its public methods call them
@@ -239,26 +151,41 @@ class GatePlugin:
         if report.failed:
             self._broken[report.nodeid] = _reason(report)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Keep the benchmarks, in the order asked for; where some have the mark `gate`, only those."""
-        benchmarks = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
-        items[:] = [item for item in benchmarks if item.get_closest_marker("gate")] or benchmarks
-        if only := self._settings["only"]:
-            items[:] = [item for item in items if any(word in item.nodeid for word in only)]
-        if (names := self._settings["names"]) is not None:
-            found = {item.nodeid: item for item in items}
-            items[:] = [found[name] for name in names if name in found]
-        self._channel.tell(collected=[item.nodeid for item in items], broken=self._broken)
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
+        """Keep the benchmarks, in the order asked for; where some have the mark `gate`, only those.
+
+        What the project deselects stays out, unless it deselects all: tests without the benchmarks, say.
+        """
+        tests, before = len(items), list(filter(_is_benchmark, items))
+        yield
+        benchmarks = list(filter(_is_benchmark, items)) or before
+        benchmarks = [item for item in benchmarks if item.get_closest_marker("gate")] or benchmarks
+        found = {item.nodeid: item for item in benchmarks}
+        names = [name for name in found if _matches(name, self._settings["only"])]
+        if self._settings["names"] is not None:
+            names = [name for name in self._settings["names"] if name in found]
+        items[:] = [found[name] for name in names]
+        self._channel.tell(collected=names, broken=self._broken, tests=tests, others=[*found][:OTHERS])
         if self._settings["only_collect"]:
             items.clear()
 
-    def measure(self, fixture: Any, segments: Segments, warm: int = 0) -> Any:  # noqa: ANN401
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """Time the whole test where a mark alone says that it is a benchmark."""
+        if "benchmark" in pyfuncitem.fixturenames:
+            return None
+        arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}  # noqa: SLF001
+        segments = Segments(time.perf_counter, pyfuncitem.obj, ((), arguments))
+        self.measure(pyfuncitem.nodeid, segments, lambda _: None)
+        return True
+
+    def measure(self, name: str, segments: Segments, update: Callable[[float], object], warm: int = 0) -> Any:  # noqa: ANN401
         """Time a benchmark as the gate asks, and return the last call's result, or what awaits it.
 
-        The times go into pytest-benchmark's statistics, too, which the test may look at.
+        The times go into pytest-benchmark's statistics, too, by `update`: the test may look at them.
         """
-        talk = self._conversation(fixture, segments, warm)
+        talk = self._conversation(name, segments, update, warm)
         if segments.awaits:
             self._waiting = self._measure_awaiting(talk, segments)
             return self._waiting
@@ -269,7 +196,7 @@ class GatePlugin:
                 if inspect.iscoroutine(segments.result):  # of a function that does not say that it is one
                     segments.result.close()
                     segments.awaits = True
-                    return self.measure(fixture, segments, warm)
+                    return self.measure(name, segments, update, warm)
                 calls = _next(talk, told)
         return segments.result
 
@@ -282,13 +209,13 @@ class GatePlugin:
                 calls = _next(talk, await segments.run_awaiting(calls))
         return segments.result
 
-    def _conversation(self, fixture: Any, segments: Segments, warm: int) -> Conversation:  # noqa: ANN401
+    def _conversation(
+        self, name: str, segments: Segments, update: Callable[[float], object], warm: int
+    ) -> Conversation:
         """Talk to the gate about a benchmark; yields how many calls to run, and gets what that took."""
         # Warm up; what lives now is no garbage later. What can be run but once is not.
-        fixture.disabled = False
-        stats, files = fixture._make_stats(1), set()  # noqa: SLF001
-        once = fixture.fullname in self._settings["once"]
-        warm_up = {"seconds": 0.0}
+        files: set[str] = set()
+        once, warm_up, asked = name in self._settings["once"], {"seconds": 0.0}, False
         if rounds := warm if once else max(1, warm):
             segments.files = files if self._settings["note_files"] else None
             warm_up = yield rounds * segments.least
@@ -296,7 +223,7 @@ class GatePlugin:
         gc.collect()
         gc.freeze()
         self._channel.tell(
-            ready=fixture.fullname,
+            ready=name,
             seconds=warm_up["seconds"],
             calls=segments.fixed,
             elsewhere=self._elsewhere(),
@@ -312,7 +239,8 @@ class GatePlugin:
                     self._channel.tell(added=True)
                 else:
                     segment = yield request["run"]
-                    stats.update(segment["seconds"])
+                    update(segment["seconds"])
+                    asked = True
                     self._channel.tell(**segment)
         finally:
             gc.unfreeze()
@@ -320,8 +248,8 @@ class GatePlugin:
                 os.sched_setaffinity(0, cores_before)
 
         # Where the other arm is not ready nothing was asked, and a test that looks at its statistics needs some.
-        if not stats.stats.data:
-            stats.update(warm_up["seconds"])
+        if not asked:
+            update(warm_up["seconds"])
 
     def _pin(self) -> set[int] | None:
         """Bind the process to the core that is measured on; returns the cores that it might use before."""
@@ -359,6 +287,19 @@ class GatePlugin:
             if file in copies or (inside and not any(map(Path(file).is_relative_to, allowed))):
                 wrong.append(file)
         return sorted(wrong)[:MODULES_NAMED]
+
+
+def _matches(name: str, words: Collection[str]) -> bool:
+    return not words or any(word in name for word in words)
+
+
+def _is_benchmark(item: pytest.Item) -> bool:
+    """Tell whether a test uses pytest-benchmark's fixture, or a mark says that all of it is a benchmark.
+
+    A mark with arguments is pytest-benchmark's, and for its fixture.
+    """
+    marks = [mark for mark in map(item.get_closest_marker, MARKS) if mark is not None and not mark.kwargs]
+    return "benchmark" in getattr(item, "fixturenames", ()) or bool(marks)
 
 
 def _next(talk: Conversation, told: dict[str, float]) -> int:
