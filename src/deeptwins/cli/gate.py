@@ -179,6 +179,16 @@ def page(results: GateRuns = RESULTS, reports: Reports = REPORTS) -> None:
     publish("performance", reports, (results,))
 
 
+@app.command()
+def summary(
+    file: Annotated[Path, typer.Argument(help="A run's file, or what `deeptwins gate --json` printed.")],
+) -> None:
+    """Print in Markdown what was found, for a job's summary or the comment on a pull request."""
+    from deeptwins.gate.page.summary import told
+
+    typer.echo(told(file), nl=False)
+
+
 @app.command("import")
 def import_(
     files: Annotated[
@@ -364,9 +374,9 @@ def _test_itself(asked: Request, trials: int | None, results: Path, reports: Pat
 def _sum_up(path: Path | None, verdict: str, reason: str) -> None:
     """Write the summary of a comparison for which nothing was measured."""
     if path is not None:
-        from deeptwins.gate.page.summary import plain
+        from deeptwins.gate.page.summary import uncompared
 
-        _write_summary(path, f"**{verdict}** {plain(reason)}\n")
+        _write_summary(path, uncompared(verdict, reason))
 
 
 def _write_summary(path: Path | None, text: str) -> None:
