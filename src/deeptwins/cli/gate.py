@@ -204,12 +204,12 @@ def import_(
 ) -> None:
     """Judge files of pytest-benchmark, of any project.
 
-    Each pair of files, base and head, counts as a pair of processes. One pair has no interval, and so no verdict: give
-    several, measured in turn. Exit codes are those of the gate.
+    Each pair of files, base and head, counts as a pair of processes. A slowdown takes six pairs or more, measured in
+    turn: one half shows it, the other confirms it. Exit codes are those of the gate.
 
     \b
     Example:
-      deeptwins gate import base1.json head1.json base2.json head2.json base3.json head3.json
+      deeptwins gate import base1.json head1.json base2.json head2.json ... base6.json head6.json
     """  # noqa: D301
     if len(files) % 2:
         raise InputError(f"{count(len(files), 'file')}: base and head must come in pairs")
