@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import metadata
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -302,8 +303,10 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
     lines = str(crash.message if crash else report.longrepr).strip().splitlines()
-    errors = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]
-    return (errors or lines or ["failed"])[0].replace(f"{Path.cwd()}{os.sep}", "")
+    # Of errors that led to each other the last one ended it; its first line says what it is.
+    firsts = [now for before, now in pairwise(["", *lines]) if now.startswith("E ") and not before.startswith("E ")]
+    errors = [line.removeprefix("E ").strip() for line in firsts]
+    return (errors[-1:] or lines or ["failed"])[0].replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def main(pipe: str, settings: str, *arguments: str) -> int:
