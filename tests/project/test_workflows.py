@@ -14,6 +14,7 @@ from places import ROOT
 
 FOLDER = ROOT / ".github" / "workflows"
 NAMES = sorted(path.name for path in FOLDER.glob("*.y*ml"))
+ACTIONS = ROOT / ".github" / "actions"
 GATE, COMMENT, HISTORY, PAGES = "gate.yml", "gate-comment.yml", "gate-history.yml", "pages.yml"
 PROSE = {"**.md", "docs/**", "LICENSE", "reports/**", "results/**"}
 MARKER = "<!-- deeptwins performance gate -->"
@@ -33,33 +34,58 @@ def steps(name, job=None):
     return [step for key, value in jobs.items() for step in value["steps"] if job in {None, key}]
 
 
-def scripts(name):
+def action(name):
+    """The steps of an action of this repository."""
+    return yaml.safe_load((ACTIONS / name / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
+
+
+OWN = sorted(path.parent.name for path in ACTIONS.glob("*/action.yml"))
+EVERYTHING = [FOLDER / name for name in NAMES] + [ACTIONS / name / "action.yml" for name in OWN]
+
+
+def scripts(path):
     """What its steps run in a shell or in JavaScript."""
-    for step in steps(name):
+    for step in action(path.parent.name) if path.name == "action.yml" else steps(path.name):
         yield from filter(None, (step.get("run"), step.get("with", {}).get("script")))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_actions_are_pinned(name):
-    """Each action is named by a commit, with the version that it is of beside it: a tag may be moved."""
-    lines = [line for line in (FOLDER / name).read_text(encoding="utf-8").splitlines() if "uses:" in line]
+@pytest.mark.parametrize("path", EVERYTHING, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_actions_are_pinned(path):
+    """Each action of others is named by a commit, with the version that it is of beside it: a tag may be moved."""
+    lines = [
+        line for line in path.read_text(encoding="utf-8").splitlines() if "uses:" in line and "uses: ./" not in line
+    ]
 
     assert lines
     for line in lines:
         assert re.search(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
 
 
+def test_lint_reads_every_script_workflow_and_action():
+    """None is left out of what `tox -e lint` gives to the checkers."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    words = tox["testenv:lint"]["commands"].split()
+    scripts = [*ROOT.glob(".ci/*"), *ROOT.glob("*.sh"), *ROOT.glob("bench/*.sh"), *ACTIONS.glob("*/*")]
+    shell = [path for path in scripts if path.is_file() and path.read_bytes().startswith(b"#!/usr/bin/env bash")]
+
+    assert len(shell) >= 4
+    for path in [*shell, *EVERYTHING]:
+        assert path.relative_to(ROOT).as_posix() in words
+
+
 def test_an_action_has_one_version():
     """No two workflows use an action at different commits."""
-    used = {step["uses"] for name in NAMES for step in steps(name) if "uses" in step}
+    both = [step for name in NAMES for step in steps(name)] + [step for name in OWN for step in action(name)]
+    used = {step["uses"] for step in both if "uses" in step}
 
     assert len(used) == len({each.partition("@")[0] for each in used})
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_pasted_into_a_script(name):
+@pytest.mark.parametrize("path", EVERYTHING, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_nothing_is_pasted_into_a_script(path):
     """What anybody may write, such as the name of a branch, reaches a script as a variable only."""
-    for script in scripts(name):
+    for script in scripts(path):
         assert not re.search(r"\$\{\{[^}]*(github\.event|head_ref|base_ref|steps\.|inputs\.)", script)
 
 
@@ -91,13 +117,24 @@ def test_a_new_push_ends_the_measurement_of_the_last():
 
 
 def test_the_comment_runs_nothing_of_a_pull_request():
-    """It is started by the gate's end, checks nothing out, and runs no shell."""
-    comment = loaded(COMMENT)
-    used = {step["uses"].partition("@")[0] for step in steps(COMMENT)}
+    """It is started by the gate's end, and runs main's own action alone, which installs main's own deeptwins."""
+    comment, (checkout, own) = loaded(COMMENT), steps(COMMENT)
+    used = {step["uses"].partition("@")[0] for step in action("gate-comment") if "uses" in step}
 
     assert comment["on"] == {"workflow_run": {"workflows": [loaded(GATE)["name"]], "types": ["completed"]}}
-    assert used == {"actions/github-script", "actions/download-artifact"}
-    assert [job["permissions"] for job in comment["jobs"].values()] == [{"actions": "read", "pull-requests": "write"}]
+    assert checkout["with"] == {"persist-credentials": False}
+    assert own == {"uses": "./.github/actions/gate-comment"}
+    assert used == {"actions/github-script", "actions/download-artifact", "actions/setup-python"}
+    (run,) = (step["run"] for step in action("gate-comment") if "run" in step)
+    assert run.startswith("root=$GITHUB_ACTION_PATH/../../..\n")
+    rights = {"actions": "read", "contents": "read", "pull-requests": "write"}
+    assert [job["permissions"] for job in comment["jobs"].values()] == [rights]
+
+
+def test_the_project_uses_the_action_that_others_use():
+    """Both workflows that measure do."""
+    for name, times in ((GATE, 1), (HISTORY, 2)):
+        assert [step.get("uses") for step in steps(name)].count("./.github/actions/gate") == times
 
 
 @pytest.mark.parametrize(("name", "event"), [(GATE, "pull_request"), (HISTORY, "push")])
@@ -147,56 +184,53 @@ def test_the_site_is_built_anew_when_anything_of_it_changes():
     assert {"results/reference/**", "src/**", "tox.ini", "constraints.txt"} <= watched
 
 
-def pretend(folder, code, summary, file):
-    """Put a tox first on the path that writes a summary, and its arguments into a file; returns the variables."""
-    tox = folder / "bin" / "tox"
-    tox.parent.mkdir()
-    tox.write_text(
-        f'#!/bin/sh\nprintf "%s\\n" "$*" > arguments\n[ -z "{summary}" ] || echo "{summary}" > {file}\nexit {code}\n'
-    )
-    tox.chmod(0o755)
-    return {
-        "PATH": f"{tox.parent}:{os.environ['PATH']}",
-        "GITHUB_STEP_SUMMARY": str(folder / "step.md"),
-        "RUNNER_TEMP": str(folder),
-    }
-
-
-def ran(script, folder, variables):
+def ran(command, folder, variables):
     """Run a step as GitHub does; returns its exit code."""
-    command = ["bash", "-e", "-c", script]
-    return subprocess.run(command, cwd=folder, env=variables, check=False).returncode  # noqa: S603
+    return subprocess.run(["bash", "-e", *command], cwd=folder, env=variables, check=False).returncode  # noqa: S603, S607
 
 
 @pytest.mark.parametrize(
-    ("code", "summary", "exits", "says"),
+    ("code", "told", "exits", "data"),
     [
-        (0, "Fine.", 0, "Fine."),
-        (1, "Slower.", 1, "Slower."),
-        (2, "Broken.", 2, "Broken."),
-        (3, "Not known.", 0, "Inconclusive does not fail the build"),
-        (4, "Renamed.", 4, "Renamed."),
-        (1, "", 2, "did not finish (exit code 1)"),
-        (0, "", 2, "did not finish (exit code 0)"),
+        (0, {"verdict": "only documents differ"}, 0, {"verdict": "only documents differ"}),
+        (1, {"verdict": "Slower.", "run": "run.json"}, 1, {"schema": 1}),
+        (2, {"error": "no such commit"}, 2, {"error": "no such commit"}),
+        (3, {"verdict": "Not known.", "run": "run.json"}, 0, {"schema": 1}),
+        (4, {"verdict": "Renamed.", "run": "run.json"}, 4, {"schema": 1}),
+        (137, None, 2, {"error": "the gate did not finish (exit code 137): nothing is known of this change"}),
+        (0, None, 2, {"error": "the gate did not finish (exit code 0): nothing is known of this change"}),
     ],
 )
-def test_what_the_gate_says_decides_the_build(tmp_path, code, summary, exits, says):
-    """Inconclusive is neutral and says so; without a summary it is a failure, whatever tox says."""
-    (script,) = (step["run"] for step in steps(GATE) if "--summary" in step.get("run", ""))
-    variables = {"BASE": "a b;$(c)", "NUMBER": "7"} | pretend(tmp_path, code, summary, "gate/summary.md")
+def test_what_the_gate_says_decides_the_build(tmp_path, code, told, exits, data):
+    """Inconclusive is neutral, no result is a failure; the comment is made of the run, or of what was said instead."""
+    gate = tmp_path / "bin" / "deeptwins"
+    gate.parent.mkdir()
+    (tmp_path / "run.json").write_text('{"schema": 1}')
+    (tmp_path / "said").write_text(json.dumps(told) if told else "")
+    gate.write_text(
+        '#!/bin/sh\nif [ "$2" = summary ]; then test -s "$3" && cat "$3"; exit; fi\n'
+        f'printf "%s\\n" "$@" > arguments\ncat said\nexit {code}\n'
+    )
+    gate.chmod(0o755)
+    files = {"GITHUB_STEP_SUMMARY": str(tmp_path / "step.md"), "GITHUB_OUTPUT": str(tmp_path / "output")}
+    inputs = {"SUITE": "a b", "BASE": "", "ANCHOR": "", "LIMIT": "9m", "INSTALL": "pip install .", "RESULTS": "r"}
+    variables = files | inputs | {"OUT": "gate/x", "NUMBER": "7", "GITHUB_BASE_REF": "c;$(d)"}
+    variables["PATH"] = f"{gate.parent}:{os.environ['PATH']}"
 
-    assert ran(script, tmp_path, variables) == exits
-    assert says in (tmp_path / "step.md").read_text()
-    assert says in (tmp_path / "gate" / "comment" / "summary.md").read_text()
-    assert (tmp_path / "gate" / "comment" / "pull-request.txt").read_text() == "7\n"
-    assert (tmp_path / "arguments").read_text().startswith("run -e gate -- --base origin/a b;$(c) --summary")
+    assert ran([str(ACTIONS / "gate" / "compare")], tmp_path, variables) == exits
+    out = tmp_path / "gate" / "x"
+    assert json.loads((out / "comment" / "told.json").read_text()) == data
+    assert json.loads((out / "summary.md").read_text()) == json.loads((tmp_path / "step.md").read_text()) == data
+    assert (out / "comment" / "pull-request.txt").read_text() == "7\n"
+    assert [path.name for path in (out / "runs").iterdir()] == (["run.json"] if "schema" in data else [])
+    assert (tmp_path / "output").read_text() == f"code={exits if told is None else code}\n"
+    arguments = (tmp_path / "arguments").read_text().splitlines()
+    assert arguments[-6:] == ["--suite", "a b", "--install", "pip install .", "--base", "origin/c;$(d)"]
 
 
-@pytest.mark.parametrize(("code", "summary", "exits"), [(0, "x", 0), (1, "x", 0), (3, "x", 0), (4, "x", 4), (1, "", 2)])
-def test_history_is_measured_against_the_last_release_before(tmp_path, code, summary, exits):
-    """A release is measured against the one before; slower than the anchor is history, and not a failure."""
-    (script,) = (step["run"] for step in steps(HISTORY, "measure") if "--anchor" in step.get("run", ""))
-    variables = pretend(tmp_path, code, summary, "anchor.md")
+def test_history_is_measured_against_the_last_release_before(tmp_path):
+    """A release is measured against the one before."""
+    (script,) = (step["run"] for step in steps(HISTORY, "measure") if step.get("id") == "anchor")
     brought = tmp_path / "tests" / "project" / "test_house.py"
     brought.parent.mkdir(parents=True)
     git(tmp_path, "init", "--quiet")
@@ -209,9 +243,11 @@ def test_history_is_measured_against_the_last_release_before(tmp_path, code, sum
         commits.append(git(tmp_path, "rev-parse", "HEAD").strip())
 
     def anchor():
-        (tmp_path / "anchor.md").unlink(missing_ok=True)
-        assert ran(script, tmp_path, variables) == exits
-        return re.search("--anchor ([^ ]+) ", (tmp_path / "arguments").read_text())[1]
+        output = tmp_path / "output"
+        output.unlink(missing_ok=True)
+        variables = {"PATH": os.environ["PATH"], "RUNNER_TEMP": str(tmp_path), "GITHUB_OUTPUT": str(output)}
+        assert ran(["-c", script], tmp_path, variables) == 0
+        return output.read_text().strip().removeprefix("anchor=")
 
     assert anchor() == commits[1]
     git(tmp_path, "tag", "v0.1", commits[2])
@@ -249,11 +285,12 @@ def comment(tmp_path):
     """Run the script on a summary and the number of a pull request; returns what it said, or the error."""
     if not (node := shutil.which("node")):
         pytest.skip("needs node, which runs the script on GitHub")
-    script = list(scripts(COMMENT))[-1]
+    script = list(scripts(ACTIONS / "gate-comment" / "action.yml"))[-1]
 
     def ran(summary="All is well.\n", number="7\n", sha=COMMIT, comments=()):
         (tmp_path / "summary.md").write_text(summary, encoding="utf-8")
-        (tmp_path / "pull-request.txt").write_text(number, encoding="utf-8")
+        (tmp_path / "comment").mkdir(exist_ok=True)
+        (tmp_path / "comment" / "pull-request.txt").write_text(number, encoding="utf-8")
         given = {
             "script": script,
             "pull": {"head": {"sha": sha, "repo": {"id": 1}}},
@@ -296,30 +333,6 @@ def test_the_comment_goes_to_the_pull_request_of_the_run_alone(comment):
     (said,) = comment(sha="b" * 40)
 
     assert "Pull request 7 is not at" in said["notice"]
-
-
-def test_what_a_pull_request_wrote_names_nobody_and_is_no_html(comment):
-    """Folds stay; other tags, pictures, hidden marks, mentions and references lose what they do."""
-    wrote = (
-        "<details><summary>S</summary>\n| a |\n</details> <img src=x> <!-- m --> ![p](u) @team #12 `${{ x }}` \x1b[0m\n"
-    )
-    (said,) = comment(wrote)
-    text = said["body"].removeprefix(MARKER)
-
-    assert "<details><summary>S</summary>\n| a |\n</details>" in text
-    assert set(re.findall(r"<[^>]*>", text)) == {"<details>", "</details>", "<summary>", "</summary>"}
-    for lost in ("![", "@team", "#12", "\x1b"):
-        assert lost not in text
-    assert "`${{ x }}`" in text
-
-
-def test_a_long_summary_is_cut(comment):
-    """GitHub takes 65,536 characters."""
-    (said,) = comment("x" * 200_000)
-
-    assert 60_000 < len(said["body"]) < 65_536
-    assert "The rest is in the run's summary" in said["body"]
-    assert "summary.md: not a file of at most" in comment("x" * 1_100_000)
 
 
 # The branch of earlier runs.

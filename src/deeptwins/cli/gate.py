@@ -178,6 +178,16 @@ def page(results: GateRuns = RESULTS, reports: Reports = REPORTS) -> None:
     publish("performance", reports, (results,))
 
 
+@app.command()
+def summary(
+    file: Annotated[Path, typer.Argument(help="A run's file, or what `deeptwins gate --json` printed.")],
+) -> None:
+    """Print in Markdown what was found, for a job's summary or the comment on a pull request."""
+    from deeptwins.gate.page.summary import told
+
+    typer.echo(told(file), nl=False)
+
+
 @app.command("import")
 def import_(
     files: Annotated[
@@ -191,12 +201,12 @@ def import_(
 ) -> None:
     """Judge files of pytest-benchmark, of any project.
 
-    Each pair of files, base and head, counts as a pair of processes. One pair has no interval, and so no verdict: give
-    several, measured in turn. Exit codes are those of the gate.
+    Each pair of files, base and head, counts as a pair of processes. A slowdown takes six pairs or more, measured in
+    turn: one half shows it, the other confirms it. Exit codes are those of the gate.
 
     \b
     Example:
-      deeptwins gate import base1.json head1.json base2.json head2.json base3.json head3.json
+      deeptwins gate import base1.json head1.json base2.json head2.json ... base6.json head6.json
     """  # noqa: D301
     if len(files) % 2:
         raise InputError(f"{count(len(files), 'file')}: base and head must come in pairs")
@@ -378,9 +388,9 @@ def _end(summary: Path | None, verdict: str, reason: str, code: int) -> int:
 def _sum_up(path: Path | None, verdict: str, reason: str) -> None:
     """Write the summary of a comparison for which nothing was measured."""
     if path is not None:
-        from deeptwins.gate.page.summary import plain
+        from deeptwins.gate.page.summary import uncompared
 
-        _write_summary(path, f"**{verdict}** {plain(reason)}\n")
+        _write_summary(path, uncompared(verdict, reason))
 
 
 def _write_summary(path: Path | None, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 from deeptwins.errors import InputError, line
 
 LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")  # git sets them in a hook
+DUBIOUS = (
+    "{folder}: git does not read it, since it belongs to another user (dubious ownership);"
+    " `git config --global --add safe.directory '{folder}'` trusts it"
+)
 
 
 def git(
@@ -35,7 +40,7 @@ def git(
     try:
         process = subprocess.run(  # noqa: S603
             ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *arguments],  # noqa: S607
-            env={**variables, "GIT_LITERAL_PATHSPECS": "1", **(environment or {})},
+            env={**variables, "GIT_LITERAL_PATHSPECS": "1", "LC_ALL": "C.UTF-8", **(environment or {})},
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",  # names of files are bytes
@@ -48,5 +53,8 @@ def git(
         raise InputError(f"git {arguments[0]}: not done after {limit_s:g} s") from None
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        if "dubious ownership" in error.stderr:
+            found = re.search("repository at '(.*)'", error.stderr)
+            raise InputError(DUBIOUS.format(folder=line(found[1] if found else str(folder)))) from None
         raise InputError(wrong or f"git {arguments[0]}: {line(lines[-1])}") from None
     return process.stdout.rstrip("\n")

@@ -30,6 +30,18 @@ class Clock:
         return self.now
 
 
+def test_of_errors_that_led_to_each_other_the_last_is_told():
+    """Its first line is; what it was raised from, and its own further lines, are not."""
+    lines = [
+        *("Traceback:", "t.py:1: in <module>", "E   ModuleNotFoundError: No module named 'fast'", ""),
+        *("During handling of the above exception, another exception occurred:", "t.py:3: in <module>"),
+        *("E   ImportError: install the extra: fast", "E   or slow"),
+    ]
+
+    report = SimpleNamespace(skipped=False, longrepr="\n".join(lines))
+    assert worker._reason(report) == "ImportError: install the extra: fast"
+
+
 @pytest.fixture
 def clock():
     """A clock of the test's own."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import pytest
 
@@ -149,6 +150,32 @@ def test_a_snapshot_holds_what_is_not_committed(root):
     assert git(root, "status", "--porcelain") == before
     assert git(root, "stash", "list") == ""
     assert worktrees.merge_base(root, "main", made) == head
+
+
+def test_a_snapshot_holds_files_that_are_announced_and_no_conflicts(root):
+    """A file of `git add --intent-to-add` is in it; an unfinished merge is refused by the files in conflict."""
+    (root / "new").write_text("content")
+    git(root, "add", "--intent-to-add", "new")
+    made, dirty = worktrees.snapshot(root)
+    assert (git(root, "show", f"{made}:new"), dirty) == ("content", True)
+    git(root, "rm", "--quiet", "--cached", "new")
+    git(root, "checkout", "--quiet", "-b", "work")
+    commit(root, code="2")
+    git(root, "checkout", "--quiet", "main")
+    commit(root, code="3")
+    with pytest.raises(CalledProcessError):
+        git(root, "merge", "work")
+
+    with pytest.raises(InputError, match=r"^code: in conflict; finish or end the merge"):
+        worktrees.snapshot(root)
+
+
+def test_a_repository_of_somebody_else_is_called_that(root, monkeypatch):
+    """What git refuses for its owner is not called no repository; the line says how to trust it."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+
+    with pytest.raises(InputError, match=r"another user .*`git config --global --add safe.directory '.*repository'`"):
+        worktrees.root_of(root / "bench")
 
 
 def test_a_file_that_was_only_touched_is_no_change(root):

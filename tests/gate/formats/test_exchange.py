@@ -18,7 +18,10 @@ from deeptwins.gate import runs
 from deeptwins.gate.formats import pytest_files
 from deeptwins.gate.formats.exchange import FORMATS, export
 from deeptwins.gate.formats.imports import imported
+from deeptwins.gate.judge.conclusion import conclude
+from deeptwins.gate.judge.verdict import PAIRS_TO_HALVE
 from deeptwins.gate.runs import Environment, Git, TimedBlock
+from import_rates import found
 from refusals import refused
 
 BASE, HEAD = "a" * 40, "b" * 40
@@ -145,6 +148,43 @@ def test_a_benchmark_of_one_side_is_kept_with_the_reason(files):
     assert (by_id["new"].status, by_id["new"].reason, by_id["new"].pairs) == ("skipped", "not in base", ())
     assert (by_id[SORT].status, by_id[SORT].reason, len(by_id[SORT].pairs)) == ("unfinished", "not in head-1.json", 1)
     assert (by_id[SUM].status, by_id[SUM].reason) == ("skipped", "not in head-0.json, base-1.json")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "times", "code", "says"),
+    [
+        (10, 10.0, 1, "Slower: tests/test_speed.py::test_sum[10] by 90"),
+        (PAIRS_TO_HALVE, 10.0, 1, "Slower: "),
+        (
+            PAIRS_TO_HALVE - 1,
+            10.0,
+            3,
+            "and no second was taken; 5 pairs of files, where 6 are needed",
+        ),
+        (1, 10.0, 3, "900.0 % slower (no interval); 1 pair of files, where 6 are needed."),
+        (10, 1.0, 0, "No slowdown: 1 benchmark within 3 %"),
+        (10, 0.1, 0, "Faster: "),
+    ],
+)
+def test_the_pairs_confirm_themselves(files, pairs, times, code, says):
+    """Enough pairs are two batches, the second of which confirms; with fewer, the number that is needed is said."""
+    noise = [1 + 0.002 * (7 * i % 10) for i in range(pairs)]
+    base = [document({SUM: [share]}, 2 * i) for i, share in enumerate(noise)]
+    head = [document({SUM: [times * share]}, 2 * i + 1) for i, share in enumerate(reversed(noise))]
+    run = imported(files("base", *base), files("head", *head))
+    conclusion = conclude(run)
+
+    assert conclusion.code == code
+    assert says in " ".join((conclusion.answer, *conclusion.lines))
+    (one,) = run.benchmarks
+    assert len(one.pairs) + len(one.confirmation) == pairs
+    assert abs(len(one.pairs) - len(one.confirmation)) <= 1 or not one.confirmation
+
+
+def test_the_rates_of_an_import_are_simulated():
+    """No difference is never called slower here, a large one always: the table of the documents is made by these."""
+    assert found(0.0, 0.01, 6, 5) == 0
+    assert found(0.3, 0.01, 6, 5) == 5
 
 
 def test_an_imported_run_is_kept_like_any_other(files, tmp_path):

@@ -100,11 +100,14 @@ def test_more_than_a_quarter_rejected_says_nothing():
     assert judged(of(0.0, rejected=6)).verdict == "inconclusive"
     result = judged(of(SLOW, SLOW, rejected=6))
 
-    assert (result.verdict, result.reason) == ("inconclusive", "6 of 20 blocks rejected")
+    assert (result.verdict, result.reason) == ("inconclusive", "6 of 20 blocks rejected (steal time)")
     assert (result.rejected, result.blocks) == (12, 40)
     assert result.estimate.blocks == 14
     second = judged(of(SLOW, changes={"confirmation": made.batch(SLOW, rejected=6)}))
-    assert second.reason == "slower in the first batch, and the second cannot be judged: 6 of 20 blocks rejected"
+    assert (
+        second.reason
+        == "slower in the first batch, and the second cannot be judged: 6 of 20 blocks rejected (steal time)"
+    )
 
 
 def test_one_pair_says_nothing():

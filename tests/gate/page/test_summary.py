@@ -1,14 +1,23 @@
 """The summary of a run for pull requests: what changed comes first, no name means anything, and it has an end."""
 
 import re
+from functools import cache
+from html import unescape
 
-from hypothesis import given
+import pytest
+from cmarkgfm import github_flavored_markdown_to_html
+from cmarkgfm.cmark import Options
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gate_made as made
+from deeptwins.errors import InputError
 from deeptwins.gate.page.facts import judge_run
-from deeptwins.gate.page.summary import summary
+from deeptwins.gate.page.names import printable
+from deeptwins.gate.page.summary import summary, told, uncompared
 from gate_results_made import BROKEN, SAME, SLOW, comparison, timed
+
+BREAK = "\N{ZERO WIDTH SPACE}"
 
 
 def test_the_summary_says_what_changed():
@@ -62,29 +71,79 @@ def test_where_nothing_is_known_the_summary_says_why():
     assert "| failed | killed |" in missing.partition("<details>")[0]
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
-def test_a_summary_takes_no_name_for_markup(name):
-    """Whatever a name is, the only markup is the summary's own, and every table has as many cells as it should."""
+HOSTILE = [
+    *("@octocat", "&commat;octocat", "&#64;octocat", "&#x40;octocat", "\\@octocat", "a@b.example", "o/r@abc"),
+    *("#1", "&num;1", "&#35;1", "GH-1", "gh-1", "o/r#1", "https://github.com/o/r/issues/1", "http&colon;//e.vil"),
+    *("www.e.vil", "ftp://e.vil", "mailto:a@b.example", "xmpp:a@b.example", ":tada:", "t.py::a::b", "!1", '~"label"'),
+    *("<img src=x>", "</details>", "<!--", "![p](u)", "[x](http://e.vil)", "[x]: http://e.vil", "<http://e.vil>"),
+    *("**b** _i_ ~~s~~", "`c", "a|b", "a\\|b", "$x$", "- x", "1. x", "# x", "    x", "x\n\n# y", "bench_stream[a_b_c]"),
+]
+LIVE = re.compile(r"[@#!~$&](?=[\w\"])|\bGH-\d|www\.|:(?://|[\w+-]+:)", re.IGNORECASE)  # in what a reader sees
+
+
+def rendered(text):
+    """Markdown as code hosts render it: the tags, and the text without spaces of no width; both as HTML has them."""
+    page = github_flavored_markdown_to_html(text, Options.CMARK_OPT_UNSAFE)
+    return re.findall(r"<[^>]*>", page), [unescape(cell) for cell in re.split(r"<[^>]*>", page)]
+
+
+def named(name):
+    """A run in which a name stands wherever one can."""
     failed = made.benchmark(name, changes={"status": "failed", "reason": name, "pairs": ()})
-    text = summary(judge_run(made.run(failed, exact={name: {name: (1, 2)}})))
-
-    for tag in re.findall(r"<[^>]*>", text):
-        assert tag in {"<details>", "</details>", "<summary>", "</summary>"}
-    assert not re.search(r"[`\[\]_#@](?<!&#)", text.replace("&#", ""))
-    for line in text.splitlines():
-        if line.startswith("|"):
-            assert line.count("|") in {2, 4, 7}
+    return made.run(failed, exact={name: {name: (1, 2)}}, failure=name, unavailable={name: name})
 
 
-def test_a_summary_breaks_up_mentions_and_links():
-    """GitHub makes links of mentions, numbers and addresses even where Markdown does not."""
-    text = summary(judge_run(made.run(failure="ask @octocat about #1 and https://e.vil or www.e.vil")))
-    rendered = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), text)
+@cache
+def _own_tags():
+    return rendered(summary(judge_run(named("plain"))))[0]
 
-    assert "@octocat" not in rendered
-    assert "#1" not in rendered
-    assert "://" not in text
-    assert "www.e" not in text
+
+@settings(max_examples=40)
+@given(st.sampled_from(HOSTILE) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
+def test_a_name_means_itself(name):
+    """Rendered, the only tags are those that plain names have; a reader sees the name, and nothing is linked."""
+    tags, texts = rendered(summary(judge_run(named(name))))
+
+    assert tags == _own_tags()
+    assert printable(name) in [text.replace(BREAK, "") for text in texts] or not printable(name)
+    for text in texts:
+        assert not LIVE.search(text), text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_reason_means_itself(name):
+    """So it is where nothing was measured and a sentence stands alone."""
+    tags, texts = rendered(uncompared("Nothing was compared.", name))
+
+    assert tags == ["<p>", "<strong>", "</strong>", "</p>"]
+    assert texts[3].replace(BREAK, "").strip() == printable(name)
+    assert not LIVE.search("".join(texts))
+
+
+def test_what_a_gate_has_left_is_summed_up(tmp_path):
+    """A run as ever; what was said instead of one in a sentence; anything else is refused by its name."""
+    path = tmp_path / "told.json"
+    run = made.run(timed(SAME))
+    path.write_text(run.model_dump_json(by_alias=True), encoding="utf-8")
+    assert told(path) == summary(judge_run(run))
+    path.write_text('{"error": "no <commit>"}', encoding="utf-8")
+    assert told(path) == "**Nothing was compared.** no &#60;commit&#62;\n"
+    path.write_text('{"verdict": "only documents differ", "exit_code": 0}', encoding="utf-8")
+    assert told(path) == "**No slowdown.** only documents differ\n"
+    for content in ("{}", '{"error": 3}', '{"schema": 1}', "[", "[1]", ""):
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(InputError, match=r"told\.json: "):
+            told(path)
+
+
+def test_where_no_benchmark_is_decided_a_sentence_says_why():
+    """As long as something is known of one, it does not."""
+    open_ended = made.benchmark("open", pairs=1)
+
+    unknown = summary(judge_run(made.run(open_ended)))
+    assert "Nothing is known of the time of any benchmark: 1 pair of processes; 2 are needed." in unknown
+    assert "Inconclusive does not fail the build" in unknown
+    assert "Nothing is known" not in summary(judge_run(made.run(open_ended, timed(SAME))))
 
 
 def test_a_summary_has_an_end():

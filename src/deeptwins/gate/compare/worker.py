@@ -30,6 +30,7 @@ from collections.abc import Callable, Collection, Coroutine, Generator, Iterator
 from contextlib import closing
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -316,8 +317,10 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
     lines = str(crash.message if crash else report.longrepr).strip().splitlines()
-    errors = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]
-    return (errors or lines or ["failed"])[0].replace(f"{Path.cwd()}{os.sep}", "")
+    # Of errors that led to each other the last one ended it; its first line says what it is.
+    firsts = [now for before, now in pairwise(["", *lines]) if now.startswith("E ") and not before.startswith("E ")]
+    errors = [line.removeprefix("E ").strip() for line in firsts]
+    return (errors[-1:] or lines or ["failed"])[0].replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def main(number: str, *arguments: str) -> int:

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from deeptwins.errors import InputError, line
 from deeptwins.gate.compare import scratch
+from deeptwins.pages.wording import listed
 from deeptwins.system.git import git
 
 PROSE = (".md", ".rst", "LICENSE", "docs/", "reports/", "results/")  # such ends or beginnings of paths never run
@@ -24,7 +26,7 @@ CONFIGS = (  # files that pytest reads, from the suite's folder up to the root
 )
 LIST = "gate.txt"  # in the suite's folder: the names of all that should be measured
 COMMENT = re.compile(r"(?:^|\s)#")  # in the list; a # inside a word is part of a name
-UNSHALLOW = "this clone lacks older commits: git fetch --unshallow gets them"
+UNSHALLOW = "this clone is shallow and lacks older commits: `git fetch --unshallow`, or in CI fetch-depth: 0, gets them"
 _IDENTITY = {
     f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "gate"), ("EMAIL", "-"))
 }
@@ -79,7 +81,7 @@ def resolve(repository: Path, ref: str) -> str:
     Raises:
         InputError: it means none.
     """
-    wrong = f"{line(ref)}: no such commit here; in a shallow clone, fetch it first"
+    wrong = f"{line(ref)}: no such commit here{f'; {UNSHALLOW}' if is_shallow(repository) else ''}"
     return git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", wrong=wrong)
 
 
@@ -95,7 +97,8 @@ def first(repository: Path, refs: Iterable[str]) -> str:
         except InputError:
             continue
         return ref
-    raise InputError(f"nothing to compare with: there is none of {', '.join(refs)}; name a commit with --base")
+    hint = f" ({UNSHALLOW})" if is_shallow(repository) else ""
+    raise InputError(f"nothing to compare with: there is none of {', '.join(refs)}; name a commit with --base{hint}")
 
 
 def merge_base(repository: Path, ref: str, head: str) -> str:
@@ -104,8 +107,9 @@ def merge_base(repository: Path, ref: str, head: str) -> str:
     Raises:
         InputError: they have none, or there is no such commit.
     """
-    hint = f"; {UNSHALLOW}" if is_shallow(repository) else ""
-    wrong = f"{line(ref)}: has no commit in common with {head[:12]}{hint}"
+    wrong = f"{line(ref)}: has no commit in common with {head[:12]}"
+    if is_shallow(repository):
+        wrong = f"{line(ref)}: it cannot be told where {head[:12]} left it; {UNSHALLOW}"
     return git(repository, "merge-base", resolve(repository, ref), head, wrong=wrong)
 
 
@@ -117,12 +121,26 @@ def is_shallow(repository: Path) -> bool:
 def snapshot(repository: Path) -> tuple[str, bool]:
     """Return a commit of what lies in the checkout, and whether it differs from HEAD.
 
-    It holds changes of tracked files, and no untracked ones. The checkout itself is not touched.
+    It holds changes of tracked files, those that `git add --intent-to-add` announced included, and no untracked ones.
+    The checkout itself is not touched.
+
+    Raises:
+        InputError: there are conflicts of a merge in it.
     """
-    # `git stash create` fails where a file was only touched; `git status` refreshes what git knows of such files.
-    git(repository, "status", "--porcelain", "--untracked-files=no")
-    stash = git(repository, "stash", "create", "gate", environment=_IDENTITY)
-    return (stash, True) if stash else (resolve(repository, "HEAD"), False)
+    head = resolve(repository, "HEAD")
+    conflicts = git(repository, "diff", "--name-only", "--diff-filter=U", "-z").split("\0")
+    if names := [line(name) for name in conflicts if name]:
+        raise InputError(f"{listed(names[:3])}: in conflict; finish or end the merge, or name a commit with --head")
+    index = Path(git(repository, "rev-parse", "--path-format=absolute", "--git-path", "index"))
+    with TemporaryDirectory() as folder:
+        environment = {**_IDENTITY, "GIT_INDEX_FILE": str(Path(folder, "index"))}
+        if index.exists():
+            shutil.copy2(index, environment["GIT_INDEX_FILE"])
+        git(repository, "add", "--update", environment=environment)
+        tree = git(repository, "write-tree", environment=environment)
+        if tree == git(repository, "rev-parse", "HEAD^{tree}"):
+            return head, False
+        return git(repository, "commit-tree", "-p", head, "-m", "gate", tree, environment=environment), True
 
 
 def same_files(repository: Path, base: str, head: str) -> bool:

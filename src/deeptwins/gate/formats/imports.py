@@ -19,10 +19,12 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from deeptwins.errors import InputError, line
+from deeptwins.gate.judge.verdict import PAIRS_TO_HALVE, suspects
 from deeptwins.gate.runs import (
     COMMIT,
     DESIGN,
     Benchmark,
+    Design,
     Environment,
     Git,
     Magnitude,
@@ -148,7 +150,8 @@ def imported(base: Sequence[Path], head: Sequence[Path]) -> Run:
     segment_s = min(
         rounds.middle * rounds.iterations * rounds.rounds for file in files for rounds in file.rounds.values()
     )
-    design = {"pairs": len(pairs), "blocks": 1, "segment_s": min(rounded(segment_s), 1e9)}
+    changes = {"pairs": len(pairs), "blocks": 1, "segment_s": min(rounded(segment_s), 1e9)}
+    design = DESIGN.model_copy(update=changes)
     return Run(
         id=hashlib.sha256(digests.encode()).hexdigest()[:8],
         kind="imported",
@@ -156,8 +159,25 @@ def imported(base: Sequence[Path], head: Sequence[Path]) -> Run:
         seconds=round((files[-1].at - files[0].at).total_seconds(), 1),
         git=Git(head=head_commit, base=base_commit, dirty=any(file.dirty for file in arms[1])),
         environment=_environment(arms, files),
-        design=DESIGN.model_copy(update=design),
-        benchmarks=tuple(_benchmark(name, pairs) for name in benchmarks_named),
+        design=design,
+        benchmarks=halved([_benchmark(name, pairs) for name in benchmarks_named], design),
+    )
+
+
+def halved(whole: Sequence[Benchmark], design: Design) -> tuple[Benchmark, ...]:
+    """Make every second pair the second batch of those benchmarks whose other pairs show a change."""
+    halves = [
+        benchmark.model_copy(update={"pairs": benchmark.pairs[::2]})
+        if len(benchmark.pairs) >= PAIRS_TO_HALVE
+        else benchmark
+        for benchmark in whole
+    ]
+    changed = {*suspects(halves, design)}
+    return tuple(
+        half.model_copy(update={"confirmation": benchmark.pairs[1::2]})
+        if benchmark.id in changed and half is not benchmark
+        else benchmark
+        for benchmark, half in zip(whole, halves, strict=True)
     )
 
 

@@ -14,6 +14,7 @@ the test of one (Berger 1982).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +27,7 @@ from deeptwins.gate.runs import Benchmark, Design, Pair
 from deeptwins.pages.wording import count, percent
 
 AGREEING = Fraction(4, 5)  # least share of a batch's pairs that have the estimate's sign
+PAIRS_TO_HALVE = 6  # of imported files, at least, so that the pairs themselves are two batches (bench/import_rates.py)
 Verdict = Literal["regressed", "improved", "no_worse", "inconclusive", "not_measured"]
 
 
@@ -64,6 +66,13 @@ class _Batch:
     def estimate(self) -> Estimate | None:
         return estimate(self.sample) if self.sample else None
 
+    @property
+    def scarce(self) -> str:
+        """How many pairs of imported files there must be; empty where they suffice, or none were imported."""
+        files = any(len(block.order) == len("AB") for pair in self.pairs for block in pair)
+        few = files and len(self.pairs) < PAIRS_TO_HALVE
+        return f"{count(len(self.pairs), 'pair')} of files, where {PAIRS_TO_HALVE} are needed" if few else ""
+
     @cached_property
     def blocks(self) -> int:
         return sum(map(len, self.pairs))
@@ -76,9 +85,10 @@ class _Batch:
     def defect(self) -> str:
         """Why the batch says nothing; empty where it says something."""
         if noise.spoiled(self.pairs):
-            return f"{self.rejected} of {count(self.blocks, 'block')} rejected"
+            why = Counter(block.rejected for pair in self.pairs for block in pair if block.rejected is not None)
+            return f"{self.rejected} of {count(self.blocks, 'block')} rejected ({', '.join(dict(why.most_common()))})"
         if len(self.sample) < PAIRS_FOR_TEST:
-            return f"{count(len(self.sample), 'pair')} of processes; {PAIRS_FOR_TEST} are needed"
+            return self.scarce or f"{count(len(self.sample), 'pair')} of processes; {PAIRS_FOR_TEST} are needed"
         return ""
 
     def p(self, direction: int) -> float:
@@ -127,6 +137,12 @@ class _Case:
     @property
     def reason(self) -> str:
         """Why it is inconclusive."""
+        reasons = dict.fromkeys((self._open, self.first.scarce))
+        return "; ".join(filter(None, reasons))
+
+    @property
+    def _open(self) -> str:
+        """Why the times leave it open."""
         first, second = self.first.estimate, self.second.estimate
         margin = f"the margin of {percent(100 * self.margin)}"
         if self.first.defect or first is None:

@@ -1,36 +1,45 @@
-"""A run of the gate as Markdown, for the summary of a CI job or a comment on a pull request.
+"""A run of the gate as Markdown, for the summary of a CI job and the comment on a pull request.
 
 Names in it come from whoever wrote the pull request: all that could mean something to Markdown or HTML is written as
-character references, and what GitHub makes links of, mentions and references, is broken up.
+character references. What code hosts look for in the text that is left (mentions, references, addresses, emoji) is
+broken up by spaces without width.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
-from deeptwins.gate.judge.conclusion import FAILED, OTHERS
+from deeptwins.errors import InputError, naming
+from deeptwins.gate import runs
+from deeptwins.gate.judge.conclusion import FAILED, OTHERS, UNDECIDED
 from deeptwins.gate.page import tables
-from deeptwins.gate.page.facts import JudgedRun
+from deeptwins.gate.page.facts import JudgedRun, judge_run
 from deeptwins.gate.page.names import VERDICTS, printable
 from deeptwins.gate.runs import Run
 from deeptwins.pages.tables import Column, Table
+from deeptwins.pages.wording import count
 
 MOST = 60_000  # characters; GitHub takes 65,536 in a comment
 SHOWN = 5  # rows that are not folded away, of all tables together
 UNFOLDED = ("regressed", "inconclusive", "improved")  # verdicts of benchmarks whose rows stand there
 _LONGEST = 400  # characters of a sentence, or of a cell
-_MEANT = re.compile(r"^\W|[^A-Za-z0-9 ,;%()'+/.:-]|[.:](?=[A-Za-z/])")
-_LINKED = re.compile(r"([@#])(?=\S)")
+_MEANT = re.compile(r"^\W|[^A-Za-z0-9 ,;%()'+/.:\N{ZERO WIDTH SPACE}-]")
+# The first part of a mention, a number, a reference (GH-1), an address, or an emoji.
+_LINKED = re.compile(r"[@#!&~$](?=\S)|%(?=[\w\"])|\b(?:GH(?=-\d)|www(?=\.))|:(?=//|[\w+-]+:)", re.IGNORECASE)
+NEUTRAL = "Inconclusive does not fail the build: neither a slowdown nor its absence could be shown."
 _SPARE = 3_000  # characters: for the last line, and for how many rows were left out
 
 
 def summary(judged: JudgedRun) -> str:
     """Summarize a run: the verdict, where it holds, at most five rows of what changed; the rest is folded."""
     conclusion, ratios = judged.conclusion, judged.ratios
-    text = f"**{plain(conclusion.answer)}**\n\n{plain(_where(judged.run))}\n\n"
+    sentences = [_where(judged.run), *_unknown(judged), *([NEUTRAL] if conclusion.code == UNDECIDED else [])]
+    text = "".join(f"{paragraph}\n\n" for paragraph in (f"**{plain(conclusion.answer)}**", *map(plain, sentences)))
     worse = tables.exact_changes(change for change in conclusion.changes if change.worse)
     changed = _ratios("Benchmarks that changed or are inconclusive", ratios[ratios["verdict"].isin(UNFOLDED)])
     missing = tables.unmeasured(judged) if conclusion.code in {FAILED, OTHERS} else Table("", (), [], 0)
@@ -51,6 +60,41 @@ def summary(judged: JudgedRun) -> str:
     exact = judged.exact
     same = f"{int(exact['same'].sum()):,} of {len(exact):,} exact values are unchanged.\n" if len(exact) else ""
     return f"{text}{same}"
+
+
+def told(path: Path) -> str:
+    """Summarize what a gate has left: a run, or what it said with --json where it measured nothing.
+
+    Raises:
+        InputError: the file is neither.
+    """
+    with naming(path):
+        content = path.read_bytes()
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        said = None
+    if isinstance(said, dict) and "schema" not in said:
+        for key, answer in (("error", "Nothing was compared."), ("verdict", "No slowdown.")):
+            if isinstance(said.get(key), str):
+                return uncompared(answer, said[key])
+        raise InputError(f"{path}: neither a run of the gate nor what `{runs.COMMAND} --json` prints")
+    return summary(judge_run(runs.read(path)))
+
+
+def uncompared(answer: str, reason: str) -> str:
+    """Summarize a comparison for which nothing was measured."""
+    return f"**{plain(answer)}** {plain(reason)}\n"
+
+
+def _unknown(judged: JudgedRun) -> list[str]:
+    """Say that nothing is known of any benchmark, and why, where that is so."""
+    reasons = [one.reason for one in judged.conclusion.judged if one.verdict in {"inconclusive", "not_measured"}]
+    if not reasons or len(reasons) < len(judged.conclusion.judged):
+        return []
+    others = len({*reasons}) - 1
+    more = f"; {count(others, 'other reason')} below" if others else ""
+    return [f"Nothing is known of the time of any benchmark: {reasons[0]}{more}."]
 
 
 def _ratios(caption: str, ratios: pd.DataFrame) -> Table:
@@ -100,6 +144,6 @@ def _where(run: Run) -> str:
 
 
 def plain(text: str) -> str:
-    """Make text mean itself in Markdown, in HTML and to GitHub, on one line."""
-    broken = _LINKED.sub("\\1\N{ZERO WIDTH SPACE}", printable(text, _LONGEST))
+    """Make text mean itself in Markdown, in HTML and to code hosts, on one line."""
+    broken = _LINKED.sub("\\g<0>\N{ZERO WIDTH SPACE}", printable(text, _LONGEST))
     return _MEANT.sub(lambda match: f"&#{ord(match[0])};", broken)
