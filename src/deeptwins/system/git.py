@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from deeptwins.errors import InputError, line
+from deeptwins.errors import InputError, escaped, line
 
 LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")  # git sets them in a hook
 DUBIOUS = (
@@ -55,6 +55,7 @@ def git(
         lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
         if "dubious ownership" in error.stderr:
             found = re.search("repository at '(.*)'", error.stderr)
-            raise InputError(DUBIOUS.format(folder=line(found[1] if found else str(folder)))) from None
+            whole = escaped(found[1] if found else str(folder))  # it is to be typed
+            raise InputError(DUBIOUS.format(folder=whole)) from None
         raise InputError(wrong or f"git {arguments[0]}: {line(lines[-1])}") from None
     return process.stdout.rstrip("\n")

@@ -41,7 +41,7 @@ class Conv(nn.Conv2d):
         return super().forward(x)
 
 
-class Block(nn.Module):
+class TutorialBlock(nn.Module):
     """Two layers of 3x3 and a shortcut around them, through a 1x1 convolution where the shape changes."""
 
     def __init__(self, channels_in: int, channels: int, stride: int, *, keras: bool) -> None:
@@ -72,7 +72,7 @@ class Tutorial(nn.Module):
         for before, size in zip([width, *sizes], sizes, strict=False):
             for i in range(BLOCKS):
                 stride = 2 if i == 0 and size > width else 1
-                self.blocks.append(Block(before if i == 0 else size, size, stride, keras=keras))
+                self.blocks.append(TutorialBlock(before if i == 0 else size, size, stride, keras=keras))
         self.linear = nn.Linear(sizes[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
