@@ -399,7 +399,7 @@ def test_nets_that_all_diverged_have_a_page(tmp_path):
     written = write_page(PAGE, tmp_path / "reports", study, tmp_path / "results")
 
     text = markdown(written)
-    note = "training error at depth 56, diverged in 3 of 3 seeds; diverged at depth 20"
+    note = "training error at depth 56, in 3 of 3 seeds; diverged at depth 20"
     numbers = prose.numbers(study, written.facts.findings)
     assert numbers == [("plain", "diverged", note), ("residual", "diverged", note)]
     assert "\n**No net trained: all 12 nets diverged. So their errors decide nothing." in text

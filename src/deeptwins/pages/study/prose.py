@@ -81,12 +81,16 @@ def numbers(study: Study, findings: Findings) -> list[tuple[str, str, str]]:
         states = lost.get((group, twin, deepest["depth"]), {})
         seeds = count(deepest["n"], "seed")
         note = f"{METRICS[metric]} at depth {deepest['depth']}"
-        note += "".join(f", {_STATES[state]} in {number} of {seeds}" for state, number in states.items())
+        value = _mean(deepest, states)
+        for state, number in states.items():
+            note += (
+                f", in {number} of {seeds}" if value == _STATES[state] else f", {_STATES[state]} in {number} of {seeds}"
+            )
         if len(nets) > 1:
             before = lost.get((group, twin, shallowest["depth"]), {})
             note += f"; {_mean(shallowest, before)} at depth {shallowest['depth']}"
         where = place_of(group, groups)
-        texts.append((f"{twin}, {where}" if where else twin, _mean(deepest, states), note))
+        texts.append((f"{twin}, {where}" if where else twin, value, note))
     return texts
 
 
