@@ -18,12 +18,26 @@ const violations = async (page) => {
   const found = await page.evaluate(() => window.axe.run({ exclude: ["svg > g"] }, { resultTypes: ["violations"] }));
   return found.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.target}`));
 };
-// What sticks out: of the page where it cannot be scrolled, and of boxes that should be as wide as their content.
+// What sticks out: of the page where it cannot be scrolled, and of the window or a box around it. A figure may stick out
+// of a box that scrolls, where a keyboard can scroll it too; and what only a screen reader reads has a box of one pixel.
 const wide = () => document.documentElement.scrollWidth - document.documentElement.clientWidth;
-const cut = () =>
-  [...document.querySelectorAll(".scroll")]
-    .filter((box) => box.scrollWidth > box.clientWidth + 1)
-    .map((box) => `${box.getAttribute("aria-label")}: ${box.scrollWidth} of ${box.clientWidth}`);
+const cut = () => {
+  const boxes = (part) => (part ? [part, ...boxes(part.parentElement)] : []);
+  const clips = (box) => getComputedStyle(box).overflowX !== "visible" && box.clientWidth > 1;
+  const scrolls = (box) => box.matches("figure > .scroll[tabindex]") && getComputedStyle(box).overflowX === "auto";
+  const within = (part, box) => {
+    const [inner, outer] = [part, box].map((one) => one.getBoundingClientRect());
+    return inner.left >= outer.left - 1 && inner.right <= outer.right + 1;
+  };
+  const whole = (part) => {
+    const [, ...around] = boxes(part);
+    const box = around.find((one) => clips(one) || one === document.documentElement);
+    return within(part, box) || (part.matches("svg") && scrolls(box)) || part.closest(".stacked > thead");
+  };
+  return [...document.querySelectorAll("body, body :not(svg *)")]
+    .filter((part) => part.checkVisibility() && part.getClientRects().length && !whole(part))
+    .map((part) => `${part.tagName} ${part.className?.baseVal ?? part.className}: ${part.textContent.trim().slice(0, 40)}`);
+};
 const hidden = () =>
   [...document.querySelectorAll("details > :not(summary)")]
     .filter((part) => !part.checkVisibility() || part.getBoundingClientRect().height === 0)
@@ -37,6 +51,14 @@ const thin = () =>
   [...document.querySelectorAll("th, td")]
     .filter((cell) => cell.textContent.length > 20 && cell.clientWidth && cell.clientWidth < 40)
     .map((cell) => cell.textContent);
+// Letters of figures that are too small to read, with their size in pixels.
+const small = () =>
+  [...document.querySelectorAll("figure svg text")]
+    .filter((text) => text.getClientRects().length)
+    .map((text) => [text.textContent.trim(), text.getScreenCTM(), parseFloat(getComputedStyle(text).fontSize)])
+    .map(([text, at, size]) => [text, size * Math.hypot(at.a, at.b)])
+    .filter(([, size]) => size < 10)
+    .map(([text, size]) => `${text}: ${size.toFixed(1)}`);
 const open = () => document.querySelectorAll("details").forEach((details) => (details.open = true));
 
 const look = async (browser, path) => {
@@ -59,7 +81,7 @@ const look = async (browser, path) => {
     await page.evaluate(open);
     found[`wide_${width}`] = await page.evaluate(wide);
     if (width === 390) {
-      Object.assign(found, { cut_on_a_phone: await page.evaluate(cut), thin_on_a_phone: await page.evaluate(thin) });
+      for (const [what, how] of Object.entries({ cut, thin, small })) found[`${what}_on_a_phone`] = await page.evaluate(how);
     }
     found.axe.push(...(await violations(page)).map((text) => `${width} ${colorScheme}: ${text}`));
   }

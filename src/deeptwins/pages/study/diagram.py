@@ -349,8 +349,7 @@ def _box(ax: Axes, at: XY, size: XY, text: str, colour: str | Shade = CHANCE) ->
     """Draw a box; `at` is the middle of its left side. Returns where it ends."""
     (x, y), (width, height) = at, size
     ax.add_patch(Rectangle((x, y - height / 2), width, height, fill=False, edgecolor=colour, linewidth=1.3))
-    fontsize = 8 if text.count("\n") < 2 else 7  # noqa: PLR2004  lines
-    ax.text(x + width / 2, y, text, ha="center", va="center", fontsize=fontsize, linespacing=1.1)
+    ax.text(x + width / 2, y, text, ha="center", va="center", fontsize=8, linespacing=1.1)
     return x + width
 
 
