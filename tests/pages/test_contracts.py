@@ -281,7 +281,7 @@ def test_the_index_lists_a_page(made):
 
 
 def test_a_browser_finds_nothing(made, look):
-    """Valid HTML, one request; nothing that axe-core finds, light and dark; all whole and legible at 390 px and on A4."""
+    """Valid HTML, one request; axe-core finds nothing, light and dark; all is whole and legible at 390 px and on A4."""
     found = look(made.one.page)
 
     del found["height"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deeptwins.gate.page.names import LONGEST_SHORT, short_names
+from deeptwins.gate.page.names import LINES, LONGEST_SHORT, in_lines, short_names
 from gate_results_made import PREFIX, SAME, SLOW
 
 
@@ -24,7 +24,22 @@ def test_names_are_shortened_for_the_eye(names, short, prefix):
 
 def test_shortened_names_stay_apart():
     """Long ones are cut in the middle, but not so that two become the same."""
-    apart = short_names([f"a.py::{'x' * 60}{i}" for i in range(2)])[0]
-    assert all(len(name) <= LONGEST_SHORT for name in apart.values())
-    same = [f"a.py::{'x' * 30}{i}{'y' * 30}" for i in range(2)]
+    apart = short_names([f"a.py::{'x' * 100}{i}" for i in range(2)])[0]
+    assert all(len(name) <= LINES * LONGEST_SHORT for name in apart.values())
+    same = [f"a.py::{'x' * 60}{i}{'y' * 60}" for i in range(2)]
     assert len({*short_names(same)[0].values()}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("a" * LONGEST_SHORT, ["a" * LONGEST_SHORT]),
+        ("training_step.py::bench_step[cifar-20-residual]", ["training_step.py::bench_step", "[cifar-20-residual]"]),
+        (f"{'a' * 30}::{'b' * 30}", [f"{'a' * 30}::", "b" * 30]),
+        (f"{'a' * 30} and {'b' * 30}", [f"{'a' * 30} and", "b" * 30]),
+        (f"{'a' * 50}::b", ["a" * LONGEST_SHORT, f"{'a' * 10}::b"]),
+    ],
+)
+def test_a_long_name_gets_two_lines(name, lines):
+    """In a figure nothing of it is cut: it breaks between words, and inside one only where no line holds that."""
+    assert in_lines(name).split("\n") == lines

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from deeptwins.gate.judge.history import History
-from deeptwins.gate.page.names import LONGEST_SHORT, VERDICTS, left_out, printable, short_names
+from deeptwins.gate.page.names import LONGEST_SHORT, VERDICTS, in_lines, left_out, printable, short_names
 from deeptwins.gate.page.tables import ROWS, signed, span
 from deeptwins.pages import drawing, marks
 from deeptwins.pages.colours import CHANCE, DASHED, INK, KINDS, MARKERS, WORSE
@@ -44,6 +44,7 @@ BAR: Any = {"alpha": 0.35, "edgecolor": INK, "linewidth": 0.6}
 NAMED = 17  # percent: a bar that is longer has room for the name of the outcome
 BAND: Any = {"color": INK, "alpha": 0.09, "linewidth": 0}
 PANELS, PER_ROW = 24, 2  # of the history
+CHARACTERS = 66  # in a line above a panel as wide as the figure
 # The share of a panel's height that is left free for the text beside no step, one, two, and more steps.
 ROOM = (0.0, 0.3, 0.55, 0.3)
 LEAST_HEIGHT = 0.01  # of a panel, in log ratios
@@ -96,7 +97,7 @@ def history(past: History) -> Picture:
             marks.tell(ax, series["place"], series["log_ratio"], _points_in_words(series, names[name]), "dot")
             for place in past.events["place"]:
                 ax.axvline(place - 0.5, color=INK, linewidth=1, alpha=0.55, linestyle=DOTTED)
-            ax.set_title(names[name], fontsize=9)
+            ax.set_title(in_lines(names[name]), fontsize=9)
             ax.tick_params(labelbottom=True)
         figure.supxlabel("run, the oldest first")
         figure.supylabel("change in time from the anchor (%)")
@@ -145,27 +146,23 @@ def outcomes(rates: pd.DataFrame) -> Picture:
 
 
 def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
-    """Draw A/A ratios, which should be 0, in their margins, and the smallest slowdown that is mostly found."""
+    """Draw A/A ratios, which should be 0, in their margins, and the smallest slowdown that is mostly found.
+
+    Each machine has a panel.
+    """
     names, prefix = short_names(smallest["benchmark"])
-    rows = smallest.to_dict("records")
-    labels = [names[row["benchmark"]] for row in rows]
-    if smallest["machine"].nunique() > 1:
-        labels = [f"{label}, {printable(row['machine'], 22)}" for label, row in zip(labels, rows, strict=True)]
+    machines = smallest["machine"].value_counts(sort=False)
     edges = [*controls["log_ratio"], *np.log1p(smallest["smallest"]), *-np.log1p(smallest["margin"])]
+    ends = 1.08 * min(edges), 1.08 * max(edges)
     with drawing.styled(axes__grid__axis="x"):
-        ends = 1.08 * min(edges), 1.08 * max(edges)
-        figure, ax = _ratio_rows(labels, "change from a commit to itself (%)", 0.34 * len(rows) + 1.25, ends)
-        for i, row in enumerate(rows):
-            margin = math.log1p(row["margin"])
-            ax.add_patch(Rectangle((-margin, i - 0.36), 2 * margin, 0.72, **BAND))
-            here = (controls["machine"] == row["machine"]) & (controls["benchmark"] == row["benchmark"])
-            dots = controls.loc[here, "log_ratio"]
-            aside = np.linspace(-0.2, 0.2, len(dots)) if len(dots) > 1 else np.zeros(1)
-            ax.scatter(dots, i + aside, s=13, color=INK, alpha=0.75, linewidth=0)
-            marks.tell(ax, dots, i + aside, [f"{labels[i]}, A/A run: {_minus(signed(dot))} %" for dot in dots], "dot")
-            ax.scatter(math.log1p(row["smallest"]), i, s=46, marker="D", color=WORSE, facecolor="none", linewidth=1.5)
-            words = f"{labels[i]}: smallest slowdown detected in 4 of 5 runs, {100 * row['smallest']:.1f} %"
-            marks.tell(ax, math.log1p(row["smallest"]), i, [words])
+        figure = drawing.canvas(0.34 * len(smallest) + 0.3 * len(machines) + 0.95)
+        axes = figure.subplots(len(machines), sharex=True, squeeze=False, height_ratios=[*machines]).flatten()
+        for ax, machine in zip(axes, machines.index, strict=True):
+            here = smallest["machine"] == machine
+            _sensitivity_rows(ax, smallest[here], controls[controls["machine"] == machine], names, ends)
+            if len(machines) > 1:
+                ax.set_title(in_lines(printable(machine), CHARACTERS), fontsize=9)
+        axes[-1].set_xlabel("change from a commit to itself (%)")
         handles: list[Any] = [
             Line2D([], [], marker="o", linestyle="", color=INK, markersize=4, label="A/A run"),
             Patch(**BAND, label="margin"),
@@ -176,6 +173,24 @@ def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
     least, most = 100 * smallest["smallest"].min(), 100 * smallest["smallest"].max()
     alt = f"Smallest slowdown detected in 4 of 5 runs: {least:.1f} % to {most:.1f} % by benchmark."
     return _picture("sensitivity", caption, alt, figure, ("sensitivity", "controls"))
+
+
+def _sensitivity_rows(
+    ax: Axes, smallest: pd.DataFrame, controls: pd.DataFrame, names: Mapping[str, str], ends: tuple[float, float]
+) -> None:
+    """Draw the benchmarks of one machine."""
+    rows = smallest.to_dict("records")
+    _ratio_axis(ax, [names[row["benchmark"]] for row in rows], ends)
+    for i, row in enumerate(rows):
+        margin, of = math.log1p(row["margin"]), f"{names[row['benchmark']]}, {printable(row['machine'])}"
+        ax.add_patch(Rectangle((-margin, i - 0.36), 2 * margin, 0.72, **BAND))
+        dots = controls.loc[controls["benchmark"] == row["benchmark"], "log_ratio"]
+        aside = np.linspace(-0.2, 0.2, len(dots)) if len(dots) > 1 else np.zeros(1)
+        ax.scatter(dots, i + aside, s=13, color=INK, alpha=0.75, linewidth=0)
+        marks.tell(ax, dots, i + aside, [f"{of}, A/A run: {_minus(signed(dot))} %" for dot in dots], "dot")
+        ax.scatter(math.log1p(row["smallest"]), i, s=46, marker="D", color=WORSE, facecolor="none", linewidth=1.5)
+        words = f"{of}: smallest slowdown detected in 4 of 5 runs, {100 * row['smallest']:.1f} %"
+        marks.tell(ax, math.log1p(row["smallest"]), i, [words])
 
 
 def _picture(name: str, caption: str, alt: str, figure: Figure, data: tuple[str, ...]) -> Picture:
@@ -205,14 +220,20 @@ def _history_in_words(past: History, names: Mapping[str, str]) -> str:
 
 
 def _ratio_rows(labels: Sequence[str], xlabel: str, height: float, ends: tuple[float, float]) -> tuple[Figure, Axes]:
-    """Lay out a row per label, from the top, on an axis of log ratios with a line at 0."""
+    """Lay out a figure of such an axis."""
     figure = drawing.canvas(height)
     ax = figure.subplots()
-    ax.axvline(0, color=INK, linewidth=0.8)
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set(xlim=ends, ylim=(max(len(labels), 1) - 0.4, -0.6), xlabel=xlabel)
-    _percent_ticks(ax, *ends)
+    _ratio_axis(ax, labels, ends)
+    ax.set_xlabel(xlabel)
     return figure, ax
+
+
+def _ratio_axis(ax: Axes, labels: Sequence[str], ends: tuple[float, float]) -> None:
+    """Give an axis of log ratios a row per label, from the top, and a line at 0."""
+    ax.axvline(0, color=INK, linewidth=0.8)
+    ax.set_yticks(range(len(labels)), map(in_lines, labels))
+    ax.set(xlim=ends, ylim=(max(len(labels), 1) - 0.4, -0.6))
+    _percent_ticks(ax, *ends)
 
 
 def _drawn(past: History) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 from deeptwins.errors import one_line
@@ -26,7 +27,8 @@ KIND_NAMES = {
 }
 """What the page calls runs of a kind."""
 LONGEST = 100  # characters of a name
-LONGEST_SHORT = 40  # characters of a name in a figure
+LONGEST_SHORT = 40  # characters of a name in a line of a figure
+LINES = 2  # of a name in a figure
 
 
 def printable(text: object, longest: int = LONGEST) -> str:
@@ -51,7 +53,7 @@ def left_out(prefix: str) -> str:
 
 
 def short_names(names: Iterable[str]) -> tuple[dict[str, str], str]:
-    """Shorten names for a figure: without the file or class that all share, and cut in the middle where still long.
+    """Shorten names for a figure: without what all share; cut in the middle where two lines do not hold them.
 
     Returns:
         The short name of each, no two the same unless two names look the same; and what all begin with.
@@ -73,6 +75,17 @@ def metric_name(metric: str) -> str:
     return printable(f"{definition.words} ({definition.unit})" if definition.unit else definition.words)
 
 
+def in_lines(name: str, longest: int = LONGEST_SHORT) -> str:
+    """Break a name in two lines of a figure where one is too short for it; between its words where both fit so."""
+    if len(name) <= longest:
+        return name
+    ends = [found.end() for found in re.finditer(r"::|[/, ]|(?=\[)", name)]
+    fitting = [at for at in ends if at <= longest and len(name) - at <= longest]
+    at = max(fitting, default=longest)
+    return f"{name[:at].rstrip()}\n{name[at:]}"
+
+
 def _cut_middle(text: str) -> str:
-    half = (LONGEST_SHORT - 1) // 2
-    return text if len(text) <= LONGEST_SHORT else f"{text[:half]}…{text[-half:]}"
+    longest = LINES * LONGEST_SHORT
+    half = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
