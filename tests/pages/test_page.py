@@ -8,7 +8,7 @@ import pytest
 from deeptwins.errors import InputError
 from deeptwins.pages import drawing, page, tables
 from deeptwins.pages.drawing import Picture
-from deeptwins.pages.page import Number, Section
+from deeptwins.pages.page import HTML, Number, Section
 from reading import Outline
 from refusals import refused
 from small_page import contents, index, picture, written
@@ -167,3 +167,16 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 
     assert told.startswith(f"{tmp_path / 'reports' / 'small'}: ")
     assert "--reports" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a.b of c_d", "a.b of c_d"),
+        ("my_package.my_transformers:make_one", "my_<wbr>package.<wbr>my_<wbr>transformers:<wbr>make_<wbr>one"),
+        ("<script>my_package.my_transformers", "&lt;script&gt;my_<wbr>package.<wbr>my_<wbr>transformers"),
+    ],
+)
+def test_long_words_may_be_broken(text, written):
+    """A browser may break them after a sign; shorter ones stay whole, and all is escaped."""
+    assert HTML.from_string("{{ text | breakable }}").render(text=text) == written

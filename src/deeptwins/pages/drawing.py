@@ -53,6 +53,7 @@ COLUMNS = 3  # panels side by side, at most; of many, one more
 MANY = 9
 HEIGHTS = (3.0, 3.0, 2.2, 1.8)  # of a panel, in inches, by the number of columns
 LEGEND_LINE = 0.19  # inches
+ABOVE_AXIS = 6.0  # points from the axis to the middle of a label beside a line's end
 TITLE = 80  # characters in all titles of a row, at most: the longer ones are wrapped
 TITLE_OF_THREE = 22  # in a row of three, with the gaps between panels
 WIDTH = 7.6  # inches: shown at 96 px an inch the figure fills a page's column, and its text has the size it says
@@ -216,8 +217,20 @@ def panels(
         ax.remove()
     width = TITLE_OF_THREE if columns == COLUMNS else TITLE // columns
     for name, ax in zip(names, axes, strict=False):
-        ax.set_title(textwrap.fill(name, width, break_on_hyphens=False) if len(names) > 1 else "")
+        ax.set_title(wrapped(name, width) if len(names) > 1 else "")
     return figure, dict(zip(names, axes, strict=False))
+
+
+def wrapped(text: str, width: int) -> str:
+    """Break text into lines: between words; a word longer than a line, such as a path, after its signs, if any."""
+    lines = [""]
+    for word in re.findall(r"\S+\s*", text):
+        parts = [word] if len(word.rstrip()) <= width else re.findall(r"[^.:_/-]*[.:_/-]+|[^.:_/-]+", word)
+        for part in parts:
+            if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+                lines.append("")
+            lines[-1] += part
+    return "\n".join(piece for line in lines for piece in textwrap.wrap(line, width, break_on_hyphens=False))
 
 
 def by_panel(axes: Panels, table: pd.DataFrame, column: str) -> Iterator[tuple[Axes, pd.DataFrame]]:
@@ -250,7 +263,8 @@ def label_ends(figure: Figure, axes: Panels, ends: Sequence[End]) -> None:
     for (panel, x), column in columns.items():
         at = np.array([axes[panel].transData.transform((x, y))[1] * 72 / figure.dpi for _, _, y, _, _ in column])
         room = 11.0 * np.arange(len(at))  # in points; least squares with such gaps is an isotonic regression
-        offsets = isotonic_regression(at - room).x + room - at
+        floor = axes[panel].bbox.y0 * 72 / figure.dpi + ABOVE_AXIS  # the line of the axis would strike a label out
+        offsets = np.maximum(isotonic_regression(at - room).x, floor) + room - at
         for (_, _, y, text, colour), offset in zip(column, offsets, strict=True):
             style: dict[str, Any] = {"va": "center", "fontsize": 9, "color": colour, "annotation_clip": False}
             axes[panel].annotate(text, (x, y), (10, offset), textcoords="offset points", **style)
@@ -259,7 +273,7 @@ def label_ends(figure: Figure, axes: Panels, ends: Sequence[End]) -> None:
 def legend(figure: Figure, axes: Panels, note: str = "") -> None:
     """Write one legend over all panels, at the left, in as many lines as it takes, and a note at the right."""
     handles, names = next(iter(axes.values())).get_legend_handles_labels()
-    labels = [textwrap.fill(name, TITLE, break_on_hyphens=False) for name in names]
+    labels = [wrapped(name, TITLE) for name in names]
     lines = max((label.count("\n") + 1 for label in labels), default=1)
     room = figure.bbox.width
     if note:

@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from deeptwins.errors import InputError, escaped
 from deeptwins.pages import export, saving
@@ -25,6 +25,7 @@ Facts = TypeVar("Facts")
 LISTED = ("question", "group", "answer", "runs", "cost", "date", "figure", "alt")  # in `summary.json`
 KEPT = "\n\N{NO-BREAK SPACE}"  # of what is not printable: pages have them on purpose
 LONGEST = 20_000  # characters of a text on a page; what is longer is cut
+LONGEST_WORD = 30  # characters; a longer one may be broken
 
 
 class UnwritableError(InputError):
@@ -271,6 +272,13 @@ def _typeset(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
     return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
 
 
+def _breakable(text: str) -> Markup:
+    """Let a browser break words that are longer than a column, such as a path, after their signs."""
+    words = re.split(rf"(\S{{{LONGEST_WORD},}})", str(escape(_typeset(text))))  # every second one is long
+    words[1::2] = [re.sub(r"([.:_/]+)(?=\w)", r"\1<wbr>", word) for word in words[1::2]]
+    return Markup("".join(words))  # noqa: S704  it is escaped
+
+
 def _escape_markdown(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
     """Make text mean itself, on one line."""
     if isinstance(value, Markup):
@@ -281,5 +289,6 @@ def _escape_markdown(value: Any) -> Any:  # noqa: ANN401 - whatever a template p
 _TEMPLATES: dict[str, Any] = {"loader": PackageLoader("deeptwins.pages"), "undefined": StrictUndefined}
 _TEMPLATES |= dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
 HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
+HTML.filters["breakable"] = _breakable
 MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
 MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML
