@@ -548,10 +548,10 @@ def test_code_of_the_checkout_is_refused(project):
     assert "not its own version" in out
 
 
-@pytest.mark.parametrize("option", ["--results", "--reports"])
+@pytest.mark.parametrize("option", ["--results", "--reports", "--summary"])
 def test_what_cannot_be_written_is_told_before_it_is_measured(project, option):
     """No minutes are lost to a folder that is none."""
-    code, _, err = project.gate("--base", "HEAD", option, "README.md")
+    code, _, err = project.gate("--base", "HEAD", option, "README.md/file")
 
     assert code == 2
     assert "README.md" in err
@@ -628,6 +628,22 @@ def test_bisection_ends_where_no_commit_can_be_judged(untouched, base):
 def test_bisection_passes_over_its_own_base(untouched):
     """Where HEAD is the good commit, or older, there is nothing to compare it with: it is neither good nor bad."""
     assert untouched.gate("--bisect", "--base", "main")[0] == 125
+
+
+@pytest.mark.parametrize(("more", "expected"), [((), 2), (("--bisect",), 125)])
+def test_what_nobody_foresaw_is_no_slowdown(project, monkeypatch, more, expected):
+    """It is told in a line, and its exit code says neither slower nor bad."""
+    monkeypatch.setattr(comparison.worktrees, "bring", lambda *_: 1 / 0)
+
+    code, _, err = project.gate("--base", "HEAD", *more)
+
+    assert code == expected
+    assert "ZeroDivisionError" in err.splitlines()[-1]
+
+
+def test_bisection_stops_where_the_command_is_wrong(untouched):
+    """That is no property of a commit."""
+    assert untouched.gate("--bisect", "--base", "HEAD", "--time-limit", "soon")[0] == 128
 
 
 def test_bisection_finds_the_commit(project):

@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperArgument
 
 from deeptwins import __version__
-from deeptwins.cli.console import FAILED, TRAINING, answer_programs, missing, refuse, say, tell_refusals
+from deeptwins.cli.console import FAILED, TRAINING, FailingError, answer_programs, missing, refuse, say, tell_refusals
 from deeptwins.errors import InputError, keep, notes, of_a_part, told
 from deeptwins.system.importing import exits_raised
 from deeptwins.system.invocation import program
@@ -119,7 +119,8 @@ def main() -> None:
     except BaseException as error:  # whatever it is, its traceback is kept
         if isinstance(error, SystemExit) and _raised_by(error).is_relative_to(Path(typer.__file__).parent):
             raise  # how typer ends once a shell is answered, or its completion installed
-        code = _answer(error)
+        code = _answer(error.__cause__ or error if isinstance(error, FailingError) else error)
+        code = error.code if isinstance(error, FailingError) else code
     finally:
         with suppress(OSError):  # told below
             tell_refusals()

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -241,3 +242,34 @@ def print_table(rows: Sequence[tuple[str, ...]], right: Sequence[int] = ()) -> N
     for row in rows:
         cells = [f"{cell:{'>' if i in right else '<'}{widths[i]}}" for i, cell in enumerate(row)]
         say("  ".join(cells).rstrip())
+
+
+class FailingError(Exception):
+    """An error that ends with an exit code of its own; its cause says what it is."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@contextmanager
+def failing_with(code: int) -> Iterator[None]:
+    """Let every error end with an exit code, where another one would say what nobody has found."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except Exception as error:
+        raise FailingError(code) from error
+
+
+class Teller:
+    """Prints on stderr what happens, and after how long."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+
+    def __call__(self, what: str) -> None:
+        """Print a line."""
+        minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
+        say(f"{minutes:3}:{seconds:02} {what}", err=True)

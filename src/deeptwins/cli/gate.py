@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +15,9 @@ from deeptwins.cli.console import (
     BAD_INPUT,
     REPORTS,
     RESULTS,
+    Teller,
     beginning,
+    failing_with,
     read_duration,
     refuse,
     say,
@@ -131,16 +132,15 @@ def gate(  # noqa: PLR0913  every option is a parameter
     """  # noqa: D301
     if context.invoked_subcommand is not None:
         return
-    # Refuse options that do not go together.
-    if [base is not None, anchor is not None, self_test].count(True) > 1:
-        raise InputError("--base, --anchor and --self-test: one at a time")
-    if trials is not None and not self_test:
-        raise InputError("--trials: with --self-test only")
-    if write_list and (only or tier != "all"):
-        raise InputError("--write-list: needs the whole suite, and so goes with neither --only nor --tier")
-    limit = read_duration(time_limit)
     # Find out what to compare, before anything is loaded that takes long.
     with _explained(summary, bisect=bisect, base=base):
+        if [base is not None, anchor is not None, self_test].count(True) > 1:
+            raise InputError("--base, --anchor and --self-test: one at a time")
+        if trials is not None and not self_test:
+            raise InputError("--trials: with --self-test only")
+        if write_list and (only or tier != "all"):
+            raise InputError("--write-list: needs the whole suite, and so goes with neither --only nor --tier")
+        limit = read_duration(time_limit)
         alone = self_test or write_list  # what differs is not the question then
         given = head or "HEAD" if self_test else base
         root, commits, parts = _chosen(given, anchor, head, suite, suite_from, alone=alone)
@@ -149,18 +149,18 @@ def gate(  # noqa: PLR0913  every option is a parameter
             return
         _check_installed(tier)
     # Compare, and turn the verdict into an exit code.
-    from deeptwins.gate.compare.comparison import TIERS, Request
+    with failing_with(SKIP if bisect else BAD_INPUT), stoppable():
+        from deeptwins.gate.compare.comparison import TIERS, Request
 
-    asked = Request(
-        root,
-        **vars(commits),
-        suite=parts,
-        anchor=anchor,
-        tiers=TIERS if tier == "all" else (tier,),
-        only=tuple(only or ()),
-        limit_s=limit,
-    )
-    with stoppable():
+        asked = Request(
+            root,
+            **vars(commits),
+            suite=parts,
+            anchor=anchor,
+            tiers=TIERS if tier == "all" else (tier,),
+            only=tuple(only or ()),
+            limit_s=limit,
+        )
         if self_test:
             _test_itself(asked, trials, results, reports)
             return
@@ -211,10 +211,11 @@ def import_(
     if len(files) % 2:
         raise InputError(f"{count(len(files), 'file')}: base and head must come in pairs")
     beginning("reading the files")
-    from deeptwins.gate.formats.imports import imported
+    with failing_with(BAD_INPUT):
+        from deeptwins.gate.formats.imports import imported
 
-    if code := _conclude(imported(files[::2], files[1::2]), results, reports, summary):
-        raise typer.Exit(code)
+        if code := _conclude(imported(files[::2], files[1::2]), results, reports, summary):
+            raise typer.Exit(code)
 
 
 @app.command()
@@ -302,8 +303,9 @@ def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *
     changes = " with uncommitted changes" if asked.dirty else ""
     other = "itself, to measure the noise" if asked.kind == "aa" else asked.base[:12]
     say(f"comparing {asked.head[:12]}{changes} with {other}", err=True)
-    for place in (results / "gate" / "runs", reports / "performance"):
-        tables.prepare(place / "any")  # now, before minutes of measuring
+    for place in (results / "gate" / "runs", reports / "performance"):  # now, before minutes of measuring
+        tables.prepare(place / "any")
+    _write_summary(summary, "")
     try:
         run = comparison.compare(asked, results, Teller())
     except comparison.NothingMeasuredError as error:
@@ -398,15 +400,3 @@ def _write_summary(path: Path | None, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with naming(path):
             path.write_text(text, encoding="utf-8")
-
-
-class Teller:
-    """Prints on stderr what happens, and after how long."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-
-    def __call__(self, what: str) -> None:
-        """Print a line."""
-        minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
-        say(f"{minutes:3}:{seconds:02} {what}", err=True)

@@ -1,6 +1,7 @@
 """The paired tier, with workers that stand in for processes: what is measured, how much of it, what became of it."""
 
 import math
+import socket
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -378,6 +379,51 @@ def test_a_segment_has_the_calls_that_the_benchmark_says(tmp_path):
     (benchmark,) = measure(Workers(sides, sides), tmp_path).benchmarks()
 
     assert (benchmark.calls, {len(pair) for pair in benchmark.pairs}) == (7, {6})
+
+
+def test_what_nobody_foresaw_loses_nothing(tmp_path):
+    """The run has failed and says how, and has what was measured before."""
+
+    class Senseless(Worker):
+        def ask(self, patience=0.0, **request):
+            return {"nonsense": 1} if self.pair == 3 else super().ask(patience, **request)
+
+    measurement = measure(Workers({"b": Costs()}, {"b": Costs()}, Senseless), tmp_path)
+
+    assert measurement.failure == "unexpected KeyError: 'seconds'"
+    assert [len(one.pairs) for one in measurement.benchmarks()] == [2]
+
+
+@pytest.fixture
+def arm(tmp_path):
+    """A process of an arm that does not run, and the other end of its socket."""
+    process = object.__new__(processes.ArmProcess)
+    process.arm, process._received, process._log = Arm("head", "h", tmp_path), b"", tmp_path / "log"
+    process._log.write_text("")
+    ours, process._socket = socket.socketpair()
+    yield process, ours
+    ours.close()
+    process._socket.close()
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"[1]", b"\xff", b"", b"9" * 5000, b'"x"'])
+def test_junk_from_a_worker_is_an_error_of_its_arm(arm, junk):
+    """Whatever a benchmark writes there is told, and is neither a time nor a crash."""
+    process, theirs = arm
+    theirs.sendall(junk + b"\n")
+
+    with pytest.raises(processes.ArmError, match="head: something else writes"):
+        process.read()
+
+
+def test_what_writes_without_end_is_cut_off(arm, monkeypatch):
+    """Where no line ends, the message is too long some time."""
+    monkeypatch.setattr(processes, "LONGEST", 100)
+    process, theirs = arm
+    theirs.sendall(b"x" * 200)
+
+    with pytest.raises(processes.ArmError, match="without end"):
+        process.read()
 
 
 def test_some_benchmarks_can_be_chosen(tmp_path):

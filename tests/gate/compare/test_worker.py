@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import socket
 import subprocess
 import sys
@@ -90,6 +91,15 @@ def test_a_benchmark_says_how_often_it_is_called(clock, rounds, iterations, segm
     assert seconds == [pytest.approx(1.0)] * segments
     assert seen.count("setup") == segments * rounds
     assert len(seen) - seen.count("setup") == segments * rounds * iterations
+
+
+@pytest.mark.parametrize("reading", [math.nan, math.inf, 1e10, 10**400], ids=["nan", "inf", "years", "400 digits"])
+def test_a_timer_that_tells_no_time_fails_the_benchmark(reading):
+    """Not the gate: the test fails with what the timer gave."""
+    readings = iter([0, reading])
+
+    with pytest.raises((ValueError, OverflowError)):
+        timing.Segments(lambda: next(readings), lambda: None, ((), {})).run(1)
 
 
 @pytest.mark.parametrize("around", [(None, None), (lambda: None, None)])

@@ -109,6 +109,8 @@ class PairedMeasurement:
                 self._mark_late()
         except (ArmError, OSError) as error:
             self.failure = str(error)
+        except Exception as error:  # noqa: BLE001  whatever it is, what was measured is kept
+            self.failure = f"unexpected {type(error).__name__}: {line(error)}"
         except KeyboardInterrupt:
             self.failure = "interrupted"
 

@@ -41,6 +41,8 @@ PLUGINS = ("timeout", "rerunfailures", "flaky", "randomly", "random_order")
 """Plugins that end a test, run it again, or shuffle."""
 # Files of benchmarks lie in memory where there is room for them, so that no disk has a part in the times.
 MEMORY = Path("/dev/shm")  # noqa: S108
+LONGEST = 1 << 26  # bytes of a message
+QUOTED = 200  # of what is none
 ROOM = 1 << 30  # bytes that must be free there
 
 
@@ -109,7 +111,14 @@ class ArmProcess:
         Raises:
             ArmError: it has ended, or is silent.
         """
-        message: dict[str, Any] = json.loads(self._line(patience))
+        row = self._line(patience)
+        try:
+            message: dict[str, Any] = json.loads(row)
+        except ValueError:  # a number that is too long among others
+            message = {}
+        if not isinstance(message, dict) or not message:
+            text = row[:QUOTED].decode(errors="replace")
+            raise ArmError(f"{self.arm.name}: something else writes to the gate's socket: {line(text)}")
         if "over" in message:  # before it was asked to end
             raise ArmError(f"{self.arm.name}: pytest ended with exit code {message['over']}{self._last_line('rror')}")
         return message
@@ -128,6 +137,8 @@ class ArmProcess:
             if not piece:
                 raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}")
             self._received += piece
+            if len(self._received) > LONGEST:
+                raise ArmError(f"{self.arm.name}: something writes to the gate's socket without end")
         row, _, self._received = self._received.partition(b"\n")
         return row
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+MOST_S = 1e9  # seconds of a call: more is no time
 SENTINEL = bytes(1 << 20)  # hashing it is work that no commit changes: about a millisecond
 
 
@@ -41,6 +42,13 @@ def unobserved(files: set[str] | None = None) -> Iterator[None]:
     finally:
         sys.settrace(tracer)
         sys.setprofile(profiler)
+
+
+def _checked(seconds: float) -> float:
+    """Refuse what a timer cannot have measured."""
+    if not abs(seconds) <= MOST_S:
+        raise ValueError(f"the benchmark's timer gives {seconds} s for a call")
+    return seconds
 
 
 class Segments:
@@ -90,7 +98,7 @@ class Segments:
                     if added:
                         work(added)
                 total += self._timer() - start
-        return {"seconds": total / calls} | told
+        return {"seconds": _checked(total / calls)} | told
 
     async def run_awaiting(self, calls: int) -> dict[str, float]:
         """Run a segment of calls that are awaited, on the loop that runs."""
@@ -103,7 +111,7 @@ class Segments:
                     if added:
                         work(added)
                 total += self._timer() - start
-        return {"seconds": total / calls} | told
+        return {"seconds": _checked(total / calls)} | told
 
     def _rounds(self, calls: int) -> Iterator[tuple[range, tuple[Any, ...], Mapping[str, Any]]]:
         """Go through the rounds of a segment, with what is called around each, untimed: its calls, and arguments."""
