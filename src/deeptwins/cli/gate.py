@@ -76,7 +76,7 @@ Only = Annotated[
 TierChoice = Annotated[
     Literal["all", "exact", "paired"], typer.Option(help="exact: counts alone, in a few minutes. paired: times alone.")
 ]
-Limit = Annotated[str, typer.Option(metavar="TIME", help="Start nothing new after TIME: 90s, 9m.")]
+Limit = Annotated[str, typer.Option(metavar="TIME", help="End after TIME: 90s, 9m.")]
 Bisect = Annotated[bool, typer.Option("--bisect", help="Exit codes for `git bisect run`: 0 good, 1 bad, 125 skip.")]
 SelfTesting = Annotated[
     bool,

@@ -1,7 +1,11 @@
 """The paired tier, with workers that stand in for processes: what is measured, how much of it, what became of it."""
 
 import math
+import os
+import signal
 import socket
+import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -66,7 +70,7 @@ class Worker:
             self.messages.append({"test": name, "outcome": outcome, "when": "call", "reason": "a reason"})
         self.messages.append({"test": name, "outcome": "passed", "when": "teardown", "reason": ""})
 
-    def read(self):
+    def read(self, patience=0.0):
         """Return the next message."""
         message = self.messages.pop(0)
         self.current = message.get("ready", "")
@@ -112,8 +116,8 @@ class Workers:
 def measure(workers, path, deadline=math.inf, only=(), added=None, changed=(), tell=str):  # noqa: PLR0913, PLR0917
     """Run a measurement, and return it."""
     arms = Arm("base", "b", path), Arm("head", "h", path)
-    task = processes.Task(arms, Suite(path, (), "c"), DESIGN, NO_CORE, path, added or {})
-    measurement = paired.PairedMeasurement(task, tell, deadline, changed=changed, start=workers)
+    task = processes.Task(arms, Suite(path, (), "c"), DESIGN, NO_CORE, path, added or {}, deadline)
+    measurement = paired.PairedMeasurement(task, tell, changed=changed, start=workers)
     measurement.run(only)
     return measurement
 
@@ -394,10 +398,55 @@ def test_what_nobody_foresaw_loses_nothing(tmp_path):
     assert [len(one.pairs) for one in measurement.benchmarks()] == [2]
 
 
+class Stuck(Worker):
+    """Does not answer where a benchmark is called `stuck`, and nothing after that."""
+
+    def read(self, patience=0.0):
+        """Return the next message."""
+        if self.messages[0].get("ready") == "stuck":
+            raise processes.GoneError(f"{self.arm.name}: killed by SIGSEGV")
+        return super().read()
+
+
+@pytest.mark.parametrize("side", ["base", "head"])
+def test_a_benchmark_that_does_not_end_takes_no_other_with_it(tmp_path, side):
+    """One that hangs, or ends its process, in either arm: it has failed, and the others go on in fresh processes."""
+
+    class OfOneSide(Stuck):
+        def read(self, patience=0.0):
+            return super().read() if self.arm.name == side else Worker.read(self)
+
+    sides = {"a": Costs(), "stuck": Costs(), "z": Costs()}
+    workers = Workers(sides, sides, OfOneSide)
+
+    measured = {one.id: one for one in measure(workers, tmp_path).benchmarks()}
+
+    assert (measured["stuck"].status, measured["stuck"].reason) == ("failed", f"{side}: killed by SIGSEGV")
+    assert [measured[name].status for name in "az"] == ["ok", "ok"]
+    assert "stuck" not in {name for pair in workers.started[2:] for name in pair[0].names}
+
+
+def test_when_the_time_is_up_in_the_midst_what_was_measured_is_judged(tmp_path):
+    """A segment that has not ended then is given up, and the run has not failed."""
+
+    class Late(Worker):
+        def ask(self, patience=0.0, **request):
+            if self.pair == 4:
+                raise processes.LateError("head: no answer for 9 s, when the time was up")
+            return super().ask(patience, **request)
+
+    measurement = measure(Workers({"b": Costs(0.01)}, {"b": Costs(0.01)}, Late), tmp_path)
+
+    assert measurement.failure is None
+    (benchmark,) = measurement.benchmarks()
+    assert (benchmark.status, len(benchmark.pairs)) == ("ok", 3)
+
+
 @pytest.fixture
 def arm(tmp_path):
     """A process of an arm that does not run, and the other end of its socket."""
     process = object.__new__(processes.ArmProcess)
+    process.patience, process._deadline = 300.0, math.inf
     process.arm, process._received, process._log = Arm("head", "h", tmp_path), b"", tmp_path / "log"
     process._log.write_text("")
     ours, process._socket = socket.socketpair()
@@ -414,6 +463,37 @@ def test_junk_from_a_worker_is_an_error_of_its_arm(arm, junk):
 
     with pytest.raises(processes.ArmError, match="head: something else writes"):
         process.read()
+
+
+@pytest.mark.parametrize(
+    ("deadline", "error"), [(math.inf, processes.GoneError), (-math.inf, processes.LateError)], ids=["hangs", "late"]
+)
+def test_a_silent_worker_is_given_up(arm, deadline, error):
+    """After as long as its answer may take, and when the time is up; what it printed last is told."""
+    process, _ = arm
+    process._deadline = deadline
+    process._log.write_bytes(b"x" * 100_000 + b"\nsleeping\n")
+
+    with pytest.raises(error, match=r"no answer for .*: sleeping"):
+        process.read(patience=0.0)
+
+
+def test_what_a_benchmark_left_behind_is_ended(tmp_path):
+    """A process in a session of its own, too: it has the folder of its arm in its variables."""
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    arms = [Arm("head", "h", tmp_path / name) for name in ("head", "headless")]
+    left, other = (
+        subprocess.Popen(command, env=os.environ | one.environment(), start_new_session=True)  # noqa: S603
+        for one in arms
+        if not one.root.mkdir()
+    )
+
+    processes._end_left(arms[0])
+
+    assert left.wait() == -signal.SIGKILL
+    assert other.poll() is None
+    other.kill()
+    other.wait()
 
 
 def test_what_writes_without_end_is_cut_off(arm, monkeypatch):

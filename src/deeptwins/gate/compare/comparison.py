@@ -16,7 +16,7 @@ from deeptwins.errors import InputError
 from deeptwins.gate import runs
 from deeptwins.gate.compare import disturbances, mutations, probes, worktrees
 from deeptwins.gate.compare.paired import PairedMeasurement
-from deeptwins.gate.compare.processes import ArmError, ArmProcess, Task, folder_for_files
+from deeptwins.gate.compare.processes import ArmError, ArmProcess, LateError, Task, folder_for_files
 from deeptwins.gate.compare.worktrees import Arm, Suite
 from deeptwins.gate.judge import metrics, noise
 from deeptwins.gate.runs import DESIGN, Environment, Git, Kind, Run, Value
@@ -91,7 +91,8 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
     measurements: dict[str, Any] = {}
     with worktrees.worktrees(request.repository, request.base, request.head) as arms:
         # Read which benchmarks there should be; base's own suite is asked before head's takes its place.
-        task = Task(arms, request.suite, design, core, request.repository, request.added)
+        deadline = begun + request.limit_s
+        task = Task(arms, request.suite, design, core, request.repository, request.added, deadline)
         # Of the whole suite a missing benchmark means that it was removed.
         whole = not request.only and {*request.tiers} == {*TIERS}
         expected = worktrees.expected(request.repository, request.suite) if whole else None
@@ -107,10 +108,10 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
         # Count, then time; a failure of the first ends the run.
         if "exact" in request.tiers and (arms[1].root / probes.PROBE).is_file():
             tell("counting exact values")
-            measurements = _count(arms)
+            measurements = _count(arms, deadline - time.monotonic())
         if "paired" in request.tiers and "failure" not in measurements:
             changed = worktrees.changed(request.repository, request.base, request.head)
-            measurement = PairedMeasurement(task, tell, begun + request.limit_s, margins, changed)
+            measurement = PairedMeasurement(task, tell, margins, changed)
             measurement.run(request.only)
             if measurement.nothing and not measurements.get("exact"):
                 raise NothingMeasuredError(measurement.nothing)
@@ -146,7 +147,11 @@ def listing(run: Run) -> str:
 
 
 def _names_of_base(task: Task) -> list[str] | None:
-    """Return the names of the benchmarks in base's own suite; None where it has none that can be collected."""
+    """Return the names of the benchmarks in base's own suite; None where it has none that can be collected.
+
+    Raises:
+        InputError: the time was up, as an import hangs.
+    """
     base = task.arms[0]
     if not (base.root / task.suite.path).exists():
         return None
@@ -156,15 +161,17 @@ def _names_of_base(task: Task) -> list[str] | None:
             closing(ArmProcess(task, base, None, scratch, 0, only_collect=True)) as process,
         ):
             names: list[str] = process.read()["collected"]
+    except LateError as error:
+        raise InputError(str(error)) from None
     except ArmError:
         return None
     return names
 
 
-def _count(arms: tuple[Arm, Arm]) -> dict[str, Any]:
+def _count(arms: tuple[Arm, Arm], left_s: float) -> dict[str, Any]:
     """Return the exact metrics of both arms as fields of a run, or why there are none as its `failure`."""
     try:
-        return probes.measure(arms[1], arms[0])._asdict()
+        return probes.measure(arms[1], arms[0], limit_s=min(left_s, probes.LIMIT_S))._asdict()
     except InputError as error:
         return {"failure": str(error)}
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deeptwins.errors import line
-from deeptwins.gate.compare.processes import PATIENCE_S, ArmError, ArmProcess
+from deeptwins.gate.compare.processes import ArmError, ArmProcess
 from deeptwins.gate.judge.sentences import names
 from deeptwins.pages.wording import count
 
@@ -54,7 +54,7 @@ def calibrate(
     while True:
         calls = fixed or min(math.ceil(segment_s / max(seconds, 1e-9)), MOST_CALLS, GROWTH * calls)
         begun = time.monotonic()
-        seconds = run(worker, calls, PATIENCE_S)["seconds"]
+        seconds = run(worker, calls)["seconds"]
         wall_s = time.monotonic() - begun
         if wall_s > SLOW * segment_s:  # a benchmark's own timer may go slower than the clock, or stand still
             return calls, wall_s / calls, wall_s
@@ -68,7 +68,7 @@ def check_origin(worker: ArmProcess, reply: Mapping[str, Any]) -> None:
         raise ArmError(f"{worker.arm.name}: imports {reply['elsewhere'][0]}, not its own version of it")
 
 
-def run(worker: ArmProcess, calls: int, patience: float) -> dict[str, Any]:
+def run(worker: ArmProcess, calls: int, patience: float | None = None) -> dict[str, Any]:
     """Run a segment, and return the worker's reply.
 
     Raises:

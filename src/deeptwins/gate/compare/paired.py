@@ -27,6 +27,8 @@ from deeptwins.gate.compare.processes import (
     PATTERNS,
     ArmError,
     ArmProcess,
+    GoneError,
+    LateError,
     Task,
     folder_for_files,
     pair_of_processes,
@@ -37,6 +39,7 @@ from deeptwins.pages.wording import count
 
 SEGMENTS_FOR_ADDED_WORK = 3  # work is added as a share of the median call of so many segments
 NOT_BEGUN = "not begun"
+LEAST_PATIENCE_S = 5.0  # how long a benchmark may be silent in the survey, however short the time is
 PAIR_S = 5.0  # seconds per pair: a benchmark that would take longer gets fewer blocks, and one at least
 FIRST, SECOND = "pairs", "confirmation"  # the batches, as `Benchmark` has them
 
@@ -63,11 +66,10 @@ class Samples:
 class PairedMeasurement:
     """A comparison under way: what has been measured is never lost."""
 
-    def __init__(  # noqa: PLR0913, PLR0917
+    def __init__(
         self,
         task: Task,
         tell: Callable[[str], object],
-        deadline: float,
         margins: Mapping[str, tuple[float, int]] | None = None,
         changed: Collection[str] = (),
         start: Callable[..., AbstractContextManager[tuple[ArmProcess, ArmProcess]]] = pair_of_processes,
@@ -77,12 +79,11 @@ class PairedMeasurement:
         Args:
             task: what is measured.
             tell: is called with what happens now, for the user.
-            deadline: by `time.monotonic`, after which nothing new begins.
             margins: by benchmark, its margin and the number of A/A runs that it comes from.
             changed: files that differ between the commits; benchmarks that run their code come first.
             start: starts a pair of processes.
         """
-        self._task, self._tell, self._deadline, self._margins = task, tell, deadline, margins or {}
+        self._task, self._tell, self._margins = task, tell, margins or {}
         self._changed, self._start = {*changed}, start
         self._random = random.Random(task.design.seed)  # noqa: S311  the order of benchmarks
         self._samples: dict[str, Samples] = {}
@@ -107,6 +108,9 @@ class PairedMeasurement:
                 while wanted := self._fitting(self._wanted()):
                     self._measure_pair(wanted, scratch)
                 self._mark_late()
+        except LateError as error:
+            self.failure = None if self._samples else str(error)
+            self._mark_late()
         except (ArmError, OSError) as error:
             self.failure = str(error)
         except Exception as error:  # noqa: BLE001  whatever it is, what was measured is kept
@@ -137,23 +141,34 @@ class PairedMeasurement:
 
         Base tells how long each takes, and head which files it runs. What fails in both is known then.
         """
-        begun = time.monotonic()
-        with self._processes(None, scratch, only=only, note_files=True) as workers:
-            base, head = [worker.read() for worker in workers]
-            self._start_s = time.monotonic() - begun
-            both = self._sort_out(base, head, only)
-            if not self._samples:
-                self.nothing = dialogue.why_nothing(head, self._task.suite.path, only)
-                return
-            self._tell(f"trying {count(len(both), 'benchmark')} once")
-            left = max(0.0, self._deadline - time.monotonic())
-            outcomes = [
-                self._survey_arm(worker, told["collected"], time.monotonic() + budget.SURVEY / 2 * left)
-                for worker, told in zip(workers, (base, head), strict=True)
-            ]
+        outcomes: tuple[dict[str, ArmResult], dict[str, ArmResult]] = ({}, {})
+        both: list[str] = []
+        names: list[str] | None = None
+        while names is None or names:
+            begun = time.monotonic()
+            with self._processes(names, scratch, only=only, note_files=True) as workers:
+                base, head = [worker.read() for worker in workers]
+                if names is None:
+                    self._start_s = time.monotonic() - begun
+                    both = self._sort_out(base, head, only)
+                    if not self._samples:
+                        self.nothing = dialogue.why_nothing(head, self._task.suite.path, only)
+                        return
+                    self._tell(f"trying {count(len(both), 'benchmark')} once")
+                # Where a benchmark hangs or ends its process, the others go on in fresh ones.
+                left_s = max(0.0, self._task.deadline - time.monotonic())
+                stuck = None
+                for worker, told, done in zip(workers, (base, head), outcomes, strict=True):
+                    worker.patience = min(PATIENCE_S, max(LEAST_PATIENCE_S, budget.SURVEY / 6 * left_s))
+                    until = time.monotonic() + budget.SURVEY / 2 * left_s
+                    stuck = stuck or self._survey_arm(worker, told["collected"], until, done)
+            if stuck:
+                for done in outcomes:
+                    done.setdefault(stuck, ArmResult("ok", ""))
+            names = [name for name in both if not all(name in done for done in outcomes)] if stuck else []
         for name in both:
-            if all(name in arm for arm in outcomes):
-                self._note(name, *(arm[name] for arm in outcomes))
+            if all(name in done for done in outcomes):
+                self._note(name, *(done[name] for done in outcomes))
 
     def _sort_out(self, base: Mapping[str, Any], head: Mapping[str, Any], only: Sequence[str]) -> list[str]:
         """Return the names of the benchmarks that both arms have, and note the others, which cannot be compared."""
@@ -175,30 +190,42 @@ class PairedMeasurement:
         self._samples |= {name: Samples() for name in both}
         return both
 
-    def _survey_arm(self, worker: ArmProcess, names: Iterable[str], until: float) -> dict[str, ArmResult]:
-        """Run each benchmark of an arm once; returns what became of each, as far as there was time."""
-        outcomes: dict[str, ArmResult] = {}
+    def _survey_arm(
+        self, worker: ArmProcess, names: Iterable[str], until: float, done: dict[str, ArmResult]
+    ) -> str | None:
+        """Run each benchmark of an arm once, and note in `done` what became of it, as far as there is time.
+
+        Returns the name of one that does not end: no other can follow it in that process.
+        """
         for name in names:
             if time.monotonic() > until:
                 break
-            begun, reply = time.monotonic(), worker.read()
-            samples = self._samples[name]
-            ready_s = time.monotonic() - begun
             try:
-                if "ready" in reply:
-                    dialogue.check_origin(worker, reply)
-                    self._learn(samples, worker, reply, ready_s)
-            except EndedError as ended:
-                # What says how often it is called may fail when it is called again: it has one segment per process.
-                if samples.once:
-                    dialogue.finish(worker, ended.reply, name)
-                    samples.calls = reply["calls"]
-                    samples.cost = Cost(name, 2 * ready_s, 2 * ready_s, 1)
-                    outcomes[name] = ArmResult("ok", "")
-                    continue
-                reply = ended.reply
-            outcomes[name] = dialogue.finish(worker, reply, name)
-        return outcomes
+                outcome = self._survey_one(worker, name, known=name in done)
+            except GoneError as error:
+                self._samples[name].ran = True  # else it would pass for new where base hangs
+                done[name] = ArmResult("failed", str(error).removeprefix(f"{worker.arm.name}: "))
+                return name
+            done.setdefault(name, outcome)
+        return None
+
+    def _survey_one(self, worker: ArmProcess, name: str, *, known: bool) -> ArmResult:
+        """Run a benchmark of an arm once; returns what became of it. Of one that is known there is nothing to learn."""
+        samples, begun = self._samples[name], time.monotonic()
+        reply = worker.read()
+        ready_s = time.monotonic() - begun
+        try:
+            if "ready" in reply and not known:
+                dialogue.check_origin(worker, reply)
+                self._learn(samples, worker, reply, ready_s)
+        except EndedError as ended:
+            outcome = dialogue.finish(worker, ended.reply, name)
+            if not samples.once:
+                return outcome
+            # What says how often it is called may fail when it is called again: it has one segment per process.
+            samples.calls, samples.cost = reply["calls"], Cost(name, 2 * ready_s, 2 * ready_s, 1)
+            return ArmResult("ok", "")
+        return dialogue.finish(worker, reply, name)
 
     def _learn(self, samples: Samples, worker: ArmProcess, reply: Mapping[str, Any], ready_s: float) -> None:
         """Learn of a benchmark that is ready: of base what it takes, of head whether it runs changed code."""
@@ -229,7 +256,7 @@ class PairedMeasurement:
         if not costs:
             return
         now = time.monotonic()
-        plan = budget.plan(costs, self._start_s, now - self._begun, self._deadline - now, self._task.design)
+        plan = budget.plan(costs, self._start_s, now - self._begun, self._task.deadline - now, self._task.design)
         self._blocks = plan.blocks
         self._tell(plan.words)
         self._samples = {name: self._samples[name] for name in dict.fromkeys([*plan.names, *self._samples])}
@@ -257,7 +284,7 @@ class PairedMeasurement:
 
     def _fitting(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """Return those that there is time for, in a pair of processes."""
-        left = self._deadline - time.monotonic() - self._start_s
+        left = self._task.deadline - time.monotonic() - self._start_s
         fitting = {}
         for name, batch in wanted.items():
             cost = self._samples[name].cost
@@ -279,7 +306,7 @@ class PairedMeasurement:
             if any(order != names for order in orders):
                 raise ArmError("base and head do not run the same benchmarks in the same order")
             for name in names:
-                if time.monotonic() > self._deadline:
+                if time.monotonic() > self._task.deadline:
                     return
                 self._measure(wanted[name], name, workers)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import select
 import signal
 import socket
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -43,11 +45,20 @@ PLUGINS = ("timeout", "rerunfailures", "flaky", "randomly", "random_order")
 MEMORY = Path("/dev/shm")  # noqa: S108
 LONGEST = 1 << 26  # bytes of a message
 QUOTED = 200  # of what is none
+LAST = 1 << 16  # bytes of what a process has printed that are looked at
 ROOM = 1 << 30  # bytes that must be free there
 
 
 class ArmError(Exception):
     """A process of an arm ended, or did not answer."""
+
+
+class GoneError(ArmError):
+    """A process of an arm does not answer any more: it has ended, hangs, or writes junk."""
+
+
+class LateError(ArmError):
+    """A process of an arm has not answered when the time was up."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,8 @@ class Task:
     """The user's checkout: a folder that no code may come from."""
     added: Mapping[str, float] = field(default_factory=dict)
     """Work that is added to head: by benchmark, as a share of a call."""
+    deadline: float = math.inf
+    """By `time.monotonic`: when it ends, whatever still runs."""
 
 
 class ArmProcess:
@@ -81,7 +94,9 @@ class ArmProcess:
             number: of the pair; the seed of its hashes.
             settings: of the worker, beside those of the task.
         """
-        self.arm, self._received = arm, b""
+        self.patience = PATIENCE_S
+        """How long an answer may take where nothing else is said, in seconds."""
+        self.arm, self._deadline, self._received = arm, task.deadline, b""
         self._log = scratch / f"{arm.name}-{number}.log"
         self._socket, theirs = socket.socketpair()
         arguments = [f"--rootdir={arm.root}", f"--basetemp={scratch / arm.name}"]
@@ -105,40 +120,44 @@ class ArmProcess:
             self.close()
             raise
 
-    def read(self, patience: float = PATIENCE_S) -> dict[str, Any]:
+    def read(self, patience: float | None = None) -> dict[str, Any]:
         """Wait for the process's next message.
 
         Raises:
             ArmError: it has ended, or is silent.
         """
-        row = self._line(patience)
+        row = self._line(self.patience if patience is None else patience)
         try:
             message: dict[str, Any] = json.loads(row)
         except ValueError:  # a number that is too long among others
             message = {}
         if not isinstance(message, dict) or not message:
             text = row[:QUOTED].decode(errors="replace")
-            raise ArmError(f"{self.arm.name}: something else writes to the gate's socket: {line(text)}")
+            raise GoneError(f"{self.arm.name}: something else writes to the gate's socket: {line(text)}")
         if "over" in message:  # before it was asked to end
             raise ArmError(f"{self.arm.name}: pytest ended with exit code {message['over']}{self._last_line('rror')}")
         return message
 
     def _line(self, patience: float) -> bytes:
         """Wait for a line."""
-        end = time.monotonic() + patience
+        begun = time.monotonic()
+        end = min(begun + patience, self._deadline)
         while b"\n" not in self._received:
             left = max(0.0, end - time.monotonic())
             if not select.select([self._socket], [], [], left)[0]:
-                raise ArmError(f"{self.arm.name}: no answer for {patience:.0f} s{self._last_line()}")
+                waited = f"{self.arm.name}: no answer for {max(0.0, end - begun):.0f} s"
+                if end == self._deadline:
+                    raise LateError(f"{waited}, when the time was up{self._last_line()}")
+                raise GoneError(f"{waited}{self._last_line()}")
             try:
                 piece = self._socket.recv(1 << 16)
             except ConnectionError:
                 piece = b""
             if not piece:
-                raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}")
+                raise GoneError(f"{self.arm.name}: {self._end()}{self._last_line()}")
             self._received += piece
             if len(self._received) > LONGEST:
-                raise ArmError(f"{self.arm.name}: something writes to the gate's socket without end")
+                raise GoneError(f"{self.arm.name}: something writes to the gate's socket without end")
         row, _, self._received = self._received.partition(b"\n")
         return row
 
@@ -151,9 +170,9 @@ class ArmProcess:
         try:
             self._socket.sendall(json.dumps(message).encode() + b"\n")
         except ConnectionError:
-            raise ArmError(f"{self.arm.name}: {self._end()}{self._last_line()}") from None
+            raise GoneError(f"{self.arm.name}: {self._end()}{self._last_line()}") from None
 
-    def ask(self, patience: float = PATIENCE_S, **request: object) -> dict[str, Any]:
+    def ask(self, patience: float | None = None, **request: object) -> dict[str, Any]:
         """Send a request and wait for the answer.
 
         Raises:
@@ -166,6 +185,7 @@ class ArmProcess:
         """End it and all that it has started."""
         self._socket.close()
         end(self._process)
+        _end_left(self.arm)
 
     def _end(self) -> str:
         """Say how it ended."""
@@ -177,7 +197,9 @@ class ArmProcess:
 
     def _last_line(self, word: str = "") -> str:
         """Quote the last line that it printed: of those with a word, if there are any."""
-        text = self._log.read_text(encoding="utf-8", errors="replace")
+        with self._log.open("rb") as log:  # which may be as long as a disk
+            log.seek(max(0, self._log.stat().st_size - LAST))
+            text = log.read(LAST).decode(errors="replace")
         lines = [row.removeprefix("E ").strip() for row in text.split("\n") if row.strip()]
         lines = [row for row in lines if word in row] or lines
         return f": {line(lines[-1])}" if lines else ""
@@ -190,6 +212,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
     except (ProcessLookupError, PermissionError):
         process.kill()
     process.wait()
+
+
+def _end_left(arm: Arm) -> None:
+    """Kill what an arm's processes have left behind in groups of their own: it has the arm's folder in a variable."""
+    for variables in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError, ValueError):  # it is not ours, or has ended
+            if re.search(re.escape(os.fsencode(arm.root)) + rb"[/:\0]", variables.read_bytes()):
+                os.kill(int(variables.parent.name), signal.SIGKILL)
 
 
 @contextmanager
