@@ -314,7 +314,8 @@ def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *
     if write_list and run.failure is None:
         path = asked.repository / worktrees.list_of(asked.repository, asked.suite)
         with naming(path):
-            path.write_text(comparison.listing(run), encoding="utf-8")
+            before = path.read_text(encoding="utf-8") if path.is_file() else ""
+            path.write_text(comparison.listing(run, asked.suite.path, before), encoding="utf-8")
         say(f"written: {path}", err=True)
     return code
 

@@ -246,3 +246,50 @@ def test_a_mark_alone_makes_the_whole_test_a_benchmark():
     assert seen == [3] * 3
     assert channel.told[0]["ready"] == "b"
     assert plugin(Asked()).pytest_pyfunc_call(SimpleNamespace(fixturenames=("benchmark",))) is None
+
+
+class Item:
+    """A test that pytest has collected."""
+
+    fixturenames = ("benchmark",)
+
+    def __init__(self, nodeid):
+        self._nodeid = nodeid
+
+    @property
+    def nodeid(self):
+        """Its name, as pytest has it."""
+        return self._nodeid
+
+    def get_closest_marker(self, _name):
+        """It has none."""
+
+
+def collect(items, deselect=lambda _items: None, **settings):
+    """Collect tests, of which the project deselects some; returns what the gate is told."""
+    channel = Asked()
+    hook = plugin(channel, **settings).pytest_collection_modifyitems(items)
+    next(hook)
+    deselect(items)
+    next(hook, None)
+    return channel.told[0]
+
+
+def test_names_do_not_depend_on_the_worktree(tmp_path, monkeypatch):
+    """A path in a parameter's name is relative to it, and the test is called so in all reports."""
+    monkeypatch.chdir(tmp_path)
+    items = [Item(f"bench/test_x.py::test_x[{tmp_path}/data/a.json]"), Item("bench/test_x.py::test_x[/other/b.json]")]
+
+    told = collect(items)
+
+    assert told["collected"] == ["bench/test_x.py::test_x[data/a.json]", "bench/test_x.py::test_x[/other/b.json]"]
+    assert [item.nodeid for item in items] == told["collected"]
+
+
+def test_what_the_project_deselects_stays_out_unless_it_is_all(tmp_path, monkeypatch):
+    """The benchmarks that are asked for come in their order."""
+    monkeypatch.chdir(tmp_path)
+
+    assert collect([Item("a"), Item("b"), Item("c")], lambda items: items.pop(0))["collected"] == ["b", "c"]
+    assert collect([Item("a"), Item("b")], list.clear)["collected"] == ["a", "b"]
+    assert collect([Item("a"), Item("b"), Item("c")], names=["c", "gone", "a"])["collected"] == ["c", "a"]

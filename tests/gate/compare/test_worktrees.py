@@ -276,11 +276,18 @@ def test_names_of_files_are_bytes(root):
 def test_the_list_names_what_is_expected(root):
     """A name a line; comments do not count. It lies in the suite's folder, or beside its file."""
     assert worktrees.expected(root, worktrees.suite(root, "HEAD", Path("bench"))) is None
-    commit(root, **{"bench__gate.txt": "# all\na::b[#c]  # slow\n\nd\n"})
+    commit(root, **{"bench__gate.txt": "# all\nbench/a::b[#c]  # slow\n\nd\n"})
 
     for place in ("bench", "bench/a"):
         suite = worktrees.suite(root, git(root, "rev-parse", "HEAD"), Path(place))
-        assert worktrees.expected(root, suite) == ("a::b[#c]", "d")
+        assert worktrees.expected(root, suite) == ("bench/a::b[#c]", "d")
+
+
+def test_a_list_of_other_suites_is_none(root):
+    """Of a file that the list of its folder does not name, nothing is expected."""
+    commit(root, **{"bench__gate.txt": "bench/other.py::b\n"})
+
+    assert worktrees.expected(root, worktrees.suite(root, git(root, "rev-parse", "HEAD"), Path("bench/a"))) is None
 
 
 def test_code_of_an_arm_comes_first(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from deeptwins.errors import InputError
 from deeptwins.gate import runs
-from deeptwins.gate.compare import disturbances, mutations, probes, worktrees
+from deeptwins.gate.compare import disturbances, lists, mutations, probes, worktrees
 from deeptwins.gate.compare.paired import PairedMeasurement
 from deeptwins.gate.compare.processes import ArmError, ArmProcess, LateError, Task, folder_for_files
 from deeptwins.gate.compare.worktrees import Arm, Suite
@@ -137,13 +137,19 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
     )
 
 
-def listing(run: Run) -> str:
-    """Return the text of the suite's list: all that a run measured in head, had no time for, or could not run here."""
+def listing(run: Run, suite: Path, before: str = "") -> str:
+    """Return the text of the suite's list: all that a run measured in head, had no time for, or could not run here.
+
+    Args:
+        run: of the whole suite.
+        suite: its path, relative to the root of the repository.
+        before: the list as it was: what other suites have in it stays.
+    """
     listed = {"ok", "new", "unfinished", "skipped in both"}
-    names = [benchmark.id for benchmark in run.benchmarks if benchmark.status in listed]
+    others = [name for name in lists.parse(before) if not lists.within(name, suite)]
+    names = sorted([*others, *(benchmark.id for benchmark in run.benchmarks if benchmark.status in listed)])
     subjects = [subject for subject in run.exact if subject not in metrics.lost(run.exact)]
-    head = "# What `deeptwins gate` must measure; it writes this list with --write-list. Exit code 4: not the same.\n"
-    return head + "".join(f"{name}\n" for name in (*sorted(names), *sorted(subjects)))
+    return lists.render([*names, *sorted(subjects)])
 
 
 def _names_of_base(task: Task) -> list[str] | None:

@@ -158,6 +158,9 @@ class GatePlugin:
 
         What the project deselects stays out, unless it deselects all: tests without the benchmarks, say.
         """
+        item: Any
+        for item in items:  # what has a path in its name has the same name in both worktrees
+            item._nodeid = item.nodeid.replace(f"{self._root}{os.sep}", "")  # noqa: SLF001  reports take it from there
         tests, before = len(items), list(filter(_is_benchmark, items))
         yield
         benchmarks = list(filter(_is_benchmark, items)) or before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deeptwins.errors import InputError, line
-from deeptwins.gate.compare import scratch
+from deeptwins.gate.compare import lists, scratch
 from deeptwins.pages.wording import listed
 from deeptwins.system.git import git
 
@@ -25,7 +24,6 @@ CONFIGS = (  # files that pytest reads, from the suite's folder up to the root
     *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini"),
 )
 LIST = "gate.txt"  # in the suite's folder: the names of all that should be measured
-COMMENT = re.compile(r"(?:^|\s)#")  # in the list; a # inside a word is part of a name
 UNSHALLOW = "this clone is shallow and lacks older commits: `git fetch --unshallow`, or in CI fetch-depth: 0, gets them"
 _IDENTITY = {
     f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "gate"), ("EMAIL", "-"))
@@ -273,8 +271,9 @@ def expected(repository: Path, suite: Suite) -> tuple[str, ...] | None:
         text = git(repository, "show", f"{suite.commit}:{list_of(repository, suite)}")
     except InputError:
         return None
-    names = [COMMENT.split(row)[0].strip() for row in text.splitlines()]
-    return tuple(name for name in names if name)
+    names = lists.parse(text)
+    own = tuple(name for name in names if lists.within(name, suite.path))
+    return None if names and not own else own
 
 
 def list_of(repository: Path, suite: Suite) -> Path:
