@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from deeptwins.gate.compare import disturbances, paired, processes
+from deeptwins.gate.compare import disturbances, paired
+from deeptwins.gate.compare.arms import processes
 from deeptwins.gate.compare.worktrees import Arm, Suite
 from deeptwins.gate.judge.verdict import judge
 from deeptwins.gate.runs import DESIGN

@@ -11,7 +11,8 @@ from subprocess import CalledProcessError
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.gate.compare import processes, worktrees
+from deeptwins.gate.compare import worktrees
+from deeptwins.gate.compare.arms import processes
 from repositories import commit, git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -77,7 +78,8 @@ def test_nothing_is_left_behind_where_it_breaks_off(root):
 KILLED = """
 import os, sys
 from pathlib import Path
-from deeptwins.gate.compare import processes, worktrees
+from deeptwins.gate.compare import worktrees
+from deeptwins.gate.compare.arms import processes
 with worktrees.worktrees(Path(sys.argv[1]), "HEAD", "HEAD"), processes.folder_for_files() as files:
     files.joinpath("file").touch()
     print("ready", flush=True)
@@ -94,9 +96,8 @@ def killed(root, tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setattr(processes, "MEMORY", tmp_path / "memory")
-    code = (
-        f"from deeptwins.gate.compare import processes\nprocesses.MEMORY = processes.Path({str(tmp_path / 'memory')!r})"
-    )
+    memory = str(tmp_path / "memory")
+    code = f"from deeptwins.gate.compare.arms import processes\nprocesses.MEMORY = processes.Path({memory!r})"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": tempfile.tempdir}
     with subprocess.Popen(  # noqa: S603  our own
         [sys.executable, "-c", code + KILLED, root],

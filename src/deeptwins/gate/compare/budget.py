@@ -34,7 +34,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TimePlan:
     """What the time suffices for."""
 
     names: tuple[str, ...]
@@ -58,7 +58,7 @@ class Plan:
         return f"{batch}; what it leaves open takes longer"
 
 
-def plan(costs: Sequence[Cost], start_s: float, spent_s: float, left_s: float, design: Design) -> Plan:
+def plan(costs: Sequence[Cost], start_s: float, spent_s: float, left_s: float, design: Design) -> TimePlan:
     """Share the time: with fewer blocks if need be, and then without the least valuable benchmarks.
 
     Those that run changed code are the most valuable, and among equals those that take the least time.
@@ -82,7 +82,7 @@ def plan(costs: Sequence[Cost], start_s: float, spent_s: float, left_s: float, d
     while fitting and batch_s(fitting, blocks) > room:
         fitting = fitting[:-1]
     names = tuple(cost.name for cost in fitting)
-    return Plan(names, blocks, batch_s(fitting, blocks), spent_s + batch_s(order, fewest) / FIRST_BATCH, len(order))
+    return TimePlan(names, blocks, batch_s(fitting, blocks), spent_s + batch_s(order, fewest) / FIRST_BATCH, len(order))
 
 
 def _time(seconds: float) -> str:

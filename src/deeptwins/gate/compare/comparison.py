@@ -15,8 +15,8 @@ from typing import Any, Literal
 from deeptwins.errors import InputError
 from deeptwins.gate import runs
 from deeptwins.gate.compare import disturbances, lists, mutations, probes, worktrees
+from deeptwins.gate.compare.arms.processes import ArmError, ArmProcess, LateError, Task, folder_for_files
 from deeptwins.gate.compare.paired import PairedMeasurement
-from deeptwins.gate.compare.processes import ArmError, ArmProcess, LateError, Task, folder_for_files
 from deeptwins.gate.compare.worktrees import Arm, Suite
 from deeptwins.gate.judge import metrics, noise
 from deeptwins.gate.runs import DESIGN, Environment, Git, Kind, Run, Value

@@ -18,11 +18,10 @@ from statistics import median
 from typing import Any
 
 from deeptwins.errors import line
-from deeptwins.gate.compare import budget, dialogue
-from deeptwins.gate.compare.budget import Cost
-from deeptwins.gate.compare.dialogue import ArmResult, EndedError
-from deeptwins.gate.compare.disturbances import BlockWatch
-from deeptwins.gate.compare.processes import (
+from deeptwins.gate.compare import budget
+from deeptwins.gate.compare.arms import dialogue
+from deeptwins.gate.compare.arms.dialogue import ArmResult, EndedError
+from deeptwins.gate.compare.arms.processes import (
     PATIENCE_S,
     PATTERNS,
     ArmError,
@@ -33,6 +32,8 @@ from deeptwins.gate.compare.processes import (
     folder_for_files,
     pair_of_processes,
 )
+from deeptwins.gate.compare.budget import Cost
+from deeptwins.gate.compare.disturbances import BlockWatch
 from deeptwins.gate.judge import verdict
 from deeptwins.gate.runs import Benchmark, Pair, TimedBlock, rounded
 from deeptwins.pages.wording import count

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from deeptwins.errors import InputError
 from deeptwins.gate.compare import scratch
-from deeptwins.gate.compare.processes import end
+from deeptwins.gate.compare.arms.processes import end
 from deeptwins.gate.compare.worktrees import Arm
 from deeptwins.gate.judge.metrics import ExactValues
 from deeptwins.gate.runs import Value
