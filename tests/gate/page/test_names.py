@@ -1,6 +1,8 @@
 """Names on the gate's page are short, and none looks like another."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deeptwins.gate.page.names import LINES, LONGEST_SHORT, in_lines, short_names
 from gate_results_made import PREFIX, SAME, SLOW
@@ -22,14 +24,6 @@ def test_names_are_shortened_for_the_eye(names, short, prefix):
     assert short_names(names) == (dict(zip(names, short, strict=True)), prefix)
 
 
-def test_shortened_names_stay_apart():
-    """Long ones are cut in the middle, but not so that two become the same."""
-    apart = short_names([f"a.py::{'x' * 100}{i}" for i in range(2)])[0]
-    assert all(len(name) <= LINES * LONGEST_SHORT for name in apart.values())
-    same = [f"a.py::{'x' * 60}{i}{'y' * 60}" for i in range(2)]
-    assert len({*short_names(same)[0].values()}) == 2
-
-
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
@@ -43,3 +37,30 @@ def test_shortened_names_stay_apart():
 def test_a_long_name_gets_two_lines(name, lines):
     """In a figure nothing of it is cut: it breaks between words, and inside one only where no line holds that."""
     assert in_lines(name).split("\n") == lines
+
+
+LONG = [
+    [f"a.py::{'x' * 60}{i}" for i in range(2)],
+    [f"a.py::{'x' * 30}{i}{'y' * 30}" for i in range(3)],
+    [f"a.py::test[{'builtins.dict-' * 70}{i}{'-z' * 20}]" for i in range(20)],
+    [f"a.py::{'x' * 500}{i}{'y' * 99}{j}{'z' * 400}" for i in range(3) for j in range(40)],
+]
+
+
+@pytest.mark.parametrize("names", LONG)
+def test_shortened_names_stay_apart(names):
+    """However long they are and wherever they differ: none is longer than a figure has room for, or like another."""
+    short = short_names(names)[0]
+
+    assert {*short} == {*names}
+    assert all(len(name) <= LINES * LONGEST_SHORT for name in short.values())
+    assert len({*short.values()}) == len(names)
+
+
+@given(st.lists(st.text("ab", min_size=30, max_size=90), unique=True, max_size=12))
+def test_no_two_names_become_the_same(names):
+    """Whatever they are."""
+    short = short_names(names)[0]
+
+    assert len({*short.values()}) == len(names)
+    assert all(len(name) <= LINES * LONGEST_SHORT for name in short.values())

@@ -136,6 +136,16 @@ def test_what_a_gate_has_left_is_summed_up(tmp_path):
             told(path)
 
 
+def test_long_names_stay_apart():
+    """Wherever they differ, a row says which benchmark it is, and the verdict does not drown in its name."""
+    long = [f"t.py::{'dict-' * 150}{i}{'-x' * 150}" for i in range(3)]
+    text = summary(judge_run(made.run(*[timed(name, 0.2, confirmation=0.2) for name in long])))
+    rows = [row.split(" | ")[0] for row in text.splitlines() if row.startswith("| t.py")]
+
+    assert len({*rows}) == 3
+    assert re.match(r"\*\*Slower: 3 benchmarks, t\.py::.{,200} most, by 2\d\.\d %\.\*\*\n", text)
+
+
 def test_where_no_benchmark_is_decided_a_sentence_says_why():
     """As long as something is known of one, it does not."""
     open_ended = made.benchmark("open", pairs=1)

@@ -10,6 +10,7 @@ from deeptwins.gate.judge.metrics import Change, metric_of
 from deeptwins.gate.runs import Value
 from deeptwins.pages.wording import apart, count, listed, percent
 
+LONGEST = 160  # characters of a name in a sentence
 NAMED = 8  # names in a sentence; of the others it says how many there are
 
 
@@ -30,13 +31,13 @@ def confirmed(name: str, first: Estimate, second: Estimate) -> str:
     sign = 1 if first.log_ratio > 0 else -1
     sizes = [percent(sign * 100 * math.expm1(estimate.log_ratio)) for estimate in (first, second)]
     size = f"by {sizes[0]} ({span(first, sign)}), confirmed by a second batch ({sizes[1]})"
-    return f"{'Slower' if sign > 0 else 'Faster'}: {name} {size}."
+    return f"{'Slower' if sign > 0 else 'Faster'}: {brief(name)} {size}."
 
 
 def doubtful(name: str, estimate: Estimate | None, reason: str) -> str:
     """State what may be a change or none, and why it is not decided."""
     size = f"{speed(estimate.log_ratio)} ({span(estimate)}); " if estimate else ""
-    return f"Inconclusive: {name}: {size}{reason}."
+    return f"Inconclusive: {brief(name)}: {size}{reason}."
 
 
 def several(slower: Sequence[tuple[str, Estimate]], worse: int) -> str:
@@ -44,6 +45,7 @@ def several(slower: Sequence[tuple[str, Estimate]], worse: int) -> str:
     parts = []
     if slower:
         name, most = max(slower, key=lambda one: one[1].log_ratio)
+        name = brief(name)
         which = name if len(slower) == 1 else f"{name} most,"
         parts.append(f"{which} by {percent(100 * math.expm1(most.log_ratio))}")
         parts[0] = f"{count(len(slower), 'benchmark')}, {parts[0]}" if len(slower) > 1 else parts[0]
@@ -96,7 +98,14 @@ def _difference(change: Change) -> str:
 def names(things: Sequence[str]) -> str:
     """Name several things, or the first of many."""
     more = len(things) - NAMED
-    return listed([*things[:NAMED], f"{more} more"] if more > 1 else things)
+    named = [brief(thing) for thing in things]
+    return listed([*named[:NAMED], f"{more} more"] if more > 1 else named)
+
+
+def brief(name: str, longest: int = LONGEST) -> str:
+    """Cut the middle out of a name that is too long, such as one that would fill a sentence: tables have it whole."""
+    half = (longest - 1) // 2
+    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
 
 
 def reasoned(reasons: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from deeptwins.gate.judge.history import History
-from deeptwins.gate.page.names import LONGEST_SHORT, VERDICTS, in_lines, left_out, printable, short_names
+from deeptwins.gate.page.names import LONGEST_SHORT, VERDICTS, in_lines, left_out, printable, short_names, whole
 from deeptwins.gate.page.tables import ROWS, signed, span
 from deeptwins.pages import drawing, marks
 from deeptwins.pages.colours import CHANCE, DASHED, INK, KINDS, MARKERS, WORSE
@@ -61,7 +61,7 @@ def ratios(table: pd.DataFrame) -> Picture:
         labels = [names[row["benchmark"]] for row in rows]
         figure, ax = _ratio_rows(labels, "change in time from base to head (%)", height, _ends(rows))
         for i, row in enumerate(rows):
-            _ratio_row(ax, i, row, labels[i])
+            _ratio_row(ax, i, row)
         if not rows:
             ax.text(0.5, 0.5, "no benchmark was measured", ha="center", transform=ax.transAxes)
         present = {row["verdict"] for row in rows} - {"not_measured"}
@@ -94,7 +94,7 @@ def history(past: History) -> Picture:
             changes = past.changes[past.changes["benchmark"] == name]
             series = points[points["benchmark"] == name]
             _series(ax, series, changes, machines)
-            marks.tell(ax, series["place"], series["log_ratio"], _points_in_words(series, names[name]), "dot")
+            marks.tell(ax, series["place"], series["log_ratio"], _points_in_words(series, whole(name)), "dot")
             for place in past.events["place"]:
                 ax.axvline(place - 0.5, color=INK, linewidth=1, alpha=0.55, linestyle=DOTTED)
             ax.set_title(in_lines(names[name]), fontsize=9)
@@ -182,7 +182,7 @@ def _sensitivity_rows(
     rows = smallest.to_dict("records")
     _ratio_axis(ax, [names[row["benchmark"]] for row in rows], ends)
     for i, row in enumerate(rows):
-        margin, of = math.log1p(row["margin"]), f"{names[row['benchmark']]}, {printable(row['machine'])}"
+        margin, of = math.log1p(row["margin"]), f"{whole(row['benchmark'])}, {printable(row['machine'])}"
         ax.add_patch(Rectangle((-margin, i - 0.36), 2 * margin, 0.72, **BAND))
         dots = controls.loc[controls["benchmark"] == row["benchmark"], "log_ratio"]
         aside = np.linspace(-0.2, 0.2, len(dots)) if len(dots) > 1 else np.zeros(1)
@@ -253,9 +253,10 @@ def _panels(titles: Sequence[str]) -> tuple[Figure, drawing.Panels]:
     return figure, dict(zip(titles, axes, strict=False))
 
 
-def _ratio_row(ax: Axes, i: int, row: Mapping[Any, Any], name: str) -> None:
+def _ratio_row(ax: Axes, i: int, row: Mapping[Any, Any]) -> None:
     """Draw the ratio of a benchmark, and that of its second batch below it."""
     colour, marker, fill = LOOKS[row["verdict"]]
+    name = whole(row["benchmark"])
     margin = math.log1p(row["margin"])
     ax.add_patch(Rectangle((-margin, i - 0.4), 2 * margin, 0.8, **BAND))
     if math.isnan(row["log_ratio"]):

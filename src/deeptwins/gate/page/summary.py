@@ -19,7 +19,7 @@ from deeptwins.gate import runs
 from deeptwins.gate.judge.conclusion import FAILED, OTHERS, UNDECIDED
 from deeptwins.gate.page import tables
 from deeptwins.gate.page.facts import JudgedRun, judge_run
-from deeptwins.gate.page.names import VERDICTS, printable
+from deeptwins.gate.page.names import VERDICTS, distinct, printable
 from deeptwins.gate.runs import Run
 from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import count
@@ -98,7 +98,8 @@ def _unknown(judged: JudgedRun) -> list[str]:
 
 
 def _ratios(caption: str, ratios: pd.DataFrame) -> Table:
-    words = Column("benchmark", "benchmark", printable), Column("verdict", "verdict", VERDICTS.__getitem__)
+    names = distinct(ratios["benchmark"])
+    words = Column("benchmark", "benchmark", names.__getitem__), Column("verdict", "verdict", VERDICTS.__getitem__)
     numbers = (
         Column("change in time", "log_ratio", lambda log_ratio: f"{tables.signed(log_ratio)} %"),
         Column("95 % interval", ("low", "high"), tables.span),

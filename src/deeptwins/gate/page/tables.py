@@ -11,7 +11,7 @@ import pandas as pd
 from deeptwins.gate.judge.history import History
 from deeptwins.gate.judge.metrics import Change, metric_of
 from deeptwins.gate.page.facts import JudgedRun, SelfTest
-from deeptwins.gate.page.names import VERDICTS, begin_with, metric_name, printable, short_names, without
+from deeptwins.gate.page.names import VERDICTS, begin_with, metric_name, printable, short_names, whole, without
 from deeptwins.pages.tables import Column, Table
 from deeptwins.pages.wording import apart, digits, interval, p_value, points
 
@@ -159,7 +159,7 @@ def rejections(judged: JudgedRun) -> Table:
 
 def unmeasured(judged: JudgedRun) -> Table:
     """Tabulate what was not measured, or not to its end, and why."""
-    rows = [[printable(what), state, printable(why, 400)] for what, state, why in _unmeasured(judged)]
+    rows = [[whole(what), state, printable(why, 400)] for what, state, why in _unmeasured(judged)]
     return Table("What has no result, and why", ("what", "state", "why"), rows, 3)
 
 
