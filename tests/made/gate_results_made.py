@@ -46,7 +46,8 @@ def every_kind(folder):
     """Store runs of every kind: nine against an anchor, a self-test, an import, a comparison."""
     for i in range(9):
         git = Git(head=f"{i:02x}" * 20, base="e" * 40, anchor="v1.0", suite="c" * 64)
-        facts = {"torch": "2.13" if i < 7 else "2.14"}
+        facts = {"torch": "2.13" if i < 7 else "2.14", "authored": f"2025-12-{i + 1:02d}T00:30:00+01:00"}
+        facts["repository"] = "https://code.example/o/r" if i == 7 else "javascript:alert(1)"
         environment = Environment(machine=made.MACHINE, facts=facts)
         benchmark = timed(SLOW, 0.1 if i >= 5 else 0.0, seed=i)
         exact = {"kernel": {"registers": (32, 32 if i < 3 else 64)}}

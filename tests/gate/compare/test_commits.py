@@ -129,6 +129,28 @@ def test_a_shallow_clone_is_told_how_to_get_older_commits(root, tmp_path):
         commits.choose(clone, head="origin/work")
 
 
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("https://code.example/o/r.git", "https://code.example/o/r"),
+        ("https://user:secret@code.example/o/r", "https://code.example/o/r"),
+        ("git@code.example:group/o/r.git", "https://code.example/group/o/r"),
+        ("ssh://git@code.example/o/r", "https://code.example/o/r"),
+        ("/home/somebody/r", None),
+        ("javascript:alert(1)//code.example/o", None),
+        (None, None),
+    ],
+)
+def test_where_a_commit_is_shown_is_told_without_secrets(root, remote, address):
+    """The address of the remote repository's pages, where it has such; and the author's date of the commit."""
+    if remote:
+        git(root, "remote", "add", "origin", remote)
+    facts = commits.facts(root, "HEAD")
+
+    assert facts.get("repository") == address
+    assert facts["authored"] == git(root, "show", "--no-patch", "--format=%aI")
+
+
 def test_without_a_main_branch_a_base_must_be_named(root):
     """The names that were looked for are told."""
     git(root, "branch", "--move", "main", "work")

@@ -105,6 +105,17 @@ def test_history_has_its_steps(written, text):
     assert "0404040..0505050" in svg
 
 
+def test_history_says_which_commits_and_links_what_changed_a_level(written):
+    """The axis has commits and dates, a point its commit, the author's date and ratio; a step links its commits."""
+    svg = (written.page.parent / "history.svg").read_text(encoding="utf-8")
+    page = html(written)
+
+    assert {"0000000", "2025-12-01", "0808080", "2025-12-09"} <= {*re.findall(r">\s*([0-9-]{7,10})<", svg)}
+    assert re.search(r"residual\], 050505050505, 2025-12-06: \+1\d\.\d %, 95 % interval", page)
+    links = {link for link in re.findall(r'href="([^"#]+)"', svg) if "compare" in link or "javascript" in link}
+    assert links == {"https://code.example/o/r/compare/040404040404...050505050505"}
+
+
 def test_the_self_test_is_counted(written, text):
     """Found, missed and false alarms, with exact intervals; by benchmark how often what was added is found."""
     found = rows(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,8 @@ from deeptwins.gate.compare import worktrees
 from deeptwins.system.git import git
 
 REMOTE = "origin/HEAD"  # where it is set, it names the main branch, whatever that is called
+# Of a remote repository, without what may be secret in it: host and path.
+ADDRESS = re.compile(r"(?:https://(?:[^@/]*@)?|ssh://git@|git@)([\w.-]+)[:/]([\w./-]+?)(?:\.git)?/?")
 MAIN = tuple(f"{remote}{name}" for name in ("main", "master", "trunk") for remote in ("origin/", ""))
 
 
@@ -62,6 +65,17 @@ def choose(
     if base != name and not itself:
         raise NothingToCompareError(_nothing(repository, name, given, commit))
     return Commits(commit, commit, "aa", dirty=False)
+
+
+def facts(repository: Path, commit: str) -> dict[str, str]:
+    """Return when a commit was written, and the address of the repository's pages, as far as they are known."""
+    known = {"authored": git(repository, "show", "--no-patch", "--format=%aI", commit)}
+    try:
+        remote = git(repository, "remote", "get-url", "origin")
+    except InputError:
+        return known
+    address = ADDRESS.fullmatch(remote)
+    return known | ({"repository": f"https://{address[1]}/{address[2]}"} if address else {})
 
 
 def main_branch(repository: Path) -> str:

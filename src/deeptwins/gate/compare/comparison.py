@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from deeptwins.errors import InputError
 from deeptwins.gate import runs
-from deeptwins.gate.compare import disturbances, lists, mutations, probes, worktrees
+from deeptwins.gate.compare import commits, disturbances, lists, mutations, probes, worktrees
 from deeptwins.gate.compare.arms.processes import ArmError, ArmProcess, LateError, Task, folder_for_files
 from deeptwins.gate.compare.paired import PairedMeasurement
 from deeptwins.gate.compare.worktrees import Arm, Suite
@@ -88,6 +88,8 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
     earlier = [*runs.load(results / REFERENCE), *runs.load(results)]
     margins = noise.margins(earlier, machine.machine, design.least_margin)
 
+    told = {**machine.facts, **commits.facts(request.repository, request.head)}
+
     measurements: dict[str, Any] = {}
     with worktrees.worktrees(request.repository, request.base, request.head) as arms:
         # Read which benchmarks there should be; base's own suite is asked before head's takes its place.
@@ -128,7 +130,7 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
         started=started,
         seconds=round(time.monotonic() - begun, 1),
         git=Git(head=request.head, base=request.base, anchor=request.anchor, dirty=request.dirty, suite=suite_sha),
-        environment=machine,
+        environment=machine.model_copy(update={"facts": told}),
         design=design,
         injected=request.mutation.name if request.mutation else None,
         added=request.added,

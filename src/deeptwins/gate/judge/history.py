@@ -7,6 +7,7 @@ Where the anchor moves, the series goes on if the new anchor was once measured a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,6 +24,7 @@ from deeptwins.gate.runs import Run, Value
 
 # Facts of an environment that times and counts depend on. A run with exact metrics has more of them in `toolchain`.
 VERSIONS = ("python", "torch", "triton", "numpy")
+ADDRESS = re.compile(r"https://[\w.-]+/[\w./-]+")  # of a repository: nothing else becomes a link
 
 
 class _Point(NamedTuple):
@@ -40,6 +42,8 @@ class _Point(NamedTuple):
     low: float
     high: float
     margin: float
+    date: str
+    """Of the commit, by its author; where a run does not know it, of the run."""
 
 
 class _TimeStep(NamedTuple):
@@ -91,6 +95,8 @@ class History:
     exact: pd.DataFrame
     short: Mapping[str, int]
     """Benchmarks that have too few runs for a step to be found, and the length of their longest series."""
+    repository: str
+    """Address of the pages on which a code host shows commits; empty where no run knows it."""
 
 
 def history(runs: Sequence[Run]) -> History:
@@ -116,7 +122,13 @@ def history(runs: Sequence[Run]) -> History:
         events=pd.DataFrame(events, columns=_Event._fields),
         exact=pd.DataFrame(_exact_steps(anchored), columns=_ExactStep._fields, dtype=object),  # keeps counts whole
         short=short,
+        repository=next((address for run in reversed(anchored) if (address := _repository(run))), ""),
     )
+
+
+def _repository(run: Run) -> str:
+    address = str(run.environment.facts.get("repository") or "")
+    return address if ADDRESS.fullmatch(address) else ""
 
 
 def _points(runs: Sequence[Run]) -> Iterator[_Point]:
@@ -147,6 +159,7 @@ def _points(runs: Sequence[Run]) -> Iterator[_Point]:
                 low=value.low + shift,
                 high=value.high + shift,
                 margin=math.log1p(margin or run.design.least_margin),
+                date=str(run.environment.facts.get("authored") or run.started)[:10],
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,8 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {
     "not_measured": (CHANCE, "", CHANCE),
 }
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # between ticks, in percent
-TICKS_ACROSS, TICKS_UP = 7, 5  # at most
+TICKS_ACROSS, TICKS_UP, TICKS_OF_COMMITS = 7, 5, 4  # at most
+BETWEEN = re.compile(r"[0-9a-f]{12}\.{3}[0-9a-f]{12}")  # two commits
 OUTCOME_NAMES = {
     "found": "detected",
     "inconclusive": "inconclusive",
@@ -89,17 +91,19 @@ def history(past: History) -> Picture:
         last = int(points["place"].max())
         first = next(iter(axes.values()))
         first.set_xlim(-0.6, last + 0.6)
-        first.set_xticks(_counts(last))
+        labels = {row["place"]: f"{printable(row['commit'])[:7]}\n{row['date']}" for row in points.to_dict("records")}
+        places = [place for place in _counts(last) if place in labels]
+        first.set_xticks(places, [labels[place] for place in places], fontsize=8)
         for name, ax in axes.items():
             changes = past.changes[past.changes["benchmark"] == name]
             series = points[points["benchmark"] == name]
-            _series(ax, series, changes, machines)
+            _series(ax, series, changes, machines, past.repository)
             marks.tell(ax, series["place"], series["log_ratio"], _points_in_words(series, whole(name)), "dot")
             for place in past.events["place"]:
                 ax.axvline(place - 0.5, color=INK, linewidth=1, alpha=0.55, linestyle=DOTTED)
             ax.set_title(in_lines(names[name]), fontsize=9)
             ax.tick_params(labelbottom=True)
-        figure.supxlabel("run, the oldest first")
+        figure.supxlabel("commit and its date, the first run on the left")
         figure.supylabel("change in time from the anchor (%)")
         handles = _history_marks(past.changes, past.events, machines)
         figure.legend(handles=handles, loc="outside upper left", ncols=2)
@@ -289,7 +293,7 @@ def _with_interval(row: Mapping[Any, Any], batch: str) -> str:
 def _points_in_words(series: pd.DataFrame, name: str) -> list[str]:
     """Say what each point of a history is."""
     return [
-        f"{name}, {printable(row['commit'])[:12]}, {row['started'][:10]}: {_with_interval(row, '')}"
+        f"{name}, {printable(row['commit'])[:12]}, {row['date']}: {_with_interval(row, '')}"
         for row in series.to_dict("records")
     ]
 
@@ -319,7 +323,9 @@ def _percent_ticks(ax: Axes, low: float, high: float, *, vertical: bool = False)
     )
 
 
-def _series(ax: Axes, values: pd.DataFrame, changes: pd.DataFrame, machines: Mapping[str, str]) -> None:
+def _series(
+    ax: Axes, values: pd.DataFrame, changes: pd.DataFrame, machines: Mapping[str, str], repository: str
+) -> None:
     """Draw the values of a benchmark, the level of each stretch, and its steps."""
     for chain, series in values.groupby("chain"):
         starts = sorted(changes.loc[changes["chain"] == chain, "place"])
@@ -332,7 +338,7 @@ def _series(ax: Axes, values: pd.DataFrame, changes: pd.DataFrame, machines: Map
     low, high = _limits(values, len(changes))
     ax.set_ylim(low, high)
     _percent_ticks(ax, low, high, vertical=True)
-    _name_steps(ax, changes.sort_values("place"), high)
+    _name_steps(ax, changes.sort_values("place"), high, repository)
 
 
 def _limits(values: pd.DataFrame, steps: int) -> tuple[float, float]:
@@ -347,8 +353,11 @@ def _limits(values: pd.DataFrame, steps: int) -> tuple[float, float]:
     return low, high + (high - low) * room / (1 - room)
 
 
-def _name_steps(ax: Axes, changes: pd.DataFrame, high: float) -> None:
-    """Write beside each step its size and, of no more than two, between which commits it lies: a table has the rest."""
+def _name_steps(ax: Axes, changes: pd.DataFrame, high: float, repository: str) -> None:
+    """Write beside each step its size and, of no more than two, between which commits it lies: a table has the rest.
+
+    The text is a link to what changed between the commits, where the repository is known.
+    """
     lines = 2 if len(changes) <= 2 else 1  # noqa: PLR2004
     for i, change in enumerate(changes.to_dict("records")):
         x = change["place"] - 0.5
@@ -360,6 +369,9 @@ def _name_steps(ax: Axes, changes: pd.DataFrame, high: float) -> None:
         # In points. Every second text stands lower, below the one before.
         offset = (-4 if right else 4, -1 - 12 * lines * (i % 2))
         style: dict[str, Any] = {"ha": "right" if right else "left", "va": "top", "fontsize": 8, "color": INK}
+        between = f"{change['before'][:12]}...{change['after'][:12]}"
+        if repository and BETWEEN.fullmatch(between):
+            style["url"] = f"{repository}/compare/{between}"
         ax.annotate(text, (x, high), offset, textcoords="offset points", **style)
 
 
@@ -379,7 +391,7 @@ def _history_marks(changes: pd.DataFrame, events: pd.DataFrame, machines: Mappin
 
 def _counts(last: int) -> list[int]:
     """Return round numbers of runs."""
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 10**9) if last / step <= 6)  # noqa: PLR2004
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 10**9) if last / step <= TICKS_OF_COMMITS)
     return list(range(0, last + 1, step))
 
 
