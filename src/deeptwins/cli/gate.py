@@ -70,6 +70,10 @@ SuitePath = Annotated[
 SuiteFrom = Annotated[
     str | None, typer.Option(metavar="REF", help="The commit whose benchmarks both run. [default: head]")
 ]
+Install = Annotated[
+    str | None,
+    typer.Option(metavar="CMD", help="Install each commit by CMD, such as 'pip install .'. [default: neither]"),
+]
 Only = Annotated[
     list[str] | None, typer.Option(metavar="WORD", help="Run benchmarks whose names contain WORD. Can be given again.")
 ]
@@ -100,6 +104,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
     head: Head = None,
     suite: SuitePath = None,
     suite_from: SuiteFrom = None,
+    install: Install = None,
     only: Only = None,
     tier: TierChoice = "all",
     time_limit: Limit = "10m",
@@ -144,6 +149,7 @@ def gate(  # noqa: PLR0913  every option is a parameter
         alone = self_test or write_list  # what differs is not the question then
         given = head or "HEAD" if self_test else base
         root, commits, parts = _chosen(given, anchor, head, suite, suite_from, alone=alone)
+        parts = parts if install is None else parts.installed_by(install)
         if same := None if alone else _same(root, commits, parts):
             _end(summary, "No slowdown.", same, 0)
             return
@@ -179,9 +185,7 @@ def page(results: GateRuns = RESULTS, reports: Reports = REPORTS) -> None:
 
 
 @app.command()
-def summary(
-    file: Annotated[Path, typer.Argument(help="A run's file, or what `deeptwins gate --json` printed.")],
-) -> None:
+def summary(file: Annotated[Path, typer.Argument(help="A run, or what the gate printed with --json.")]) -> None:
     """Print in Markdown what was found, for a job's summary or the comment on a pull request."""
     from deeptwins.gate.page.summary import told
 

@@ -38,7 +38,7 @@ def test_both_arms_have_the_suite_of_one_commit(root):
 
     with worktrees.worktrees(root, base, head) as arms:
         for arm in arms:
-            worktrees.bring(arm, suite)
+            worktrees.bring(root, arm, suite)
         for arm, code in zip(arms, "12", strict=True):
             assert (arm.root / "code").read_text() == code
             assert (arm.root / "bench" / "a").read_text() == (arm.root / "data" / "x").read_text() == "new"
@@ -227,7 +227,7 @@ def test_what_pytest_reads_is_the_suites_too(root):
     suite = worktrees.suite(root, head, Path("tests/bench"))
 
     with worktrees.worktrees(root, base, head) as (arm, _):
-        worktrees.bring(arm, suite)
+        worktrees.bring(root, arm, suite)
         assert (arm.root / "tests" / "conftest.py").read_text() == "new"
         assert not (arm.root / "pytest.ini").exists()
         assert not (arm.root / "conftest.py").exists()
@@ -249,7 +249,7 @@ def test_only_the_worktrees_are_touched(root, monkeypatch):
         suite = worktrees.suite(root, base, Path("bench"))
         with worktrees.worktrees(root, base, head) as arms:
             for arm in arms:
-                worktrees.bring(arm, suite)
+                worktrees.bring(root, arm, suite)
 
     assert git(root, "status", "--porcelain") == before
 

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -91,7 +91,13 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
     told = {**machine.facts, **commits.facts(request.repository, request.head)}
 
     measurements: dict[str, Any] = {}
-    with worktrees.worktrees(request.repository, request.base, request.head) as arms:
+    with (
+        worktrees.worktrees(request.repository, request.base, request.head) as bare,
+        worktrees.installed(request.repository, bare, request.suite, tell) as arms,
+    ):
+        # What was installed takes nothing from the time to measure.
+        request = replace(request, limit_s=request.limit_s + time.monotonic() - begun)
+
         # Read which benchmarks there should be; base's own suite is asked before head's takes its place.
         deadline = begun + request.limit_s
         task = Task(arms, request.suite, design, core, request.repository, request.added, deadline)
@@ -102,7 +108,7 @@ def compare(request: Request, results: Path, tell: Callable[[str], object]) -> R
 
         # Give both arms the same benchmarks, and make head worse where that is asked for.
         for arm in arms:
-            worktrees.bring(arm, request.suite)
+            worktrees.bring(request.repository, arm, request.suite)
         if request.mutation:
             mutations.apply(request.mutation, arms[1].root)
         suite_sha = worktrees.fingerprint(arms[1], request.suite)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tomllib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deeptwins.errors import InputError, line
+from deeptwins.gate.arms import environments, surroundings
 from deeptwins.gate.compare import lists, scratch
-from deeptwins.pages.wording import listed
 from deeptwins.system.git import git
 
 PROSE = (".md", ".rst", "LICENSE", "docs/", "reports/", "results/")  # such ends or beginnings of paths never run
@@ -23,6 +24,7 @@ CONFIGS = (  # files that pytest reads, from the suite's folder up to the root
     *("pyproject.toml", "setup.cfg", "tox.ini", "conftest.py"),
     *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini"),
 )
+NAMED = 3  # files in a message
 LIST = "gate.txt"  # in the suite's folder: the names of all that should be measured
 UNSHALLOW = "this clone is shallow and lacks older commits: `git fetch --unshallow`, or in CI fetch-depth: 0, gets them"
 _IDENTITY = {
@@ -39,9 +41,13 @@ class Arm:
     commit: str
     root: Path
     """Of its worktree."""
+    python: str = sys.executable
+    """The interpreter: of an environment of the arm's own, in which its code is installed, or else this one."""
 
     def environment(self) -> dict[str, str]:
         """Return the variables of a process that imports this arm's code before any that is installed."""
+        if self.python != sys.executable:
+            return {"PYTHONPATH": "", "VIRTUAL_ENV": str(Path(self.python).parents[1])}
         path = [str(folder) for folder in (self.root / "src", self.root) if folder.is_dir()]
         return {"PYTHONPATH": os.pathsep.join([*path, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
@@ -56,11 +62,24 @@ class Suite:
     """Files and folders that it needs from elsewhere in the repository."""
     commit: str
     """The commit that defines it."""
+    ignored: tuple[Path, ...] = ()
+    """What it needs beside it that git ignores, such as generated files: copied from the checkout."""
+    install: tuple[str, ...] | None = None
+    """Commands that install the project in each arm's own environment; None: both use what is installed here."""
 
     @property
     def parts(self) -> tuple[Path, ...]:
         """All files and folders that are brought into both arms."""
         return self.path, *self.beside
+
+    def installed_by(self, command: str) -> Suite:
+        """Return it with another command that installs the project.
+
+        Raises:
+            InputError: it makes no sense.
+        """
+        environments.commands([command])
+        return replace(self, install=(command,))
 
 
 def root_of(folder: Path) -> Path:
@@ -128,7 +147,9 @@ def snapshot(repository: Path) -> tuple[str, bool]:
     head = resolve(repository, "HEAD")
     conflicts = git(repository, "diff", "--name-only", "--diff-filter=U", "-z").split("\0")
     if names := [line(name) for name in conflicts if name]:
-        raise InputError(f"{listed(names[:3])}: in conflict; finish or end the merge, or name a commit with --head")
+        raise InputError(
+            f"{', '.join(names[:NAMED])}: in conflict; finish or end the merge, or name a commit with --head"
+        )
     index = Path(git(repository, "rev-parse", "--path-format=absolute", "--git-path", "index"))
     with TemporaryDirectory() as folder:
         environment = {**_IDENTITY, "GIT_INDEX_FILE": str(Path(folder, "index"))}
@@ -174,8 +195,8 @@ def only_prose(repository: Path, base: str, head: str, parts: Iterable[Path] = (
 def suite(repository: Path, commit: str, path: Path | None) -> Suite:
     """Find the benchmarks of a commit: those asked for, or those that its pyproject.toml names.
 
-    Its table is `[tool.deeptwins.gate]` with the keys `suite`, a folder or file, and `with`, a list of what else the
-    benchmarks need from the repository.
+    Its table is `[tool.deeptwins.gate]` with the keys `suite`, a folder or file; `with`, a list of what else the
+    benchmarks need from the repository or, where git ignores it, from the checkout; and `install`, a list of commands.
 
     Args:
         repository: the root of a checkout.
@@ -185,21 +206,27 @@ def suite(repository: Path, commit: str, path: Path | None) -> Suite:
     Raises:
         InputError: there is no such file or folder in the commit, or pyproject.toml makes no sense.
     """
-    configured, beside = _settings(repository, commit)
+    configured, beside, commands = _settings(repository, commit)
+    environments.commands(commands or ())
     chosen = path or configured
     if chosen is None:
         raise InputError("no suite: name its folder with --suite, or in pyproject.toml, [tool.deeptwins.gate] suite")
     # Each part lies inside the repository, and is in the commit.
+    ignored = []
     for part in (chosen, *beside):
         if part == Path() or part.is_absolute() or ".." in part.parts:
             raise InputError(
                 f"{part}: both commits would run the same code; name a file or folder inside the repository"
             )
         if not git(repository, "ls-tree", "--name-only", commit, "--", str(part)):
+            if part != chosen and surroundings.is_ignored(repository, part):
+                ignored.append(part)
+                continue
             raise InputError(f"{part}: not in commit {commit[:12]}; the gate measures what is committed")
     # The files that pytest reads for it belong to it.
     configs = git(repository, "ls-tree", "--name-only", commit, "--", *map(str, _configs(chosen))).splitlines()
-    return Suite(chosen, (*beside, *map(Path, configs)), commit)
+    tracked = [part for part in beside if part not in ignored]
+    return Suite(chosen, (*tracked, *map(Path, configs)), commit, tuple(ignored), commands)
 
 
 @contextmanager
@@ -216,10 +243,37 @@ def worktrees(repository: Path, base: str, head: str) -> Iterator[tuple[Arm, Arm
         try:
             for arm in arms:
                 git(repository, "worktree", "add", "--quiet", "--detach", str(arm.root), arm.commit)
+                surroundings.bring_submodules(repository, arm.commit, arm.root)
             yield arms
         finally:
             for arm in arms:
                 _forget(repository, arm.root)
+
+
+@contextmanager
+def installed(
+    repository: Path, arms: tuple[Arm, Arm], suite: Suite, tell: Callable[[str], object]
+) -> Iterator[tuple[Arm, Arm]]:
+    """Install each arm in an environment of its own, where that is asked for.
+
+    Raises:
+        InputError: it fails; or it is not asked for, and sources changed that do nothing until they are compiled.
+    """
+    base, head = arms
+    if suite.install is None and (names := surroundings.uncompiled(repository, base.commit, head.commit, suite.parts)):
+        raise InputError(
+            f"{', '.join(map(line, names[:NAMED]))}: changed, and not compiled here, so both commits would run the same"
+            " module; --install 'pip install .' builds each; install = [] in pyproject.toml says that nothing is built"
+        )
+    if not suite.install:
+        yield arms
+        return
+    with ExitStack() as stack:
+        pythons = [
+            stack.enter_context(environments.environment(repository, arm.commit, arm.root, suite.install, tell))
+            for arm in arms
+        ]
+        yield replace(base, python=str(pythons[0])), replace(head, python=str(pythons[1]))
 
 
 def _forget_left(repository: Path) -> None:
@@ -237,8 +291,13 @@ def _forget(repository: Path, root: Path) -> None:
         git(repository, "worktree", "remove", "--force", "--force", str(root))  # twice: git locks it while it is made
 
 
-def bring(arm: Arm, suite: Suite) -> None:
+def bring(repository: Path, arm: Arm, suite: Suite) -> None:
     """Replace an arm's own definitions of the benchmarks by the suite's.
+
+    Args:
+        repository: root of the checkout, where ignored files come from.
+        arm: to change.
+        suite: to bring.
 
     Raises:
         InputError: git cannot.
@@ -254,6 +313,8 @@ def bring(arm: Arm, suite: Suite) -> None:
         (arm.root / config).unlink(missing_ok=True)
 
     git(arm.root, "checkout", "--quiet", suite.commit, "--", *map(str, suite.parts))
+    for path in suite.ignored:
+        surroundings.copy(repository, path, arm.root)
 
 
 def fingerprint(arm: Arm, suite: Suite) -> str:
@@ -287,16 +348,23 @@ def _configs(path: Path) -> list[Path]:
     return [folder / name for folder in path.parents for name in CONFIGS]
 
 
-def _settings(repository: Path, commit: str) -> tuple[Path | None, tuple[Path, ...]]:
-    """Read pyproject.toml: the suite, None if it names none, and the paths that the suite needs beside it."""
+def _settings(repository: Path, commit: str) -> tuple[Path | None, tuple[Path, ...], tuple[str, ...] | None]:
+    """Read pyproject.toml: the suite, None if it names none; the paths that it needs beside it; how to install."""
     try:
         text = git(repository, "show", f"{commit}:pyproject.toml")
     except InputError:
-        return None, ()
+        return None, (), None
     try:
         table = tomllib.loads(text).get("tool", {}).get("deeptwins", {}).get("gate", {})
-        if {*table} - {"suite", "with"}:
-            raise ValueError("[tool.deeptwins.gate] has the keys suite, a path, and with, a list of paths")
-        return Path(table["suite"]) if "suite" in table else None, tuple(map(Path, table.get("with", ())))
+        if {*table} - {"suite", "with", "install"}:
+            raise ValueError(
+                "[tool.deeptwins.gate] has the keys suite, a path; with, a list of paths; install, a list of commands"
+            )
+        lists = {key: table[key] for key in ("with", "install") if key in table}
+        for key, value in lists.items():
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise ValueError(f"[tool.deeptwins.gate] {key}: a list of texts")
+        install = tuple(lists["install"]) if "install" in lists else None
+        return Path(table["suite"]) if "suite" in table else None, tuple(map(Path, lists.get("with", ()))), install
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"pyproject.toml of {commit[:12]}: {line(str(error))}") from None

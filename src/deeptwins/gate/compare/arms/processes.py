@@ -103,7 +103,7 @@ class ArmProcess:
         files = [str(task.suite.path)] if names is None else dict.fromkeys(name.split("::")[0] for name in names)
         with self._log.open("wb") as log, theirs:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-P", str(WORKER), str(theirs.fileno()), *arguments, *files],
+                [arm.python, "-P", str(WORKER), str(theirs.fileno()), *arguments, *files],
                 cwd=arm.root,
                 env=_environment(arm, number),
                 stdin=subprocess.DEVNULL,
