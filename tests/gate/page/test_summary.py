@@ -34,6 +34,7 @@ def test_the_summary_says_what_changed():
     assert "| Better: kernel[sm_80]: registers per thread: 40 before, 32 now. |" in folded
     assert f"| {BROKEN} | failed | RuntimeError: boom |" in folded
     assert "2 of 5 exact values are unchanged." in plain
+    assert "\n\nHead bbbbbbbbbbbb compared with base aaaaaaaaaaaa on made-up, " in plain
 
 
 def test_the_summary_of_an_unremarkable_run_is_short():

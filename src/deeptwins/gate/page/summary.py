@@ -140,7 +140,7 @@ def _row(cells: list[str] | tuple[str, ...]) -> str:
 def _where(run: Run) -> str:
     git = run.git
     changes = " with uncommitted changes" if git.dirty else ""
-    head, base = printable(git.head, 12), printable(git.base, 12)
+    head, base = (name[:12] if runs.COMMIT.fullmatch(name) else printable(name, 80) for name in (git.head, git.base))
     return f"Head {head}{changes} compared with base {base} on {printable(run.environment.machine, 200)}."
 
 
