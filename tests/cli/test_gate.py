@@ -18,8 +18,8 @@ import forked
 import gate_made as made
 from deeptwins.cli import app, console
 from deeptwins.gate import runs
+from deeptwins.gate.arms import processes
 from deeptwins.gate.compare import comparison, disturbances, selftest
-from deeptwins.gate.compare.arms import processes
 from deeptwins.gate.judge.conclusion import conclude
 from reading import documented_keys
 from repositories import git

@@ -33,9 +33,9 @@ from deeptwins.system.invocation import lacking
 from deeptwins.system.signals import INTERRUPTED
 
 if TYPE_CHECKING:
-    from deeptwins.gate.compare.commits import Commits
+    from deeptwins.gate.arms.commits import Commits
+    from deeptwins.gate.arms.worktrees import Suite
     from deeptwins.gate.compare.comparison import Request
-    from deeptwins.gate.compare.worktrees import Suite
     from deeptwins.gate.page.facts import JudgedRun
     from deeptwins.gate.runs import Run
 
@@ -255,7 +255,7 @@ def _explained(summary: Path | None, *, bisect: bool, base: str | None) -> Itera
 
     A bisection passes over a commit that is a part of its base. Whatever else is wrong is wrong for all: it stops.
     """
-    from deeptwins.gate.compare.commits import NothingToCompareError
+    from deeptwins.gate.arms.commits import NothingToCompareError
 
     try:
         yield
@@ -276,7 +276,7 @@ def _chosen(  # noqa: PLR0913
     base: str | None, anchor: str | None, head: str | None, suite: Path | None, suite_from: str | None, *, alone: bool
 ) -> tuple[Path, Commits, Suite]:
     """Find the repository, the commits and the benchmarks that are meant."""
-    from deeptwins.gate.compare import commits, worktrees
+    from deeptwins.gate.arms import commits, worktrees
 
     place = Path.cwd() if suite is None else suite.resolve()
     root = worktrees.root_of(place if place.is_dir() else place.parent)
@@ -287,7 +287,7 @@ def _chosen(  # noqa: PLR0913
 
 def _same(root: Path, commits: Commits, parts: Suite) -> str:
     """Say why two commits cannot differ in speed; empty where they can, or where each is to be measured anyway."""
-    from deeptwins.gate.compare import worktrees
+    from deeptwins.gate.arms import worktrees
 
     if commits.kind != "paired":
         return ""
@@ -301,7 +301,8 @@ def _same(root: Path, commits: Commits, parts: Suite) -> str:
 
 def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *, write_list: bool) -> int:
     """Compare two commits; returns the exit code."""
-    from deeptwins.gate.compare import comparison, worktrees
+    from deeptwins.gate.arms import worktrees
+    from deeptwins.gate.compare import comparison
     from deeptwins.records import tables
 
     changes = " with uncommitted changes" if asked.dirty else ""
@@ -369,7 +370,8 @@ def _told(judged: JudgedRun, code: int) -> dict[str, Any]:
 
 def _test_itself(asked: Request, trials: int | None, results: Path, reports: Path) -> None:
     """Go on with the self-test from where it broke off, if it did."""
-    from deeptwins.gate.compare import selftest, worktrees
+    from deeptwins.gate.arms import worktrees
+    from deeptwins.gate.compare import selftest
 
     if asked.dirty:
         raise InputError("the self-test compares HEAD with itself: commit your changes, or name a commit with --head")

@@ -6,8 +6,7 @@ import sys
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.gate.arms import environments
-from deeptwins.gate.compare import worktrees
+from deeptwins.gate.arms import environments, worktrees
 
 INSTALL = ("pip install .",)
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.gate.arms import surroundings
-from deeptwins.gate.compare import worktrees
+from deeptwins.gate.arms import surroundings, worktrees
 from repositories import commit, git
 
 

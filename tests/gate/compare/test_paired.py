@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from deeptwins.gate.arms import processes
+from deeptwins.gate.arms.worktrees import Arm, Suite
 from deeptwins.gate.compare import disturbances, paired
-from deeptwins.gate.compare.arms import processes
-from deeptwins.gate.compare.worktrees import Arm, Suite
 from deeptwins.gate.judge.verdict import judge
 from deeptwins.gate.runs import DESIGN
 

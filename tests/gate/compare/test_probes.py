@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeptwins.errors import InputError
+from deeptwins.gate.arms.worktrees import Arm
 from deeptwins.gate.compare import probes
 from deeptwins.gate.compare.probes import Counts, measure, merge
-from deeptwins.gate.compare.worktrees import Arm
 from deeptwins.gate.judge.metrics import METRICS, Change, changes, lost
 from deeptwins.gate.runs import Run
 

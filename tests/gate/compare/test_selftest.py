@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gate_made as made
+from deeptwins.gate.arms.worktrees import Suite
 from deeptwins.gate.compare import selftest
 from deeptwins.gate.compare.comparison import Request
 from deeptwins.gate.compare.mutations import MUTATIONS
-from deeptwins.gate.compare.worktrees import Suite
 
 NAMES = ["bench_a", "bench_b", "bench_c"]
 

@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 from deeptwins.errors import InputError
 from deeptwins.gate import runs
-from deeptwins.gate.compare import commits, disturbances, lists, mutations, probes, worktrees
-from deeptwins.gate.compare.arms.processes import ArmError, ArmProcess, LateError, Task, folder_for_files
+from deeptwins.gate.arms import commits, lists, worktrees
+from deeptwins.gate.arms.processes import ArmError, ArmProcess, LateError, Task, folder_for_files
+from deeptwins.gate.arms.worktrees import Arm, Suite
+from deeptwins.gate.compare import disturbances, mutations, probes
 from deeptwins.gate.compare.paired import PairedMeasurement
-from deeptwins.gate.compare.worktrees import Arm, Suite
 from deeptwins.gate.judge import metrics, noise
 from deeptwins.gate.runs import DESIGN, Environment, Git, Kind, Run, Value
 from deeptwins.records import host

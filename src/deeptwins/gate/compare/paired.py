@@ -18,10 +18,9 @@ from statistics import median
 from typing import Any
 
 from deeptwins.errors import line
-from deeptwins.gate.compare import budget
-from deeptwins.gate.compare.arms import dialogue
-from deeptwins.gate.compare.arms.dialogue import ArmResult, EndedError
-from deeptwins.gate.compare.arms.processes import (
+from deeptwins.gate.arms import dialogue
+from deeptwins.gate.arms.dialogue import ArmResult, EndedError
+from deeptwins.gate.arms.processes import (
     PATIENCE_S,
     PATTERNS,
     ArmError,
@@ -32,6 +31,7 @@ from deeptwins.gate.compare.arms.processes import (
     folder_for_files,
     pair_of_processes,
 )
+from deeptwins.gate.compare import budget
 from deeptwins.gate.compare.budget import Cost
 from deeptwins.gate.compare.disturbances import BlockWatch
 from deeptwins.gate.judge import verdict

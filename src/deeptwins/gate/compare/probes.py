@@ -18,9 +18,9 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from deeptwins.errors import InputError
-from deeptwins.gate.compare import scratch
-from deeptwins.gate.compare.arms.processes import end
-from deeptwins.gate.compare.worktrees import Arm
+from deeptwins.gate.arms import scratch
+from deeptwins.gate.arms.processes import end
+from deeptwins.gate.arms.worktrees import Arm
 from deeptwins.gate.judge.metrics import ExactValues
 from deeptwins.gate.runs import Value
 from deeptwins.records.fields import Row

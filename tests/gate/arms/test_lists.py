@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import gate_made as made
-from deeptwins.gate.compare import lists
+from deeptwins.gate.arms import lists
 from deeptwins.gate.compare.comparison import listing
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deeptwins.errors import line
-from deeptwins.gate.compare.arms.processes import ArmError, ArmProcess
+from deeptwins.gate.arms.processes import ArmError, ArmProcess
 from deeptwins.gate.judge.sentences import names
 from deeptwins.pages.wording import count
 

@@ -22,8 +22,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from deeptwins.errors import line
-from deeptwins.gate.compare import scratch
-from deeptwins.gate.compare.worktrees import Arm, Suite
+from deeptwins.gate.arms import scratch
+from deeptwins.gate.arms.worktrees import Arm, Suite
 from deeptwins.gate.runs import Design
 
 WORKER = Path(__file__).with_name("worker.py")

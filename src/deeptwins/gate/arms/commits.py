@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from deeptwins.errors import InputError, line
-from deeptwins.gate.compare import worktrees
+from deeptwins.gate.arms import worktrees
 from deeptwins.system.git import git
 
 REMOTE = "origin/HEAD"  # where it is set, it names the main branch, whatever that is called

@@ -38,7 +38,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 if TYPE_CHECKING:
-    from deeptwins.gate.compare.arms.segments import Segments
+    from deeptwins.gate.arms.segments import Segments
 else:  # by its path: the package that an arm imports is the one that is measured
     _loader = SourceFileLoader("deeptwins_gate_segments", str(Path(__file__).with_name("segments.py")))
     _module = module_from_spec(spec_from_loader(_loader.name, _loader))

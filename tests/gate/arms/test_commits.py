@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.gate.compare import commits
+from deeptwins.gate.arms import commits
 from repositories import commit, git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")

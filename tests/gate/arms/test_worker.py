@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("pytest_benchmark", reason="needs pytest-benchmark")
 
-from deeptwins.gate.compare.arms import segments as timing
-from deeptwins.gate.compare.arms import worker
+from deeptwins.gate.arms import segments as timing
+from deeptwins.gate.arms import worker
 
 
 class Clock:
@@ -125,7 +125,7 @@ def test_a_worker_ends_with_the_gate():
     """Where nobody asks any more, a worker does not go on by itself."""
     ours, theirs = socket.socketpair()
     theirs.close()
-    code = f"from deeptwins.gate.compare.arms import worker; worker.Channel({ours.fileno()}).ask()"
+    code = f"from deeptwins.gate.arms import worker; worker.Channel({ours.fileno()}).ask()"
 
     process = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], pass_fds=[ours.fileno()], check=False, capture_output=True, text=True

@@ -14,8 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deeptwins.errors import InputError, line
-from deeptwins.gate.arms import environments, surroundings
-from deeptwins.gate.compare import lists, scratch
+from deeptwins.gate.arms import environments, lists, scratch, surroundings
 from deeptwins.system.git import git
 
 PROSE = (".md", ".rst", "LICENSE", "docs/", "reports/", "results/")  # such ends or beginnings of paths never run

@@ -11,8 +11,7 @@ from subprocess import CalledProcessError
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.gate.compare import worktrees
-from deeptwins.gate.compare.arms import processes
+from deeptwins.gate.arms import processes, worktrees
 from repositories import commit, git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -78,8 +77,8 @@ def test_nothing_is_left_behind_where_it_breaks_off(root):
 KILLED = """
 import os, sys
 from pathlib import Path
-from deeptwins.gate.compare import worktrees
-from deeptwins.gate.compare.arms import processes
+from deeptwins.gate.arms import worktrees
+from deeptwins.gate.arms import processes
 with worktrees.worktrees(Path(sys.argv[1]), "HEAD", "HEAD"), processes.folder_for_files() as files:
     files.joinpath("file").touch()
     print("ready", flush=True)
@@ -97,7 +96,7 @@ def killed(root, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setattr(processes, "MEMORY", tmp_path / "memory")
     memory = str(tmp_path / "memory")
-    code = f"from deeptwins.gate.compare.arms import processes\nprocesses.MEMORY = processes.Path({memory!r})"
+    code = f"from deeptwins.gate.arms import processes\nprocesses.MEMORY = processes.Path({memory!r})"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": tempfile.tempdir}
     with subprocess.Popen(  # noqa: S603  our own
         [sys.executable, "-c", code + KILLED, root],
