@@ -514,7 +514,7 @@ def test_programs_are_told_what_is_wrong(call, command):
 
 WAITING = [
     *["show resnet-18", "profile resnet-18", "profile --timings x.json", "kernels", "kernels --no-compile"],
-    *["schema", "list", "report", "report tiny", "diff tiny tiny", "export tiny --to csv", "gate page"],
+    *["schema", "report", "report tiny", "diff tiny tiny", "export tiny --to csv", "gate page"],
     "gate import a.json b.json",
 ]
 

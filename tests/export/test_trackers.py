@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import made
-from deeptwins.export import targets, trackers
+from deeptwins.export import mlflow_runs, targets, trackers, wandb_runs
 from deeptwins.system.invocation import installing
 from refusals import refused
 
@@ -302,7 +302,7 @@ def test_an_offline_run_that_a_kill_has_left_goes_when_its_run_was_begun_anew(tm
         return SimpleNamespace(log=lambda *_, **__: None, summary={}, finish=lambda: None)
 
     wandb = SimpleNamespace(Settings=lambda **_: None, init=init)
-    monkeypatch.setattr("deeptwins.export.wandb_runs.client", lambda *_: wandb)
+    monkeypatch.setattr(wandb_runs, "client", lambda *_: wandb)
     for commit, kill in (("abc", True), ("def", False)):
         lines = made.records(study.runs[0], status=None if kill else "done")
         path = made.write(results, study.runs[0], [lines[0] | {"commit": commit}, *lines[1:]])
@@ -324,7 +324,7 @@ def test_a_store_that_mlflow_does_not_finish_is_not_left_behind(tmp_path, monkey
         def search_experiments(self, max_results):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("deeptwins.export.mlflow_runs.client", lambda *_: SimpleNamespace(MlflowClient=Full))
+    monkeypatch.setattr(mlflow_runs, "client", lambda *_: SimpleNamespace(MlflowClient=Full))
     said = refused(targets.place, "mlflow", str(tmp_path / "out"), tmp_path / "results", made.small(tmp_path))
 
     assert said == "mlflow: OSError: [Errno 28] No space left on device; nothing is lost"

@@ -189,7 +189,8 @@ def summary(file: Annotated[Path, typer.Argument(help="A run, or what the gate p
     """Print in Markdown what was found, for a job's summary or the comment on a pull request."""
     from deeptwins.gate.page.summary import told
 
-    typer.echo(told(file), nl=False)
+    for text in told(file).splitlines():
+        say(text)
 
 
 @app.command("import")

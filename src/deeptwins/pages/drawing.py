@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import textwrap
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -222,15 +221,18 @@ def panels(
 
 
 def wrapped(text: str, width: int) -> str:
-    """Break text into lines: between words; a word longer than a line, such as a path, after its signs, if any."""
+    """Break text into lines: between words; in a word longer than a line, such as a path, after its signs, if any."""
     lines = [""]
     for word in re.findall(r"\S+\s*", text):
         parts = [word] if len(word.rstrip()) <= width else re.findall(r"[^.:_/-]*[.:_/-]+|[^.:_/-]+", word)
         for part in parts:
-            if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+            while len(part.rstrip()) > (room := max(width - len(lines[-1]), 0)):
+                if len(part.rstrip()) > width:  # no line holds it
+                    lines[-1] += part[:room]
+                    part = part[room:]  # noqa: PLW2901  what is left of it
                 lines.append("")
             lines[-1] += part
-    return "\n".join(piece for line in lines for piece in textwrap.wrap(line, width, break_on_hyphens=False))
+    return "\n".join(line.strip() for line in lines if line.strip())
 
 
 def by_panel(axes: Panels, table: pd.DataFrame, column: str) -> Iterator[tuple[Axes, pd.DataFrame]]:

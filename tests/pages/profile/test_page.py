@@ -204,7 +204,7 @@ def test_on_a_gpu(tmp_path):
     steps = pd.read_csv(done.page.parent / "data" / "steps.csv")
     assert steps["issued_us"].tolist() == [200_000, 250_000]
     assert "cifar-plain-8|100|90.0 to 120|200|150|80.0|20.0|20 %" in rows(markdown(done))
-    assert ">at::native::vectorized_elementwise_kernel<" in text
+    assert ">at::native::vectorized_elementwise_kernel<" in text.replace("<wbr>", "")
 
 
 def test_a_terminal_gets_the_same_tables(usual):

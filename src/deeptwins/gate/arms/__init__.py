@@ -1,1 +1,1 @@
-"""What a commit needs around its files to be measured: what git does not hold, and an environment of its own."""
+"""What makes and runs the two commits: their worktrees, what git does not hold, environments, processes and workers."""
