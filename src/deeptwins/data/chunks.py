@@ -1,7 +1,7 @@
 """Where the column chunks of a Parquet file lie, and how large their pages are, asked before any of them is unpacked.
 
-What a file says at its end of the size of its content need not be true. What decoders go by are the headers of pages.
-Both are structs of Thrift's compact protocol (Apache Parquet, `parquet.thrift`: FileMetaData, PageHeader).
+The sizes in a file's footer need not be true: decoders go by the headers of pages. Both are structs of Thrift's compact
+protocol (Apache Parquet, `parquet.thrift`: FileMetaData, PageHeader).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _chunk(column: dict[int, Any]) -> tuple[str, Chunk]:
 
 
 def pages(source: BinaryIO, chunk: Chunk) -> Iterator[PageHead]:
-    """Read the headers of the pages that a decoder would read of a chunk.
+    """Read the headers of those pages of a chunk that a decoder would read.
 
     Raises:
         ValueError, EOFError: the file is damaged.

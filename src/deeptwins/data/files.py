@@ -83,7 +83,7 @@ def opened(path: Path, advice: str) -> Iterator[BinaryIO]:
 
 
 def held(folder: Path, *patterns: str) -> str:
-    """Name what a folder holds, for a message: what fits the first of the patterns that anything fits, or all."""
+    """Name what a folder holds, for a message: what fits the first pattern that fits anything, else everything."""
     for pattern in (*patterns, "*"):
         paths = [path for path in folder.glob(pattern) if not path.name.startswith(".")]
         if paths:

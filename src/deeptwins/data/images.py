@@ -48,7 +48,7 @@ class Encoded(Protocol):
         """Name an image for an error message: its path, say."""
 
     def identity(self, index: int) -> str:
-        """Return a text that no other image has, nor a changed version of this one, without decoding it."""
+        """Return a text that differs for every other image, and for a changed version of this one, without decoding."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Streamed:
         return torch.from_numpy(np.concatenate([part.result() for part in coming])).permute(0, 3, 1, 2)
 
     def expect(self, indices: Tensor) -> None:
-        """Start to decode images that `at` will soon be called for, with just these indices."""
+        """Start to decode images, for which `at` will soon be called with exactly these indices."""
         key = indices.numpy().tobytes()
         if key in self._coming:
             return

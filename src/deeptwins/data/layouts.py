@@ -114,10 +114,10 @@ class Native(NamedTuple):
     """A dataset as torchvision downloads it."""
 
     folder: str
-    """That torchvision's class makes in its root."""
+    """The folder that torchvision's class makes in its root."""
     read: Callable[[Path], RawDataset]
     check: Callable[[Path], object]
-    """Raises InputError where a file is missing; reads none."""
+    """Raises InputError where a file is missing; reads no file."""
     torchvision_class: str
 
 

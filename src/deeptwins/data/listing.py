@@ -95,7 +95,7 @@ _AGAIN = "linked to a folder that is read anyway"
 
 
 def unwanted(name: str) -> str:
-    """Say why a file or folder is left out for its name; empty where it is not."""
+    """Say why a file or folder is left out because of its name; empty where it is kept."""
     if name.startswith("."):
         return "hidden"
     return "left by other programs" if _LITTER.match(name.lower()) else ""

@@ -49,7 +49,7 @@ class Stream:
         return self.gather(self._draws(t))
 
     def gather(self, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Make a batch of columns of epochs' tables, int64 (4, B): images and labels as `batch` returns them.
+        """Make a batch from columns of the tables of epochs, int64 (4, B): images and labels as `batch` returns them.
 
         Raises:
             InputError: an image of a streamed dataset is damaged or gone.
@@ -62,7 +62,7 @@ class Stream:
         return x, y
 
     def epochs(self, t: int) -> float:
-        """How many epochs t iterations are."""
+        """Convert a number of iterations to epochs."""
         return t * self.recipe.batch_size / len(self.dataset.train)
 
     def clean(self, split: str, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -28,7 +28,7 @@ class EventFiles:
         )
 
     def left(self, unit: Unit) -> str | None:
-        """Say how many of the unit's points its file has; none where it is torn, or of other training."""
+        """Return the mark of the unit's file: empty if it is torn or of other training, None if there is no file."""
         files = [*self._folder(unit).glob(OURS)]
         if not files:
             return None

@@ -40,7 +40,7 @@ class Opened:
     where: str
     """A folder, or the address of a store."""
     what: str
-    """Of which it has several: files or nets."""
+    """What the export has several of: files or nets."""
     shown_by: str
     """The command; empty where any program reads it."""
     target: Sink
@@ -52,7 +52,7 @@ SHOWN_BY = {
     "trackio": "TRACKIO_DIR={where} trackio show --project deeptwins-{study}",
     "wandb": "wandb sync {where}/wandb/offline-run-*",
 }
-"""By tracker, the command that shows what it has, or takes it further."""
+"""The command, by tracker, that shows its runs or uploads them."""
 NAMES = (*TABLES, *SHOWN_BY)
 
 

@@ -1,4 +1,4 @@
-"""Runs of a tracker, made what the records say: begun, gone on with, or replaced. Done again, it adds nothing."""
+"""Runs of a tracker, brought in line with the records: begun, continued or replaced. A second export adds nothing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from deeptwins.system.invocation import lacking
 
 
 class Tracker(Protocol):
-    """A store of runs: what it has of a unit, and how it gets more."""
+    """A store of runs: it tells what it has of a unit, and takes more."""
 
     def left(self, unit: Unit) -> str | None:
-        """The mark (`units.mark`) of what it has of a unit, empty if that is of no use; None: it has nothing."""
+        """Return the mark (`units.mark`) of what it has of a unit, empty if that cannot be continued; None: nothing."""
 
     def begin(self, unit: Unit) -> None:
-        """Make the unit anew, without points; what it has of it goes."""
+        """Make the unit anew, without points; what the store had of the unit is deleted."""
 
     def add(self, unit: Unit, points: Sequence[Point]) -> None:
-        """Take the unit's last points, and those alone, and leave the mark of all; note whether more is to come."""
+        """Add the unit's last points, and no others; store the mark of all its points, and whether more will come."""
 
     def close(self) -> None:
         """Write what is still in memory."""

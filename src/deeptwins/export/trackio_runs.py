@@ -32,7 +32,7 @@ class TrackioRuns:
         return str(config.get(MARK, "")) if found == [unit.id] else ""
 
     def begin(self, unit: Unit) -> None:
-        """Remove what there is: a run begins with its first points."""
+        """Remove an older run; a new one begins with its first points."""
         for old in self._found(unit):
             self._store.delete_run(_project(unit), unit.name, run_id=old)
 

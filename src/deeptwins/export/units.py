@@ -29,7 +29,7 @@ class Point(NamedTuple):
 
     iteration: int
     metrics: Mapping[str, float]
-    """By name; what is no number, such as the loss of a net that diverged, is left out."""
+    """Values by name; what is no number, such as the loss of a net that diverged, is left out."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Unit:
     started: float
     """Seconds since 1970; 0 where it is not known."""
     seconds: float | None
-    """That the whole run took, all twins; None until it is over."""
+    """Seconds that the whole run took, all twins together; None until the run is over."""
     status: str
     """`done`, `diverged`, `failed`, or `unfinished`."""
     settings: Mapping[str, Setting]
@@ -88,7 +88,9 @@ def mark(unit: Unit, points: int | None = None) -> str:
 
 
 def lacking(unit: Unit, left: str | None) -> Sequence[Point] | None:
-    """Return the points that a tracker lacks; None: what it has, if anything, is of other training, and is to go.
+    """Return the points that a tracker lacks; None where all must be written anew.
+
+    That is so where the tracker has nothing of the unit, or what it has is of other training.
 
     A tracker may be ahead of a run that goes on from its last checkpoint: then it lacks nothing.
 

@@ -16,7 +16,7 @@ FOLDER = "wandb"  # that the client makes
 
 
 class WandbRuns:
-    """Offline runs. One that was written can't be gone on with, so a later export writes it anew, under its id."""
+    """Offline runs. A run that was written cannot be continued, so a later export writes it anew, under the same id."""
 
     def __init__(self, out: Path) -> None:
         self._wandb: Any = client("wandb", "wandb")
@@ -36,7 +36,7 @@ class WandbRuns:
         return left if not units.lacking(unit, left) else ""
 
     def begin(self, unit: Unit) -> None:
-        """Make a run with the settings; what was written of it before goes."""
+        """Make a run with the settings; what was written of this run before is deleted."""
         if unit.key in self._open:
             self._open.pop(unit.key)[0].finish()
         mark = self._mark(unit)

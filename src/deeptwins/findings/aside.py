@@ -1,4 +1,4 @@
-"""Runs in a study's folder that are none of the study's: what they are, and how they differ. It needs no pandas."""
+"""Runs in a study's folder that do not belong to the study: which they are, how they differ. It needs no pandas."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = 3  # of differences that are named; of more, the number is given
 
 
 def spec(path: Path, header: records.Record) -> RunSpec:
-    """Read the specification of a run, whose id says that it is the one that was trained.
+    """Read the specification of a run, and check by the run's id that it was trained with exactly this specification.
 
     Raises:
         InputError: it is no specification, or that of another run.

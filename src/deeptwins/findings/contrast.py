@@ -55,7 +55,7 @@ class Contrast:
     margin: float
     """Points that count as agreement: the lesser of the two studies'."""
     tests: int
-    """That p values are corrected for."""
+    """The number of tests that p values are corrected for."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def contrast(a: tuple[Study, Frames], b: tuple[Study, Frames]) -> Contrast:
     """Set two sources side by side.
 
     Two nets are compared if they have the same name as twins, family and depth, seed by seed. Where a study varies
-    more than that, they must be nearest to one another: no other net of the two sources shares more of what varies.
+    other fields, too, two nets are compared if each is the one that shares most of these fields with the other.
 
     Args:
         a: a study and its records.

@@ -93,9 +93,9 @@ def by_depth(final: pd.DataFrame, fails_above_pct: float | None) -> list[ErrorSu
 
     `failed` seeds are those above `fails_above_pct`, and those that did not train. The `outcome` is that the twin
     `fails` where the whole interval lies above, or all seeds diverged or are at chance; that it `trains` where the
-    interval does not reach above, and no seed did so; else `inconclusive`, as with one seed. Without a bound, None, no
-    error is a failure by itself. `noise_floor`, of the test error, is what the number of test images alone leaves open,
-    in points.
+    interval does not reach above, and no seed did so; else `inconclusive`, as with one seed. Where `fails_above_pct` is
+    None, no error is a failure by itself. `noise_floor`, of the test error, is what the number of test images alone
+    leaves open, in points.
     """
     rows = []
     metrics, bound = measured(final), math.inf if fails_above_pct is None else fails_above_pct
@@ -154,7 +154,7 @@ def drift(claimed: Iterable[tuple[Expect, Places]], epochs: pd.DataFrame) -> pd.
 def curves(epochs: pd.DataFrame) -> pd.DataFrame:
     """Average the training and test error of each net over seeds, at every iteration evaluated.
 
-    A net that diverged keeps its last error, or the mean of those left would improve by its loss.
+    A net that diverged keeps its last error: if it were left out, the mean of the others would look better.
     """
     tables = []
     for net, cell in grouped(epochs, CELL):
@@ -167,7 +167,7 @@ def curves(epochs: pd.DataFrame) -> pd.DataFrame:
 
 
 def growth(growth: pd.DataFrame) -> pd.DataFrame:
-    """Say what nets computed before and after they were grown: the most that any logit changed, and mean errors."""
+    """Return the largest change of a logit by growing, and the mean errors before and after."""
     if growth.empty:
         return pd.DataFrame(columns=[*CELL, "depth_before", "iteration"])
     errors = {f"train_error_{when}_pct": (f"train_error_{when}_pct", "mean") for when in ("before", "after")}
@@ -176,7 +176,7 @@ def growth(growth: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the training time of all runs that ended, however, by family and depth (20/56 where twins' differ)."""
+    """Return the training time of all runs that are over, also failed, by family and depth (20/56: twins differ)."""
     depths = runs.groupby("run")["depth"].agg(lambda twins: "/".join(map(str, dict.fromkeys(twins))))
     ended = runs.drop_duplicates("run").dropna(subset="seconds").assign(depth=lambda run: run["run"].map(depths))
     seconds = ended.groupby(PLACE, sort=False)["seconds"]

@@ -85,7 +85,7 @@ def follow(
 
     Args:
         tasks: the files of each study, and what is done with those that have changed, none if some were only removed.
-            While all are gone, nothing is done: what was made of them stays until there are others.
+            While a study has no files, nothing is done: what was made of the old ones stays until there are new ones.
         warn: told once of a damaged file: while a study has one, nothing is done with its files.
     """
     waiting: list[set[Path]] = [set() for _ in tasks]

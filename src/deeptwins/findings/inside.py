@@ -1,6 +1,7 @@
 """From what was measured inside the nets to findings: medians over seeds, and whether gradients vanish.
 
-Medians, because a net that does not train may have numbers of any size, 0 too: one seed alone would decide a mean.
+Medians are taken because a net that does not train may have numbers of any size, also 0: a single seed would decide a
+mean.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Inside:
 
 
 def derive(frames: Frames) -> Inside:
-    """Compute all tables; those about which the records say nothing have no row."""
+    """Compute all tables; a table has no row where the records lack its numbers."""
     return Inside(
         responses=responses(frames.layers),
         gradients=gradients(frames.gradients),

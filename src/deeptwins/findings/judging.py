@@ -76,7 +76,7 @@ def claims(claimed: Iterable[tuple[Expect, Places]], evidence: Evidence) -> pd.D
     """Check a study's claims, group by group: `met`, `contradicted` (the verdict is another one) or `undecided`.
 
     A claim about errors, not trends, covers every depth: it is met where it is at all of them, and contradicted where
-    it is at one. What `learning.void` says cannot be judged neither meets nor contradicts it.
+    it is at one. A result that `learning.void` says cannot be judged neither meets nor contradicts a claim.
 
     `claim` counts the claims as the study file does, from 0; `of` is how many depths the verdict is about.
     """

@@ -1,4 +1,4 @@
-"""Which nets trained at all: where none of two nets did, their errors say nothing of what they are made of."""
+"""Which nets trained at all: where neither of two nets did, the difference of their errors says nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRAINED, AT_CHANCE, DIVERGED = "trained", "at chance", "diverged"
 """The states of a net after its last evaluation."""
 UNTRAINED = "untrained"
 VOID = (UNTRAINED, DIVERGED)
-"""Verdicts on what cannot be judged: a seed has no net that trained, or one that diverged, whose error is no number."""
+"""Verdicts on what cannot be judged: in some seed no net trained, or one diverged, whose error is no number."""
 COLUMNS = ["train_images", "chance_pct", "state"]
 """What `assess` reads, and what it adds."""
 
@@ -21,9 +21,9 @@ COLUMNS = ["train_images", "chance_pct", "state"]
 def assess(last: pd.DataFrame, margin: float) -> pd.DataFrame:
     """Add the `state` of each net to its last evaluation.
 
-    A net is at chance where its training error is not shown to be lower than that of one answer to all images by more
-    than the study's margin, in points, or by half where that is less: an exact binomial test of its right answers, at
-    5 % over all nets of the study together (Bonferroni).
+    A net is at chance where an exact binomial test of its right answers, at 5 % over all nets of the study together
+    (Bonferroni), does not show that its training error is lower than that of a constant answer by more than the study's
+    margin, in points, or by more than half of the latter where that is less.
 
     Args:
         last: the last evaluation of each net of each run.

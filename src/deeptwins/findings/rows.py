@@ -40,7 +40,7 @@ class MeanDifference:
     p: float
     """Two-sided; not yet adjusted for the number of tests."""
     seeds_for: float
-    """Seeds that would show a difference as large as the study's margin."""
+    """The number of seeds needed to detect a difference as large as the study's margin."""
 
     @classmethod
     def of(cls, values: Floats, margin: float, rounding: float) -> MeanDifference:
@@ -78,7 +78,7 @@ class Trend:
     """How a metric of a twin moves with depth, from the seeds that finished at every depth."""
 
     VERDICTS: ClassVar = ("flat", "rises", "falls")
-    """Of a difference that is none, is more than 0, is less."""
+    """The verdicts on a difference: no effect, above 0, below 0."""
 
     family: str
     group: str
@@ -96,13 +96,13 @@ class Trend:
     slope: float
     slope_low: float
     slope_high: float
-    """Points per layer, the mean over seeds and its t interval."""
+    """Change in points per layer: the mean over seeds, and its t interval."""
     page_l: float
     page_p_rises: float
     page_p_falls: float
     """Page's test: its statistic, and its one-sided p in either direction."""
     weight: float = 0.0
-    """Of the test among all tests of the study; 0: not tested."""
+    """Weight of the test in the correction for all tests of the study; 0: not tested."""
     p_holm: float = math.nan
     """Adjusted for all tests of the study."""
     verdict: str = NOT_TESTED
@@ -117,7 +117,7 @@ class Difference:
     """How a metric of a twin differs from another twin's: twin minus other, paired by run."""
 
     VERDICTS: ClassVar = ("agree", "above", "below")
-    """Of a difference that is none, is more than 0, is less."""
+    """The verdicts on a difference: no effect, above 0, below 0."""
 
     family: str
     group: str
@@ -136,7 +136,7 @@ class Difference:
     """The metric of both twins, percent, over the seeds that have both."""
     over_seeds: MeanDifference
     weight: float = 0.0
-    """Of the test among all tests of the study; 0: not tested."""
+    """Weight of the test in the correction for all tests of the study; 0: not tested."""
     p_holm: float = math.nan
     """Adjusted for all tests of the study."""
     verdict: str = NOT_TESTED

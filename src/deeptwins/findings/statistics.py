@@ -24,7 +24,7 @@ def mean(values: Floats) -> float:
 
 
 def sd(values: Floats) -> float:
-    """Return the standard deviation of the population that the values are drawn from, NaN of fewer than two."""
+    """Return the population's standard deviation, estimated by n - 1; NaN of fewer than two values."""
     return float(values.std(ddof=1)) if len(values) >= SEEDS_FOR_INTERVAL else math.nan
 
 

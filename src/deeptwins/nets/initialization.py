@@ -45,7 +45,7 @@ def he(_net: nn.Module, _seed: int) -> None:
 
 
 def zero_gamma(net: nn.Module, _seed: int) -> None:
-    """Let every residual branch start at 0 by the last thing in it that scales.
+    """Start every residual branch at 0, by the weight of its last norm, or of its last convolution.
 
     Goyal et al. 2017, "Accurate, large minibatch SGD", section 5.1. Blocks without a shortcut are left as they are.
     """

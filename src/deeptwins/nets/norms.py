@@ -37,8 +37,8 @@ class BatchNorm(BNReLUAdd):
 class GhostBatchNorm(BatchNorm):
     """Batch normalization over parts of the batch, as if each part were on another device.
 
-    Hoffer et al. 2017, "Train longer, generalize better", algorithm 1. The running statistics forget a batch as fast as
-    those of `nn.BatchNorm2d`, however many parts it has.
+    Hoffer et al. 2017, "Train longer, generalize better", algorithm 1. Running statistics forget a batch as fast as
+    those of `nn.BatchNorm2d` do, however many parts the batch has.
     """
 
     def __init__(self, channels: int, size: int, order: ReLUOrder, implementation: str) -> None:
@@ -107,7 +107,8 @@ def batch(channels: int, net: Net, order: ReLUOrder) -> nn.Module:
 
 
 Maker = Callable[[int, Net, ReLUOrder], nn.Module]
-"""Makes what follows a convolution: its channels, the net, whether the end of a block adds or rectifies first."""
+"""Makes what follows a convolution. Arguments: channels, the net, and whether the end of a block adds or rectifies
+first."""
 
 NORMS: Parts[Maker] = Parts(
     {

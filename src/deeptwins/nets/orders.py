@@ -40,7 +40,8 @@ class BlockOrder:
     ends_in_norm: bool = True
     """Whether the last thing in the branch that scales is a norm, and not a convolution."""
     learns_from_zero: bool = True
-    """Whether a gradient reaches the last thing that scales while it is 0. A ReLU behind it lets none through."""
+    """Whether a gradient reaches the last scaling layer of the branch while its weight is 0. A ReLU behind it lets none
+    through."""
     ending: Literal["none", "relu", "norm"] = "none"
     """What must follow the last block of the net before pooling."""
 

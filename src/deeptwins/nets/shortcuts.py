@@ -44,7 +44,8 @@ class Shortcut:
     copies: bool = False
     """Whether it adds x itself or nothing, at least where the shape is kept: only such blocks can be added."""
     keeps_sign: bool = False
-    """Whether it adds nothing negative to a branch where x is not negative: plain blocks would cut that off."""
+    """Whether what it adds is never negative where x is not: the ReLU of an added plain block would cut off negative
+    values."""
 
 
 class NoShortcut(nn.Module):

@@ -1,4 +1,4 @@
-"""Colours, lines and markers of figures: what means which twin, depth or time, and what is neither.
+"""Colours, lines and markers of figures: which of them mean a twin, a depth or a time, and which mean none of these.
 
 `plain` and `residual` have a hue each, the same on every page, and nothing else ever has it. Depth and time are
 ordered: they are shades of the page's own ink.
@@ -33,7 +33,7 @@ FAINTEST = 0.5  # opacity of ink: from there on its contrast is 3:1 on both page
 
 
 def of_twins(names: Iterable[Any]) -> dict[Any, str]:
-    """Give each twin its hue: plain and residual theirs, the others the remaining ones in order, over and over."""
+    """Give each twin its hue: plain and residual theirs, the others the remaining ones in turn."""
     return {twin: style["color"] for twin, style in styles(names).items()}
 
 
@@ -48,7 +48,7 @@ def styles(names: Iterable[Any]) -> dict[Any, dict[str, Any]]:
 
 
 def markers(names: Iterable[Any]) -> dict[Any, str]:
-    """Give each twin its marker: plain and residual theirs, the others the remaining ones in order, over and over."""
+    """Give each twin its marker: plain and residual theirs, the others the remaining ones in turn."""
     own, rest = dict(zip(OWN, MARKERS, strict=False)), MARKERS[len(OWN) :]
     places = _others(names).items()
     return {twin: own[twin] if place is None else rest[place % len(rest)] for twin, place in places}

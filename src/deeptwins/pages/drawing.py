@@ -1,4 +1,4 @@
-"""Figures of pages: their style, panels and legends; the SVG that fits light and dark pages, and what paper takes."""
+"""Figures of pages: their style, panels and legends; as SVG for light and dark pages, and in the formats of papers."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Picture:
     """The stem of its file."""
     caption: str
     alt: str
-    """What it shows in words, for who cannot see it."""
+    """What it shows in words, for readers who cannot see it."""
     figure: Figure
     data: tuple[str, ...] = ()
     """The stems of the CSV files under `data/` that it draws."""

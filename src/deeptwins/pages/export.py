@@ -1,4 +1,4 @@
-"""What a paper takes from a page: its figures, and its tables as LaTeX and CSV, in files with names of their own."""
+"""Files of a page for a paper: its figures, and its tables as LaTeX and CSV."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ LONGEST_WORD = 30  # characters; a longer one may be broken
 
 
 class UnwritableError(InputError):
-    """The folder of pages cannot be written: nor can any other page."""
+    """The folder of pages cannot be written, so no other page can be written either."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ DECADES = 8  # between ticks of a logarithmic axis, at most
 
 
 def depth_axis(ax: Axes, depths: pd.Series) -> None:
-    """Put a tick at each depth, from the deepest on, but for those whose labels would touch the one before."""
+    """Put a tick at each depth, beginning with the deepest; leave out those whose labels would touch the one before."""
     *others, deepest = sorted(set(depths))
     grid = ax.get_subplotspec().get_gridspec()  # type: ignore[union-attr]
     room = (WIDTH / grid.ncols - 1.1) / max(1.16 * (deepest - min([*others, deepest])), 1)  # inches for one layer more
@@ -73,9 +73,9 @@ def share_axis(axes: Panels, values: NDArray[np.float64]) -> None:
 
 
 def error_axis(figure: Figure, axes: Panels, label: str, values: Iterable[float], *, across: bool = False) -> None:
-    """Choose the scale: linear, or square roots where errors differ so much that the low ones would lie on the axis.
+    """Choose the scale of an axis of errors: linear, or square root where the lowest errors would else lie on the axis.
 
-    It is that of y, which the panels share, or, with `across`, of x in each panel.
+    The axis is y, which the panels share, or, with `across`, x in each panel.
     """
     shown = [value for value in values if np.isfinite(value)]
     top = max(1.05 * max(shown), 0.1)

@@ -13,7 +13,7 @@ WHERE = f"Targets for an {' or '.join(DEVICES)}"
 
 @dataclass(frozen=True)
 class Target:
-    """A column must be at least so much in each of the rows that the target is about."""
+    """A target: in each row that it is about, the value of a column must be at least a given one."""
 
     text: str
     column: str

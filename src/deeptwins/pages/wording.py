@@ -27,26 +27,26 @@ def percent(value: float, decimals: int = 1) -> str:
 
 
 def decimals_apart(value: float, other: float) -> int:
-    """Return how many decimals it takes, one at least, to write two numbers that differ as different ones."""
+    """Return the least number of decimals, one or more, with which two different numbers are written differently."""
     return next((n for n in range(1, 9) if round(value, n) != round(other, n)), 1)
 
 
 def decimals_adding(value: float, other: float, least: int = 1) -> int:
-    """Return with how many decimals to write two errors beside their difference: `least`, or one more.
+    """Return the number of decimals for two errors that stand beside their difference: `least`, or one more.
 
-    That is enough for `difference`, which follows from the errors as they are written, to be as close to the true one
-    as `least` decimals can say.
+    With these, the `difference` of the errors as written equals the true difference, rounded to `least` decimals,
+    wherever one more decimal can bring that about.
     """
     return least if difference(value, other, least) == points(value - other, least) else least + 1
 
 
 def difference(value: float, other: float, decimals: int = 1) -> str:
-    """Return the difference of two errors as text, as it follows from them as they are written."""
+    """Return the difference of two errors as text, computed from the errors as they are written."""
     return points(round(value, decimals) - round(other, decimals), decimals)
 
 
 def points(value: float, decimals: int = 1) -> str:
-    """Return a difference of errors as text, with its sign, which 0 has not."""
+    """Return a difference of errors as text, with its sign; 0 has no sign."""
     text = number(value, decimals)
     return f"+{text}" if round(value, decimals) > 0 else text
 
@@ -75,7 +75,7 @@ def interval(low: float, high: float, decimals: int = 1) -> str:
 
 
 def apart(low: float, high: float, decimals: int = 1) -> str:
-    """Return an interval of a difference as text, with more decimals where one that excludes 0 would seem to end there.
+    """Return an interval of a difference as text, with more decimals where rounding would make an end 0 that is not.
 
     Args:
         low: its lower end, in points.
@@ -104,7 +104,7 @@ def capital(text: str) -> str:
 
 
 def place_of(group: object, groups: Iterable[object]) -> str:
-    """Name a family or setting, by what tells it from the others; empty where there is only one.
+    """Name a family or setting by the parts that differ from the others; empty where there is only one.
 
     Of `cifar, warmup 0` beside `cifar, warmup 45` that is `warmup 0`; of `cifar` beside `imagenet`, `cifar family`.
     """
@@ -118,12 +118,12 @@ def place_of(group: object, groups: Iterable[object]) -> str:
 
 
 def within(group: object, groups: Iterable[object]) -> str:
-    """Name a family or setting in brackets, to stand behind what it is about; empty where there is only one."""
+    """Name a family or setting in brackets, to be put behind a statement about it; empty where there is only one."""
     return f" ({where})" if (where := place_of(group, groups)) else ""
 
 
 def of_group(group: object, groups: Iterable[object], sentence: str) -> str:
-    """Begin a sentence with what it is about, where there are several families or settings."""
+    """Begin a sentence with the family or setting that it is about, where there are several."""
     where = place_of(group, groups)
     if not where:
         return capital(sentence)

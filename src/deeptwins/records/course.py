@@ -1,4 +1,4 @@
-"""The course of a run: what its records must be to one another, and after which iterations its nets are evaluated."""
+"""The course of a run: in which order its records must come, and after which iterations its nets are evaluated."""
 
 from __future__ import annotations
 

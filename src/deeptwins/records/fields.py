@@ -20,13 +20,13 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Strict(BaseModel):
-    """A part of a file: nothing in it is converted, no number is infinite; what is not known is left out."""
+    """A part of a file: no value is converted, no number is infinite; unknown keys are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Row(Strict):
-    """A part of a file that deeptwins itself writes: it holds nothing unknown either."""
+    """A part of a file that deeptwins itself writes: unknown keys are refused, too."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -10,7 +10,7 @@ from deeptwins.system.disk import part_of
 
 
 class Identified(Protocol):
-    """What has a study and an id: a run's specification."""
+    """Anything that has a study and an id, such as a run's specification."""
 
     @property
     def study(self) -> str:

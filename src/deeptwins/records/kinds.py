@@ -1,6 +1,7 @@
 """What the records of a run hold, kind by kind: `docs/method.md` defines the numbers, and each field says its unit.
 
-A number that is not finite, or missing, is null where the type allows it. What these models do not know is left out.
+A number that is not finite, or missing, is null where the type allows it. Keys that these models do not know are
+ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Child(Strict):
 
     name: Text
     kind: Text
-    """Its class; of a sequence, those of what is in it."""
+    """The name of its class; of a sequence, the classes of its elements."""
     output: list[FromZero]
     """The shape of what it returned last, without the batch."""
     parameters: FromZero
@@ -90,7 +91,7 @@ class TrainedAt(Strict):
 
 
 class Budget(Strict):
-    """Of a recipe, how long it trains, and when it evaluates: as in `study.specs.Recipe`."""
+    """The part of a recipe (`study.specs.Recipe`) that says how long nets are trained, and when evaluated."""
 
     iterations: FromOne
     batch_size: FromOne
@@ -99,7 +100,7 @@ class Budget(Strict):
 
 
 class Outline(Strict):
-    """Of a specification, what all records must go with; `study.specs.RunSpec` reads the whole."""
+    """The part of a specification that all records must agree with; `study.specs.RunSpec` reads the whole."""
 
     twins: Annotated[dict[str, Any], Field(min_length=1)]
     recipe: Budget

@@ -21,9 +21,9 @@ def claimed(first: RunFiles, *others: RunFiles) -> Iterator[bool]:
     """Lock runs of one study against all other processes, or yield False when one of them is taken.
 
     So several `deeptwins run` can share a study. A lock is one byte of the study's `.lock`, at an offset that is the
-    run's hash. It vanishes with its process, so a kill leaves nothing locked. The file stays, empty: nobody removes
-    it, so there is no race between locking and removing. (The record file cannot be locked: resuming replaces it.)
-    On a file system without locks every run is free; the user was told.
+    run's hash. It vanishes with its process, so a kill leaves nothing locked. The file stays, empty: nobody removes it,
+    so there is no race between locking and removing. (The record file cannot be locked: resuming replaces it.) On a
+    file system without locks every run counts as free; the user has been warned.
 
     Raises:
         OSError: the results folder is not writable.

@@ -50,7 +50,7 @@ def other_code(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) 
 
     Args:
         before: the parts of a run's first record.
-        now: those that the same run would have now.
+        now: the parts that the same run would have now.
     """
     had, has = code(before), code(now)
     changed = {package: (had.get(package, UNKNOWN), digits) for package, digits in has.items()}

@@ -68,16 +68,16 @@ class Expect(Limited):
     fails: bool | None = None
     """The twin fails to train: it diverges, or the metric ends above the study's `fails_above_pct`; or it does not.
 
-    It needs that key.
+    This claim needs `fails_above_pct`.
     """
     gradients: Flow | None = None
-    """On the way to the first layers of the twin's deepest net gradients vanish, or explode, or do neither."""
+    """What the twin's gradients do on the way to the first layers of its deepest net: vanish, explode, or neither."""
     metric: Metric = "train_error_pct"
     """The error that it is about; it has no meaning beside `gradients`."""
     family: str | None = None
     """The family that it is about; by default every family of the study."""
     says: NonEmpty | None = None
-    """The claim in words that fit behind "whether", as "full pre-activation trains better"; else made from it."""
+    """The claim in words that fit behind "whether": "full pre-activation trains better". By default made from keys."""
 
     @property
     def statement(self) -> str:
@@ -119,7 +119,8 @@ T = TypeVar("T", Expect, Paper)
 Entry = tuple[str, T, list[RunSpec], set[int]]
 """A claim or a published value: the name of its table, itself, the runs that it is about, and what Python calls them.
 
-A run's own id takes long to compute, and each is compared with all others.
+What Python calls a run (its `id()`) is kept, because a run's own id takes long to compute and each is compared with all
+others.
 """
 
 
@@ -128,9 +129,9 @@ def check(
 ) -> None:
     """Refuse claims and published values that no run of the study can decide, or that cannot all be true.
 
-    That is a claim, or a published value, about nets that no run has, or an error that none measures, or that they
-    fail to train where the study does not say above which error they do; a claim that states nothing, or two things, or
-    a trend over a single depth; and two that contradict each other.
+    Refused are: a claim or published value about nets that no run has, about an error that no run measures, or about
+    failing to train where the study has no `fails_above_pct`; a claim that states nothing, two things, or a trend over
+    a single depth; and two claims that contradict each other.
 
     Raises:
         InputError: one line that names the table, the key, the value and what is allowed.

@@ -37,7 +37,7 @@ N = TypeVar("N", Net, Recipe)
 GROUPS = ("Degradation", "Blocks and shortcuts", "Training", "Speed")
 """Headings of lists of studies and pages, in order; others follow, by name."""
 FIRST = "depth"
-"""The study that lists show before the others of its group: the question that all come from."""
+"""The study that lists show before the others of its group: all other studies follow from its question."""
 OWN = "Other studies"
 SCHEMA_LINE = "#:schema ./study.schema.json"
 """The first line of a study, for editors: where the schema lies."""
@@ -57,7 +57,7 @@ class Answer(Checked):
 
 
 class Study(Checked):
-    """A checked study file. `name` is its stem, `runs` its grids expanded, `settings` and `seeds` were `load`'s."""
+    """A checked study file. `name` is its stem, `runs` the expanded grids, `settings` and `seeds` those of `load`."""
 
     name: str
     path: Path
@@ -145,7 +145,7 @@ def written(path: Path, settings: Sequence[str] = ()) -> str:
 
 
 def copied(path: Path) -> str:
-    """Return the text of a study, for a file of another name; one that extends another is written with it, alone.
+    """Return the text of a study, for a file of another name. A study that extends another is written out in full.
 
     Raises:
         InputError: as `load`.
@@ -164,12 +164,12 @@ def _origin(extended: Sequence[Path]) -> str:
 
 
 def order(group: str, name: str) -> tuple[int, str, bool, str]:
-    """Return the place of a study or page in lists: by group, those of `GROUPS` first; in it `FIRST`, then by name."""
+    """Return the sort key of a study or page: by group, those of `GROUPS` first; in a group `FIRST`, then by name."""
     return (GROUPS.index(group) if group in GROUPS else len(GROUPS), group, name != FIRST, name)
 
 
 def changed(table: N, settings: Sequence[str], name: str = "net") -> N:
-    """Change fields of a net or recipe by `KEY=VALUE` texts; whether a net can be built, `deeptwins.nets` says.
+    """Change fields of a net or recipe by `KEY=VALUE` texts. Whether the net can be built is not checked here.
 
     Raises:
         InputError: a text has another form, the key is none of the table's, or the value has the wrong type.

@@ -10,7 +10,8 @@ from deeptwins.errors import InputError, choices, shown
 FOLDER = Path("ablations")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,59}")  # of a study or a twin: names of folders, of files and of marks on pages
 RESERVED = ("choices", "diff", "gate", "kernels", "performance", "profile", "throughput")
-"""Folders of results and pages that are no study's; nor are those that begin with one of `BEGINNINGS`."""
+"""Names of folders of results and pages that belong to no study; the same holds for names that begin with one of
+`BEGINNINGS`."""
 BEGINNINGS = ("diff-", "profile-")
 _PACKAGE = Path(__file__).parents[1]
 _INSIDE = _PACKAGE / "ablations"
@@ -19,10 +20,10 @@ SHIPPED = _INSIDE if _INSIDE.is_dir() else _PACKAGE.parents[1] / "ablations"  # 
 
 
 def check_name(name: str) -> None:
-    """Check the name that a study has from its file, since folders of results and pages get it.
+    """Check the name of a study, the stem of its file: folders of results and pages are named after it.
 
     Raises:
-        InputError: folders cannot have this name, or others have it.
+        InputError: no folder can have this name, or another folder has it.
     """
     if not NAME.fullmatch(name):
         raise InputError("a study has its file's name: at most 60 lower-case letters, digits and hyphens; rename it")
@@ -34,7 +35,8 @@ def known(*folders: Path) -> dict[str, Path]:
     """List the studies that a name finds, with their files, by name.
 
     Args:
-        folders: where a study hides one of its name in a later folder, or one that ships; by default `FOLDER`.
+        folders: a study in one of them hides a study of the same name in a later folder, and one that ships; by default
+            `FOLDER`.
     """
     files = {file.stem: file for place in reversed(_places(*folders or (FOLDER,))) for file in place.glob("*.toml")}
     return dict(sorted(files.items()))

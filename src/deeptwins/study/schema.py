@@ -1,7 +1,7 @@
 """The JSON schema of a study file, made from the models that check it: for editors, and for the reference of all keys.
 
-It says what one place of a file may hold. What two places must not say together, such as milestones beyond the last
-iteration, or a claim about a twin that is not there, is said when the study is read.
+It says what one place of a file may hold. Contradictions between two places, such as milestones beyond the last
+iteration, or a claim about a twin that is not there, are found when the study is read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def schema(names: KnownNames) -> JsonSchema:
     """Return the JSON schema of a study file.
 
     Args:
-        names: what fields of nets and recipes may be, where code says so, such as `{"shortcut": ["none", ...]}`.
+        names: the values that fields of nets and recipes may have, where tables in the code list them, such as
+            `{"shortcut": ["none", ...]}`.
     """
     study = _tidy(Study.model_json_schema())
     tables = study["$defs"]

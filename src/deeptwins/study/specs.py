@@ -86,7 +86,7 @@ class Checked(BaseModel):
 class Net(Checked):  # noqa: PLW1641  pydantic makes `__hash__` of what is frozen
     """What a net is. The twins of a run differ in some of these fields.
 
-    Which names exist for shortcuts and the like, the tables of `deeptwins.nets` say.
+    The tables of `deeptwins.nets` list the names of shortcuts and the like.
     """
 
     family: Name
@@ -231,7 +231,7 @@ class RunSpec(Checked):
     def id(self) -> str:
         """A readable slug and a short hash of the fields.
 
-        Fields at their defaults stay out of the hash, so that a field added later keeps old runs theirs.
+        Fields at their defaults stay out of the hash, so that a field added later does not change the ids of old runs.
         """
         fields = self.model_dump(mode="json", exclude={"study"}, exclude_defaults=True)
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
@@ -246,5 +246,5 @@ class RunSpec(Checked):
 
 
 def by_setting(runs: Iterable[RunSpec]) -> dict[str, RunSpec]:
-    """Return a run of each setting: what is asked of runs whatever their seed need not be asked of each."""
+    """Return one run of each setting: what does not depend on the seed need not be computed for every run."""
     return {run.setting: run for run in runs}

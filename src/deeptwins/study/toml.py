@@ -36,7 +36,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
-    """Read the text of a file. One that is no regular file may never end, and one that is large is no study.
+    """Read the text of a file. A file that is not regular may never end, and a large one is no study: both are refused.
 
     Raises:
         InputError: it cannot be read, or is not UTF-8.
@@ -70,7 +70,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def write(content: Mapping[str, Any]) -> str:
-    """Write TOML; what a terminal would obey or hide is written as its code."""
+    """Write TOML; characters that a terminal would obey or hide are written as their codes."""
     text = tomlkit.dumps(content)
     return "".join(c if c.isprintable() or c == "\n" else _code(ord(c)) for c in text)
 

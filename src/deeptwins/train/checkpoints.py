@@ -20,7 +20,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 class OptimizerState(Strict):
-    """What PyTorch's optimizers save: by a parameter's number what is kept of it, and what groups are trained with."""
+    """What PyTorch's optimizers save: `state`, by the number of a parameter, and `param_groups`."""
 
     state: dict[int, dict[str, Any]]
     param_groups: list[dict[str, Any]]
@@ -42,7 +42,7 @@ class RunState(Strict):
     iteration: FromZero
     twins: dict[str, TwinState]
     seconds: Amount = 0.0
-    """Spent on the run so far; what is saved within a process has none."""
+    """Seconds spent on the run so far; absent in a state that is kept within a process."""
 
 
 class UnusableCheckpointError(InputError):

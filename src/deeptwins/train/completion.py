@@ -39,10 +39,10 @@ def advance(  # noqa: PLR0913, PLR0917  a caller binds them all once, with parti
 ) -> Generator[Standing, bool, Status]:
     """Train a run to its end from wherever it stands, by turns with other runs on the device, in the same process.
 
-    A turn issues a block of iterations (on a CPU one) and waits for none of them, but where something is evaluated or
-    saved. It yields how far the run is, and takes whether to go on; if not, it saves a checkpoint and ends
-    with `stopped`. Killed at any moment and begun again, it leaves the same records as if it had never been disturbed,
-    but for timings.
+    A turn issues a block of iterations (on a CPU, a single one). It waits for them only where something is evaluated or
+    saved. It yields how far the run is, and takes whether to go on; if not, it saves a checkpoint and ends with
+    `stopped`. Killed at any moment and begun again, it leaves the same records as if it had never been disturbed, but
+    for timings.
 
     Args:
         run: what to train.

@@ -58,7 +58,7 @@ def evaluate(training: Training) -> Iterator[Record]:
 
 
 def gradients(training: Training) -> Iterator[Record]:
-    """Measure the gradient of every layer of the twins that have not diverged, as the last step left it."""
+    """Measure the gradient that the last step left in every layer of the twins that have not diverged."""
     for name, twin in training.twins.items():
         if twin.diverged_at is None:
             with twin.lane:

@@ -22,7 +22,7 @@ def named(run: RunSpec) -> list[str]:
 
 
 def parts(run: RunSpec) -> dict[str, dict[str, str | None]]:
-    """Say of every part of one's own, by its name, which code it is.
+    """Return which code each part of one's own is, by the part's name.
 
     Raises:
         InputError: one cannot be imported.

@@ -2,8 +2,8 @@
 
 The trainer takes nets by name and does not know which has shortcuts. Speed is never read off a side-by-side run.
 
-Every net has a lane of its own, and several runs may take turns on one device. What is issued on one lane does not wait
-for another lane, but for the feed of batches, which runs share that see the same ones.
+Every net has a lane of its own, and several runs may take turns on one device. Work on one lane never waits for another
+lane. It waits only for the feed of batches, which runs on the same batches share.
 
 Here are the step and the state; `measuring` evaluates, `growth` makes nets deeper.
 """
@@ -174,7 +174,7 @@ class Training:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
     def refusals(self) -> list[str]:
-        """Say once of each twin why its steps could not be captured, where they should have been."""
+        """Return why the steps of twins could not be captured, where they should have been; once for each twin."""
         said = []
         for name, twin in self.twins.items():
             if twin.lane.refusal is not None:

@@ -39,7 +39,7 @@ def test_the_answer_is_what_it_saves(usual):
 
     assert answer == (
         "At a join it moves 26 % fewer bytes than eager."
-        " No GPU has timed it yet: by a model it takes 1.50 ms instead of 2.03 on H100."
+        " Not yet timed on a GPU: by a model it takes 1.50 ms on H100, eager 2.03."
     )
     assert "at a join 22.25, 26 % fewer than eager (30.125); without a residual 22.25" in moved
     assert "256x256x56x56, the largest shape: 1.50 ms on A100 (eager 2.03) and 1.50 ms on H100 (eager 2.03)" in model
@@ -64,7 +64,7 @@ def test_the_answer_is_what_it_saves(usual):
             "as torch.compile and 0.90 times as fast as apex in 1 of them (forward, median of 2 settings).",
         ),
         ([timing("triton")], "it is timed, but nothing beside it (forward+backward, median of 1 setting)."),
-        ([timing("eager"), timing("compiled")], "No GPU has timed it yet: by a model it takes 1.50 ms"),
+        ([timing("eager"), timing("compiled")], "Not yet timed on a GPU: by a model it takes 1.50 ms"),
     ],
 )
 def test_a_measured_time_takes_the_place_of_the_model(tmp_path, results, benchmarks, answer):
@@ -90,7 +90,7 @@ def test_faults_are_told(tmp_path):
 
 
 def test_what_cannot_be_wide_is_no_fault(tmp_path):
-    """Where rows are no multiples of 128 bits, narrow accesses are shown in a table of their own."""
+    """Where rows are not multiples of 128 bits, narrow accesses are shown in a table of their own."""
     folder = tmp_path / "results"
     odd = kernel(shape="128x20x32x32", vectors_possible=False, vector_share=0.0, narrowest_access_bits=64)
     tables.write(kernel_records.path_of(folder), compiled(odd))

@@ -276,7 +276,7 @@ def test_grown_nets_are_said_not_to_be_judged(tmp_path):
     section = flow_of(tmp_path, norm=norm, layers=layers)
 
     assert section.paragraphs[0].startswith(
-        "Gradients are not judged in plain and residual, to which layers were added"
+        "Gradients are not judged in plain and residual, as the layers added to them compute"
     )
     assert [row[3] for row in section.tables[0].rows] == ["not judged: grown"] * 2
     assert "grown: evaluations after the growth" in section.pictures[0].caption

@@ -548,7 +548,7 @@ def test_of_several_depths_the_worst_is_told(tmp_path):
         tmp_path, text, lambda run, twin: 3 + run.seed + apart[run.twins[twin].depth] * (twin == "triton")
     )
 
-    assert "Training error: 3.7 % against 4.0 % at depth 14, the worst of 3 depths (-0.3 points" in sentence
+    assert "Training error: 3.7 % against 4.0 % at depth 14, where they differ most (-0.3 points" in sentence
 
 
 def test_of_several_depths_one_that_differs_is_told(tmp_path):
@@ -562,7 +562,7 @@ def test_of_several_depths_one_that_differs_is_told(tmp_path):
     )
 
     assert sentence.startswith(
-        "The twins triton and eager differ. Training error: 25.0 % against 20.0 % at depth 8, the worst of 2 depths ("
+        "The twins triton and eager differ. Training error: 25.0 % against 20.0 % at depth 8, where they differ most ("
     )
 
 

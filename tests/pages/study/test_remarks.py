@@ -161,7 +161,7 @@ def test_what_is_missing_is_said(tmp_path):
     data = frames.load(study, results)
     assert remarks.remarks(study, data, derive.derive(study, data)) == [
         "Provisional: 16 of 18 runs have finished.",
-        "1 of 32 nets diverged; an error of 100 % stands for theirs.",
+        "1 of 32 nets diverged; an error of 100 % is put in place of theirs.",
         "1 run failed and is left out.",
         "Left out, as their settings are not the study's: 1 run with momentum 0.5 (here 0.0).",
     ]
@@ -186,7 +186,7 @@ def test_diverging_in_the_last_evaluation_is_said(tmp_path):
 
     (remark,) = remarks.remarks(study, data, derive.derive(study, data))
 
-    assert remark == "1 of 12 nets diverged; an error of 100 % stands for theirs."
+    assert remark == "1 of 12 nets diverged; an error of 100 % is put in place of theirs."
 
 
 def test_other_code_is_said(tmp_path):

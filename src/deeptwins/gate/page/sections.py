@@ -13,18 +13,18 @@ NO_HISTORY = f"No history yet: `{COMMANDS['anchor']}` times a commit against a f
 UNTESTED = f"How often the gate is wrong was not measured yet: `{COMMANDS['aa']}` does so."
 STEPS = f"""
 A point is the time of a commit divided by that of a fixed commit, the anchor. Both ran side by side, so the speed of
-the machine cancels. Steps are found by change-point detection (PELT with an L1 cost, package ruptures); of 100 series
-without a step at most one gets one. A step below the benchmark's margin is dropped. The others must pass a rank test at
-p < 0.002; where there are too few runs for that, a step is called suspected. A series needs {LEAST} runs. Where the
-anchor changes, the series goes on by the measured ratio of the two anchors; the error of that ratio is then in all
-later points.
+the machine cancels. Steps are found by change-point detection (PELT with an L1 cost, package ruptures). At most one in
+100 series without a step is given one. A step below the benchmark's margin is dropped. The others must pass a rank test
+at p < 0.002. Where there are too few runs for that test, a step is called suspected. A series needs {LEAST} runs. Where
+the anchor changes, later points are multiplied by the measured ratio of the two anchors; the error of that ratio is
+then in all of them.
 """
 SMALLEST = """
 The slowdown detected in 4 of 5 runs is calculated from the noise, by the noncentral t distribution: both batches exceed
-the margin significantly with a probability of 80 %. The first batch is tested as the only slow one among all benchmarks
-of the newest A/A run, the second by itself. The standard error is the larger of two: the root mean square of the A/A
-changes, whose true value is 0, and the one that the widths of their intervals imply. How often an added slowdown was
-detected is measured.
+the margin significantly with a probability of 80 %. The calculation assumes that no other benchmark is slower: the
+first batch is corrected for all benchmarks of the newest A/A run, the second for none. The standard error is the larger
+of two: the root mean square of the A/A changes, whose true value is 0, and the one that the widths of their intervals
+imply. How often an added slowdown was detected is measured.
 """
 METHOD = """
 Base and head run side by side in pairs of fresh processes on one core, and take turns: base, head, head, base, or the
@@ -36,9 +36,9 @@ the design's least margin or, where it is larger, the noise of A/A runs on this 
 commit with itself.
 """
 LIMITS = """
-Times hold for the machine that is named. Both commits run head's benchmarks on one core of a CPU: what is slower only
-on several cores, on a GPU, or where no benchmark looks is not seen. Exact values count compiled code and operations,
-not time. The self-test covers the changes that it makes, and no others.
+Times hold for the machine that is named. Both commits run head's benchmarks on one core of a CPU. The gate does not see
+what is slower only on several cores, on a GPU, or in code that no benchmark runs. Exact values count compiled code and
+operations, not time. The self-test covers the changes that it makes, and no others.
 """
 
 

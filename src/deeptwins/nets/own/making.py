@@ -64,7 +64,7 @@ def _check_call(net: Net, function: Callable[..., Any]) -> None:
 
 
 def make(net: Net, channels: int, classes: int, seed: str) -> nn.Module:
-    """Make a net of one's own on the CPU, whose draws depend on a seed; nothing outside is drawn from.
+    """Make a net of one's own on the CPU. Its draws depend on the seed alone, and advance no generator outside.
 
     Args:
         net: what it is.
@@ -97,7 +97,7 @@ def make(net: Net, channels: int, classes: int, seed: str) -> nn.Module:
 
 
 def run(model: nn.Module, net: Net, image: tuple[int, int, int], classes: int, images: int = IMAGES) -> None:
-    """Run a net of one's own on images (C, H, W) of noise; nothing outside is drawn from.
+    """Run a net of one's own on images (C, H, W) of noise; random generators outside are not advanced.
 
     Raises:
         InputError: it fails, or returns no logits.
@@ -163,7 +163,7 @@ def _nan_in_new_memory() -> Iterator[None]:
 
 @contextmanager
 def layer_by_layer() -> Iterator[None]:
-    """Let attention be computed by its layers and products, so that these are seen and counted."""
+    """Compute attention by its layers and products instead of a fused kernel, so that these are seen and counted."""
     before = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)

@@ -30,8 +30,8 @@ def redrawn(model: nn.Module) -> tuple[str, ...]:
 def build(net: Net, channels: int, classes: int, seed: int) -> nn.Module:
     """Make a net of one's own on the CPU, with the initial weights of this seed.
 
-    Parameters that two nets share by name and shape start equal to the last bit, if their authors draw them alike.
-    Its input comes in PyTorch's usual order of memory, whatever that of the batches is.
+    Parameters that two nets share by name and shape start equal to the last bit, if their authors draw them alike. The
+    net gets its input in PyTorch's usual order of memory (contiguous), also where batches are channels_last.
 
     Raises:
         InputError: the net cannot be made, or is another one each time.

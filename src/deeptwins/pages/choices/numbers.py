@@ -20,7 +20,7 @@ CANDIDATE, LAYOUT, NETS, DEPTHS, LEAST = "grouped", "channels_last", 2, (20, 56)
 
 
 class PackingInfo(Where):
-    """What a case of packing is of, as the bench tells it."""
+    """The settings of a case of packing, as the bench stored them."""
 
     nets: FromOne
     depth: Annotated[int, Field(ge=1, le=10_000)]
@@ -42,7 +42,7 @@ class PackingInfo(Where):
 
 
 class ChoiceInfo(Where):
-    """What a case of the trainer's choices is of, as the bench tells it."""
+    """The settings of a case of the trainer's choices, as the bench stored them."""
 
     choice: Text
     value: FromOne

@@ -82,7 +82,7 @@ def summary(facts: Choices) -> list[Table]:
 
 
 def packing_table(packing: pd.DataFrame) -> Table:
-    """Tabulate a setting per row, by what tells it from the others, and a variant per column."""
+    """Tabulate a row per setting, named by the fields that differ, and a column per variant."""
     shared, variants = shared_keys(packing), list(dict.fromkeys(packing["variant"]))
     keys = [key for key in SETTING if key not in shared] or ["nets"]
     rows = []
@@ -132,7 +132,7 @@ def shared_keys(packing: pd.DataFrame) -> list[str]:
 
 
 def setting_names(packing: pd.DataFrame) -> list[str]:
-    """Name the setting of each row by what tells it from the others."""
+    """Name the setting of each row by the fields that differ between rows."""
     shared = shared_keys(packing)
     forms = {key: form for key, form in LABELS.items() if key not in shared}
     return [", ".join(form.format(row[key]) for key, form in forms.items()) for row in packing.to_dict("records")]

@@ -28,7 +28,7 @@ class DiffFacts:
     b: DiffSide
     found: Contrast
     results: Path
-    """The folder that sources mean which name none."""
+    """The folder of results of sources that name none."""
 
     @property
     def sides(self) -> tuple[tuple[str, DiffSide], tuple[str, DiffSide]]:

@@ -46,7 +46,7 @@ class DiffSide:
     """One of the two sides of a diff."""
 
     name: str
-    """As it is typed, but for the name of a commit, which is the commit itself: `HEAD` will be another one tomorrow."""
+    """As typed, except that a commit is named by its hash: `HEAD` may be another commit tomorrow."""
     facts: StudyFacts
     where: str
     """Where its study and its records were read."""

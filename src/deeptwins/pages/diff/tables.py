@@ -40,7 +40,7 @@ def net(row: Mapping[Any, Any]) -> str:
 
 
 def errors(row: Mapping[Any, Any]) -> tuple[str, str, str]:
-    """Write both errors and their difference, as it follows from them as written; what did not train has none."""
+    """Write both errors and the difference of the numbers as written; a net that did not train has no difference."""
     a, b = row["mean_a"], row["mean_b"]
     decimals = decimals_adding(b, a)
     apart_by = NONE if row["verdict"] in VOID else difference(b, a, decimals)
@@ -53,13 +53,13 @@ def corrected(row: Mapping[Any, Any]) -> bool:
 
 
 def spread(row: Mapping[Any, Any]) -> str:
-    """Write the interval of a difference, as `errors` does that; what is the same, or cannot be judged, has none."""
+    """Write the interval of a difference in the form of `errors`; none where nets are the same or cannot be judged."""
     decimals = decimals_adding(row["mean_b"], row["mean_a"])
     return NONE if row["result"] in {SAME, OPEN} else apart(row["low"], row["high"], decimals)
 
 
 def result(row: Mapping[Any, Any], found: Contrast) -> str:
-    """Say whether a net is the same on both sides, and what that rests on."""
+    """Say whether a net is the same on both sides, and by which evidence."""
     text = str(row["result"])
     if row["result"] == OPEN:
         text += f": {why_open(row)}"

@@ -95,8 +95,8 @@ def _time(sites: pd.DataFrame, floors: pd.DataFrame, times: pd.DataFrame) -> str
         return f"On {distinct(ours['device'])} it is {_ratios(ours)}."
     rows = _largest(sites, floors)
     row = next((row for row in rows if targets.are_for([row["device"]])), rows[0])
-    others = listed(_ms(row[name]) for name in _others(totals(sites)[row["site"]]))
-    return f"No GPU has timed it yet: by a model it takes {_ms(row[OURS])} ms instead of {others} on {row['device']}."
+    others = listed(f"{_name(name)} {_ms(row[name])}" for name in _others(totals(sites)[row["site"]]))
+    return f"Not yet timed on a GPU: by a model it takes {_ms(row[OURS])} ms on {row['device']}, {others}."
 
 
 def _ratios(ours: pd.DataFrame) -> str:

@@ -54,7 +54,9 @@ def registers(kernels: pd.DataFrame) -> Picture:
         figure.supylabel("registers per thread")
         figure.supxlabel("architecture (sm_)")
         drawing.legend(figure, axes)
-    caption = "Dots are compiled kernels. At the left, for how many warps the registers of a multiprocessor are enough."
+    caption = (
+        "Each dot is a compiled kernel. The axis also says how many warps fit into the registers of a multiprocessor."
+    )
     named = kernels.assign(layout=kernels["layout"].map(tables.LAYOUT_NAMES))
     alt = f"Registers per thread. {drawing.read_out(named, ['kernel', 'layout'], _registers_in_words)}"
     return Picture("registers", caption, alt, figure, ("kernels",))

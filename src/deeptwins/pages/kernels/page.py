@@ -16,17 +16,17 @@ from deeptwins.records.kernels import FULL_BITS, Compiled
 
 MEASURED = f"""
 Every kernel was compiled offline, as Triton would on that GPU for that launch, and its machine code read. Spills are
-loads and stores of local memory. Full accesses move {FULL_BITS} bits per thread; they are counted in PTX, among those
-to activations in the loops over tiles, each tensor weighing the same. They are possible where the rows of memory, the
-channels where these are last, else the positions of an image, are multiples of {FULL_BITS} bits. Warps held are those
-that a multiprocessor has room for, by registers, shared memory and the limits of its architecture; tensors are cut for
-two programs of eight warps each, and more than 16 are room to spare. In kernels.csv, equal opcodes_sha256 means the
-same sequence of instructions, operands left out.
+loads and stores of local memory. Full accesses move {FULL_BITS} bits per thread. Their share is counted in PTX, among
+the accesses to activations in the loops over tiles; each tensor has the same weight. They are possible where a row of
+memory is a multiple of {FULL_BITS} bits. A row is all channels of a position where channels are last, else all
+positions of a channel. Warps held are those that a multiprocessor has room for, by registers, shared memory and the
+limits of its architecture. More than 16 are not needed: tensors are cut for two programs of eight warps each. In
+kernels.csv, equal opcodes_sha256 means the same sequence of instructions, operands left out.
 """
 BYTES = """
 Bytes per element count whole activation tensors, and the mask, one bit per element; statistics, parameters and partial
-results, a few values per channel, are left out. The result of a join is used twice, so two gradients come back; their
-sum is part of the numbers, whoever computes it.
+results, a few values per channel, are left out. The result of a join is used twice, so two gradients come back. The
+numbers include their sum, whichever operation computes it.
 """
 FLOOR = """
 Not measured: the bytes of a site divided by the peak bandwidth of the GPU's memory. The model ignores the cost of a

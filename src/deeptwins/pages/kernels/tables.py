@@ -133,7 +133,7 @@ def narrow(kernels: pd.DataFrame) -> Table:
         Column("narrowest access (bits)", "group", lambda group: span(group["narrowest_access_bits"])),
         Column(f"bytes moved by {FULL_BITS} bits", "group", lambda group: span(group["vector_share"], share)),
     )
-    return Table.of(rows, f"Where rows are no multiples of {FULL_BITS} bits", words, numbers)
+    return Table.of(rows, f"Where rows are not multiples of {FULL_BITS} bits", words, numbers)
 
 
 def traffic(sites: pd.DataFrame) -> Table:

@@ -24,7 +24,7 @@ SETTING = ["nets", "site", "shape", "dtype", "layout", "direction"]  # timings a
 
 
 class FusedInfo(Strict):
-    """What a case of the fused operation is of, as the bench tells it."""
+    """The settings of a case of the fused operation, as the bench stored them."""
 
     nets: Sequence[str]
     """Those that have the operation at this shape."""

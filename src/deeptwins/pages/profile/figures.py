@@ -25,8 +25,8 @@ COLUMNS = 2  # panels side by side
 def kinds(steps: pd.DataFrame, kinds: pd.DataFrame) -> Picture:
     """Draw a bar per net, its step, stacked by kind of work, with its roofline.
 
-    A bar is as long as the step by the clock. Where the ops that were profiled sum up to more, which is the profiler's
-    doing, they share it in proportion.
+    A bar is as long as the step by the clock. Where the profiled ops add up to more, because the profiler slows them,
+    they are scaled down to the step's time.
     """
     named = list(kinds.groupby("kind", sort=False)["time_us"].sum().nlargest(len(KINDS) - 1).index)
     nets = list(steps["net"])

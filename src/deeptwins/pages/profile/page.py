@@ -38,7 +38,7 @@ has a column of its own. The time of an operation is that of the kernels it laun
 PLACES = """
 A layer is a convolution with the normalization, ReLU and addition behind it; the shortcut of a block counts towards its
 last layer. In the backward pass, an operation counts towards the layer whose forward operation it differentiates, and
-the sum of two gradients towards the layer that brings the second.
+the sum of two gradients towards the layer that computes the second.
 """
 
 

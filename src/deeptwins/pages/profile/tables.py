@@ -64,7 +64,7 @@ def numbers(steps: pd.DataFrame) -> list[Number]:
 
 
 def cautions(profile: Profile) -> list[str]:
-    """Warn of a busy machine, and of a roofline that is none."""
+    """Warn of a busy machine, and of steps that were faster than their roofline."""
     machine, sentences = profile.machine, []
     load, cores = machine.get("load"), machine.get("cores")
     if (

@@ -142,7 +142,7 @@ def draw(nets: Sequence[Drawn]) -> Picture:
     """Draw nets below each other, then the inside of their blocks; those that look the same are drawn once."""
     caption = "The deepest nets"
     if not all(net.net.is_own for net in nets):
-        caption += "; a box is a block, below a stage is its output"
+        caption += "; a box is a block, and below each stage stands the shape of its output"
     if any(net.net.is_own for net in nets):
         caption += "; a net of one's own is drawn by what it consists of, each part above its output"
     caption += "."

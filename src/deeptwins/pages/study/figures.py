@@ -168,7 +168,10 @@ def drift(drift: pd.DataFrame, final: pd.DataFrame) -> Picture:
         scales.share_axis(axes, table[["median", "largest", "between_seeds"]].to_numpy(float))
         figure.supylabel("difference (share of the loss)")
         drawing.legend(figure, axes)
-    caption = "Lines are medians over seeds, bands reach to the largest; dashed, two seeds of one twin: chance alone."
+    caption = (
+        "Lines are medians over seeds; bands reach to the largest value. Dashed: the difference between two seeds"
+        " of one twin, which is chance alone."
+    )
     return Picture("drift", caption, _drift_in_words(drift), figure, ("drift",))
 
 
@@ -193,7 +196,9 @@ def errors_by_twin(by_depth: pd.DataFrame, final: pd.DataFrame) -> Picture:
         drawn = [*table["mean"], *table["high"].dropna(), *final[[*ASIDE]].to_numpy().flat]
         scales.error_axis(figure, axes, "error", drawn, across=True)
         _tell_filled_from_hollow(figure, axes)
-    caption = "Mean over seeds, training filled and test hollow; bars are 95 % intervals, small dots single seeds."
+    caption = (
+        "Mean over seeds: training error filled, test error hollow. Bars are 95 % intervals, small dots single seeds."
+    )
     alt = f"Training and test error of each twin. {drawing.read_out(by_depth, ['group', 'twin'], _errors_in_words)}"
     return Picture("error-by-twin", caption, alt, figure, ("by_depth", "final"))
 
@@ -220,7 +225,9 @@ def gap_by_twin(comparisons: pd.DataFrame, final: pd.DataFrame) -> Picture:
             _name_rows(ax, names)
         figure.supxlabel("difference (points)")
         _tell_filled_from_hollow(figure, axes)
-    caption = "Difference between twins of the same seed, training filled and test hollow; bars are 95 % intervals."
+    caption = (
+        "Difference between twins of the same seed: training error filled, test error hollow. Bars are 95 % intervals."
+    )
     told = drawing.read_out(table, ["group", "gap"], _differences_in_words)
     alt = f"Differences in training and test error between twins, in points. {told}"
     return Picture("gap-by-twin", caption, alt, figure, ("comparisons",))

@@ -22,46 +22,47 @@ from deeptwins.study import Study
 
 ERRORS = """
 Training error (train_error_pct) is measured after the last iteration on the whole training set, in evaluation mode,
-without augmentation. Running training error (running_error_pct) is the mean over the last epoch as trained: augmented,
-with the weights moving. Test error (test_error_pct) is that of the last iteration, never the best.
+without augmentation. Running training error (running_error_pct) is the mean over the batches of the last epoch, each
+measured in its training step: augmented, and with the weights of that step. Test error (test_error_pct) is that of the
+last iteration, never the best.
 """
 DIFFERENCES = """
 Intervals are Student's t over seeds, 95 %. Differences are paired by seed. An effect is a trend that rises or falls, or
-a twin whose error is above or below another's. It needs p < 0.05 after Holm's correction for all {tests} tests of the
-study, weighted: 10 for an effect that the study claims, 1 for another test of an error that a claim names (without
-claims: of training error), 0.1 for the rest. From three depths on, a trend's p is the larger of Student's and Page's. A
-trend is flat, and twins agree, where the interval lies within {points} of 0. Everything else is undecided, as
-it is with one seed. Seeds needed to detect {points}: with so many seeds an uncorrected t test would detect such a
-difference in four of five studies, if seeds scatter as these do. Adding seeds after seeing the result invalidates the
-p value.
+a twin whose error is above or below another's. An effect needs p < 0.05 after Holm's correction for all {tests} tests
+of the study. The correction is weighted: an effect that the study claims has weight 10, another test of an error that a
+claim names (without claims: of training error) 1, every other test 0.1. With three depths or more, a trend's p is the
+larger of Student's and Page's. A trend is flat, and twins agree, where the interval lies within {points} of 0.
+Everything else is undecided, and so is every result of a single seed. Seeds needed to detect {points}: with so many
+seeds an uncorrected t test would detect such a difference in four of five studies, if seeds scatter as these do. Adding
+seeds after seeing the result invalidates the p value.
 """
 FAILURES = """
 A net fails to train where the interval of its error lies above {above:g} %, or all its seeds diverged or are at chance.
-It trains where the interval lies below, and no seed diverged or is at chance.
+It trains where the interval lies below {above:g} %, and no seed diverged or is at chance.
 """
 NOISE = """
 The noise floor of the test set is the standard deviation of an error p measured on n images: sqrt(p (1 - p) / n).
 """
 AGREEMENTS = """
 Two twins agree in an error where the 95 % interval of its difference (Student's t, paired by seed) lies within {points}
-of 0. They differ where it does not, and p < 0.05 after Holm's correction for all {tests} tests of the
-study. Everything else is undecided, as it is with one seed.
+of 0. They differ where the interval goes beyond, and p < 0.05 after Holm's correction for all {tests} tests of the
+study. Everything else is undecided, and so is every result of a single seed.
 """
 DRIFT = """
-A loss trace is the running loss (running_loss), averaged over the batches since the last evaluation. Drift is its
-difference between the two twins of a run, as a share of the other's loss. The difference between two seeds of the other
-twin is what chance alone makes.
+A loss trace is the running loss (running_loss), averaged over the batches since the last evaluation. Drift is
+the difference between the traces of two twins of a run, as a share of the second twin's loss. The difference
+between two seeds of the second twin shows how much chance alone makes.
 """
 GRADIENTS = """
-Gradients vanish where the 95 % interval of their ratio, first tenth of the layers divided by last, lies below
-{least:g}, or the first tenth has exactly 0 in every seed. They explode where it lies above {most:g}, and do neither
-where it lies between. Everything else is undecided.
+The ratio of gradients is that of the first tenth of the layers divided by that of the last. Gradients vanish where the
+95 % interval of the ratio lies below {least:g}, or where the gradients of the first tenth are exactly 0 in every seed.
+They explode where the interval lies above {most:g}, and do neither where it lies between. Everything else is undecided.
 """
 LEARNING = """
-A net did not train where it diverged, or where its training error is at chance: an exact binomial test (5 % over all
-nets together) does not show it to be lower, by more than {points} or by half if that is less, than that of a constant
-answer. Where one of two nets diverged, or neither trained, in any seed, their errors are not compared, and no claim
-about them is decided.
+A net did not train where it diverged, or where its training error is at chance. At chance means: an exact binomial test
+(5 % over all nets together) does not show that the error is lower than that of a constant answer by more than {points},
+or by more than half of the latter where that is less. Two nets are not compared, and no claim about them is decided,
+where in any seed one of them diverged or neither trained.
 """
 
 

@@ -127,7 +127,7 @@ def answer(study: Study, claims: pd.DataFrame) -> str:
     """Answer the study's question in a sentence or two, from what became of its claims; empty where it has none.
 
     Where all claims are met, or all are contradicted, and the study words that answer, it is the study's. Else it says
-    which claims are met, what was found instead of those that are contradicted, and what cannot be told, and why.
+    which claims are met, what was found instead of the contradicted ones, and which cannot be decided, and why.
     """
     results = {*claims["result"]}
     if not results:
@@ -252,7 +252,7 @@ def _difference(depths: pd.DataFrame, verdict: str) -> str:
         return f"nets {LOST[verdict]}"
     decisive = depths[depths["verdict"] == verdict]
     row = decisive.to_dict("records")[decisive["difference"].abs().to_numpy().argmax()]
-    place = f" at depth {row['depth']}, the worst of {len(depths)} depths" if len(depths) > 1 else ""
+    place = f" at depth {row['depth']}, where they differ most" if len(depths) > 1 else ""
     decimals = decimals_adding(row["mean"], row["other_mean"])
     errors = f"{percent(row['mean'], decimals)} against {percent(row['other_mean'], decimals)}{place}"
     return f"{errors} {_evidence(row, row['mean'], row['other_mean'], decimals)}"

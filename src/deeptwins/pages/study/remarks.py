@@ -31,7 +31,7 @@ def remarks(study: Study, frames: Frames, findings: Findings) -> list[str]:
     if frames.missing:
         texts.append(f"Provisional: {frames.asked - frames.missing} of {frames.asked} runs have finished.")
     if diverged := int((final["train_loss"].isna() | final["running_loss"].isna()).sum()):
-        texts.append(f"{diverged} of {count(len(final), 'net')} diverged; an error of 100 % stands for theirs.")
+        texts.append(f"{diverged} of {count(len(final), 'net')} diverged; an error of 100 % is put in place of theirs.")
     if failed := int((runs["status"] == "failed").sum()):
         texts.append(f"{count(failed, 'run')} failed and {'is' if failed == 1 else 'are'} left out.")
     if frames.aside:

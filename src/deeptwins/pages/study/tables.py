@@ -39,7 +39,7 @@ _MARKS = {"met": "✓ met", "contradicted": "✗ contradicted", "undecided": "? 
 
 
 def verdict(row: Mapping[Any, Any]) -> str:
-    """Write a verdict, and why it is none where the interval beside it seems to say one."""
+    """Write a verdict; where it is undecided although the interval excludes 0, say why."""
     if row["verdict"] == INCONCLUSIVE:
         return f"undecided{corrected(row)}"
     return _VERDICTS.get(row["verdict"], str(row["verdict"]))
@@ -190,7 +190,7 @@ def says(row: Mapping[Any, Any]) -> str:
 
 
 def instead(row: Mapping[Any, Any], margin: float) -> str:
-    """Say what was found in the place of a claim that is contradicted; of several depths, what is so at one at least.
+    """Say what was found instead of a contradicted claim; of several depths, what holds at one at least.
 
     Args:
         row: of the table of claims.
@@ -256,7 +256,7 @@ def paper(table: pd.DataFrame) -> Table:
 def across_scales(table: pd.DataFrame) -> Table:
     """Tabulate how twins differ in published values of other data, and in ours.
 
-    What stands beside several published values is written once: it is no second result.
+    A result of ours that stands beside several published values is written once: it is a single result.
     """
     rows = []
     for _, cell in table.groupby(["twin", "other", "metric", "group", "depth"], sort=False, dropna=False):

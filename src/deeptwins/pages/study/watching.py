@@ -57,7 +57,7 @@ class Renewed:
         self._write(page, REFRESH_SECONDS)
 
     def settle(self) -> None:
-        """Write the page of the finished runs as `report` does; where there is none, the one that there is."""
+        """Write the page of the finished runs as `report` does; where no run has finished, keep the page as it is."""
         if self._page is not None:
             self._write(self._page, None)
 

@@ -71,7 +71,7 @@ def verdict(facts: Throughput) -> list[str]:
 
 
 def numbers(facts: Throughput) -> list[Number]:
-    """Give the rate of each way; those of a rehearsal are none."""
+    """Return the rate of each way; none for a rehearsal."""
     return (
         []
         if facts.rehearsal
@@ -87,7 +87,7 @@ def numbers(facts: Throughput) -> list[Number]:
 
 
 def cautions(facts: Throughput) -> list[str]:
-    """Warn where a time is less than its memory roofline, which is no finding."""
+    """Warn where a time is less than its memory roofline: that roofline is then not a bound."""
     if not (facts.cases["percent_of_roofline"] > 100).any():  # noqa: PLR2004
         return []
     sentence = (
@@ -154,7 +154,7 @@ def projection_table(together: pd.DataFrame) -> Table:
 
 
 def conditions(cases: pd.DataFrame) -> Table:
-    """Tabulate what is not the same for all ways, and so decides how fair it is to compare them."""
+    """Tabulate the conditions in which the ways differ, by which a reader judges whether comparing them is fair."""
     groups = sorted(grouped(cases, ["way", "precision"]), key=lambda group: WAYS.index(group[0]["way"]))
     rows = [place | {key: group[key] for key in group if key not in place} for place, group in groups]
     numbers = (

@@ -24,14 +24,14 @@ CONTEXT.set_forkserver_preload(PRELOADED)
 
 
 def start() -> None:
-    """Start the process, unless it runs: what calls this early imports PyTorch itself meanwhile."""
+    """Start the process, unless it runs. Called early, it lets the caller import PyTorch at the same time."""
     with signals_blocked():
         forkserver.ensure_running()
 
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Keep `STOPPING` pending: a terminal's Ctrl-C reaches all processes, and must find none that only starts."""
+    """Keep `STOPPING` pending: a terminal's Ctrl-C reaches all processes, and would kill one that is still starting."""
     for name, value in (MEMORY | QUEUES).items():
         os.environ.setdefault(name, value)  # read when a process starts
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)

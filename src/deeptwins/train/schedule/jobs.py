@@ -21,7 +21,7 @@ class Job:
     cost: float
     """FLOPs."""
     due: float = 0.0
-    """It is not given out before."""
+    """The time before which the job is not given out."""
     awaited: bool = False
     """Whether another deeptwins has it."""
     alone: bool = False

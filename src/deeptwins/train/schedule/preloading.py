@@ -1,4 +1,4 @@
-"""What workers are forked with. An error in it, of a block of one's own say, the command finds and tells itself."""
+"""What workers are forked with. An error in them, as in a block of one's own, is told by the command itself."""
 
 from contextlib import suppress
 

@@ -129,7 +129,7 @@ def seconds_left(going: Iterable[Going], waiting: Iterable[float], spent: Effort
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it, to within a twentieth: `38 s`, `5 min 20 s`, `25 min`, `2 h 10 min`."""
+    """A duration in words, rounded to within 5 %: `38 s`, `5 min 20 s`, `25 min`, `2 h 10 min`."""
     if round(seconds) < 100:  # noqa: PLR2004  two digits of seconds
         return f"{seconds:.0f} s"
     tens = round(seconds / 10)

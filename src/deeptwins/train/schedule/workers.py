@@ -91,7 +91,7 @@ class Worker:
 
 
 def dataset_key(run: RunSpec) -> DatasetKey:
-    """What a run's dataset is known by."""
+    """What identifies the dataset of a run."""
     return run.recipe.dataset, run.recipe.image_size, run.recipe.validation
 
 

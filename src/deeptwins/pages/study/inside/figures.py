@@ -37,8 +37,8 @@ def layer_responses(inside: Inside) -> Picture:
     labels = ("layer", "standard deviation")
     figure = _nets(inside, table, _value_axis, labels, columns=len(RESPONSES), height=2.4)
     caption = (
-        f"What leaves {_responding(inside)}: its standard deviation over the test set, median over"
-        " seeds; in order of the layers, and ranked."
+        f"Standard deviation, over the test set, of what leaves {_responding(inside)}; median over seeds."
+        " Layers are in order, and ranked."
     )
     medians = _medians_in_words(inside.responses, "response_std")
     alt = f"Standard deviation of each layer's response, in order and ranked; median over layers: {medians}"
@@ -97,8 +97,8 @@ def running_statistics(inside: Inside) -> Picture:
     figure = _nets(inside, table, scales.share_axis, labels, columns=len(STATISTICS), height=2.4)
     caption = (
         "Running statistics of batch normalization against precise ones, measured with the final weights; deepest nets,"
-        " root mean square over channels, median over seeds. Means are off in precise standard deviations, standard"
-        " deviations by the logarithm of their ratio."
+        " root mean square over channels, median over seeds. The error of a mean is in precise standard deviations;"
+        " that of a standard deviation is the logarithm of its ratio to the precise one."
     )
     medians = _medians_in_words(deepest, "running_mean_error")
     alt = f"Error of running means and standard deviations by layer; of means, median over layers: {medians}"

@@ -26,8 +26,9 @@ _GROWN = "are not judged"
 _UNDECIDED = "undecided"
 _ORDER = (FLOWS["vanish"], FLOWS["explode"], FLOWS["healthy"], _GROWN)
 _CLOSED = (
-    "A large ratio need not mean that gradients explode. The gradient of a branch's weights is as small as the factor"
-    " that the branch is multiplied by: where the last branches started at 0 and are still near it, it is small there."
+    "A large ratio need not mean that gradients explode. The gradient of a branch's weights is proportional to the"
+    " factor that multiplies the branch. In the last branches this factor started at 0 and may still be near 0: then"
+    " their gradients are small."
 )
 _NAMED = 2  # twins whose gradients are healthy are named up to this number; of more, the number is given
 _RATIO = " times as large in the first tenth of the layers as in the last"
@@ -46,7 +47,7 @@ def flow(gradient_flow: pd.DataFrame) -> list[str]:
             twins = listed(list(rows["twin"]))
             if behaviour == FLOWS["healthy"] and len(rows) > _NAMED:
                 twins = f"{'all ' if len(rows) == len(nets) else f'{len(rows)} of '}{count(len(nets), 'twin')}"
-            why = ", to which layers were added that pass on what arrives" if behaviour == _GROWN else ""
+            why = ", as the layers added to them compute the identity at first" if behaviour == _GROWN else ""
             parts.append((f"gradients {behaviour} in {twins}{why}", rows))
         for (_, what), rows in _undecided(nets).groupby(["n", "open"], sort=False):
             parts.append(
@@ -69,7 +70,7 @@ def _undecided(nets: pd.DataFrame) -> pd.DataFrame:
 
 
 def closed(gradient_flow: pd.DataFrame) -> list[str]:
-    """Warn where a ratio suggests that gradients explode, but branches that are nearly closed may be the reason."""
+    """Warn where a ratio suggests that gradients explode, but branches multiplied by nearly 0 may be the reason."""
     large = gradient_flow["may_explode"] & (gradient_flow["zeros"] == 0) & (gradient_flow["n"] > 1)
     return [_CLOSED] if large.any() else []
 
