@@ -1,11 +1,15 @@
 """What the whole suite shares."""
 
+import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from deeptwins.cli.pages import plain_strings
 
 # How every property test runs. None may fail because the machine is slow.
 settings.register_profile(
@@ -37,6 +41,13 @@ def pytest_collection_modifyitems(items):
         if not torch.cuda.is_available():
             for item in wanting:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def pytest_collection_finish():
+    """Save time: strings of small tables are as the command line has them, and garbage is looked for in less."""
+    if "pandas" in sys.modules:
+        plain_strings()
+    gc.freeze()  # thousands of tests, which live to the end
 
 
 @pytest.fixture

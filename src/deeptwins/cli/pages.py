@@ -32,6 +32,13 @@ PAGES = {
 Source = tuple[str, Sequence[object]]  # a kind of page, and the arguments of its `load`
 
 
+def plain_strings() -> None:
+    """Keep the strings of tables as Python's: of tens of rows, Arrow's take longer."""
+    import pandas as pd
+
+    pd.set_option("mode.string_storage", "python")
+
+
 def spec_of(kind: str) -> PageSpec[Any]:
     """Load the declaration of a kind of page."""
     spec: PageSpec[Any] = import_module(PAGES[kind]).PAGE
@@ -62,6 +69,7 @@ def publish(
     """
     from deeptwins.pages.page import UnwritableError, write
 
+    plain_strings()
     pages: list[Written[Any]] = []
     written: list[tuple[str, Written[Any]]] = []
     planned = [(kind, source) for source in sources] + list(others)
@@ -122,6 +130,7 @@ def watch_pages(studies: Sequence[Study], results: Path, reports: Path) -> bool:
     from deeptwins.findings.following import Watched, follow
     from deeptwins.pages.study.watching import Renewed
 
+    plain_strings()
     pages = [Renewed(study, results, reports) for study in studies]
     watched = [Watched(study, results) for study in studies]
     wrap(f"watching {results}, into {reports}; Ctrl-C ends it")
