@@ -873,6 +873,7 @@ ON = "1 of 2 runs are finished, and nothing is lost. To go on:\n"
     [
         ({"failed": 1}, "tiny", 1, "1 of 2 runs failed; the same command tries them again"),
         ({"diverged": 1}, "tiny", 0, "2 runs are finished; next: deeptwins report tiny"),
+        ({"total": 1}, "tiny", 0, "1 run is finished; next: deeptwins report tiny"),
         (
             {}, "tiny --set 'recipe.dataset=a b' --fresh --workers 2 --data sets", 130,
             f"{ON}  deeptwins run tiny --workers 2 --data sets --set 'recipe.dataset=a b'",
@@ -883,7 +884,7 @@ ON = "1 of 2 runs are finished, and nothing is lost. To go on:\n"
             f"the time is over: {ON}  deeptwins run tiny --together 2 --time-limit 9m",
         ),
     ],
-    ids=["failed", "diverged", "interrupted", "interrupted, with --report", "out of time"],
+    ids=["failed", "diverged", "one run", "interrupted", "interrupted, with --report", "out of time"],
 )  # fmt: skip
 def test_what_became_of_runs_is_told(call, trained, reported, outcome, arguments, code, said):  # noqa: PLR0913, PLR0917
     """Failed is 1, diverged fine; interrupted is 130 and out of time 3: the command to go on, no --fresh, no page."""

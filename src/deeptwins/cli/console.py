@@ -185,7 +185,7 @@ def conclude(outcome: Outcome, again: list[str], following: list[str] | None) ->
         wrap(f"{outcome.failed} of {outcome.total} runs failed; the same command tries them again")
         return FAILED
     after = "" if following is None else "; next: " + here(shlex.join(["deeptwins", "report", *following]))
-    say(f"{outcome.total} runs are finished{after}")
+    say(f"{'1 run is' if outcome.total == 1 else f'{outcome.total} runs are'} finished{after}")
     return 0
 
 
