@@ -230,6 +230,13 @@ def test_the_order_of_benchmarks_means_nothing(ratios, rng):
 # Of a run.
 
 
+def test_what_a_run_that_ended_early_lacks_is_not_said_to_be_gone():
+    """What was not measured because the run ended early may well be in head: the reason is the end of the run."""
+    result = conclude(made.run(of(), expected=("b", "a"), failure="interrupted"))
+
+    assert "Not measured: a (the run ended early)." in result.lines
+
+
 @pytest.mark.parametrize(
     ("run", "code", "first"),
     [

@@ -137,7 +137,8 @@ def _missing(run: Run, judged: Sequence[Judged]) -> dict[str, str]:
     expected = [*_benchmark_names(run), *run.exact] if run.expected is None else run.expected
     measured = _compared(run, judged) | {*_new(run), *_skipped(run)}
     missing = [name for name in dict.fromkeys(expected) if name not in measured]
-    return {name: reasons.get(name, "not in head") for name in missing}
+    why = "not in head" if run.failure is None else "the run ended early"
+    return {name: reasons.get(name, why) for name in missing}
 
 
 def _unexpected(run: Run) -> list[str]:

@@ -174,7 +174,7 @@ def _unmeasured(judged: JudgedRun) -> Iterator[tuple[str, str, str]]:
         if benchmark is not None and benchmark.status != "ok":
             yield name, benchmark.status, benchmark.reason or "no reason given"
         elif benchmark is None and name not in run.exact:
-            yield name, "missing", "expected, but not in head"
+            yield name, "missing", "expected, but not in head" if run.failure is None else "the run ended early"
         elif run.expected is not None and name not in run.expected:
             yield name, "unexpected", "measured, but not in the suite's list, gate.txt"
     for one in judged.conclusion.judged:
