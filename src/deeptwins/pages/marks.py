@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from deeptwins.pages import wording
+
 POINT, DOT, LINE = 6.0, 3.5, 7.0  # the radius of points and dots, and the width of lines, in points
 STYLE = ".marks :hover{stroke:currentColor;stroke-opacity:.4}"
 
@@ -87,7 +89,7 @@ def overlay(figure: Figure) -> str:
 
 def _shape(mark: Tooltip, at: Any) -> str:  # noqa: ANN401  an array
     """Write a mark at places in points."""
-    title = f"<title>{escape(mark.words, quote=False)}</title>"
+    title = f"<title>{escape(wording.minus(mark.words), quote=False)}</title>"
     if mark.shape == "line":
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
         return f'<path d="M{path}" stroke-width="{LINE:g}" pointer-events="stroke">{title}</path>\n'
