@@ -98,7 +98,10 @@ def history(past: History) -> Picture:
             changes = past.changes[past.changes["benchmark"] == name]
             series = points[points["benchmark"] == name]
             _series(ax, series, changes, machines, past.repository)
-            marks.tell(ax, series["place"], series["log_ratio"], _points_in_words(series, whole(name)), "dot")
+            told = _points_in_words(series, whole(name))
+            for row, words in zip(series.to_dict("records"), told, strict=True):
+                marks.tell_line(ax, [row["place"]] * 2, [row["low"], row["high"]], words)
+            marks.tell(ax, series["place"], series["log_ratio"], told, "dot")
             for place in past.events["place"]:
                 ax.axvline(place - 0.5, color=INK, linewidth=1, alpha=0.55, linestyle=DOTTED)
             ax.set_title(in_lines(names[name]), fontsize=9)
