@@ -60,6 +60,12 @@ def tell_line(ax: Axes, x: ArrayLike, y: ArrayLike, words: str) -> None:
     _add(ax, np.stack([np.asarray(x, float), np.asarray(y, float)], 1), words, "line")
 
 
+def tell_upright(ax: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, words: Iterable[str]) -> None:
+    """Say what each of several upright intervals shows."""
+    for at, text in zip(np.stack([np.asarray(part, float) for part in (x, low, high)], 1), words, strict=True):
+        tell_line(ax, at[[0, 0]], at[1:], text)
+
+
 def tell_bar(ax: Axes, x: tuple[float, float], y: tuple[float, float], words: str) -> None:
     """Say what a bar shows, between its left and right and its lower and upper end."""
     _add(ax, np.stack([x, y], 1), words, "bar")

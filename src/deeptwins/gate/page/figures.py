@@ -88,8 +88,7 @@ def history(past: History) -> Picture:
     machines = dict(zip(dict.fromkeys(points["machine"]), itertools.cycle(MARKERS), strict=False))
     with drawing.styled():
         figure, axes = _panels(list(dict.fromkeys(points["benchmark"])))
-        last = int(points["place"].max())
-        first = next(iter(axes.values()))
+        last, first = int(points["place"].max()), next(iter(axes.values()))
         first.set_xlim(-0.6, last + 0.6)
         labels = {row["place"]: f"{printable(row['commit'])[:7]}\n{row['date']}" for row in points.to_dict("records")}
         places = [place for place in _counts(last) if place in labels]
@@ -99,8 +98,7 @@ def history(past: History) -> Picture:
             series = points[points["benchmark"] == name]
             _series(ax, series, changes, machines, past.repository)
             told = _points_in_words(series, whole(name))
-            for row, words in zip(series.to_dict("records"), told, strict=True):
-                marks.tell_line(ax, [row["place"]] * 2, [row["low"], row["high"]], words)
+            marks.tell_upright(ax, series["place"], series["low"], series["high"], told)
             marks.tell(ax, series["place"], series["log_ratio"], told, "dot")
             for place in past.events["place"]:
                 ax.axvline(place - 0.5, color=INK, linewidth=1, alpha=0.55, linestyle=DOTTED)
