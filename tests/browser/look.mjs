@@ -42,15 +42,22 @@ const hidden = () =>
   [...document.querySelectorAll("details > :not(summary)")]
     .filter((part) => !part.checkVisibility() || part.getBoundingClientRect().height === 0)
     .map((part) => part.textContent.trim().slice(0, 40));
-// What paper cuts in two: figures taller than A4, and what may be split; and columns so thin that words fall apart.
+// What paper cuts in two: figures taller than A4, and what may be split; and columns so thin that short words fall apart.
 const split = () =>
   [...document.querySelectorAll("figure, tr, pre, .cards li")]
     .filter((part) => getComputedStyle(part).breakInside !== "avoid" || part.querySelector("svg")?.clientHeight > 1000)
     .map((part) => part.textContent.trim().slice(0, 40));
 const thin = () =>
   [...document.querySelectorAll("th, td")]
-    .filter((cell) => cell.textContent.length > 20 && cell.clientWidth && cell.clientWidth < 40)
-    .map((cell) => cell.textContent);
+    .flatMap((cell) => [...cell.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE && cell.clientWidth > 1))
+    .flatMap((text) => [...text.data.matchAll(/[A-Za-z]{2,12}/g)].map((word) => [text, word]))
+    .filter(([text, word]) => {
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      return new Set([...range.getClientRects()].map((line) => line.top)).size > 1;
+    })
+    .map(([text, word]) => `${word[0]} in ${text.data.trim()}`);
 // Letters of figures that are too small to read, with their size in pixels.
 const small = () =>
   [...document.querySelectorAll("figure svg text")]

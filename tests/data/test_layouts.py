@@ -595,7 +595,10 @@ CUT_OFF = http.client.IncompleteRead(b"")
     ids=["network", "mirrors", "cut off", "checksum", "archive", "gzip", "zlib", "full disk", "Ctrl-C"],
 )  # fmt: skip
 def test_a_download_that_fails_leaves_nothing(error, name, tmp_path, monkeypatch):
-    """Whatever it has written is gone and no data; one line names the folder and the layouts that it may hold."""
+    """All it has written is gone, new folders too; one line names the folder and the layouts that it may hold."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    data_folder = kept / "new" / "data"
 
     def fail(place, *_, **__):
         folder = place / layouts.NATIVE[name].folder
@@ -606,13 +609,13 @@ def test_a_download_that_fails_leaves_nothing(error, name, tmp_path, monkeypatch
 
     monkeypatch.setattr(torchvision.datasets, layouts.NATIVE[name].torchvision_class, fail)
     with pytest.raises((InputError, KeyboardInterrupt)) as caught:
-        load(name, tmp_path)
+        load(name, data_folder)
 
     if not isinstance(error, KeyboardInterrupt):
-        assert re.match(rf"{name}: not in {tmp_path}, .*{layouts.NATIVE[name].folder}/.*parquet", str(caught.value))
+        assert re.match(rf"{name}: not in {data_folder}, .*{layouts.NATIVE[name].folder}/.*parquet", str(caught.value))
         assert "\n" not in str(caught.value)
-    assert not [*tmp_path.iterdir()]
-    assert (name, f"not in {tmp_path}: downloaded on first use") in data.available(tmp_path)
+    assert [*tmp_path.rglob("*")] == [kept]
+    assert (name, f"not in {data_folder}: downloaded on first use") in data.available(data_folder)
 
 
 def test_what_a_kill_leaves_of_a_download_is_no_data(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from deeptwins.errors import InputError
-from deeptwins.pages import drawing, page, tables
+from deeptwins.pages import drawing, marks, page, tables
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.page import HTML, Number, Section
 from reading import Outline
@@ -54,6 +54,22 @@ def test_no_cell_is_a_formula(start):
     assert rows == [
         f"'{start.strip()}a,number,mixed", f"'{start.strip()}1+1,-1.5,-1", "1=1,2.0,fails",
     ]  # fmt: skip
+
+
+def test_every_minus_of_a_page_is_a_true_one(tmp_path):
+    """Text, Markdown, a figure's description and the words of its marks have one minus; commands have none."""
+    told = "b - a: -1.5 points, -2.0 to -1.0, of bench-1 --base HEAD~1, 2026-11-20"
+    true = "b ~ a: ~1.5 points, ~2.0 to ~1.0, of bench-1 --base HEAD".replace("~", "\N{MINUS SIGN}")
+    drawn = Picture("gap", "Caption.", told, drawing.canvas(1.0))
+    marks.tell(drawn.figure.subplots(), [0.5], [0.5], [told])
+    again = Section("Again", (drawn,), commands=(f"tox -- {told}",))
+    folder = written(tmp_path, verdict=[told], sections=[again])
+
+    html, svg, markdown = (folder.joinpath(name).read_text("utf-8") for name in ("index.html", "gap.svg", "report.md"))
+    assert (svg.count(true), svg.count(told)) == (2, 0)
+    assert (html.count(true), html.count(f"tox -- {told}"), html.count(told)) == (3, 1, 1)
+    assert (markdown.count(f"tox -- {told}"), markdown.count(told)) == (1, 1)
+    assert "\N{MINUS SIGN}2.0 to \N{MINUS SIGN}1.0" in markdown
 
 
 def places(text, *parts):
@@ -173,6 +189,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     ("text", "written"),
     [
         ("a.b of c_d", "a.b of c_d"),
+        ("f" * 20 + "_transform", "f" * 16 + "<wbr>" + "f" * 4 + "_<wbr>transform"),
         ("my_package.my_transformers:make_one", "my_<wbr>package.<wbr>my_<wbr>transformers:<wbr>make_<wbr>one"),
         ("<script>my_package.my_transformers", "&lt;script&gt;my_<wbr>package.<wbr>my_<wbr>transformers"),
     ],

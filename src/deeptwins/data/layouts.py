@@ -56,6 +56,7 @@ def download(name: str, folder: Path) -> tuple[Path, Callable[[Path], RawDataset
         InputError: that failed; it says what to do without a network.
     """
     native, read, _, torchvision_class = NATIVE[name]
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _aside(folder, name) as place:
@@ -76,6 +77,10 @@ def download(name: str, folder: Path) -> tuple[Path, Callable[[Path], RawDataset
             f"{name}: not in {folder}, and its download failed ({reason}); put it there, or point --data to a folder "
             f"that holds it, as {', '.join(forms)}, or {last}"
         ) from None
+    finally:
+        for path in new:
+            with suppress(OSError):  # it is not empty
+                path.rmdir()
     return folder / native, read
 
 

@@ -26,7 +26,7 @@ from matplotlib.text import Text
 from scipy.optimize import isotonic_regression
 
 from deeptwins.errors import escaped
-from deeptwins.pages import marks
+from deeptwins.pages import marks, wording
 from deeptwins.pages.colours import INK
 from deeptwins.pages.marks import Canvas
 
@@ -132,7 +132,7 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     start += f' role="img" aria-labelledby="{name}-desc" fill="currentColor" stroke-linejoin="round"'
     start += f' font-family="{FONTS}">'
     body, end = rest.rsplit("</svg>", 1)
-    head = f'{start}\n<desc id="{name}-desc">{escape(alt)}</desc>\n<style>{style}{marks.STYLE}</style>'
+    head = f'{start}\n<desc id="{name}-desc">{escape(wording.minus(alt))}</desc>\n<style>{style}{marks.STYLE}</style>'
     return f"{head}{body}{marks.overlay(figure)}</svg>{end}"
 
 

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from deeptwins.pages import wording
+
 POINT, DOT, LINE = 6.0, 3.5, 7.0  # the radius of points and dots, and the width of lines, in points
 STYLE = ".marks :hover{stroke:currentColor;stroke-opacity:.4}"
 
@@ -58,6 +60,12 @@ def tell_line(ax: Axes, x: ArrayLike, y: ArrayLike, words: str) -> None:
     _add(ax, np.stack([np.asarray(x, float), np.asarray(y, float)], 1), words, "line")
 
 
+def tell_upright(ax: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, words: Iterable[str]) -> None:
+    """Say what each of several upright intervals shows."""
+    for at, text in zip(np.stack([np.asarray(part, float) for part in (x, low, high)], 1), words, strict=True):
+        tell_line(ax, at[[0, 0]], at[1:], text)
+
+
 def tell_bar(ax: Axes, x: tuple[float, float], y: tuple[float, float], words: str) -> None:
     """Say what a bar shows, between its left and right and its lower and upper end."""
     _add(ax, np.stack([x, y], 1), words, "bar")
@@ -87,7 +95,7 @@ def overlay(figure: Figure) -> str:
 
 def _shape(mark: Tooltip, at: Any) -> str:  # noqa: ANN401  an array
     """Write a mark at places in points."""
-    title = f"<title>{escape(mark.words, quote=False)}</title>"
+    title = f"<title>{escape(wording.minus(mark.words), quote=False)}</title>"
     if mark.shape == "line":
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
         return f'<path d="M{path}" stroke-width="{LINE:g}" pointer-events="stroke">{title}</path>\n'

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from deeptwins.errors import InputError, escaped
-from deeptwins.pages import export, saving
+from deeptwins.pages import export, saving, wording
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.tables import Table, csv, shorten
 from deeptwins.study.files import OWN
@@ -25,7 +25,7 @@ Facts = TypeVar("Facts")
 LISTED = ("question", "group", "answer", "runs", "cost", "date", "figure", "alt")  # in `summary.json`
 KEPT = "\n\N{NO-BREAK SPACE}"  # of what is not printable: pages have them on purpose
 LONGEST = 20_000  # characters of a text on a page; what is longer is cut
-LONGEST_WORD = 30  # characters; a longer one may be broken
+LONGEST_WORD = 20  # characters; a longer one may be broken
 
 
 class UnwritableError(InputError):
@@ -268,14 +268,13 @@ def _typeset(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
     """Give numbers and differences a true minus, and keep numbers and their unit on one line."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    text = re.sub(r"(?<![\w-])-(?=\d)|(?<=\S )-(?= \S)", "\N{MINUS SIGN}", value[:LONGEST])
-    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", wording.minus(value[:LONGEST]))
 
 
 def _breakable(text: str) -> Markup:
-    """Let a browser break words that are longer than a column, such as a path, after their signs."""
+    """Let a browser break words that are longer than a column: a path after its signs, a hash after 16."""
     words = re.split(rf"(\S{{{LONGEST_WORD},}})", str(escape(_typeset(text))))  # every second one is long
-    words[1::2] = [re.sub(r"([.:_/]+)(?=\w)", r"\1<wbr>", word) for word in words[1::2]]
+    words[1::2] = [re.sub(r"([.:_/]+|[^\W_]{16})(?=\w)", r"\1<wbr>", word) for word in words[1::2]]
     return Markup("".join(words))  # noqa: S704  it is escaped
 
 
@@ -283,12 +282,12 @@ def _escape_markdown(value: Any) -> Any:  # noqa: ANN401 - whatever a template p
     """Make text mean itself, on one line."""
     if isinstance(value, Markup):
         return value
-    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(str(value)[:LONGEST].split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(wording.minus(str(value)[:LONGEST]).split()))
 
 
 _TEMPLATES: dict[str, Any] = {"loader": PackageLoader("deeptwins.pages"), "undefined": StrictUndefined}
 _TEMPLATES |= dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
 HTML = Environment(autoescape=True, finalize=_typeset, **_TEMPLATES)
-HTML.filters["breakable"] = _breakable
+HTML.filters |= {"breakable": _breakable, "verbatim": escape}
 MARKDOWN = Environment(autoescape=False, finalize=_escape_markdown, **_TEMPLATES)  # noqa: S701  `finalize` escapes
 MARKDOWN.filters["verbatim"] = lambda text: Markup(" ".join(text.split()))  # noqa: S704  code and paths, in no HTML

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -134,6 +135,11 @@ def listed(names: Iterable[str]) -> str:
     """Name several things in a sentence."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def minus(text: str) -> str:
+    """Give numbers and differences in a text of a page or figure a true minus; names and ranges keep their hyphens."""
+    return re.sub(r"(?<![\w-])-(?=\d)|(?<=\S )-(?= \S)", "\N{MINUS SIGN}", text)
 
 
 def number(value: float, decimals: int = 1) -> str:

@@ -21,7 +21,7 @@ from deeptwins.gate.page.tables import ROWS, signed, span
 from deeptwins.pages import drawing, marks
 from deeptwins.pages.colours import CHANCE, DASHED, INK, KINDS, MARKERS, WORSE
 from deeptwins.pages.drawing import Picture
-from deeptwins.pages.wording import count
+from deeptwins.pages.wording import count, minus
 
 FINE, UNSURE = KINDS[0], KINDS[2]
 # By verdict: colour, marker, and the marker's fill. The markers differ, so that verdicts can be read without colours.
@@ -88,8 +88,7 @@ def history(past: History) -> Picture:
     machines = dict(zip(dict.fromkeys(points["machine"]), itertools.cycle(MARKERS), strict=False))
     with drawing.styled():
         figure, axes = _panels(list(dict.fromkeys(points["benchmark"])))
-        last = int(points["place"].max())
-        first = next(iter(axes.values()))
+        last, first = int(points["place"].max()), next(iter(axes.values()))
         first.set_xlim(-0.6, last + 0.6)
         labels = {row["place"]: f"{printable(row['commit'])[:7]}\n{row['date']}" for row in points.to_dict("records")}
         places = [place for place in _counts(last) if place in labels]
@@ -98,7 +97,9 @@ def history(past: History) -> Picture:
             changes = past.changes[past.changes["benchmark"] == name]
             series = points[points["benchmark"] == name]
             _series(ax, series, changes, machines, past.repository)
-            marks.tell(ax, series["place"], series["log_ratio"], _points_in_words(series, whole(name)), "dot")
+            told = _points_in_words(series, whole(name))
+            marks.tell_upright(ax, series["place"], series["low"], series["high"], told)
+            marks.tell(ax, series["place"], series["log_ratio"], told, "dot")
             for place in past.events["place"]:
                 ax.axvline(place - 0.5, color=INK, linewidth=1, alpha=0.55, linestyle=DOTTED)
             ax.set_title(in_lines(names[name]), fontsize=9)
@@ -191,7 +192,7 @@ def _sensitivity_rows(
         dots = controls.loc[controls["benchmark"] == row["benchmark"], "log_ratio"]
         aside = np.linspace(-0.2, 0.2, len(dots)) if len(dots) > 1 else np.zeros(1)
         ax.scatter(dots, i + aside, s=13, color=INK, alpha=0.75, linewidth=0)
-        marks.tell(ax, dots, i + aside, [f"{of}, A/A run: {_minus(signed(dot))} %" for dot in dots], "dot")
+        marks.tell(ax, dots, i + aside, [f"{of}, A/A run: {minus(signed(dot))} %" for dot in dots], "dot")
         ax.scatter(math.log1p(row["smallest"]), i, s=46, marker="D", color=WORSE, facecolor="none", linewidth=1.5)
         words = f"{of}: smallest slowdown detected in 4 of 5 runs, {100 * row['smallest']:.1f} %"
         marks.tell(ax, math.log1p(row["smallest"]), i, [words])
@@ -280,14 +281,14 @@ def _ratio_row(ax: Axes, i: int, row: Mapping[Any, Any]) -> None:
             ax.scatter(row["second_log_ratio"], i + 0.2, s=30, marker="|", color=colour)
             words = f"{name}, second batch: {_with_interval(row, 'second_')}, {count(row['second_pairs'], 'pair')}"
             marks.tell_line(ax, [low, high], [i + 0.2, i + 0.2], words)
-        text = f"{_minus(signed(row['log_ratio']))} % {VERDICTS[row['verdict']]}"
+        text = f"{minus(signed(row['log_ratio']))} % {VERDICTS[row['verdict']]}"
     ax.text(1.02, i, text, va="center", fontsize=9, transform=ax.get_yaxis_transform())
 
 
 def _with_interval(row: Mapping[Any, Any], batch: str) -> str:
     """Write the ratio of a batch, and between what it lies."""
     low, high = row[f"{batch}low"], row[f"{batch}high"]
-    return f"{_minus(signed(row[f'{batch}log_ratio']))} %, 95 % interval {_minus(span(low, high))}"
+    return f"{minus(signed(row[f'{batch}log_ratio']))} %, 95 % interval {minus(span(low, high))}"
 
 
 def _points_in_words(series: pd.DataFrame, name: str) -> list[str]:
@@ -318,9 +319,7 @@ def _percent_ticks(ax: Axes, low: float, high: float, *, vertical: bool = False)
     ticks = [step * i for i in range(math.ceil(least / step), math.floor(most / step) + 1)]
     ticks = [tick for tick in ticks if tick > -100]  # noqa: PLR2004  nothing is faster by 100 %
     axis = ax.yaxis if vertical else ax.xaxis
-    axis.set_ticks(
-        [math.log1p(tick / 100) for tick in ticks], [_minus(f"{tick:+g}") if tick else "0" for tick in ticks]
-    )
+    axis.set_ticks([math.log1p(tick / 100) for tick in ticks], [minus(f"{tick:+g}") if tick else "0" for tick in ticks])
 
 
 def _series(
@@ -363,7 +362,7 @@ def _name_steps(ax: Axes, changes: pd.DataFrame, high: float, repository: str) -
         x = change["place"] - 0.5
         ax.axvline(x, color=WORSE, linewidth=1.5, linestyle="-" if change["confirmed"] else DASHED)
         right = x > np.mean(ax.get_xlim())
-        text = f"{_minus(signed(change['log_size']))} %{'' if change['confirmed'] else ' ?'}"
+        text = f"{minus(signed(change['log_size']))} %{'' if change['confirmed'] else ' ?'}"
         if lines > 1:
             text += f"\n{printable(change['before'])[:7]}..{printable(change['after'])[:7]}"
         # In points. Every second text stands lower, below the one before.
@@ -399,7 +398,3 @@ def _mark(look: tuple[str, str, str], label: str) -> Line2D:
     colour, marker, fill = look
     style: dict[str, Any] = {"color": colour, "marker": marker, "markerfacecolor": fill, "markeredgewidth": 1.5}
     return Line2D([], [], linestyle="", markersize=6.5, label=label, **style)
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\N{MINUS SIGN}")

@@ -37,7 +37,10 @@ def packing(table: pd.DataFrame) -> Picture:
             y = cases["line"] + APART * (i - middle)
             ax.hlines(y, cases["ratio_q1"], cases["ratio_q3"], color=hues[variant], linewidth=2)
             ax.scatter(cases["ratio"], y, color=hues[variant], s=30, zorder=3)
-            marks.tell(ax, cases["ratio"], y, cases.apply(_packed_in_words, axis="columns"))
+            told = cases.apply(_packed_in_words, axis="columns")
+            for at, low, high, words in zip(y, cases["ratio_q1"], cases["ratio_q3"], told, strict=True):
+                marks.tell_line(ax, [low, high], [at, at], words)
+            marks.tell(ax, cases["ratio"], y, told)
         ax.set_xscale("log")
         low, high = 0.93 * min(1, table["ratio_q1"].min()), 1.07 * max(LEAST, table["ratio_q3"].max())
         ax.set(xlim=(low, high), ylim=(len(lines) - 0.4, -0.6), xlabel="times as fast as one after another")
