@@ -84,6 +84,17 @@ def test_following_waits_for_the_seeds_that_are_asked_for(small, call, tmp_path,
     assert Path("exports/csv/small/runs.csv").read_text(encoding="utf-8").count(",done,") == 6
 
 
+def test_following_goes_on_with_the_study_as_its_file_is_now(small, call, tmp_path, monkeypatch):
+    """A study that is edited meanwhile is read anew, in one line; runs that it has no longer are not waited for."""
+    made.RunFiles.of(tmp_path / "results", small.runs[1]).records.unlink()
+    edited = small.path.read_text(encoding="utf-8").replace("[0, 1]", "[0]")
+    monkeypatch.setattr(following.time, "sleep", lambda _: small.path.write_text(edited, encoding="utf-8"))
+    code, said, error = call("small", "--to", "csv", "--follow")
+
+    assert (code, error) == (0, "")
+    assert said.splitlines()[1] == "ablations/small.toml has changed and is read anew: 1 run"
+
+
 def test_ctrl_c_ends_following_in_one_line(small, call, tmp_path, monkeypatch):
     """At Ctrl-C what has come is written, one line says so, and the exit code is 130."""
     made.RunFiles.of(tmp_path / "results", small.runs[1]).records.unlink()

@@ -31,7 +31,8 @@ def followed(study, results):
     """Follow a study to its end; returns the names of the runs that were taken each time, and the warnings."""
     taken, warned = [], []
     watched = Watched(study, results)
-    following.follow([(watched, lambda paths: taken.append([path.stem for path in paths]))], warned.append)
+    tasks = [(watched, lambda _study, paths: taken.append([path.stem for path in paths]))]
+    following.follow(tasks, warned.append, edited=lambda study: taken.append(len(study.runs)))
     return taken, [str(warning) for warning in warned]
 
 
@@ -74,7 +75,7 @@ def test_what_is_removed_is_noticed_unless_nothing_is_left(study, tmp_path, monk
     results = made.results(tmp_path, study)
     one, other = (results / "small" / f"{run.id}.jsonl" for run in study.runs)
     one.unlink()
-    made.write(results, made.small(tmp_path, grid=made.ONE_DEPTH).runs[0])
+    made.write(results, made.small(tmp_path / "other", grid=made.ONE_DEPTH).runs[0])
     third = next(path for path in (results / "small").glob("*.jsonl") if path != other)
     world(
         monkeypatch,
@@ -123,7 +124,7 @@ def test_only_runs_that_are_asked_for_and_whole_are_over(study, tmp_path):
     """A file that is damaged, or of no run that the study asks for, is not one of the runs that are over."""
     results = made.results(tmp_path, study)
     watched = Watched(study, results)
-    made.write(results, made.small(tmp_path, grid=made.ONE_DEPTH).runs[0])
+    made.write(results, made.small(tmp_path / "other", grid=made.ONE_DEPTH).runs[0])
     assert len(watched.look()) == 3
     assert (watched.finished, watched.asked, watched.done, watched.damaged) == (2, 2, True, {})
 
@@ -133,3 +134,24 @@ def test_only_runs_that_are_asked_for_and_whole_are_over(study, tmp_path):
     assert (watched.finished, watched.done) == (1, False)
     path.unlink()
     assert (watched.look(), watched.damaged) == ([], {})
+
+
+def test_a_study_that_is_edited_is_followed_as_its_file_is_now(study, tmp_path, monkeypatch):
+    """All records are taken again for the edited study, whose runs are waited for; an unreadable file is told once."""
+    one, other = study.runs
+    results, text = tmp_path / "results", study.path.read_text()
+    made.write(results, one)
+    world(
+        monkeypatch,
+        lambda: study.path.write_text("question"),
+        lambda: None,
+        lambda: study.path.write_text(text.replace("[0, 1]", "[0, 1, 2]")),
+        lambda: made.write(results, other),
+        lambda: study.path.write_text(text.replace("question = ", "question = 'Now?' # ")),
+    )
+    taken, warned = followed(study, results)
+
+    assert taken == [[one.id], 3, [one.id], [other.id], 2, sorted([one.id, other.id])]
+    assert len(warned) == 1
+    assert warned[0].startswith(f"{study.path}: ")
+    assert warned[0].endswith("; until it can be read, the study stays what it was")

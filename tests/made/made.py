@@ -143,6 +143,7 @@ def alike(run: RunSpec, twin: str) -> float:
 def load(folder: Path, text: str = TOML, name: str = "depth") -> Study:
     """Write a study file and read it."""
     path = folder / f"{name}.toml"
+    folder.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return study.load(path)
 

@@ -24,6 +24,16 @@ def written(folder, kind):
     return module, path
 
 
+def test_what_checks_that_a_file_can_be_written_leaves_nothing(tmp_path):
+    """Folders that are not there yet can be made, unless a file has the name of one; neither is anything made."""
+    tables.check_writable(tmp_path / "results" / "profile" / "one.json")
+    assert not [*tmp_path.iterdir()]
+
+    (tmp_path / "results").touch()
+    with pytest.raises(NotADirectoryError):
+        tables.check_writable(tmp_path / "results" / "profile" / "one.json")
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_the_file_keeps_everything(tmp_path, kind):
     """What is written is what is read, a row a line, with the same bytes each time, and nothing lies beside it."""

@@ -12,12 +12,14 @@ import typer
 
 from deeptwins.cli.console import ABLATIONS, RESULTS, beginning, refuse, say, wrap
 from deeptwins.cli.options import complete_study, results_option, seeds_option, settings_option
+from deeptwins.cli.pages import say_edited
 from deeptwins.errors import InputError
 from deeptwins.pages.wording import count
 from deeptwins.system import signals
 
 if TYPE_CHECKING:
     from deeptwins.export.targets import Opened
+    from deeptwins.study import Study
 
 
 SAME = "the same"
@@ -93,8 +95,8 @@ def export(  # noqa: PLR0913  every option is a parameter
     place = targets.place(to.value, out, results, chosen)
     told: dict[str, str] = {}
 
-    def take(paths: Sequence[Path]) -> None:
-        for name, what in place.target.take(chosen, results, paths).items():
+    def take(study: Study, paths: Sequence[Path]) -> None:
+        for name, what in place.target.take(study, results, paths).items():
             if told.get(name, SAME) == SAME:  # else it stays what it has become in this session
                 told[name] = what
 
@@ -104,9 +106,9 @@ def export(  # noqa: PLR0913  every option is a parameter
             try:
                 if follow:
                     wrap(f"following {folder}, into {place.where}; Ctrl-C ends it")
-                    following([(watched, take)], refuse)
+                    following([(watched, take)], refuse, say_edited)
                 else:
-                    take(changed)
+                    take(watched.study, changed)
             finally:
                 place.target.close()
     except KeyboardInterrupt:
@@ -114,7 +116,7 @@ def export(  # noqa: PLR0913  every option is a parameter
     _conclude(place, told, interrupted=interrupted)
     if interrupted:
         raise typer.Exit(signals.INTERRUPTED)
-    if text := aside.told(chosen, results):
+    if text := aside.told(watched.study, results):
         wrap(text)
 
 

@@ -310,7 +310,7 @@ def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *
     other = "itself, to measure the noise" if asked.kind == "aa" else asked.base[:12]
     say(f"comparing {asked.head[:12]}{changes} with {other}", err=True)
     for place in (results / "gate" / "runs", reports / "performance"):  # now, before minutes of measuring
-        tables.prepare(place / "any")
+        tables.check_writable(place / "any")
     _write_summary(summary, "")
     try:
         run = comparison.compare(asked, results, Teller())

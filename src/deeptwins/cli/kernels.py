@@ -55,7 +55,7 @@ def _compile(results: Path) -> None:
     from deeptwins.records import kernels as kernel_records
 
     planned, path = compiled.plan(), kernel_records.path_of(results)
-    tables.prepare(path)  # refuses a folder that cannot be written before minutes of compiling
+    tables.check_writable(path)  # refuses a folder that cannot be written before minutes of compiling
     with (
         stoppable("interrupted; what has been compiled is in Triton's cache: the same command goes on from there"),
         typer.progressbar(length=len(planned), label="compiling", file=sys.stderr) as bar,

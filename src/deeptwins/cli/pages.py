@@ -121,29 +121,35 @@ def print_page(written: Written[Any]) -> None:
     say(written.page)
 
 
-def watch_pages(studies: Sequence[Study], results: Path, reports: Path) -> bool:
-    """Write pages of studies as records come, until all runs are over; returns False where it was interrupted before.
+def watch_pages(studies: Sequence[Study], results: Path, reports: Path) -> list[Study]:
+    """Write pages of studies as records come, until all runs are over; returns the studies as they are then.
 
     Raises:
         InputError: the folder of pages cannot be written.
+        typer.Exit: it was interrupted before.
     """
     from deeptwins.findings.following import Watched, follow
     from deeptwins.pages.study.watching import Renewed
 
     plain_strings()
-    pages = [Renewed(study, results, reports) for study in studies]
+    pages = [Renewed(results, reports) for _ in studies]
     watched = [Watched(study, results) for study in studies]
     wrap(f"watching {results}, into {reports}; Ctrl-C ends it")
     try:
         with signals.interruptible():
-            follow([(one, page.renew) for one, page in zip(watched, pages, strict=True)], refuse)
+            follow([(one, page.renew) for one, page in zip(watched, pages, strict=True)], refuse, say_edited)
     except KeyboardInterrupt:
         for page in pages:
             page.settle()
         over, asked = (sum(getattr(one, key) for one in watched) for key in ("finished", "asked"))
         wrap(f"interrupted; {over} of {count(asked, 'run')} are over; the same command goes on")
-        return False
-    return True
+        raise typer.Exit(signals.INTERRUPTED) from None
+    return [one.study for one in watched]
+
+
+def say_edited(study: Study) -> None:
+    """Say that a study is followed as its file is now."""
+    wrap(f"{study.path} has changed and is read anew: {count(len(study.runs), 'run')}")
 
 
 def _described(kind: str, written: Written[Any]) -> dict[str, Any]:

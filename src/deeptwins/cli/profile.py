@@ -129,7 +129,7 @@ def _profile(  # noqa: PLR0913, PLR0917
     from deeptwins.records import profiles, tables
 
     path = profiles.path_of(results, plan.name)
-    tables.prepare(path)  # refuses a folder that cannot be written before minutes of profiling
+    tables.check_writable(path)  # refuses a folder that cannot be written before minutes of profiling
     printed: list[str] = []  # by parts of one's own: shown once the bar is gone
     try:
         with (

@@ -46,7 +46,6 @@ from deeptwins.cli.options import (
 from deeptwins.cli.pages import publish, sources, watch_pages, with_results
 from deeptwins.errors import InputError, SpecError, noting, one_line
 from deeptwins.pages.wording import count
-from deeptwins.system import signals
 from deeptwins.system.invocation import here
 from deeptwins.system.spoken import heard
 
@@ -319,8 +318,8 @@ def report(  # noqa: PLR0913  as above
             chosen += _load([name], settings, seeds)
         except InputError as error:
             refuse(error)  # and write the pages of the others
-    if watch and chosen and not watch_pages(chosen, results, reports):
-        raise typer.Exit(signals.INTERRUPTED)
+    if watch and chosen:
+        chosen = watch_pages(chosen, results, reports)
     contradicted = _write_pages(chosen, results, reports, others, figures or ()) if chosen or others else False
     if len(chosen) < len(names):
         raise typer.Exit(BAD_INPUT)

@@ -1,4 +1,4 @@
-"""The records of a study as they come: what has changed since the last look, until all its runs are over."""
+"""A study and its records as they come: what has changed since the last look, until all its runs are over."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from deeptwins import records
+from deeptwins import study as studies
 from deeptwins.errors import InputError
 from deeptwins.records import RunFiles
-from deeptwins.study import Study
+from deeptwins.study import Study, extending
 
 PAUSE_SECONDS = 1.0  # between two looks
 SHARE = 5  # times as long as what followed the last look took, at least: those who train need the processor
@@ -18,13 +19,18 @@ Stamp = tuple[int, int, int]
 
 
 class Watched:
-    """The files of a study's records, as they were at the last look."""
+    """A study and the files of its records, as they were at the last look."""
 
     def __init__(self, study: Study, results: Path) -> None:
-        self._asked = {RunFiles.of(results, run).records for run in study.runs}
-        self._folder = results / study.name
+        self._results, self._folder = results, results / study.name
+        self._content: object = None
         self._stamps: dict[Path, Stamp] = {}
         self._over: set[Path] = set()
+        self._read(study)
+        self.edited = False
+        """Whether the study was another at the look before."""
+        self.unread: InputError | None = None
+        """Why the study's file could not be read at the last look: the study stays what it was."""
         self.damaged: dict[Path, InputError] = {}
         """What was wrong with files at the last look."""
         self.removed = False
@@ -50,8 +56,32 @@ class Watched:
         """How many of them were over at the last look."""
         return len(self._asked & self._over)
 
+    def _read(self, study: Study) -> None:
+        self.study = study
+        self._asked = {RunFiles.of(self._results, run).records for run in study.runs}
+
+    def _look_at_study(self) -> None:
+        """Read the study again if its file, or one that it extends, says something else."""
+        try:
+            content, _ = extending.merged(self.study.path)
+            if content != self._content:
+                study = studies.load(self.study.path, self.study.settings, self.study.seeds)
+                self.edited = study != self.study
+                self._content = content
+                self._read(study)
+            self.unread = None
+        except InputError as error:
+            self.unread = error
+
     def look(self) -> list[Path]:
-        """List the files that are new or have changed, sorted. Their content may be newer than this look."""
+        """List the files that are new or have changed, sorted; all of them if the study has changed.
+
+        Their content may be newer than this look.
+        """
+        self.edited = False
+        self._look_at_study()
+        if self.edited:
+            self._stamps = {}
         stamps = dict(self._stamped())
         changed = [path for path, stamp in stamps.items() if stamp != self._stamps.get(path)]
         self.removed = bool({*self._stamps} - {*stamps})
@@ -79,29 +109,40 @@ class Watched:
 
 
 def follow(
-    tasks: Sequence[tuple[Watched, Callable[[Sequence[Path]], object]]], warn: Callable[[InputError], object]
+    tasks: Sequence[tuple[Watched, Callable[[Study, Sequence[Path]], object]]],
+    warn: Callable[[InputError], object],
+    edited: Callable[[Study], object],
 ) -> None:
     """Look again and again, until all runs of all studies are over.
 
     Args:
-        tasks: the files of each study, and what is done with those that have changed, none if some were only removed.
-            While a study has no files, nothing is done: what was made of the old ones stays until there are new ones.
-        warn: told once of a damaged file: while a study has one, nothing is done with its files.
+        tasks: the files of each study, and what is done with the study, as it is now, and those that have changed, none
+            if some were only removed. While a study has no files, nothing is done: what was made of the old ones stays
+            until there are new ones.
+        warn: told once of a damaged record: while a study has one, nothing is done with its files. Also told once of a
+            study's file that cannot be read: it goes on with the study as it was.
+        edited: told of a study whose file has changed.
     """
     waiting: list[set[Path]] = [set() for _ in tasks]
     removed: list[bool] = [False] * len(tasks)
+    unread: list[str] = [""] * len(tasks)
     while True:
         begun = time.monotonic()
         for i, ((watched, take), paths) in enumerate(zip(tasks, waiting, strict=True)):
             paths.update(watched.look())
             removed[i] |= watched.removed
+            if watched.edited:
+                edited(watched.study)
+            said, unread[i] = unread[i], str(watched.unread or "")
+            if unread[i] not in {"", said}:
+                warn(InputError(f"{unread[i]}; until it can be read, the study stays what it was"))
             for path, error in watched.damaged.items():
                 if path in paths:
                     warn(error)
             if watched.damaged:
                 paths -= {*watched.damaged}
             elif watched.any and (paths or removed[i]):
-                take(sorted(path for path in paths if path.exists()))
+                take(watched.study, sorted(path for path in paths if path.exists()))
                 paths.clear()
                 removed[i] = False
         if all(watched.done for watched, _ in tasks):

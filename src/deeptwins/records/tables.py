@@ -16,14 +16,14 @@ LARGEST = 2**28  # bytes
 Content = TypeVar("Content", bound=BaseModel)
 
 
-def prepare(path: Path) -> None:
-    """Make the folder of the file, and make sure that it can be written.
+def check_writable(path: Path) -> None:
+    """Make sure that the file can be written, with the folders that it lacks; nothing is left behind.
 
     Raises:
         OSError: it cannot.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = disk.part_of(path)
+    there = next(folder for folder in path.parents if folder.exists())
+    part = disk.part_of(there / path.name)
     part.touch()
     part.unlink()
 
@@ -40,7 +40,7 @@ def write(path: Path, content: BaseModel) -> None:
         if isinstance(value, list) and value:
             text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in value) + "\n ]"
         parts.append(f" {json.dumps(name)}: {text}")
-    prepare(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     disk.replace(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 

@@ -1,9 +1,11 @@
 """The page of a study while it is trained."""
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import typer
 
 import made
 from deeptwins.cli import pages as cli
@@ -41,16 +43,16 @@ def test_a_page_is_renewed_until_it_is_that_of_the_report(study, tmp_path):
     one, other = study.runs
     results, reports = tmp_path / "results", tmp_path / "reports"
     index = reports / "small" / "index.html"
-    page = Renewed(study, results, reports)
+    page = Renewed(results, reports)
 
     made.write(results, one, made.records(one, status=None)[:1])
-    page.renew()
+    page.renew(study)
     assert not index.exists()  # nothing is measured yet
     page.settle()
     assert not index.exists()
 
     made.write(results, one, half(one))
-    page.renew()
+    page.renew(study)
     text = index.read_text(encoding="utf-8")
     assert REFRESH in text
     assert "No run has finished yet: 1 run of 2 in training." in text
@@ -59,7 +61,7 @@ def test_a_page_is_renewed_until_it_is_that_of_the_report(study, tmp_path):
 
     made.write(results, one)
     made.write(results, other, half(other))
-    page.renew()
+    page.renew(study)
     text = index.read_text(encoding="utf-8")
     assert REFRESH in text
     assert re.search(r"<h2[^>]*>In training</h2>", text)
@@ -80,11 +82,11 @@ def test_figures_of_finished_runs_are_drawn_when_one_more_has_finished(study, tm
     drawn = []
     composed = watching.pages.compose
     monkeypatch.setattr(watching.pages, "compose", lambda *facts: drawn.append(1) or composed(*facts))
-    page = Renewed(study, tmp_path / "results", tmp_path / "reports")
-    page.renew()
+    page = Renewed(tmp_path / "results", tmp_path / "reports")
+    page.renew(study)
     before = content(tmp_path / "reports" / "small")
     made.write(tmp_path / "results", other, half(other))
-    page.renew()
+    page.renew(study)
     after = content(tmp_path / "reports" / "small")
 
     assert len(drawn) == 1
@@ -96,15 +98,25 @@ def test_a_run_that_was_trained_anew_is_drawn_anew(study, tmp_path):
     one, _ = study.runs
     lines = made.records(one)
     made.write(tmp_path / "results", one, lines)
-    page = Renewed(study, tmp_path / "results", tmp_path / "reports")
-    page.renew()
+    page = Renewed(tmp_path / "results", tmp_path / "reports")
+    page.renew(study)
     before = content(tmp_path / "reports" / "small")
     anew = made.records(one, lambda *_: 50.0)
     anew[0] |= {"started": "2026-12-01T00:00:00Z"}
     made.write(tmp_path / "results", one, anew)
-    page.renew()
+    page.renew(study)
 
     assert content(tmp_path / "reports" / "small") != before
+
+
+def test_a_study_that_was_edited_has_its_page_written_anew(study, tmp_path):
+    """The page asks what the study asks now, though no record has come."""
+    made.write(tmp_path / "results", study.runs[0])
+    page = Renewed(tmp_path / "results", tmp_path / "reports")
+    page.renew(study)
+    page.renew(study.model_copy(update={"question": "What now?"}))
+
+    assert "What now?" in (tmp_path / "reports" / "small" / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
@@ -115,14 +127,14 @@ def test_pages_are_watched_until_all_is_trained_or_ctrl_c(study, tmp_path, monke
     did = []
 
     class Noted:
-        def __init__(self, study, _results, _reports):
-            self.name = study.name
+        def __init__(self, _results, _reports):
+            pass
 
-        def renew(self, changed):
-            did.append((self.name, [path.stem for path in changed]))
+        def renew(self, study, changed):
+            did.append((study.name, [path.stem for path in changed]))
 
         def settle(self):
-            did.append(self.name)
+            did.append("settled")
 
     def sleep(_seconds):
         if interrupted:
@@ -131,10 +143,10 @@ def test_pages_are_watched_until_all_is_trained_or_ctrl_c(study, tmp_path, monke
 
     monkeypatch.setattr(watching, "Renewed", Noted)
     monkeypatch.setattr(following.time, "sleep", sleep)
-    done = cli.watch_pages([study], tmp_path / "results", Path("reports"))
+    with pytest.raises(typer.Exit) if interrupted else nullcontext():
+        assert cli.watch_pages([study], tmp_path / "results", Path("reports")) == [study]
     said = capsys.readouterr().out.splitlines()
 
-    assert done is not interrupted
-    assert did == [("small", [one.id]), "small" if interrupted else ("small", [other.id])]
+    assert did == [("small", [one.id]), "settled" if interrupted else ("small", [other.id])]
     assert " ".join(said).startswith(f"watching {tmp_path}/results, into reports; Ctrl-C ends it")
     assert (said[-1] == "interrupted; 1 of 2 runs are over; the same command goes on") is interrupted

@@ -28,27 +28,28 @@ TITLE = "In training"
 class Renewed:
     """A study's page, written anew when records have come. Figures of finished runs are drawn when one more has."""
 
-    def __init__(self, study: Study, results: Path, reports: Path) -> None:
-        self._study, self._results, self._reports = study, results, reports
+    def __init__(self, results: Path, reports: Path) -> None:
+        self._results, self._reports = results, reports
+        self._study: Study | None = None
         self._finished: set[tuple[str, str]] = set()
         self._page: Page | None = None
         """Of the finished runs, or, where there is none, of how far they are; None: nothing is measured yet."""
 
-    def renew(self, _changed: Sequence[Path] = ()) -> None:
-        """Write the page as the records are now, in a form that browsers read again and again.
+    def renew(self, study: Study, _changed: Sequence[Path] = ()) -> None:
+        """Write the page as the study and its records are now, in a form that browsers read again and again.
 
         Raises:
             InputError: a record is damaged, or the folder of pages cannot be written.
         """
-        found = frames.load(self._study, self._results, unfinished=True)
+        found = frames.load(study, self._results, unfinished=True)
         over = found.runs[found.runs["status"].isin(FINISHED)]
         finished = {*zip(over["run"], over["started"].astype(str), strict=True)}  # one may have been trained anew
-        if finished and finished != self._finished:
-            self._page = pages.compose(PAGE, facts.load(self._study, self._results))
-        self._finished = finished
+        if finished and (finished, study) != (self._finished, self._study):
+            self._page = pages.compose(PAGE, facts.load(study, self._results))
+        self._finished, self._study = finished, study
         training = _training(found)
         if not finished:
-            self._page = _begun(self._study, found, training) if len(training) else None
+            self._page = _begun(study, found, training) if len(training) else None
         if self._page is None:
             return
         page = self._page

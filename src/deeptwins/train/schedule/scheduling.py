@@ -111,8 +111,8 @@ def train_all(  # noqa: PLR0913  one for each option of the command line
         for lack in sorted(lost):
             display.say(f"{results}: {lack}")
         if jobs:
-            number = "1 run" if len(jobs) == 1 else f"{len(jobs)} runs"
-            display.say(f"training {number} on {accelerator.type}, {team.places} at a time")
+            what = "1 run" if len(jobs) == 1 else f"{len(jobs)} runs"
+            display.say(f"training {what} on {accelerator.type}, {team.places} at a time")
             for text in devices.slow((job.run.recipe for job in jobs), accelerator.type):
                 display.say(text)
             session = Session(Jobs(jobs, ended), Crew(team, equipment), display, deadline)
