@@ -99,7 +99,7 @@ def test_agreement_comes_first(agreeing):
     assert (
         text.index("](drift.svg)")
         < text.index("The twins triton and eager agree within 1 point. ")
-        < text.index("| triton − eager | training error | agree |")
+        < text.index("| triton \N{MINUS SIGN} eager | training error | agree |")
     )
     assert re.search(r"\| triton and eager \| furthest apart, last \| 48 \| 1\.0e-3 \|", text)
     assert "Two twins agree in an error where" in text
@@ -197,7 +197,7 @@ def test_a_study_of_one_depth_draws_its_twins(one_depth):
     alt = re.search(r"!\[([^]]*)\]\(error-by-twin\.svg\)", text).group(1)
     assert "cifar, residual: 6.0 % in training, 8.0 % in test" in alt
     assert "| training error | agree | 0.0 |" in text
-    assert "All rows: residual − plain, family cifar, depth 20, 3 seeds:" in text
+    assert "All rows: residual \N{MINUS SIGN} plain, family cifar, depth 20, 3 seeds:" in text
 
 
 def test_other_data_and_failures_are_on_the_page(tmp_path):
