@@ -33,6 +33,11 @@ def is_own(name: object) -> bool:
     return isinstance(name, str) and NAME.fullmatch(name) is not None
 
 
+def ships(name: str) -> bool:
+    """Tell whether `package.module:attribute` is a part of deeptwins itself."""
+    return name.startswith(f"{__name__.partition('.')[0]}.")
+
+
 def attribute(name: str) -> Any:  # noqa: ANN401  whatever somebody has defined
     """Import what `package.module:attribute` names.
 
@@ -44,7 +49,8 @@ def attribute(name: str) -> Any:  # noqa: ANN401  whatever somebody has defined
         raise InputError(f"{line(name)}: write {FORM}")
     path, _, inside = name.partition(":")
     found = _module(name, path)
-    OWN_CODE.update(code(top(path)))
+    if not ships(name):
+        OWN_CODE.update(code(top(path)))
     for member in inside.split("."):
         with telling(name):  # a module may make its members when they are asked for
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deeptwins import data
 from deeptwins.study.specs import Net, RunSpec
-from deeptwins.system.importing import is_own
+from deeptwins.system.importing import is_own, ships
 from deeptwins.system.origins import origin
 
 
@@ -14,11 +14,14 @@ def own_parts(net: Net) -> list[str]:
 
 
 def named(run: RunSpec) -> list[str]:
-    """Name all parts of one's own that a run is made of; imports nothing."""
+    """Name all parts of one's own that a run is made of, but for those that ship, whose commit is the record's.
+
+    Imports nothing.
+    """
     names = [name for net in run.twins.values() for name in own_parts(net)]
     names += [name for name in (run.recipe.optimizer, run.recipe.schedule) if is_own(name)]
     names += [run.recipe.dataset] if data.is_own(run.recipe.dataset) else []
-    return sorted({*names})
+    return sorted(name for name in {*names} if not ships(name))
 
 
 def parts(run: RunSpec) -> dict[str, dict[str, str | None]]:

@@ -1,6 +1,7 @@
 """The tutorial's nets: their padding, their start and their optimizer are those of Keras and of PyTorch."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from deeptwins import data, study
+from deeptwins.errors import OWN_CODE
 from deeptwins.nets.own import tutorial
-from deeptwins.train import training
+from deeptwins.system.importing import attribute
+from deeptwins.train import provenance, training
 from places import ROOT
 
 
@@ -85,6 +88,16 @@ def test_the_start_is_uniform_within_the_bounds_of_its_edition(start, bounds, bi
         assert layer.bias.abs().max() <= bound
     assert torch.equal(net.linear.weight, again.linear.weight)
     assert not torch.equal(net.linear.weight, other.linear.weight)
+
+
+def test_parts_that_ship_are_none_of_ones_own():
+    """They are of the record's commit, and no error is laid at their door: their code is deeptwins'."""
+    runs = study.load(ROOT / "ablations" / "fashion-tutorial.toml").runs
+
+    assert attribute(runs[0].twins["residual"].family) is tutorial.keras
+
+    assert [provenance.named(run) for run in runs] == [[]] * len(runs)
+    assert not any(Path(tutorial.__file__).is_relative_to(code) for code in OWN_CODE)
 
 
 def test_the_study_trains_each_edition_from_its_start_with_its_optimizer():
