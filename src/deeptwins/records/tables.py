@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +25,8 @@ def check_writable(path: Path) -> None:
         OSError: it cannot.
     """
     there = next(folder for folder in path.parents if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent))
     part = disk.part_of(there / path.name)
     part.touch()
     part.unlink()
