@@ -137,6 +137,8 @@ def gate(  # noqa: PLR0913  every option is a parameter
     """  # noqa: D301
     if context.invoked_subcommand is not None:
         return
+    from deeptwins.gate.arms.commits import unchanged
+
     # Find out what to compare, before anything is loaded that takes long.
     with _explained(summary, bisect=bisect, base=base):
         if [base is not None, anchor is not None, self_test].count(True) > 1:
@@ -150,8 +152,8 @@ def gate(  # noqa: PLR0913  every option is a parameter
         given = head or "HEAD" if self_test else base
         root, commits, parts = _chosen(given, anchor, head, suite, suite_from, alone=alone)
         parts = parts if install is None else parts.installed_by(install)
-        if same := None if alone else _same(root, commits, parts):
-            _end(summary, "No slowdown.", same, 0)
+        if reason := "" if alone else unchanged(root, commits, parts):
+            _end(summary, "No slowdown.", reason, 0)
             return
         _check_installed(tier)
     # Compare, and turn the verdict into an exit code.
@@ -284,20 +286,6 @@ def _chosen(  # noqa: PLR0913
     chosen = commits.choose(root, base, anchor=anchor, head=head, itself=alone)
     source = chosen.head if suite_from is None else worktrees.resolve(root, suite_from)
     return root, chosen, worktrees.suite(root, source, None if suite is None else place.relative_to(root))
-
-
-def _same(root: Path, commits: Commits, parts: Suite) -> str:
-    """Say why two commits cannot differ in speed; empty where they can, or where each is to be measured anyway."""
-    from deeptwins.gate.arms import worktrees
-
-    if commits.kind != "paired":
-        return ""
-    both = f"{commits.base[:12]} and {commits.head[:12]}"
-    if worktrees.same_files(root, commits.base, commits.head):
-        return f"Nothing to measure: {both} have the same files."
-    if worktrees.only_prose(root, commits.base, commits.head, parts.parts):
-        return f"Nothing to measure: only documents, reports or results differ between {both}."
-    return ""
 
 
 def _judge(asked: Request, results: Path, reports: Path, summary: Path | None, *, write_list: bool) -> int:

@@ -195,10 +195,10 @@ def test_a_coroutine_is_awaited_on_the_loop_that_runs(clock, hidden):
     channel = Asked({"run": 3})
     segments = timing.Segments(clock, (lambda: target()) if hidden else target, ((), {}))  # noqa: PLW0108
 
-    async def test():
+    async def measured():
         return await plugin(channel).measure("b", segments, float)
 
-    assert asyncio.run(test()) == 8.0
+    assert asyncio.run(measured()) == 8.0
     assert [one["seconds"] for one in channel.told] == [2.0, pytest.approx(2.0)]
 
 

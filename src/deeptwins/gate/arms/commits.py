@@ -9,6 +9,7 @@ from typing import Literal
 
 from deeptwins.errors import InputError, line
 from deeptwins.gate.arms import worktrees
+from deeptwins.gate.arms.worktrees import Suite
 from deeptwins.system.git import git
 
 REMOTE = "origin/HEAD"  # where it is set, it names the main branch, whatever that is called
@@ -110,3 +111,15 @@ def _older(repository: Path, name: str) -> str:
         shallow = worktrees.is_shallow(repository)
         return f" with --base ({worktrees.UNSHALLOW})" if shallow else " with --base (there is none yet)"
     return f", such as --base {line(name)}~1"
+
+
+def unchanged(root: Path, commits: Commits, parts: Suite) -> str:
+    """Say why two commits cannot differ in speed; empty where they can, or where each is to be measured anyway."""
+    if commits.kind != "paired":
+        return ""
+    both = f"{commits.base[:12]} and {commits.head[:12]}"
+    if worktrees.same_files(root, commits.base, commits.head):
+        return f"Nothing to measure: {both} have the same files."
+    if worktrees.only_prose(root, commits.base, commits.head, parts.parts):
+        return f"Nothing to measure: only documents, reports or results differ between {both}."
+    return ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from deeptwins.gate.judge.history import History
 from deeptwins.gate.page.names import LONGEST_SHORT, VERDICTS, in_lines, left_out, printable, short_names, whole
 from deeptwins.gate.page.tables import ROWS, signed, span
 from deeptwins.pages import drawing, marks
-from deeptwins.pages.colours import CHANCE, DASHED, INK, KINDS, MARKERS, WORSE
+from deeptwins.pages.colours import CHANCE, INK, KINDS, WORSE
 from deeptwins.pages.drawing import Picture
 from deeptwins.pages.wording import count, minus
 
@@ -33,8 +30,7 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {
     "not_measured": (CHANCE, "", CHANCE),
 }
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # between ticks, in percent
-TICKS_ACROSS, TICKS_UP, TICKS_OF_COMMITS = 7, 5, 4  # at most
-BETWEEN = re.compile(r"[0-9a-f]{12}\.{3}[0-9a-f]{12}")  # two commits
+TICKS_ACROSS, TICKS_UP = 7, 5  # at most
 OUTCOME_NAMES = {
     "found": "detected",
     "inconclusive": "inconclusive",
@@ -45,13 +41,8 @@ OUTCOMES = {"found": INK, "inconclusive": UNSURE, "fine": FINE, "not_measured": 
 BAR: Any = {"alpha": 0.35, "edgecolor": INK, "linewidth": 0.6}
 NAMED = 17  # percent: a bar that is longer has room for the name of the outcome
 BAND: Any = {"color": INK, "alpha": 0.09, "linewidth": 0}
-PANELS, PER_ROW = 24, 2  # of the history
 CHARACTERS = 66  # in a line above a panel as wide as the figure
-# The share of a panel's height that is left free for the text beside no step, one, two, and more steps.
-ROOM = (0.0, 0.3, 0.55, 0.3)
-LEAST_HEIGHT = 0.01  # of a panel, in log ratios
 ALT = 4000  # characters
-DOTTED = (0, (1, 1.6))
 
 
 def ratios(table: pd.DataFrame) -> Picture:
@@ -76,44 +67,9 @@ def ratios(table: pd.DataFrame) -> Picture:
         )
     caption = (
         "Right of 0, head is slower. Lines are 95 % intervals, grey is the margin: the change that is tolerated. A thin"
-        f" mark below is the second batch, in new processes.{left_out(prefix)}{_more(len(table), ROWS)}"
+        f" mark below is the second batch, in new processes.{left_out(prefix)}{more(len(table), ROWS)}"
     )
-    return _picture("ratios", caption, _ratios_in_words(table, names), figure, ("ratios",))
-
-
-def history(past: History) -> Picture:
-    """Draw the history of each benchmark in a panel: intervals, levels, steps with their commits, other changes."""
-    names, prefix = short_names(past.points["benchmark"])
-    points = _drawn(past)
-    machines = dict(zip(dict.fromkeys(points["machine"]), itertools.cycle(MARKERS), strict=False))
-    with drawing.styled():
-        figure, axes = _panels(list(dict.fromkeys(points["benchmark"])))
-        last, first = int(points["place"].max()), next(iter(axes.values()))
-        first.set_xlim(-0.6, last + 0.6)
-        labels = {row["place"]: f"{printable(row['commit'])[:7]}\n{row['date']}" for row in points.to_dict("records")}
-        places = [place for place in _counts(last) if place in labels]
-        first.set_xticks(places, [labels[place] for place in places], fontsize=8)
-        for name, ax in axes.items():
-            changes = past.changes[past.changes["benchmark"] == name]
-            series = points[points["benchmark"] == name]
-            _series(ax, series, changes, machines, past.repository)
-            told = _points_in_words(series, whole(name))
-            marks.tell_upright(ax, series["place"], series["low"], series["high"], told)
-            marks.tell(ax, series["place"], series["log_ratio"], told, "dot")
-            for place in past.events["place"]:
-                ax.axvline(place - 0.5, color=INK, linewidth=1, alpha=0.55, linestyle=DOTTED)
-            ax.set_title(in_lines(names[name]), fontsize=9)
-            ax.tick_params(labelbottom=True)
-        figure.supxlabel("commit and its date, the first run on the left")
-        figure.supylabel("change in time from the anchor (%)")
-        handles = _history_marks(past.changes, past.events, machines)
-        figure.legend(handles=handles, loc="outside upper left", ncols=2)
-    caption = (
-        "Change in time from the anchor, with 95 % intervals; each panel has its own scale. Lines are medians between"
-        f" steps; a step is labelled with the commits before and after it, where there is room.{left_out(prefix)}"
-        f"{_more(len(names), PANELS)}"
-    )
-    return _picture("history", caption, _history_in_words(past, names), figure, ("history",))
+    return picture("ratios", caption, _ratios_in_words(table, names), figure, ("ratios",))
 
 
 def outcomes(rates: pd.DataFrame) -> Picture:
@@ -147,7 +103,7 @@ def outcomes(rates: pd.DataFrame) -> Picture:
         for row in rows
     ]
     caption = "Verdicts on a commit compared with itself, unchanged (A/A) or made slower on purpose."
-    return _picture("self-test", caption, f"{'; '.join(sentences)}.", figure, ("self-test",))
+    return picture("self-test", caption, f"{'; '.join(sentences)}.", figure, ("self-test",))
 
 
 def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
@@ -177,7 +133,7 @@ def sensitivity(smallest: pd.DataFrame, controls: pd.DataFrame) -> Picture:
     caption = f"Each dot is an A/A run, whose true change is 0. Diamonds are calculated (see below).{left_out(prefix)}"
     least, most = 100 * smallest["smallest"].min(), 100 * smallest["smallest"].max()
     alt = f"Smallest slowdown detected in 4 of 5 runs: {least:.1f} % to {most:.1f} % by benchmark."
-    return _picture("sensitivity", caption, alt, figure, ("sensitivity", "controls"))
+    return picture("sensitivity", caption, alt, figure, ("sensitivity", "controls"))
 
 
 def _sensitivity_rows(
@@ -198,11 +154,13 @@ def _sensitivity_rows(
         marks.tell(ax, math.log1p(row["smallest"]), i, [words])
 
 
-def _picture(name: str, caption: str, alt: str, figure: Figure, data: tuple[str, ...]) -> Picture:
+def picture(name: str, caption: str, alt: str, figure: Figure, data: tuple[str, ...]) -> Picture:
+    """Put a picture together; its words are on one line, and not too long."""
     return Picture(name, caption, printable(alt, ALT), figure, data)
 
 
-def _more(number: int, most: int) -> str:
+def more(number: int, most: int) -> str:
+    """Say in a caption how many of all are not drawn."""
     return f" {number - most} more are in the data." if number > most else ""
 
 
@@ -213,15 +171,6 @@ def _ratios_in_words(table: pd.DataFrame, names: Mapping[str, str]) -> str:
         for row in table.to_dict("records")
     ]
     return f"Change in time from base to head. {'; '.join(benchmarks)}." if benchmarks else "No benchmark was measured."
-
-
-def _history_in_words(past: History, names: Mapping[str, str]) -> str:
-    steps = []
-    for row in past.changes.to_dict("records"):
-        suspected = "" if row["confirmed"] else " (suspected)"
-        step = f"{names[row['benchmark']]} {row['percent']:+.1f} % between {row['before']} and {row['after']}"
-        steps.append(step + suspected)
-    return f"{past.runs} runs of {len(names)} benchmarks. Steps: {'; '.join(steps) or 'none'}."
 
 
 def _ratio_rows(labels: Sequence[str], xlabel: str, height: float, ends: tuple[float, float]) -> tuple[Figure, Axes]:
@@ -238,24 +187,7 @@ def _ratio_axis(ax: Axes, labels: Sequence[str], ends: tuple[float, float]) -> N
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set_yticks(range(len(labels)), map(in_lines, labels))
     ax.set(xlim=ends, ylim=(max(len(labels), 1) - 0.4, -0.6))
-    _percent_ticks(ax, *ends)
-
-
-def _drawn(past: History) -> pd.DataFrame:
-    """Return the points of as many benchmarks as there are panels for; those with a step take precedence."""
-    names = dict.fromkeys([*past.changes["benchmark"], *past.points["benchmark"]])
-    return past.points[past.points["benchmark"].isin([*names][:PANELS])]
-
-
-def _panels(titles: Sequence[str]) -> tuple[Figure, drawing.Panels]:
-    """Lay out one panel per title, each with its own y."""
-    columns = min(PER_ROW, len(titles))
-    rows = -(-len(titles) // columns)
-    figure = drawing.canvas(2.05 * rows + 0.6)
-    axes = figure.subplots(rows, columns, sharex=True, squeeze=False).flatten()
-    for ax in axes[len(titles) :]:
-        ax.remove()
-    return figure, dict(zip(titles, axes, strict=False))
+    percent_ticks(ax, *ends)
 
 
 def _ratio_row(ax: Axes, i: int, row: Mapping[Any, Any]) -> None:
@@ -272,31 +204,23 @@ def _ratio_row(ax: Axes, i: int, row: Mapping[Any, Any]) -> None:
         left, right = ax.get_xlim()
         ax.hlines(y, max(row["low"], left), min(row["high"], right), color=colour, linewidth=2)
         ax.scatter(row["log_ratio"], y, s=52, marker=marker, color=colour, facecolor=fill, linewidth=1.5, zorder=3)
-        words = f"{name}: {_with_interval(row, '')}, {count(row['pairs'], 'pair')}: {VERDICTS[row['verdict']]}"
+        words = f"{name}: {with_interval(row, '')}, {count(row['pairs'], 'pair')}: {VERDICTS[row['verdict']]}"
         marks.tell_line(ax, [max(row["low"], left), min(row["high"], right)], [y, y], words)
         marks.tell(ax, row["log_ratio"], y, [words])
         if second:
             low, high = max(row["second_low"], left), min(row["second_high"], right)
             ax.hlines(i + 0.2, low, high, color=colour, linewidth=1)
             ax.scatter(row["second_log_ratio"], i + 0.2, s=30, marker="|", color=colour)
-            words = f"{name}, second batch: {_with_interval(row, 'second_')}, {count(row['second_pairs'], 'pair')}"
+            words = f"{name}, second batch: {with_interval(row, 'second_')}, {count(row['second_pairs'], 'pair')}"
             marks.tell_line(ax, [low, high], [i + 0.2, i + 0.2], words)
         text = f"{minus(signed(row['log_ratio']))} % {VERDICTS[row['verdict']]}"
     ax.text(1.02, i, text, va="center", fontsize=9, transform=ax.get_yaxis_transform())
 
 
-def _with_interval(row: Mapping[Any, Any], batch: str) -> str:
+def with_interval(row: Mapping[Any, Any], batch: str) -> str:
     """Write the ratio of a batch, and between what it lies."""
     low, high = row[f"{batch}low"], row[f"{batch}high"]
     return f"{minus(signed(row[f'{batch}log_ratio']))} %, 95 % interval {minus(span(low, high))}"
-
-
-def _points_in_words(series: pd.DataFrame, name: str) -> list[str]:
-    """Say what each point of a history is."""
-    return [
-        f"{name}, {printable(row['commit'])[:12]}, {row['date']}: {_with_interval(row, '')}"
-        for row in series.to_dict("records")
-    ]
 
 
 def _ends(rows: Sequence[Mapping[Any, Any]]) -> tuple[float, float]:
@@ -310,7 +234,7 @@ def _ends(rows: Sequence[Mapping[Any, Any]]) -> tuple[float, float]:
     return min(finite) - pad, max(finite) + pad
 
 
-def _percent_ticks(ax: Axes, low: float, high: float, *, vertical: bool = False) -> None:
+def percent_ticks(ax: Axes, low: float, high: float, *, vertical: bool = False) -> None:
     """Put ticks at round percentages of an axis of log ratios."""
     least, most = 100 * math.expm1(low), 100 * math.expm1(high)
     number = TICKS_UP if vertical else TICKS_ACROSS
@@ -320,78 +244,6 @@ def _percent_ticks(ax: Axes, low: float, high: float, *, vertical: bool = False)
     ticks = [tick for tick in ticks if tick > -100]  # noqa: PLR2004  nothing is faster by 100 %
     axis = ax.yaxis if vertical else ax.xaxis
     axis.set_ticks([math.log1p(tick / 100) for tick in ticks], [minus(f"{tick:+g}") if tick else "0" for tick in ticks])
-
-
-def _series(
-    ax: Axes, values: pd.DataFrame, changes: pd.DataFrame, machines: Mapping[str, str], repository: str
-) -> None:
-    """Draw the values of a benchmark, the level of each stretch, and its steps."""
-    for chain, series in values.groupby("chain"):
-        starts = sorted(changes.loc[changes["chain"] == chain, "place"])
-        for _, level in series.groupby(np.searchsorted(starts, series["place"], side="right")):
-            ends = level["place"].min() - 0.35, level["place"].max() + 0.35
-            ax.hlines(level["log_ratio"].median(), *ends, color=INK, linewidth=1.4)
-    ax.vlines(values["place"], values["low"], values["high"], color=INK, linewidth=2.4, alpha=0.25)
-    for machine, dots in values.groupby("machine", sort=False):
-        ax.scatter(dots["place"], dots["log_ratio"], s=12, marker=machines[str(machine)], color=INK, zorder=3)
-    low, high = _limits(values, len(changes))
-    ax.set_ylim(low, high)
-    _percent_ticks(ax, low, high, vertical=True)
-    _name_steps(ax, changes.sort_values("place"), high, repository)
-
-
-def _limits(values: pd.DataFrame, steps: int) -> tuple[float, float]:
-    """Return the ends of a panel's y axis, with room at the top for what is written beside steps."""
-    # A lone wide interval would flatten all others: it may leave the panel.
-    widths = values["high"] - values["low"]
-    half = widths.median() if np.isfinite(widths).any() else 0.0
-    low, high = values["log_ratio"].min() - half, values["log_ratio"].max() + half
-    missing = max(LEAST_HEIGHT - (high - low), 0) / 2
-    low, high = low - missing, high + missing
-    room = ROOM[min(steps, len(ROOM) - 1)]
-    return low, high + (high - low) * room / (1 - room)
-
-
-def _name_steps(ax: Axes, changes: pd.DataFrame, high: float, repository: str) -> None:
-    """Write beside each step its size and, of no more than two, between which commits it lies: a table has the rest.
-
-    The text is a link to what changed between the commits, where the repository is known.
-    """
-    lines = 2 if len(changes) <= 2 else 1  # noqa: PLR2004
-    for i, change in enumerate(changes.to_dict("records")):
-        x = change["place"] - 0.5
-        ax.axvline(x, color=WORSE, linewidth=1.5, linestyle="-" if change["confirmed"] else DASHED)
-        right = x > np.mean(ax.get_xlim())
-        text = f"{minus(signed(change['log_size']))} %{'' if change['confirmed'] else ' ?'}"
-        if lines > 1:
-            text += f"\n{printable(change['before'])[:7]}..{printable(change['after'])[:7]}"
-        # In points. Every second text stands lower, below the one before.
-        offset = (-4 if right else 4, -1 - 12 * lines * (i % 2))
-        style: dict[str, Any] = {"ha": "right" if right else "left", "va": "top", "fontsize": 8, "color": INK}
-        between = f"{change['before'][:12]}...{change['after'][:12]}"
-        if repository and BETWEEN.fullmatch(between):
-            style["url"] = f"{repository}/compare/{between}"
-        ax.annotate(text, (x, high), offset, textcoords="offset points", **style)
-
-
-def _history_marks(changes: pd.DataFrame, events: pd.DataFrame, machines: Mapping[str, str]) -> list[Line2D]:
-    handles = [
-        Line2D([], [], marker=marker, linestyle="", color=INK, markersize=4, label=printable(machine, 50))
-        for machine, marker in machines.items()
-    ]
-    if changes["confirmed"].eq(True).any():  # noqa: FBT003
-        handles.append(Line2D([], [], color=WORSE, linewidth=1.5, label="step"))
-    if changes["confirmed"].eq(False).any():  # noqa: FBT003
-        handles.append(Line2D([], [], color=WORSE, linewidth=1.5, linestyle=DASHED, label="suspected step"))
-    if len(events):
-        handles.append(Line2D([], [], color=INK, linewidth=1.1, linestyle=DOTTED, label="other change"))
-    return handles
-
-
-def _counts(last: int) -> list[int]:
-    """Return round numbers of runs."""
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 10**9) if last / step <= TICKS_OF_COMMITS)
-    return list(range(0, last + 1, step))
 
 
 def _mark(look: tuple[str, str, str], label: str) -> Line2D:

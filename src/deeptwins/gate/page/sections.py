@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deeptwins.gate.judge.history import History
 from deeptwins.gate.judge.steps import LEAST
-from deeptwins.gate.page import figures, tables
+from deeptwins.gate.page import figures, history, tables
 from deeptwins.gate.page.facts import COMMANDS, GateFacts, JudgedRun, SelfTest
 from deeptwins.pages.page import Section
 from deeptwins.pages.wording import count
@@ -89,7 +89,7 @@ def _history(past: History) -> list[Section]:
     title = "History"
     if not past.runs:
         return [Section(title, paragraphs=(NO_HISTORY,))]
-    pictures = [figures.history(past)] if len(past.points) else []
+    pictures = [history.history(past)] if len(past.points) else []
     sentences = [] if len(past.changes) else [f"No step was found in {count(past.runs, 'run')}."]
     if past.short:
         fewest, most = min(past.short.values()), max(past.short.values())
