@@ -9,6 +9,13 @@ def git(folder, *arguments):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
 
 
+def begun(folder):
+    """Make a repository without commits, whose branch is main."""
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    return folder
+
+
 def commit(root, **files):
     """Commit files, by their names with `/` as `__`; returns the commit."""
     for name, text in files.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow as pa
 from deeptwins.data import pictures
 from deeptwins.data.images import Array, Encoded
 from deeptwins.errors import InputError, escaped, line
-from deeptwins.system import regular
+from deeptwins.system import disk, regular
 
 Labels = npt.NDArray[np.int64]
 
@@ -103,7 +102,4 @@ def cache_folder() -> Path:
     Raises:
         InputError: there is no home folder.
     """
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeptwins"
-    except RuntimeError:
-        raise InputError("no home folder to keep datasets in: say where they lie with --data DIR") from None
+    return disk.cache_folder("no home folder to keep datasets in: say where they lie with --data DIR")

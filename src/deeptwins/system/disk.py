@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from deeptwins.errors import naming
+from deeptwins.errors import InputError, naming
 
 LACKING = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # the file system cannot do it
 CLOSED = {errno.EACCES, errno.EBADF, errno.EISDIR, errno.EPERM}  # how some say so of opening or syncing a folder
@@ -107,3 +107,15 @@ def shortcomings(folder: Path) -> list[str]:
         if lock(probe, 0) is None:
             lost.append(UNLOCKED)
     return lost
+
+
+def cache_folder(wrong: str) -> Path:
+    """Where files are kept that can be made or loaded again: XDG_CACHE_HOME/deeptwins, by default ~/.cache/deeptwins.
+
+    Raises:
+        InputError: there is no home folder; `wrong` says what to do.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeptwins"
+    except RuntimeError:
+        raise InputError(wrong) from None

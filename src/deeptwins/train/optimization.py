@@ -30,16 +30,22 @@ def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return optimizer
 
 
-def adam(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def adam(net: nn.Module, recipe: Recipe, epsilon: float = 1e-8) -> torch.optim.Optimizer:
     """Make Adam (Kingma and Ba 2015) with beta = (0.9, 0.999); weight decay is a part of the gradient."""
     parameters = [*net.parameters()]
     return torch.optim.Adam(
         parameters,
         lr=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
+        eps=epsilon,
         fused=True,
         capturable=parameters[0].is_cuda,  # it counts its steps on the device
     )
+
+
+def keras_adam(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make Adam with the epsilon that is Keras's default."""
+    return adam(net, recipe, epsilon=1e-7)
 
 
 OPTIMIZERS: Parts[Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = Parts(

@@ -7,7 +7,7 @@ import pytest
 
 from deeptwins.errors import InputError
 from deeptwins.gate.arms import commits
-from repositories import commit, git
+from repositories import begun, commit, git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -15,9 +15,7 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 @pytest.fixture
 def root(tmp_path):
     """A repository whose main has two commits."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    git(folder, "init", "--quiet", "--initial-branch=main")
+    folder = begun(tmp_path / "repository")
     commit(folder, file="1")
     commit(folder, file="2")
     return folder

@@ -6,16 +6,14 @@ import pytest
 
 from deeptwins.errors import InputError
 from deeptwins.gate.arms import surroundings, worktrees
-from repositories import commit, git
+from repositories import begun, commit, git
 
 
 @pytest.fixture
 def root(tmp_path):
     """A repository with a submodule, which has one itself."""
     for name, inside in (("inner", None), ("outer", "inner"), ("repository", "outer")):
-        folder = tmp_path / name
-        folder.mkdir()
-        git(folder, "init", "--quiet", "--initial-branch=main")
+        folder = begun(tmp_path / name)
         commit(folder, file=name, bench__a="1")
         if inside:
             local = "-c", "protocol.file.allow=always"

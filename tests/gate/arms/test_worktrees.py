@@ -12,7 +12,7 @@ import pytest
 
 from deeptwins.errors import InputError
 from deeptwins.gate.arms import processes, worktrees
-from repositories import commit, git
+from repositories import begun, commit, git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -20,9 +20,7 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 @pytest.fixture
 def root(tmp_path):
     """A repository with one commit."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    git(folder, "init", "--quiet", "--initial-branch=main")
+    folder = begun(tmp_path / "repository")
     commit(folder, code="1", bench__a="old", bench__gone="old", readme="words")
     return folder
 

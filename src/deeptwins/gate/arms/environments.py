@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from deeptwins.errors import InputError, line
+from deeptwins.system import disk
 
 KEPT = 10  # environments
 TOOLS = ("pytest", "pytest-benchmark")  # the gate's own versions run in both
@@ -27,7 +28,7 @@ DONE = "complete"  # a file in an environment that was made to its end
 
 def cache() -> Path:
     """Where environments are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeptwins" / "gate"
+    return disk.cache_folder("no home folder to keep environments in: say where with XDG_CACHE_HOME") / "gate"
 
 
 def commands(install: Sequence[str]) -> list[list[str]]:

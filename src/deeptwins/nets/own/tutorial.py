@@ -1,4 +1,4 @@
-"""ResNet-18 as a classic tutorial has it, in Keras's edition and in PyTorch's: padding, norms, start and optimizer.
+"""ResNet-18 as a classic tutorial has it, in Keras's edition and in PyTorch's: padding, norms and start.
 
 These are parts of one's own that ship, `family = "deeptwins.nets.own.tutorial:keras"` and so on. Both editions have a
 7x7 stem, 3x3 max pooling, four stages of two basic blocks, and biases in all convolutions, 1x1 projections included.
@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeptwins.nets.initialization import generator
-from deeptwins.study.specs import Recipe
 
 BLOCKS, STAGES = 2, 4
 DEPTH = 2 + 2 * BLOCKS * STAGES  # the layers with weights, as the papers count them
@@ -131,19 +130,6 @@ def pytorch_start(net: nn.Module, seed: int) -> None:
         bound = 1 / math.sqrt(module.weight[0].numel())
         _fill(module.weight, bound, seed, f"{name}.weight")
         _fill(module.get_parameter("bias"), bound, seed, f"{name}.bias")
-
-
-def keras_adam(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make Adam with Keras's epsilon of 1e-7; PyTorch's is 1e-8."""
-    parameters = [*net.parameters()]
-    return torch.optim.Adam(
-        parameters,
-        lr=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        eps=1e-7,
-        fused=True,
-        capturable=parameters[0].is_cuda,  # it counts its steps on the device
-    )
 
 
 def _layers(net: nn.Module) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
