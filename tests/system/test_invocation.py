@@ -80,10 +80,10 @@ def test_tox_is_where_it_was_installed(place, monkeypatch, installed, typed):
     ],
 )
 def test_under_tox_a_command_is_one_of_tox(place, monkeypatch, command, typed):
-    """Where tox has an environment for it, else by its path: the PATH of that environment is not the user's."""
+    """Where tox has an environment for it, else by its path: the PATH there is not the user's, and has tox itself."""
     program = install(place / ".tox/ablate/bin/deeptwins")
-    install(place / ".venv/bin/tox")
-    monkeypatch.setenv("PATH", os.pathsep.join([str(program.parent)]))
+    tox = install(place / ".venv/bin/tox")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(program.parent), str(tox.parent)]))
     monkeypatch.setenv("TOX_ENV_NAME", "ablate")
     monkeypatch.setattr(sys, "argv", [str(program), "run"])
 

@@ -47,8 +47,10 @@ def program() -> str:
 
 def tox() -> str:
     """Write tox: from the PATH, or else from the environment that README makes, or from this one."""
+    if "TOX_ENV_NAME" not in os.environ and shutil.which("tox"):  # tox puts its own folder on the PATH of its commands
+        return "tox"
     places = Path(".venv/bin/tox"), Path(sys.executable).with_name("tox")
-    return next((_shortened(path) for path in places if not shutil.which("tox") and path.is_file()), "tox")
+    return next((_shortened(path) for path in places if path.is_file()), "tox")
 
 
 def lacking(module: str, extra: str) -> str:
